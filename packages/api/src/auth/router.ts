@@ -1,0 +1,18 @@
+import { ProvisionAnswer, SignUp, SignUpAnswer } from '@keymeter/contract'
+import type { TRPCRouterRecord } from '@trpc/server'
+import { publicProcedure, signedInProcedure } from '../trpc.ts'
+import { provision } from './provision.ts'
+import { signUp } from './sign-up.ts'
+
+export const authRouter = {
+  signup: publicProcedure
+    .meta({ description: 'Signs up with an e-mail address and a password. Answers a session and the first key.' })
+    .input(SignUp)
+    .output(SignUpAnswer)
+    .mutation(async ({ ctx, input }) => ({ ...(await signUp(ctx, input)), requestId: ctx.requestId })),
+
+  provision: signedInProcedure
+    .meta({ description: 'Makes sure that the billing account and its first key exist. Call it after each sign-in.' })
+    .output(ProvisionAnswer)
+    .mutation(async ({ ctx }) => ({ defaultKey: await provision(ctx.scope), requestId: ctx.requestId })),
+} satisfies TRPCRouterRecord

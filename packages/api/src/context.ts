@@ -1,0 +1,29 @@
+import type { Db } from '@keymeter/db'
+import type { Logger } from 'pino'
+import type { AccessTokenVerifier } from './auth/verify-access-token.ts'
+
+/** What the process gives the product once, at start. */
+export interface ApiDeps {
+  db: Db
+  log: Logger
+  supabase: { url: string; publishableKey: string }
+  verifyAccessToken: AccessTokenVerifier
+  /** First part of every secret: `km` in `km_dev_…`. */
+  keyBrand: string
+}
+
+/** What a call starts from; one for each HTTP request. */
+export interface Context extends ApiDeps {
+  requestId: string
+  /** The caller's network address, null where it is unknown. */
+  clientAddress: string | null
+  /** The `authorization` header as it came. Nothing is verified before a procedure asks for it. */
+  authorization: string | null
+}
+
+export function createContext(
+  deps: ApiDeps,
+  request: { requestId: string; clientAddress: string | null; authorization: string | null; log: Logger },
+): Context {
+  return { ...deps, ...request }
+}

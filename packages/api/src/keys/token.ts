@@ -1,0 +1,81 @@
+import { createHash, randomInt } from 'node:crypto'
+import { crc32 } from 'node:zlib'
+import { KeyType } from '@keymeter/contract'
+import { z } from 'zod'
+
+/**
+ * The token that an API key is: `<brand>_<dev|prod>_<body>`. The body is base62, so that one double-click selects the
+ * whole token: 27 random characters, then the account the key belongs to, then a CRC-32 of everything before it.
+ * The checksum tells typos and random probes from real tokens without a look into the database.
+ */
+export interface ParsedToken {
+  keyType: KeyType
+  /** The account that the token names. Nothing is proven before its hash is found among that account's keys. */
+  userId: string
+}
+
+/** A token's first part, the operator's to choose. No underscore: the parts are told apart by it. */
+export const KeyBrand = z.string().regex(/^[a-z][a-z0-9]{0,15}$/, 'Use 1 to 16 of a-z and 0-9, beginning with a letter.')
+
+const BASE62 = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz'
+/** 62^27 > 2^160: at least 160 random bits. */
+const RANDOM_LENGTH = 27
+/** 62^22 > 2^128: any uuid. */
+const ACCOUNT_LENGTH = 22
+/** 62^6 > 2^32: any CRC-32. */
+const CHECKSUM_LENGTH = 6
+/** How many random characters are shown of a key. The 19 that stay hidden are still 113 bits. */
+const PREFIX_RANDOM_LENGTH = 8
+
+const TOKEN = new RegExp(
+  `^(?<brand>[a-z][a-z0-9]{0,15})_(?<keyType>${KeyType.options.join('|')})_` +
+    `[0-9A-Za-z]{${RANDOM_LENGTH}}(?<account>[0-9A-Za-z]{${ACCOUNT_LENGTH}})[0-9A-Za-z]{${CHECKSUM_LENGTH}}$`,
+)
+
+/** A new token for the account `userId` (a uuid), from the system's secure random numbers. */
+export function mintToken(brand: string, keyType: KeyType, userId: string): string {
+  const random = Array.from({ length: RANDOM_LENGTH }, () => BASE62[randomInt(BASE62.length)]).join('')
+  const unchecked = `${brand}_${keyType}_${random}${encodeAccount(userId)}`
+  return unchecked + checksum(unchecked)
+}
+
+/** What `token` says of itself, or null when it is no token of this brand: another shape, or a wrong checksum. */
+export function parseToken(brand: string, token: string): ParsedToken | null {
+  const parts = TOKEN.exec(token)?.groups
+  if (parts === undefined || parts['brand'] !== brand) return null
+  if (checksum(token.slice(0, -CHECKSUM_LENGTH)) !== token.slice(-CHECKSUM_LENGTH)) return null
+  const userId = decodeAccount(parts['account'] ?? '')
+  return userId === null ? null : { keyType: KeyType.parse(parts['keyType']), userId }
+}
+
+/** What is stored of a token. A fast hash is right here: 160 random bits cannot be searched. */
+export function hashToken(token: string): Buffer {
+  return createHash('sha256').update(token).digest()
+}
+
+/** What is shown of a token ever after: brand, type and the first 8 random characters. */
+export function tokenPrefix(token: string): string {
+  return token.slice(0, token.lastIndexOf('_') + 1 + PREFIX_RANDOM_LENGTH)
+}
+
+function checksum(text: string): string {
+  return encode(BigInt(crc32(text)), CHECKSUM_LENGTH)
+}
+
+function encodeAccount(userId: string): string {
+  return encode(BigInt(`0x${userId.replaceAll('-', '')}`), ACCOUNT_LENGTH)
+}
+
+function decodeAccount(encoded: string): string | null {
+  let value = 0n
+  for (const digit of encoded) value = value * 62n + BigInt(BASE62.indexOf(digit))
+  const hex = value.toString(16).padStart(32, '0')
+  return hex.length === 32 ? hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5') : null
+}
+
+/** `value` in base62, padded with zeros to `length`. */
+function encode(value: bigint, length: number): string {
+  let encoded = ''
+  for (let rest = value; rest > 0n; rest /= 62n) encoded = BASE62[Number(rest % 62n)] + encoded
+  return encoded.padStart(length, '0')
+}

@@ -1,0 +1,14 @@
+import type { inferRouterError } from '@trpc/server'
+import { authRouter } from './auth/router.ts'
+import { billingRouter } from './billing/router.ts'
+import { keysRouter } from './keys/router.ts'
+import { router } from './trpc.ts'
+
+export const appRouter = router({
+  auth: authRouter,
+  billing: billingRouter,
+  keys: keysRouter,
+})
+
+export type AppRouter = typeof appRouter
+export type ErrorData = inferRouterError<AppRouter>['data']

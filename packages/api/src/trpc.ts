@@ -1,0 +1,41 @@
+import { initTRPC } from '@trpc/server'
+import type { Context } from './context.ts'
+import { describeError } from './errors.ts'
+import { inAccount } from './scope.ts'
+
+const t = initTRPC.context<Context>().meta<{ description: string }>().create({
+  // Stack traces go to the log, never to a client, in development neither.
+  isDev: false,
+  // The one place that shapes errors.
+  errorFormatter: ({ shape, error, ctx }) => {
+    const { reason, message, issues } = describeError(error)
+    return {
+      code: shape.code,
+      message,
+      data: {
+        code: shape.data.code,
+        httpStatus: shape.data.httpStatus,
+        path: shape.data.path,
+        requestId: ctx?.requestId ?? null,
+        reason,
+        issues,
+      },
+    }
+  },
+})
+
+export const router = t.router
+export const publicProcedure = t.procedure
+
+/**
+ * A call by someone signed in: `ctx.scope` is one transaction on their own account, committed before the answer leaves
+ * and rolled back when the procedure fails. Queries cannot write.
+ */
+export const signedInProcedure = t.procedure.use(async ({ ctx, type, next }) => {
+  const userId = await ctx.verifyAccessToken(ctx.authorization)
+  return await inAccount({ ...ctx, userId }, type === 'query' ? 'read only' : 'read write', async (scope) => {
+    const result = await next({ ctx: { scope } })
+    if (!result.ok) throw result.error
+    return result
+  })
+})

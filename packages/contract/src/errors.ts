@@ -1,0 +1,28 @@
+import { z } from 'zod'
+
+/**
+ * Why a call was refused or failed, as `error.data.reason`. Meaning, status and remedy of each: docs/errors.md (a test
+ * keeps the two in step).
+ */
+export const Reason = z.enum([
+  'bad_request',
+  'not_signed_in',
+  'key_not_found',
+  'procedure_not_found',
+  'method_not_allowed',
+  'content_type_not_supported',
+  'request_too_large',
+  'email_taken',
+  'email_invalid',
+  'password_weak',
+  'sign_up_disabled',
+  'rate_limited',
+  'auth_unavailable',
+  'database_unavailable',
+  'internal_error',
+])
+export type Reason = z.infer<typeof Reason>
+
+/** One fault of an input: `field` is a dotted path (`name`), empty when the input as a whole is at fault. */
+export const Issue = z.object({ field: z.string(), message: z.string() })
+export type Issue = z.infer<typeof Issue>

@@ -1,0 +1,6 @@
+export * from './answer.ts'
+export * from './auth.ts'
+export * from './billing.ts'
+export * from './errors.ts'
+export * from './keys.ts'
+export * from './settings.ts'

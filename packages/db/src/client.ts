@@ -1,0 +1,42 @@
+import { Kysely, PostgresDialect } from 'kysely'
+import pg from 'pg'
+import type { DB } from './schema.gen.ts'
+
+/** The database handle: a pool, until the caller opens a transaction on it. */
+export type Db = Kysely<DB>
+
+const POOL_CONNECTIONS_MAX = 10
+/** Past these a call fails as `database_unavailable` instead of hanging. Postgres' own bounds are on the role. */
+const CONNECT_TIMEOUT_MS = 2_000
+const QUERY_TIMEOUT_MS = 10_000
+
+/**
+ * Opens a pool on `url`; nothing connects before the first query. No session state is kept on a connection (no named
+ * statements, no session settings), so a transaction-mode pooler may stand in between.
+ *
+ * @param onIdleError told of connections that break while idle; without a listener Node would end the process.
+ */
+export function createDb(url: string, onIdleError: (error: Error) => void): Db {
+  const pool = new pg.Pool({
+    connectionString: url,
+    max: POOL_CONNECTIONS_MAX,
+    connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
+    query_timeout: QUERY_TIMEOUT_MS,
+    application_name: 'keymeter',
+    types: { getTypeParser },
+  })
+  pool.on('error', onIdleError)
+  return new Kysely<DB>({ dialect: new PostgresDialect({ pool }) })
+}
+
+/** `bigint` and `numeric` hold credits: whole numbers, which JSON must carry exactly or not at all. */
+function toSafeInteger(text: string): number {
+  const value = Number(text)
+  if (!Number.isSafeInteger(value)) throw new RangeError(`${text} is not a whole number that JSON can carry exactly`)
+  return value
+}
+
+const getTypeParser: typeof pg.types.getTypeParser = (oid, format) => {
+  if (format !== 'binary' && (oid === pg.types.builtins.INT8 || oid === pg.types.builtins.NUMERIC)) return toSafeInteger
+  return pg.types.getTypeParser(oid, format)
+}

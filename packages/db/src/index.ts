@@ -1,0 +1,2 @@
+export { createDb, type Db } from './client.ts'
+export type { DB } from './schema.gen.ts'
