@@ -55,5 +55,7 @@ function isUnavailable(error: unknown): boolean {
   if (error instanceof AggregateError) return error.errors.some(isUnavailable)
   if (!(error instanceof Error) || error instanceof AppError) return false
   const code = 'code' in error && typeof error.code === 'string' ? error.code : ''
-  return UNAVAILABLE_SQLSTATE.test(code) || CONNECTION_FAILURE.test(code) || CONNECTION_LOST_MESSAGE.test(error.message)
+  if (UNAVAILABLE_SQLSTATE.test(code) || CONNECTION_FAILURE.test(code) || CONNECTION_LOST_MESSAGE.test(error.message)) return true
+  // tRPC wraps what a procedure throws.
+  return isUnavailable(error.cause)
 }

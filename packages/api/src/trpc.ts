@@ -1,13 +1,14 @@
 import { initTRPC } from '@trpc/server'
 import type { Context } from './context.ts'
 import { describeError } from './errors.ts'
+import { requestIds } from './request-id.ts'
 import { inAccount } from './scope.ts'
 
 const t = initTRPC.context<Context>().meta<{ description: string }>().create({
   // Stack traces go to the log, never to a client, in development neither.
   isDev: false,
   // The one place that shapes errors.
-  errorFormatter: ({ shape, error, ctx }) => {
+  errorFormatter: ({ shape, error }) => {
     const { reason, message, issues } = describeError(error)
     return {
       code: shape.code,
@@ -16,7 +17,7 @@ const t = initTRPC.context<Context>().meta<{ description: string }>().create({
         code: shape.data.code,
         httpStatus: shape.data.httpStatus,
         path: shape.data.path,
-        requestId: ctx?.requestId ?? null,
+        requestId: requestIds.getStore() ?? null,
         reason,
         issues,
       },

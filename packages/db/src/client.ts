@@ -14,9 +14,9 @@ const QUERY_TIMEOUT_MS = 10_000
  * Opens a pool on `url`; nothing connects before the first query. No session state is kept on a connection (no named
  * statements, no session settings), so a transaction-mode pooler may stand in between.
  *
- * @param onIdleError told of connections that break while idle; without a listener Node would end the process.
+ * @param onConnectionError told of each connection that breaks, by the server's shutdown or the network.
  */
-export function createDb(url: string, onIdleError: (error: Error) => void): Db {
+export function createDb(url: string, onConnectionError: (error: Error) => void): Db {
   const pool = new pg.Pool({
     connectionString: url,
     max: POOL_CONNECTIONS_MAX,
@@ -25,7 +25,10 @@ export function createDb(url: string, onIdleError: (error: Error) => void): Db {
     application_name: 'keymeter',
     types: { getTypeParser },
   })
-  pool.on('error', onIdleError)
+  // A connection may break at any moment, with no query on it to report to: while idle, or between two statements of a
+  // transaction. Without a listener Node would end the process.
+  pool.on('error', onConnectionError)
+  pool.on('connect', (client) => client.on('error', onConnectionError))
   return new Kysely<DB>({ dialect: new PostgresDialect({ pool }) })
 }
 

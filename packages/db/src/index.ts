@@ -1,2 +1,3 @@
+export { answers } from './answers.ts'
 export { createDb, type Db } from './client.ts'
 export type { DB } from './schema.gen.ts'

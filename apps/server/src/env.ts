@@ -1,0 +1,51 @@
+import { KeyBrand } from '@keymeter/api/server'
+import { z } from 'zod'
+
+const Port = z.coerce.number().int().min(0).max(65_535)
+/** `.env` files write an unset variable as an empty one. */
+const blankIsUnset = <T extends z.ZodType>(schema: T) => z.preprocess((value) => (value === '' ? undefined : value), schema)
+
+/** The value that .env.example ships: as good as none. */
+const GOOGLE_PLACEHOLDER = 'your-google-oauth-client-id'
+
+const Env = z
+  .object({
+    DATABASE_URL: blankIsUnset(z.string().startsWith('postgres', 'must be a postgresql:// URL')),
+    SUPABASE_URL: blankIsUnset(z.url()),
+    SUPABASE_PUBLISHABLE_KEY: blankIsUnset(z.string()),
+    SUPABASE_JWT_SECRET: blankIsUnset(z.string().min(32, 'must be at least 32 characters long').optional()),
+    GOOGLE_OAUTH_CLIENT_ID: blankIsUnset(z.string().optional()),
+    KEYMETER_KEY_BRAND: blankIsUnset(KeyBrand.default('km')),
+    HOST: blankIsUnset(z.string().default('0.0.0.0')),
+    PORT: blankIsUnset(Port.default(3000)),
+    TRUSTED_PROXY_HOPS: blankIsUnset(z.coerce.number().int().min(0).max(10).default(0)),
+    LOG_LEVEL: blankIsUnset(z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal']).default('info')),
+  })
+  .transform((env) => ({
+    databaseUrl: env.DATABASE_URL,
+    supabaseUrl: env.SUPABASE_URL,
+    supabasePublishableKey: env.SUPABASE_PUBLISHABLE_KEY,
+    jwtSecret: env.SUPABASE_JWT_SECRET ?? null,
+    googleSignIn: ![undefined, GOOGLE_PLACEHOLDER].includes(env.GOOGLE_OAUTH_CLIENT_ID),
+    keyBrand: env.KEYMETER_KEY_BRAND,
+    host: env.HOST,
+    port: env.PORT,
+    trustedProxyHops: env.TRUSTED_PROXY_HOPS,
+    logLevel: env.LOG_LEVEL,
+  }))
+
+export type Env = z.infer<typeof Env>
+
+/**
+ * The settings of the process, read once. Each variable is described in .env.example.
+ *
+ * @throws Error that names every variable that is missing or wrong, and never its value: it may be a secret.
+ */
+export function readEnv(variables: NodeJS.ProcessEnv): Env {
+  const result = Env.safeParse(variables)
+  if (result.success) return result.data
+  const faults = result.error.issues.map(({ path, message, code, input }) =>
+    code === 'invalid_type' && input === undefined ? `  ${path.join('.')} is missing` : `  ${path.join('.')}: ${message}`,
+  )
+  throw new Error(`Keymeter cannot start. Set these environment variables (see .env.example):\n${faults.join('\n')}`)
+}

@@ -1,0 +1,101 @@
+import { randomUUID } from 'node:crypto'
+import type { HttpBindings } from '@hono/node-server'
+import { type ApiDeps, appRouter, createContext, errorAnswer, reasonOf, requestIds } from '@keymeter/api/server'
+import type { Settings } from '@keymeter/contract'
+import type { TRPCError } from '@trpc/server'
+import { fetchRequestHandler } from '@trpc/server/adapters/fetch'
+import { type Context, Hono, type MiddlewareHandler } from 'hono'
+import { bodyLimit } from 'hono/body-limit'
+import { secureHeaders } from 'hono/secure-headers'
+import type { Logger } from 'pino'
+import { clientAddress } from './client-address.ts'
+
+/** Calls in one HTTP request. */
+export const BATCH_CALLS_MAX = 10
+/** The largest honest request, a full batch of longest inputs, is under 10 KB. */
+export const BODY_BYTES_MAX = 64 * 1024
+
+export interface HttpOptions {
+  api: ApiDeps
+  settings: Settings
+  trustedProxyHops: number
+  /** Serves the dashboard at every path that is not the API's. */
+  dashboard: Hono<HttpEnv>
+  /** The tRPC panel at `/panel`; absent in production. */
+  panel?: MiddlewareHandler<HttpEnv>
+  /** True while the database answers. */
+  isReady: () => Promise<boolean>
+}
+
+export interface HttpEnv {
+  Bindings: HttpBindings
+  Variables: { requestId: string; log: Logger }
+}
+
+/** The whole HTTP surface of the process. */
+export function createHttpApp(options: HttpOptions): Hono<HttpEnv> {
+  const app = new Hono<HttpEnv>()
+
+  app.use(async (c, next) => {
+    const requestId = randomUUID()
+    c.set('requestId', requestId)
+    c.set('log', options.api.log.child({ requestId }))
+    await requestIds.run(requestId, next)
+    c.header('x-request-id', requestId)
+  })
+  app.use(secureHeaders({ xFrameOptions: 'DENY', referrerPolicy: 'no-referrer', crossOriginResourcePolicy: 'same-origin' }))
+
+  app.get('/livez', (c) => c.text('ok'))
+  app.get('/readyz', async (c) => ((await options.isReady()) ? c.text('ok') : c.text('The database does not answer.', 503)))
+  app.get('/config.json', (c) => {
+    c.header('cache-control', 'no-store')
+    return c.json(options.settings)
+  })
+
+  app.use('/trpc/*', noStore, limitBody, (c) => serveTrpc(options, c))
+
+  app.all('/panel', options.panel ?? notFound)
+  app.route('/', options.dashboard)
+  app.onError((error, c) => {
+    c.get('log').error({ err: error }, 'request failed')
+    return c.text('Something went wrong on our side.', 500)
+  })
+  return app
+}
+
+const notFound: MiddlewareHandler<HttpEnv> = async (c) => c.notFound()
+
+/** Answers hold secrets and one account's data: no cache may keep them. */
+const noStore: MiddlewareHandler<HttpEnv> = async (c, next) => {
+  await next()
+  c.header('cache-control', 'no-store')
+}
+
+const limitBody = bodyLimit({ maxSize: BODY_BYTES_MAX, onError: (c) => c.json(errorAnswer('request_too_large'), 413) })
+
+function serveTrpc({ api, trustedProxyHops }: HttpOptions, c: Context<HttpEnv>): Promise<Response> {
+  const log = c.get('log')
+  return fetchRequestHandler({
+    endpoint: '/trpc',
+    router: appRouter,
+    req: c.req.raw,
+    maxBatchSize: BATCH_CALLS_MAX,
+    createContext: () =>
+      createContext(api, {
+        log,
+        requestId: c.get('requestId'),
+        clientAddress: clientAddress(c.env.incoming.socket.remoteAddress, c.req.header('x-forwarded-for'), trustedProxyHops),
+        authorization: c.req.header('authorization') ?? null,
+      }),
+    onError: ({ error, path, type }) => logError(log, error, { path, type }),
+  })
+}
+
+/** Refusals are the caller's business, an outage is the operator's, and the rest is a bug of ours. */
+function logError(log: Logger, error: TRPCError, call: { path: string | undefined; type: string }) {
+  const reason = reasonOf(error)
+  const line = { ...call, reason, err: error.cause ?? error }
+  if (reason === 'internal_error') log.error(line, 'call failed')
+  else if (reason.endsWith('_unavailable')) log.warn(line, 'call failed')
+  else log.debug({ ...call, reason }, 'call refused')
+}

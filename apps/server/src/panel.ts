@@ -1,0 +1,16 @@
+import { appRouter } from '@keymeter/api/server'
+import type { MiddlewareHandler } from 'hono'
+import { renderTrpcPanel } from 'trpc-ui-zod4'
+import type { HttpEnv } from './http.ts'
+
+/**
+ * The tRPC panel, for development only: calls every procedure from a form. Paste an access token under "Headers" as
+ * `authorization: Bearer <token>`. Everything that it needs is in the page.
+ */
+export const panel: MiddlewareHandler<HttpEnv> = async (c) =>
+  c.html(renderTrpcPanel(appRouter, { url: new URL('/trpc', c.req.url).href, meta: { title: 'Keymeter', description: description() } }))
+
+function description(): string {
+  const procedures = Object.keys(appRouter._def.procedures).map((path) => `\`${path}\``)
+  return `Call \`auth.signup\`, then set the header \`authorization: Bearer <accessToken>\`. Procedures: ${procedures.join(', ')}.`
+}

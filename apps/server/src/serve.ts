@@ -1,0 +1,64 @@
+import { createServer, type Server } from 'node:http'
+import { getRequestListener } from '@hono/node-server'
+import { createAccessTokenVerifier } from '@keymeter/api/server'
+import { answers, createDb } from '@keymeter/db'
+import closeWithGrace from 'close-with-grace'
+import type { Hono, MiddlewareHandler } from 'hono'
+import type { Logger } from 'pino'
+import type { Env } from './env.ts'
+import { createHttpApp, type HttpEnv } from './http.ts'
+
+/** In-flight requests have this long to end before the process stops anyway. */
+const SHUTDOWN_TIMEOUT_MS = 10_000
+/** A client that sends its request slower than this is cut off. */
+const REQUEST_TIMEOUT_MS = 30_000
+
+interface Pages {
+  dashboard: Hono<HttpEnv>
+  panel?: MiddlewareHandler<HttpEnv>
+}
+
+/** Serves until SIGTERM or SIGINT: then finishes what is in flight, closes the pool and ends. */
+export async function serve(env: Env, log: Logger, createPages: (server: Server) => Pages | Promise<Pages>): Promise<void> {
+  const server = createServer({ requestTimeout: REQUEST_TIMEOUT_MS })
+  const db = createDb(env.databaseUrl, (error) => log.warn({ err: error }, 'a database connection broke'))
+  const app = createHttpApp({
+    ...(await createPages(server)),
+    api: {
+      db,
+      log,
+      supabase: { url: env.supabaseUrl, publishableKey: env.supabasePublishableKey },
+      verifyAccessToken: createAccessTokenVerifier(env),
+      keyBrand: env.keyBrand,
+    },
+    settings: {
+      supabaseUrl: env.supabaseUrl,
+      supabasePublishableKey: env.supabasePublishableKey,
+      googleSignIn: env.googleSignIn,
+    },
+    trustedProxyHops: env.trustedProxyHops,
+    isReady: () => answers(db),
+  })
+  server.on('request', getRequestListener(app.fetch))
+  closeWithGrace({ delay: SHUTDOWN_TIMEOUT_MS }, async ({ err }) => {
+    if (err) log.fatal({ err }, 'stopping after an error nobody caught')
+    await close(server)
+    await db.destroy()
+  })
+  await listen(server, env)
+  log.info({ host: env.host, port: env.port }, 'listening')
+}
+
+function listen(server: Server, { host, port }: Env): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once('error', reject)
+    server.listen(port, host, resolve)
+  })
+}
+
+function close(server: Server): Promise<void> {
+  return new Promise((resolve) => {
+    server.close(() => resolve())
+    server.closeIdleConnections()
+  })
+}

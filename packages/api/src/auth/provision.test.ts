@@ -1,0 +1,65 @@
+import { useDatabase } from '@keymeter/local/testing'
+import { describe, expect, it } from 'vitest'
+import { provisioned, signedIn } from '../../test/caller.ts'
+import { hashToken, parseToken } from '../keys/token.ts'
+
+const database = useDatabase()
+
+describe('auth.provision', () => {
+  it('makes the free account with 1,000 credits and the default dev key, whose secret it shows', async () => {
+    const { userId, defaultKey } = await provisioned(database)
+    const accounts = await database.owner.query('select plan, credits_per_cycle, billing_cycle_anchor = billing_cycle_start as fresh from billing_accounts where user_id = $1', [userId])
+    expect(accounts.rows).toEqual([{ plan: 'free', credits_per_cycle: '1000', fresh: true }])
+    expect(defaultKey).toMatchObject({ name: 'default', keyType: 'dev', keyPrefix: defaultKey.secret.slice(0, 15) })
+    expect(parseToken('km', defaultKey.secret)).toEqual({ keyType: 'dev', userId })
+    const keys = await database.owner.query('select id, key_hash from api_keys where user_id = $1', [userId])
+    expect(keys.rows).toEqual([{ id: defaultKey.id, key_hash: hashToken(defaultKey.secret) }])
+  })
+
+  it('makes one account and one key of 50 first calls at once, and shows the secret to one of them', async () => {
+    const userId = await database.createUser()
+    const caller = await signedIn(database, userId)
+    const answers = await Promise.all(Array.from({ length: 50 }, async () => await caller.auth.provision()))
+    expect(answers.filter(({ defaultKey }) => defaultKey !== null)).toHaveLength(1)
+    const count = await database.owner.query('select (select count(*) from api_keys where user_id = $1) as keys, (select count(*) from billing_accounts where user_id = $1) as accounts', [userId])
+    expect(count.rows).toEqual([{ keys: '1', accounts: '1' }])
+  })
+
+  it('gives no second key to an account that ever had one, a revoked one too', async () => {
+    const { caller, defaultKey } = await provisioned(database)
+    await caller.keys.revoke({ id: defaultKey.id })
+    expect((await caller.auth.provision()).defaultKey).toBeNull()
+    expect((await caller.keys.list()).data).toEqual([])
+  })
+
+  it('heals an account that was left without a key', async () => {
+    const userId = await database.createUser()
+    await database.owner.query('insert into billing_accounts (user_id) values ($1)', [userId])
+    const caller = await signedIn(database, userId)
+    expect((await caller.auth.provision()).defaultKey).toMatchObject({ name: 'default' })
+  })
+
+  it('refuses a user who has been deleted since the token was issued', async () => {
+    const { userId, caller } = await provisioned(database)
+    await database.owner.query('delete from auth.users where id = $1', [userId])
+    await expect(caller.auth.provision()).rejects.toMatchObject({ code: 'UNAUTHORIZED', reason: 'not_signed_in' })
+    await expect(caller.keys.create({ name: 'late' })).rejects.toMatchObject({ reason: 'not_signed_in' })
+  })
+})
+
+describe('before provisioning', () => {
+  it('reads answer empty', async () => {
+    const caller = await signedIn(database, await database.createUser())
+    expect(await caller.keys.list()).toMatchObject({ data: [] })
+    expect(await caller.keys.usage()).toMatchObject({ data: [], billingCycle: null })
+    expect(await caller.billing.get()).toMatchObject({ account: null })
+  })
+
+  it('keys.create makes the account, and no default key that nobody would see the secret of', async () => {
+    const caller = await signedIn(database, await database.createUser())
+    const created = await caller.keys.create({ name: 'mine', keyType: 'prod' })
+    expect((await caller.keys.usage()).data).toMatchObject([{ id: created.id, name: 'mine', keyType: 'prod', creditsUsed: 0 }])
+    expect((await caller.billing.get()).account).toMatchObject({ plan: 'free', creditsPerCycle: 1000, creditsUsed: 0 })
+    expect((await caller.auth.provision()).defaultKey).toBeNull()
+  })
+})

@@ -1,0 +1,126 @@
+import { randomUUID } from 'node:crypto'
+import { createServer } from 'node:net'
+import { createDb } from '@keymeter/db'
+import { type TestAuth, useAuth, useDatabase } from '@keymeter/local/testing'
+import { createClient } from '@supabase/supabase-js'
+import { pino } from 'pino'
+import { describe, expect, it } from 'vitest'
+import { contextOf } from '../../test/caller.ts'
+import type { Context } from '../context.ts'
+import { appRouter } from '../router.ts'
+import { createAccessTokenVerifier } from './verify-access-token.ts'
+
+const database = useDatabase()
+const auth = useAuth(database)
+
+const supabaseOf = ({ supabaseUrl, publishableKey }: TestAuth) => ({ url: supabaseUrl, publishableKey })
+const anyone = (replace: Partial<Context> = {}) => appRouter.createCaller(contextOf(database, null, { supabase: supabaseOf(auth), ...replace }))
+const bearerOf = (token: string) => appRouter.createCaller(contextOf(database, token, { verifyAccessToken: createAccessTokenVerifier(auth) }))
+const someone = () => ({ email: `${randomUUID()}@example.com`, password: 'a long password' })
+
+/** The lines that a call logs. */
+function recorder() {
+  const lines: Record<string, unknown>[] = []
+  return { lines, log: pino({ level: 'debug' }, { write: (line) => lines.push(JSON.parse(line)) }) }
+}
+
+describe('auth.signup', () => {
+  it('signs up at the real auth server and answers a session that works, with the default key', async () => {
+    const person = someone()
+    const { user, session, defaultKey, requestId } = await anyone().auth.signup(person)
+    expect(user.email).toBe(person.email)
+    expect(requestId).toMatch(/^[0-9a-f-]{36}$/)
+    expect(defaultKey).toMatchObject({ name: 'default', keyType: 'dev', secret: expect.stringMatching(/^km_dev_/) })
+    expect(Date.parse(session?.expiresAt ?? '')).toBeGreaterThan(Date.now())
+
+    const caller = bearerOf(session?.accessToken ?? '')
+    expect((await caller.keys.list()).data).toMatchObject([{ id: defaultKey?.id, name: 'default' }])
+    expect((await caller.billing.get()).account).toMatchObject({ plan: 'free', creditsPerCycle: 1000 })
+    expect((await caller.auth.provision()).defaultKey).toBeNull()
+
+    const browser = createClient(auth.supabaseUrl, auth.publishableKey, { auth: { persistSession: false } })
+    expect((await browser.auth.signInWithPassword(person)).data.user?.id).toBe(user.id)
+    await browser.auth.signOut()
+  })
+
+  it('refuses an address that is taken, and leaves its account alone', async () => {
+    const person = someone()
+    await anyone().auth.signup(person)
+    await expect(anyone().auth.signup(person)).rejects.toMatchObject({ code: 'CONFLICT', reason: 'email_taken', issues: [{ field: 'email' }] })
+    await expect(anyone().auth.signup({ ...person, email: person.email.toUpperCase() })).rejects.toMatchObject({ reason: 'email_taken' })
+  })
+
+  it('makes one account and one key of the same sign-up sent 5 times at once', async () => {
+    const person = someone()
+    const results = await Promise.allSettled(Array.from({ length: 5 }, async () => await anyone().auth.signup(person)))
+    const succeeded = results.filter((result) => result.status === 'fulfilled')
+    expect(succeeded.length).toBeGreaterThanOrEqual(1)
+    const keys = await database.owner.query('select count(*) from api_keys join auth.users on users.id = user_id where email = $1', [person.email])
+    expect(keys.rows).toEqual([{ count: '1' }])
+  })
+
+  it.each([
+    [{ email: 'nonsense', password: 'a long password' }, 'email'],
+    [{ email: `${'x'.repeat(250)}@example.com`, password: 'a long password' }, 'email'],
+    [{ email: 'someone@example.com', password: 'short' }, 'password'],
+    [{ email: 'someone@example.com', password: 'é'.repeat(37) }, 'password'],
+    [{ email: 'someone@example.com', password: 'with a NUL \0 in it' }, 'password'],
+  ])('refuses %j, naming the field', async (input, field) => {
+    await expect(anyone().auth.signup(input)).rejects.toMatchObject({ code: 'BAD_REQUEST', message: expect.stringContaining(field) })
+    expect((await database.owner.query('select 1 from auth.users where email = $1', [input.email])).rows).toEqual([])
+  })
+
+  it('succeeds without a key when the server’s role has lost its grants, warns with the request id, and heals', async () => {
+    const person = someone()
+    const { lines, log } = recorder()
+    await database.owner.query('revoke insert on public.api_keys from keymeter_api')
+    await database.owner.query('revoke insert (user_id, name, key_prefix, key_hash, key_type) on public.api_keys from keymeter_api')
+    try {
+      const signedUp = await anyone({ log: log.child({ requestId: 'the-request' }) }).auth.signup(person)
+      expect(signedUp.session).not.toBeNull()
+      expect(signedUp.defaultKey).toBeNull()
+      expect(lines).toMatchObject([{ level: 40, requestId: 'the-request', userId: signedUp.user.id, msg: expect.stringContaining('provisioning failed') }])
+      // Nothing is half made: the account went back with the key.
+      expect((await database.owner.query('select 1 from billing_accounts where user_id = $1', [signedUp.user.id])).rows).toEqual([])
+
+      await database.owner.query('grant insert (user_id, name, key_prefix, key_hash, key_type) on public.api_keys to keymeter_api')
+      const healed = await bearerOf(signedUp.session?.accessToken ?? '').auth.provision()
+      expect(healed.defaultKey).toMatchObject({ name: 'default', keyType: 'dev' })
+    } finally {
+      await database.owner.query('grant insert (user_id, name, key_prefix, key_hash, key_type) on public.api_keys to keymeter_api')
+    }
+  })
+
+  it('succeeds without a key when the product’s database is down', async () => {
+    const db = createDb('postgresql://keymeter_api:none@127.0.0.1:1/none', () => {})
+    const signedUp = await anyone({ db }).auth.signup(someone())
+    expect(signedUp).toMatchObject({ defaultKey: null, session: { accessToken: expect.any(String) } })
+    expect((await bearerOf(signedUp.session?.accessToken ?? '').auth.provision()).defaultKey).not.toBeNull()
+    await db.destroy()
+  })
+
+  it('answers auth_unavailable when the auth server is down, hangs up or talks nonsense', async () => {
+    for (const answer of [null, '', 'HTTP/1.1 502 Bad Gateway\r\ncontent-length: 3\r\n\r\nbad', 'HTTP/1.1 500 Oops\r\ncontent-length: 2\r\n\r\n{}']) {
+      const server = createServer((socket) => socket.once('data', () => socket.end(answer ?? '')).on('error', () => {}))
+      const port = await new Promise<number>((resolve) => server.listen(0, '127.0.0.1', () => resolve((server.address() as { port: number }).port)))
+      if (answer === null) await new Promise((resolve) => server.close(resolve))
+      const down = { url: `http://127.0.0.1:${port}`, publishableKey: 'none' }
+      await expect(anyone({ supabase: down }).auth.signup(someone())).rejects.toMatchObject({ code: 'SERVICE_UNAVAILABLE', reason: 'auth_unavailable' })
+      server.close()
+    }
+  })
+})
+
+describe('auth.signup of a project that asks for e-mail confirmation', () => {
+  const database = useDatabase()
+  const auth = useAuth(database, { emailConfirmation: true })
+  const anyone = () => appRouter.createCaller(contextOf(database, null, { supabase: supabaseOf(auth) }))
+
+  it('answers no session and provisions nothing, for a new address and for one that is taken', async () => {
+    const person = someone()
+    expect(await anyone().auth.signup(person)).toMatchObject({ user: { email: person.email }, session: null, defaultKey: null })
+    // Supabase answers a made-up user here, without session like the one above; the embedded auth server answers 429.
+    await expect(anyone().auth.signup(person)).rejects.toMatchObject({ code: 'TOO_MANY_REQUESTS', reason: 'rate_limited' })
+    expect((await database.owner.query('select (select count(*) from billing_accounts) as accounts, (select count(*) from api_keys) as keys')).rows).toEqual([{ accounts: '0', keys: '0' }])
+  })
+})

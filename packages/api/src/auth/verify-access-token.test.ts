@@ -1,0 +1,129 @@
+import { createHmac, generateKeyPairSync, randomUUID } from 'node:crypto'
+import { createServer, type Server } from 'node:http'
+import { exportJWK, exportSPKI, generateKeyPair, type JWK, SignJWT } from 'jose'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { accessToken, JWT_SECRET } from '../../test/caller.ts'
+import { type AccessTokenVerifier, createAccessTokenVerifier } from './verify-access-token.ts'
+
+const userId = randomUUID()
+const base64url = (value: unknown) => Buffer.from(JSON.stringify(value)).toString('base64url')
+const now = () => Math.floor(Date.now() / 1000)
+
+async function refused(verify: AccessTokenVerifier, authorization: string | null, reason = 'not_signed_in') {
+  await expect(verify(authorization)).rejects.toMatchObject({ reason })
+}
+
+describe('with the project’s shared secret', () => {
+  const verify = createAccessTokenVerifier({ supabaseUrl: 'http://127.0.0.1:1', jwtSecret: JWT_SECRET })
+  const bearer = async (...args: Parameters<typeof accessToken>) => `Bearer ${await accessToken(...args)}`
+
+  it('a good token proves its user', async () => {
+    expect(await verify(await bearer(userId))).toBe(userId)
+    expect(await verify((await bearer(userId)).replace('Bearer', 'bearer'))).toBe(userId)
+  })
+
+  it.each([
+    ['an expired one', { exp: now() - 60 }],
+    ['one without expiry', { exp: undefined }],
+    ['one for another audience', { aud: 'anon' }],
+    ['one without audience', { aud: undefined }],
+    ['one without user', { sub: undefined }],
+    ['one whose user is no uuid', { sub: 'admin' }],
+    ['one whose user is null', { sub: null }],
+    ['the public anon key', { role: 'anon', sub: undefined, aud: undefined, iss: 'supabase' }],
+    ['an anon role', { role: 'anon' }],
+    ['a service role', { role: 'service_role' }],
+    ['an anonymous user', { is_anonymous: true }],
+    ['one that is not valid yet', { nbf: now() + 600 }],
+  ])('%s is refused', async (_, claims) => {
+    await refused(verify, await bearer(userId, claims))
+  })
+
+  it('a forged one is refused', async () => {
+    await refused(verify, await bearer(userId, {}, 'another secret, as long as the right one is'))
+    const [header = '', payload = '', signature = ''] = (await accessToken(userId)).split('.')
+    const other = base64url({ sub: randomUUID(), aud: 'authenticated', role: 'authenticated', iat: now(), exp: now() + 60 })
+    await refused(verify, `Bearer ${header}.${other}.${signature}`)
+    await refused(verify, `Bearer ${header}.${payload}.`)
+    await refused(verify, `Bearer ${base64url({ alg: 'none' })}.${payload}.`)
+    await refused(verify, `Bearer ${base64url({ alg: 'none' })}.${payload}.${signature}`)
+    const hs512 = createHmac('sha512', JWT_SECRET).update(`${base64url({ alg: 'HS512' })}.${payload}`).digest('base64url')
+    await refused(verify, `Bearer ${base64url({ alg: 'HS512' })}.${payload}.${hs512}`)
+  })
+
+  it('anything else is refused', async () => {
+    const token = await accessToken(userId)
+    for (const header of [null, '', 'Bearer', 'Bearer ', token, `Basic ${token}`, `Bearer ${token} x`, `Bearer  ${token}`, 'Bearer a.b.c', `Bearer ${'x'.repeat(100_000)}`]) {
+      await refused(verify, header)
+    }
+  })
+})
+
+describe('with the project’s published keys', () => {
+  let server: Server
+  let supabaseUrl: string
+  let keys: { keys: JWK[] } = { keys: [] }
+  let status = 200
+  let fetches = 0
+  let sign: (claims?: Record<string, unknown>, header?: Record<string, unknown>) => Promise<string>
+  let publicPem: string
+
+  beforeAll(async () => {
+    const pair = await generateKeyPair('ES256', { extractable: true })
+    publicPem = await exportSPKI(pair.publicKey)
+    keys = { keys: [{ ...(await exportJWK(pair.publicKey)), kid: 'one', alg: 'ES256' }] }
+    server = createServer((_, response) => {
+      fetches++
+      response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(keys))
+    })
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+    supabaseUrl = `http://127.0.0.1:${(server.address() as { port: number }).port}`
+    sign = async (claims = {}, header = {}) => {
+      const payload = { sub: userId, aud: 'authenticated', role: 'authenticated', iss: `${supabaseUrl}/auth/v1`, iat: now(), exp: now() + 60, ...claims }
+      return `Bearer ${await new SignJWT(payload).setProtectedHeader({ alg: 'ES256', kid: 'one', ...header }).sign(pair.privateKey)}`
+    }
+  })
+  afterAll(() => server.close())
+
+  const verifier = () => createAccessTokenVerifier({ supabaseUrl, jwtSecret: null })
+
+  it('a good token proves its user, and the keys are fetched once', async () => {
+    const verify = verifier()
+    fetches = 0
+    for (let i = 0; i < 5; i++) expect(await verify(await sign())).toBe(userId)
+    expect(fetches).toBe(1)
+  })
+
+  it('another issuer is refused', async () => {
+    await refused(verifier(), await sign({ iss: 'http://elsewhere.example/auth/v1' }))
+    await refused(verifier(), await sign({ iss: undefined }))
+  })
+
+  it('a shared secret is refused, the public key in its place too', async () => {
+    await refused(verifier(), `Bearer ${await accessToken(userId, { iss: `${supabaseUrl}/auth/v1` })}`)
+    await refused(verifier(), `Bearer ${await accessToken(userId, { iss: `${supabaseUrl}/auth/v1` }, publicPem)}`)
+  })
+
+  it('a key that the token brings along is refused', async () => {
+    const own = generateKeyPairSync('ec', { namedCurve: 'P-256' })
+    const payload = { sub: userId, aud: 'authenticated', role: 'authenticated', iss: `${supabaseUrl}/auth/v1`, iat: now(), exp: now() + 60 }
+    for (const header of [{ kid: 'one' }, { jwk: own.publicKey.export({ format: 'jwk' }) as JWK }, { kid: 'one', jku: 'http://127.0.0.1:1/keys' }, { kid: 'unknown' }]) {
+      await refused(verifier(), `Bearer ${await new SignJWT(payload).setProtectedHeader({ alg: 'ES256', ...header }).sign(own.privateKey)}`)
+    }
+  })
+
+  it('a flood of unknown keys fetches the published ones no more than twice', async () => {
+    const verify = verifier()
+    fetches = 0
+    for (let i = 0; i < 100; i++) await refused(verify, await sign({}, { kid: `unknown-${i}` }))
+    expect(fetches).toBeLessThanOrEqual(2)
+  })
+
+  it('keys that cannot be had are our outage, not the caller’s fault', async () => {
+    status = 503
+    await refused(verifier(), await sign(), 'auth_unavailable')
+    status = 200
+    const nowhere = createAccessTokenVerifier({ supabaseUrl: 'http://127.0.0.1:1', jwtSecret: null })
+    await refused(nowhere, await sign(), 'auth_unavailable')
+  })
+})

@@ -1,0 +1,31 @@
+import { Reason } from '@keymeter/contract'
+import { TRPCError } from '@trpc/server'
+import { describe, expect, it } from 'vitest'
+import { errorAnswer } from './error-answer.ts'
+import { AppError, describeError } from './errors.ts'
+
+describe('what a client reads of an error', () => {
+  it('is nothing of an unexpected one but our own sentence', () => {
+    const leaky = [
+      'relation "api_keys" does not exist',
+      'duplicate key value violates unique constraint "api_keys_pkey"',
+      'select * from secrets',
+      'connect ECONNREFUSED postgresql://keymeter_api:password@10.0.0.1/postgres',
+      'ENOENT: no such file or directory, open /etc/keymeter/env',
+    ]
+    for (const message of leaky) {
+      const error = new TRPCError({ code: 'INTERNAL_SERVER_ERROR', message, cause: new Error(message) })
+      expect(describeError(error)).toEqual({ reason: 'internal_error', message: expect.stringContaining('went wrong on our side'), issues: [] })
+    }
+  })
+
+  it('is its reason’s own sentence, never the cause’s', () => {
+    for (const reason of Reason.options) {
+      const described = describeError(new AppError(reason, { cause: new Error('km_dev_secret') }))
+      expect(described.reason).toBe(reason)
+      expect(described.message).not.toContain('secret')
+      expect(described.message).toMatch(/^[A-Z].+\.$/)
+      expect(errorAnswer(reason)).toMatchObject({ error: { data: { reason, issues: [] } } })
+    }
+  })
+})

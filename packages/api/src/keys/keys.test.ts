@@ -1,0 +1,88 @@
+import { useDatabase } from '@keymeter/local/testing'
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { provisioned } from '../../test/caller.ts'
+import { hashToken } from './token.ts'
+
+const database = useDatabase()
+
+describe('keys.create', () => {
+  it('shows the secret once: only its SHA-256 is anywhere in the database', async () => {
+    const { userId, caller } = await provisioned(database)
+    const { secret, id, requestId, ...shown } = await caller.keys.create({ name: ' My key ' })
+    expect(shown).toMatchObject({ name: 'My key', keyType: 'dev', keyPrefix: secret.slice(0, 15) })
+    expect(secret.startsWith('km_dev_')).toBe(true)
+    const rows = await database.owner.query('select api_keys::text as row, key_hash from api_keys where user_id = $1 and id = $2', [userId, id])
+    expect(rows.rows[0].key_hash).toEqual(hashToken(secret))
+    expect(rows.rows[0].row).not.toContain(secret.slice(15))
+    expect(JSON.stringify(await caller.keys.list())).not.toContain(secret.slice(15))
+  })
+
+  it('takes any name of 1 to 64 characters and gives it back, trimmed and otherwise unchanged', async () => {
+    const { caller } = await provisioned(database)
+    const names = fc.string({ unit: 'binary', minLength: 1, maxLength: 64 }).filter((name) => !/\p{Cc}/u.test(name) && name.trim() !== '')
+    await fc.assert(
+      fc.asyncProperty(names, async (name) => {
+        expect((await caller.keys.create({ name })).name).toBe(name.trim())
+      }),
+      { numRuns: 100 },
+    )
+  })
+
+  it.each([
+    ['', 'Enter a name.'],
+    ['   ', 'Enter a name.'],
+    ['x'.repeat(65), 'Use at most 64 characters.'],
+    ['😀'.repeat(65), 'Use at most 64 characters.'],
+    ['a\u0000b', 'Leave out control characters.'],
+    ['a\u001bb', 'Leave out control characters.'],
+    ['a\u0085b', 'Leave out control characters.'],
+    ['a\ud800b', 'Leave out control characters.'],
+  ])('refuses the name %j and changes nothing', async (name, message) => {
+    const { caller } = await provisioned(database)
+    await expect(caller.keys.create({ name })).rejects.toMatchObject({ code: 'BAD_REQUEST', message: expect.stringContaining(message) })
+    expect((await caller.keys.list()).data).toHaveLength(1)
+  })
+
+  it('counts characters as Postgres does: 64 emoji are 64', async () => {
+    const { caller } = await provisioned(database)
+    expect((await caller.keys.create({ name: '😀'.repeat(64) })).name).toBe('😀'.repeat(64))
+  })
+
+  it('refuses input that names an owner or anything else it does not know', async () => {
+    const { caller, userId } = await provisioned(database)
+    for (const extra of [{ userId }, { user_id: userId }, { createdAt: '2020-01-01' }, { key_hash: 'x' }]) {
+      await expect(caller.keys.create({ name: 'x', ...extra })).rejects.toMatchObject({ code: 'BAD_REQUEST' })
+    }
+    await expect(caller.keys.create({ name: 'x', keyType: 'admin' as 'dev' })).rejects.toMatchObject({ code: 'BAD_REQUEST' })
+  })
+})
+
+describe('keys.list', () => {
+  it('shows live keys, newest first', async () => {
+    const { caller, defaultKey } = await provisioned(database)
+    const first = await caller.keys.create({ name: 'first' })
+    const second = await caller.keys.create({ name: 'second', keyType: 'prod' })
+    const third = await caller.keys.create({ name: 'third' })
+    await caller.keys.revoke({ id: second.id })
+    const { data } = await caller.keys.list()
+    expect(data.map(({ id }) => id)).toEqual([third.id, first.id, defaultKey.id])
+    expect(Object.keys(data[0] ?? {}).sort()).toEqual(['createdAt', 'id', 'keyPrefix', 'keyType', 'lastUsedAt', 'name'])
+  })
+})
+
+describe('keys.revoke', () => {
+  it('answers the same a second time', async () => {
+    const { caller, defaultKey } = await provisioned(database)
+    const { requestId: _, ...first } = await caller.keys.revoke({ id: defaultKey.id })
+    expect(first).toMatchObject({ id: defaultKey.id, name: 'default', keyPrefix: defaultKey.keyPrefix })
+    expect(Date.parse(first.revokedAt)).toBeGreaterThan(Date.parse(defaultKey.createdAt) - 1)
+    expect(await caller.keys.revoke({ id: defaultKey.id })).toMatchObject(first)
+  })
+
+  it('keeps the moment of the first of many at once', async () => {
+    const { caller, defaultKey } = await provisioned(database)
+    const answers = await Promise.all(Array.from({ length: 20 }, async () => await caller.keys.revoke({ id: defaultKey.id })))
+    expect(new Set(answers.map(({ revokedAt }) => revokedAt)).size).toBe(1)
+  })
+})

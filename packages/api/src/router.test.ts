@@ -1,0 +1,119 @@
+import { randomUUID } from 'node:crypto'
+import { readFileSync } from 'node:fs'
+import { Reason } from '@keymeter/contract'
+import { useDatabase } from '@keymeter/local/testing'
+import type { AnyTRPCProcedure } from '@trpc/server'
+import { callTRPCProcedure } from '@trpc/server'
+import { beforeAll, describe, expect, expectTypeOf, it } from 'vitest'
+import { accessToken, contextOf, provisioned } from '../test/caller.ts'
+import type { ErrorData, RouterOutputs } from './index.ts'
+import { appRouter } from './router.ts'
+
+const database = useDatabase()
+const procedures = Object.entries(appRouter._def.procedures as unknown as Record<string, AnyTRPCProcedure>)
+const PUBLIC = ['auth.signup']
+
+async function call(path: string, userId: string | null, input?: unknown): Promise<unknown> {
+  const token = userId === null ? null : await accessToken(userId)
+  const [, procedure] = procedures.find(([name]) => name === path) ?? []
+  return await callTRPCProcedure({
+    router: appRouter,
+    path,
+    getRawInput: async () => input,
+    ctx: contextOf(database, token),
+    type: procedure?._def.type ?? 'query',
+    signal: undefined,
+    batchIndex: 0,
+  })
+}
+
+/** Everything about an error that its caller sees, but for the request id. */
+async function refusal(promise: Promise<unknown>): Promise<unknown> {
+  const error = await promise.then(
+    () => null,
+    (error: unknown) => error,
+  )
+  return error instanceof Error && { ...error, message: error.message, cause: undefined }
+}
+
+describe('every procedure', () => {
+  it.each(procedures)('%s declares its output, with the request id', (_, procedure) => {
+    const output = (procedure._def as unknown as { output?: { shape?: Record<string, unknown> } }).output
+    expect(output?.shape).toHaveProperty('requestId')
+  })
+
+  it.each(procedures)('%s refuses input that it does not know', (_, procedure) => {
+    const inputs = (procedure._def as unknown as { inputs: { def: { catchall?: { type: string } } }[] }).inputs
+    for (const input of inputs) expect(input.def.catchall?.type).toBe('never')
+  })
+
+  it.each(procedures.filter(([path]) => !PUBLIC.includes(path)))('%s wants someone signed in', async (path) => {
+    await expect(call(path, null)).rejects.toMatchObject({ code: 'UNAUTHORIZED', reason: 'not_signed_in' })
+  })
+
+  it('that takes a secret is a mutation: a query’s input stands in the URL, and so in every access log', () => {
+    for (const [path, procedure] of procedures) {
+      const inputs = (procedure._def as unknown as { inputs: { shape: Record<string, unknown> }[] }).inputs
+      const takesSecret = inputs.some(({ shape }) => Object.keys(shape).some((field) => /key$|token|secret|password/i.test(field)))
+      if (takesSecret) expect([path, procedure._def.type]).toEqual([path, 'mutation'])
+    }
+  })
+})
+
+describe('another account’s data', () => {
+  let one: Awaited<ReturnType<typeof provisioned>>
+  let other: Awaited<ReturnType<typeof provisioned>>
+  beforeAll(async () => {
+    one = await provisioned(database)
+    other = await provisioned(database)
+    await other.caller.keys.create({ name: 'private', keyType: 'prod' })
+  })
+
+  const snapshot = async (userId: string) =>
+    (await database.owner.query('select (select jsonb_agg(k order by id) from api_keys k where user_id = $1) as keys, (select to_jsonb(a) from billing_accounts a where user_id = $1) as account', [userId])).rows[0]
+
+  /** How each procedure is called with something of another account. A new procedure must be added here. */
+  const attacks: Record<string, (foreignKeyId: string) => unknown> = {
+    'auth.signup': () => undefined,
+    'auth.provision': () => undefined,
+    'billing.get': () => undefined,
+    'keys.create': () => ({ name: 'mine' }),
+    'keys.list': () => undefined,
+    'keys.usage': () => undefined,
+    'keys.revoke': (id) => ({ id }),
+  }
+
+  it('has an attack for every procedure', () => {
+    expect(Object.keys(attacks).sort()).toEqual(procedures.map(([path]) => path).sort())
+  })
+
+  it.each(procedures.filter(([path]) => !PUBLIC.includes(path)).map(([path]) => path))('is neither shown nor changed by %s', async (path) => {
+    const before = await snapshot(other.userId)
+    const answer = await call(path, one.userId, attacks[path]?.(other.defaultKey.id)).catch((error: unknown) => error)
+    expect(JSON.stringify(answer)).not.toContain(other.userId)
+    expect(JSON.stringify(answer)).not.toContain('private')
+    expect(await snapshot(other.userId)).toEqual(before)
+  })
+
+  it('answers like what does not exist', async () => {
+    const foreign = await refusal(one.caller.keys.revoke({ id: other.defaultKey.id }))
+    const unknown = await refusal(one.caller.keys.revoke({ id: randomUUID() }))
+    expect(foreign).toMatchObject({ code: 'NOT_FOUND', reason: 'key_not_found' })
+    expect(foreign).toEqual(unknown)
+  })
+})
+
+describe('the router’s types', () => {
+  it('show a key without its hash, and credits as numbers', () => {
+    expectTypeOf<keyof RouterOutputs['keys']['list']['data'][number]>().toEqualTypeOf<'id' | 'name' | 'keyPrefix' | 'keyType' | 'createdAt' | 'lastUsedAt'>()
+    expectTypeOf<RouterOutputs['keys']['usage']['data'][number]['creditsUsed']>().toEqualTypeOf<number>()
+    expectTypeOf<ErrorData['reason']>().toEqualTypeOf<Reason>()
+  })
+})
+
+describe('docs/errors.md', () => {
+  it('describes every reason, and no other', () => {
+    const documented = [...readFileSync(new URL('../../../docs/errors.md', import.meta.url), 'utf8').matchAll(/^\| `([a-z_]+)` \|/gm)]
+    expect(documented.map(([, reason]) => reason).sort()).toEqual([...Reason.options].sort())
+  })
+})

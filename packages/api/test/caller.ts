@@ -1,0 +1,53 @@
+import { randomUUID } from 'node:crypto'
+import type { TestDatabase } from '@keymeter/local/testing'
+import { SignJWT } from 'jose'
+import { pino } from 'pino'
+import { createAccessTokenVerifier } from '../src/auth/verify-access-token.ts'
+import { type Context, createContext } from '../src/context.ts'
+import { appRouter } from '../src/router.ts'
+
+export const JWT_SECRET = 'a secret of the tests, longer than 32 characters'
+const verifyAccessToken = createAccessTokenVerifier({ supabaseUrl: 'http://127.0.0.1:1', jwtSecret: JWT_SECRET })
+
+/** A token as Supabase Auth issues it. `claims` replaces or, with undefined, leaves out what it names. */
+export async function accessToken(userId: string, claims: Record<string, unknown> = {}, secret = JWT_SECRET): Promise<string> {
+  const now = Math.floor(Date.now() / 1000)
+  const payload = { sub: userId, aud: 'authenticated', role: 'authenticated', iat: now, exp: now + 3600, ...claims }
+  return await new SignJWT(JSON.parse(JSON.stringify(payload))).setProtectedHeader({ alg: 'HS256' }).sign(new TextEncoder().encode(secret))
+}
+
+/** The real context of one request, on the test's database. */
+export function contextOf({ db }: Pick<TestDatabase, 'db'>, token: string | null, replace: Partial<Context> = {}): Context {
+  return {
+    ...createContext(
+      {
+        db,
+        log: pino({ level: 'silent' }),
+        supabase: { url: 'http://127.0.0.1:1', publishableKey: 'none' },
+        verifyAccessToken,
+        keyBrand: 'km',
+      },
+      {
+        log: pino({ level: 'silent' }),
+        requestId: randomUUID(),
+        clientAddress: '127.0.0.1',
+        authorization: token === null ? null : `Bearer ${token}`,
+      },
+    ),
+    ...replace,
+  }
+}
+
+/** The router as `userId` calls it. */
+export async function signedIn(database: Pick<TestDatabase, 'db'>, userId: string) {
+  return appRouter.createCaller(contextOf(database, await accessToken(userId)))
+}
+
+/** A new user with an account and its default key. */
+export async function provisioned(database: TestDatabase) {
+  const userId = await database.createUser()
+  const caller = await signedIn(database, userId)
+  const { defaultKey } = await caller.auth.provision()
+  if (defaultKey === null) throw new Error('a new user has no default key')
+  return { userId, caller, defaultKey }
+}

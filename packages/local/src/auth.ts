@@ -1,0 +1,84 @@
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { packageDir } from './package-dir.ts'
+import { type ManagedProcess, startProcess } from './process.ts'
+import type { Secrets } from './secrets.ts'
+
+const START_TIMEOUT_MS = 30_000
+const PASSWORD_LENGTH_MIN = 8
+
+interface AuthOptions {
+  /** Holds its settings. */
+  dir: string
+  logFile: string
+  port: number
+  databaseUrl: string
+  secrets: Secrets
+  /** Where people come back to after signing in with Google or from an e-mail. */
+  siteUrl: string
+  google: { clientId: string; clientSecret: string } | null
+  /** Asks for a confirmation by e-mail before the first session; the mails are in the log. */
+  emailConfirmation?: boolean
+}
+
+/**
+ * Starts Supabase Auth on that database. It makes the schema `auth`, so it comes before the migrations. Its keys are
+ * set and its admin mode is off, because without either it serves any local caller's REST request as `service_role`.
+ */
+export async function startAuth(options: AuthOptions): Promise<ManagedProcess> {
+  const { dir, logFile, port, databaseUrl, secrets, google } = options
+  mkdirSync(join(dir, 'supabase'), { recursive: true })
+  writeFileSync(join(dir, 'supabase', 'config.toml'), settings(options))
+  return await startProcess({
+    name: 'Supabase Auth',
+    command: process.execPath,
+    args: [`${packageDir('@supabase/lite')}/dist/cli/index.js`, 'start', '--no-admin'],
+    cwd: dir,
+    env: {
+      PATH: process.env['PATH'],
+      DO_NOT_TRACK: '1',
+      AUTH_DATABASE_URL: databaseUrl,
+      AUTH_JWT_SECRET: secrets.jwtSecret,
+      AUTH_PUBLISHABLE_KEY: secrets.publishableKey,
+      AUTH_SECRET_KEY: secrets.secretKey,
+      AUTH_GOOGLE_CLIENT_ID: google?.clientId,
+      AUTH_GOOGLE_CLIENT_SECRET: google?.clientSecret,
+    },
+    logFile,
+    isReady: async () => {
+      const response = await fetch(`http://127.0.0.1:${port}/auth/v1/settings`, { headers: { apikey: secrets.publishableKey } }).catch(() => null)
+      return response?.status === 200
+    },
+    readyTimeoutMs: START_TIMEOUT_MS,
+  })
+}
+
+/** Secrets stay out of the file: they are read from the environment. */
+function settings({ port, siteUrl, google, emailConfirmation = false }: AuthOptions): string {
+  return `[api]
+port = ${port}
+
+[db]
+driver = "postgres"
+url = "env(AUTH_DATABASE_URL)"
+
+[studio]
+enabled = false
+
+[auth]
+site_url = ${JSON.stringify(siteUrl)}
+additional_redirect_urls = [${JSON.stringify(siteUrl)}, ${JSON.stringify(siteUrl.replace('127.0.0.1', 'localhost'))}]
+jwt_secret = "env(AUTH_JWT_SECRET)"
+publishable_key = "env(AUTH_PUBLISHABLE_KEY)"
+secret_key = "env(AUTH_SECRET_KEY)"
+minimum_password_length = ${PASSWORD_LENGTH_MIN}
+
+[auth.email]
+enable_confirmations = ${emailConfirmation}
+
+[auth.external.google]
+enabled = ${google !== null}
+client_id = "env(AUTH_GOOGLE_CLIENT_ID)"
+secret = "env(AUTH_GOOGLE_CLIENT_SECRET)"
+`
+}

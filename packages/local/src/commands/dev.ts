@@ -1,0 +1,156 @@
+/**
+ * `pnpm dev`: everything that Keymeter needs, on this machine, until Ctrl-C. With a Supabase project in the environment
+ * it starts the server alone, and leaves that project's database as it is.
+ */
+import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { parseArgs } from 'node:util'
+import { lock } from '../lock.ts'
+import { REPOSITORY } from '../migrate.ts'
+import { isPortFree } from '../ports.ts'
+import { removeCluster } from '../postgres.ts'
+import { type ManagedProcess, startProcess } from '../process.ts'
+import { type Stack, startStack } from '../stack.ts'
+import { DEMO, seed } from './seed.ts'
+
+const HELP = `pnpm dev [--reset] [--seed]
+
+Starts Postgres, Supabase Auth, the API and the dashboard. Ctrl-C stops them all; the data stays in .local/.
+
+  --reset   start over: delete .local/ first
+  --seed    add a demo account with several keys and usage over this and the last billing cycle
+`
+
+const LOCAL_DIR = join(REPOSITORY, '.local')
+const SERVER_TIMEOUT_MS = 60_000
+/** With all of these set, a Supabase project is used in place of the embedded stack. */
+const REMOTE_VARIABLES = ['DATABASE_URL', 'SUPABASE_URL', 'SUPABASE_PUBLISHABLE_KEY'] as const
+
+const report = (line: string) => console.log(`  ${line}`)
+
+async function dev(): Promise<void> {
+  const { values: flags } = parseArgs({
+    options: { reset: { type: 'boolean' }, seed: { type: 'boolean' }, help: { type: 'boolean', short: 'h' } },
+  })
+  if (flags.help) return console.log(HELP)
+  if (existsSync(join(REPOSITORY, '.env'))) process.loadEnvFile(join(REPOSITORY, '.env'))
+  const isRemote = usesRemoteProject()
+  if (isRemote && (flags.reset || flags.seed)) throw new Error('--reset and --seed are for the embedded database: a Supabase project is left as it is.')
+
+  mkdirSync(LOCAL_DIR, { recursive: true })
+  lock(join(LOCAL_DIR, 'dev.pid'))
+  const stopping = new Promise<string>((resolve) => {
+    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => resolve('Stopping …'))
+  })
+
+  const stack = isRemote ? null : await startEmbedded(flags.reset === true)
+  let server: ManagedProcess | null = null
+  try {
+    report('Starting the API and the dashboard …')
+    server = await startServer(stack)
+    if (stack !== null && flags.seed) await seed(appUrl(), stack.urls.owner, report)
+    console.log(banner(stack, flags.seed === true))
+    const ended = server.exited.then(() => 'The server ended by itself: see above. Stopping the rest …')
+    const broke = stack?.broke.then((name) => `${name} ended by itself: see .local/. Stopping the rest …`)
+    report(await Promise.race([stopping, ended, ...(broke ? [broke] : [])]))
+  } finally {
+    // In this order, so that nothing in flight loses what it stands on.
+    await server?.stop()
+    await stack?.stop()
+  }
+}
+
+function usesRemoteProject(): boolean {
+  const missing = REMOTE_VARIABLES.filter((name) => !process.env[name])
+  if (missing.length > 0 && missing.length < REMOTE_VARIABLES.length) {
+    throw new Error(`To use a Supabase project, set ${missing.join(' and ')} too; to use the embedded stack, set none of ${REMOTE_VARIABLES.join(', ')}.`)
+  }
+  return missing.length === 0
+}
+
+async function startEmbedded(reset: boolean): Promise<Stack> {
+  if (reset) {
+    report('Deleting .local/ …')
+    removeCluster(join(LOCAL_DIR, 'postgres'))
+    for (const part of ['auth', 'secrets.json', 'env', 'postgres.log', 'auth.log']) rmSync(join(LOCAL_DIR, part), { recursive: true, force: true })
+  }
+  await requireFreePort('PORT', appPort())
+  await requireFreePort('SUPABASE_PORT', supabasePort())
+  const stack = await startStack({
+    dir: LOCAL_DIR,
+    postgresPort: port('POSTGRES_PORT', 54_322),
+    supabasePort: supabasePort(),
+    siteUrl: appUrl(),
+    google: googleCredentials(),
+    report,
+  })
+  writeFileSync(join(LOCAL_DIR, 'env'), envFile(stack), { mode: 0o600 })
+  return stack
+}
+
+async function startServer(stack: Stack | null): Promise<ManagedProcess> {
+  const embedded = stack && {
+    DATABASE_URL: stack.urls.api,
+    SUPABASE_URL: stack.supabaseUrl,
+    SUPABASE_PUBLISHABLE_KEY: stack.publishableKey,
+    SUPABASE_JWT_SECRET: stack.jwtSecret,
+  }
+  return await startProcess({
+    name: 'The server',
+    command: process.execPath,
+    args: ['--watch', '--watch-preserve-output', join(REPOSITORY, 'apps/server/src/dev.ts')],
+    cwd: REPOSITORY,
+    env: { HOST: '127.0.0.1', ...process.env, ...embedded, PORT: String(appPort()) },
+    isReady: async () => (await fetch(`${appUrl()}/livez`).catch(() => null))?.status === 200,
+    readyTimeoutMs: SERVER_TIMEOUT_MS,
+  })
+}
+
+async function requireFreePort(variable: string, number: number): Promise<void> {
+  if (!(await isPortFree(number))) throw new Error(`Port ${number} is taken. Stop what listens there, or choose another: ${variable}=${number + 1000} pnpm dev`)
+}
+
+function port(variable: string, otherwise: number): number {
+  return Number(process.env[variable] || otherwise)
+}
+const appPort = () => port('PORT', 3000)
+const supabasePort = () => port('SUPABASE_PORT', 54_321)
+const appUrl = () => `http://127.0.0.1:${appPort()}`
+
+function googleCredentials() {
+  const clientId = process.env['GOOGLE_OAUTH_CLIENT_ID'] ?? ''
+  const clientSecret = process.env['GOOGLE_OAUTH_CLIENT_SECRET'] ?? ''
+  return clientId === '' || clientSecret === '' || clientId.startsWith('your-') ? null : { clientId, clientSecret }
+}
+
+function envFile({ urls, supabaseUrl, publishableKey, jwtSecret }: Stack): string {
+  return `# The embedded stack, for tools of yours. Written anew by each \`pnpm dev\`.
+DATABASE_URL=${urls.api}
+MIGRATION_DATABASE_URL=${urls.owner}
+SUPABASE_URL=${supabaseUrl}
+SUPABASE_PUBLISHABLE_KEY=${publishableKey}
+SUPABASE_JWT_SECRET=${jwtSecret}
+`
+}
+
+function banner(stack: Stack | null, isSeeded: boolean): string {
+  const lines = [
+    `Dashboard   ${appUrl()}`,
+    `API         ${appUrl()}/trpc`,
+    `tRPC panel  ${appUrl()}/panel`,
+    `Supabase    ${stack?.supabaseUrl ?? process.env['SUPABASE_URL']}`,
+    ...(stack ? [`Postgres    127.0.0.1:${port('POSTGRES_PORT', 54_322)}, its URLs are in .local/env`] : []),
+    '',
+    isSeeded ? `Next: sign in as ${DEMO.email} with the password ${DEMO.password}.` : 'Next: open the dashboard and sign up with any address.',
+    'Ctrl-C stops everything; the data stays in .local/.',
+  ]
+  return `\nKeymeter is ready.\n\n${lines.map((line) => `  ${line}`.trimEnd()).join('\n')}\n`
+}
+
+try {
+  await dev()
+  process.exit(0)
+} catch (error) {
+  console.error(`\n${error instanceof Error ? error.message : error}`)
+  process.exit(1)
+}

@@ -1,0 +1,5 @@
+export { startAuth } from './auth.ts'
+export { type DatabaseUrls, databaseUrls, withClient } from './database.ts'
+export { migrate } from './migrate.ts'
+export { freePort } from './ports.ts'
+export { type Stack, startStack } from './stack.ts'

@@ -1,0 +1,26 @@
+import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+
+/**
+ * Makes this process the only one of its command for the file's folder. A lock whose process is gone, killed or crashed,
+ * or whose number the system has since given to something else, counts for nothing.
+ *
+ * @throws Error that names the process in the way.
+ */
+export function lock(file: string): void {
+  const holder = existsSync(file) ? Number(readFileSync(file, 'utf8')) : null
+  if (holder !== null && holder !== process.pid && isSameCommand(holder)) {
+    throw new Error(`It is running already, as process ${holder}. Stop that one first: kill ${holder}`)
+  }
+  writeFileSync(file, String(process.pid))
+  process.once('exit', () => rmSync(file, { force: true }))
+}
+
+function isSameCommand(pid: number): boolean {
+  try {
+    process.kill(pid, 0)
+  } catch {
+    return false
+  }
+  const commandLine = `/proc/${pid}/cmdline`
+  return !existsSync(commandLine) || readFileSync(commandLine, 'utf8').includes(process.argv[1] ?? '')
+}

@@ -1,0 +1,79 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { closeSync, openSync, readFileSync } from 'node:fs'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import type { SystemUser } from './unprivileged.ts'
+
+const GUARD = fileURLToPath(new URL('guard.ts', import.meta.url))
+const POLL_INTERVAL_MS = 50
+const LOG_LINES_SHOWN = 15
+
+export interface ManagedProcess {
+  /** Settles when the process has ended, whoever ended it. */
+  exited: Promise<void>
+  stop(): Promise<void>
+}
+
+interface ProcessOptions {
+  /** How the process is called in messages. */
+  name: string
+  command: string
+  args: string[]
+  cwd: string
+  env?: NodeJS.ProcessEnv
+  /** Its output goes to this file, or to the terminal when there is none. */
+  logFile?: string
+  stopSignal?: NodeJS.Signals
+  user?: SystemUser
+  isReady: () => Promise<boolean>
+  readyTimeoutMs: number
+}
+
+/**
+ * Starts a process under a guard (it never outlives this one) and waits until it is ready.
+ *
+ * @throws Error with the end of its output when it ends or dawdles instead.
+ */
+export async function startProcess(options: ProcessOptions): Promise<ManagedProcess> {
+  const { name, command, args, cwd, env = process.env, logFile, stopSignal = 'SIGTERM', user } = options
+  const output = logFile === undefined ? 'inherit' : openSync(logFile, 'w', 0o600)
+  const guard = spawn(process.execPath, [GUARD, stopSignal, user === undefined ? '-' : `${user.uid}:${user.gid}`, command, ...args], {
+    cwd,
+    env,
+    // A process group of its own: Ctrl-C in the terminal reaches this process alone.
+    detached: true,
+    stdio: ['pipe', output, output],
+  })
+  if (typeof output === 'number') closeSync(output)
+  guard.stdin?.on('error', () => {})
+  const exited = new Promise<void>((resolve) => guard.once('exit', () => resolve()))
+  const managed: ManagedProcess = {
+    exited,
+    stop: async () => {
+      guard.stdin?.end()
+      await exited
+    },
+  }
+  try {
+    await untilReady(options, guard)
+  } catch (error) {
+    await managed.stop()
+    throw new Error(`${name} ${error instanceof Error ? error.message : error}${tail(logFile)}`)
+  }
+  return managed
+}
+
+async function untilReady({ isReady, readyTimeoutMs }: ProcessOptions, guard: ChildProcess): Promise<void> {
+  const deadline = Date.now() + readyTimeoutMs
+  while (!(await isReady())) {
+    if (guard.exitCode !== null || guard.signalCode !== null) throw new Error('ended before it was ready.')
+    if (Date.now() > deadline) throw new Error(`was not ready within ${readyTimeoutMs / 1000} s.`)
+    await sleep(POLL_INTERVAL_MS)
+  }
+}
+
+function tail(logFile: string | undefined): string {
+  if (logFile === undefined) return ''
+  const lines = readFileSync(logFile, 'utf8').trimEnd().split('\n').slice(-LOG_LINES_SHOWN)
+  return ` The end of ${logFile}:\n${lines.map((line) => `  ${line}`).join('\n')}`
+}

@@ -1,0 +1,79 @@
+import { mkdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { startAuth } from './auth.ts'
+import { createSupabaseRoles, type DatabaseUrls, databaseUrls, grantSupabaseDefaults, letServerIn } from './database.ts'
+import { migrate } from './migrate.ts'
+import { startPostgres } from './postgres.ts'
+import type { ManagedProcess } from './process.ts'
+import { loadSecrets } from './secrets.ts'
+
+export interface StackOptions {
+  /** Holds everything that the stack keeps: data, secrets, logs. */
+  dir: string
+  postgresPort: number
+  supabasePort: number
+  siteUrl: string
+  google: { clientId: string; clientSecret: string } | null
+  report: (line: string) => void
+}
+
+/** The embedded stand-in for a Supabase project, migrated and ready for the server. */
+export interface Stack {
+  urls: DatabaseUrls
+  supabaseUrl: string
+  publishableKey: string
+  jwtSecret: string
+  /** Settles when a part of the stack ends by itself. */
+  broke: Promise<string>
+  stop(): Promise<void>
+}
+
+export async function startStack(options: StackOptions): Promise<Stack> {
+  const { dir, postgresPort, supabasePort, report } = options
+  mkdirSync(dir, { recursive: true })
+  const secrets = loadSecrets(join(dir, 'secrets.json'))
+  const started: { name: string; process: ManagedProcess }[] = []
+  const stop = async () => {
+    for (const { process } of started.toReversed()) await process.stop()
+  }
+  try {
+    report('Starting Postgres …')
+    const postgres = await startPostgres({
+      dataDir: join(dir, 'postgres'),
+      logFile: join(dir, 'postgres.log'),
+      port: postgresPort,
+      superuserPassword: secrets.superuserPassword,
+      report,
+    })
+    started.push({ name: 'Postgres', process: postgres })
+    const urls = databaseUrls(postgresPort, 'postgres', secrets)
+    await createSupabaseRoles(urls, secrets)
+    await grantSupabaseDefaults(urls)
+
+    report('Starting Supabase Auth …')
+    const auth = await startAuth({
+      ...options,
+      dir: join(dir, 'auth'),
+      logFile: join(dir, 'auth.log'),
+      port: supabasePort,
+      databaseUrl: urls.owner,
+      secrets,
+    })
+    started.push({ name: 'Supabase Auth', process: auth })
+
+    report('Applying migrations …')
+    await migrate(urls.owner)
+    await letServerIn(urls, secrets)
+    return {
+      urls,
+      supabaseUrl: `http://127.0.0.1:${supabasePort}`,
+      publishableKey: secrets.publishableKey,
+      jwtSecret: secrets.jwtSecret,
+      broke: Promise.race(started.map(async ({ name, process }) => await process.exited.then(() => name))),
+      stop,
+    }
+  } catch (error) {
+    await stop()
+    throw error
+  }
+}

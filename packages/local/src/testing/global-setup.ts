@@ -1,0 +1,79 @@
+import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { TestProject } from 'vitest/node'
+import { startAuth } from '../auth.ts'
+import { createSupabaseRoles, databaseUrls, grantSupabaseDefaults, letServerIn, withClient } from '../database.ts'
+import { migrate } from '../migrate.ts'
+import { freePort } from '../ports.ts'
+import { startPostgres } from '../postgres.ts'
+import type { ManagedProcess } from '../process.ts'
+import { loadSecrets, type Secrets } from '../secrets.ts'
+
+/** Copied for each test file that wants a database of its own: migrated, without users. */
+export const TEMPLATE_DATABASE = 'keymeter_template'
+
+declare module 'vitest' {
+  interface ProvidedContext {
+    /** One Postgres for the whole run. `dir` goes when the run ends. */
+    cluster: { dir: string; port: number; secrets: Secrets }
+  }
+}
+
+/** Starts Postgres on a free port and in a folder of its own, so that it can run next to `pnpm dev`, and removes it. */
+export default async function setup(project: TestProject): Promise<() => Promise<void>> {
+  const dir = mkdtempSync(join(tmpdir(), 'keymeter-test-'))
+  // A root shell's Postgres runs as another user, who must be able to pass.
+  chmodSync(dir, 0o711)
+  const secrets = loadSecrets(join(dir, 'secrets.json'))
+  const port = await freePort()
+  let postgres: ManagedProcess | null = null
+  const teardown = async () => {
+    await postgres?.stop()
+    rmSync(dir, { recursive: true, force: true })
+  }
+  try {
+    postgres = await startPostgres({
+      dataDir: join(dir, 'postgres'),
+      logFile: join(dir, 'postgres.log'),
+      port,
+      superuserPassword: secrets.superuserPassword,
+      binaries: process.env['POSTGRES_BINARIES'],
+      report: () => {},
+    })
+    const cluster = databaseUrls(port, 'postgres', secrets)
+    await createSupabaseRoles(cluster, secrets)
+    await createDatabase(cluster.owner, TEMPLATE_DATABASE)
+
+    const template = databaseUrls(port, TEMPLATE_DATABASE, secrets)
+    await grantSupabaseDefaults(template)
+    await createAuthSchema(dir, template.owner, secrets)
+    await migrate(template.owner)
+    await letServerIn(template, secrets)
+    project.provide('cluster', { dir, port, secrets })
+    return teardown
+  } catch (error) {
+    await teardown()
+    throw error
+  }
+}
+
+/** The auth server makes its schema when it starts. */
+async function createAuthSchema(dir: string, databaseUrl: string, secrets: Secrets): Promise<void> {
+  const auth = await startAuth({
+    dir: join(dir, 'auth'),
+    logFile: join(dir, 'auth.log'),
+    port: await freePort(),
+    databaseUrl,
+    secrets,
+    siteUrl: 'http://127.0.0.1:3000',
+    google: null,
+  })
+  await auth.stop()
+}
+
+export async function createDatabase(ownerUrl: string, name: string, template = 'template1'): Promise<void> {
+  await withClient(ownerUrl, async (client) => {
+    await client.query(`create database ${client.escapeIdentifier(name)} template ${client.escapeIdentifier(template)}`)
+  })
+}

@@ -1,0 +1,72 @@
+import { randomBytes, randomUUID } from 'node:crypto'
+import { join } from 'node:path'
+import { createDb, type Db } from '@keymeter/db'
+import pg from 'pg'
+import { afterAll, beforeAll, inject } from 'vitest'
+import { startAuth } from '../auth.ts'
+import { type DatabaseUrls, databaseUrls, withClient } from '../database.ts'
+import { freePort } from '../ports.ts'
+import type { ManagedProcess } from '../process.ts'
+import { createDatabase, TEMPLATE_DATABASE } from './global-setup.ts'
+
+/** A database as a test uses it. `db` is the server's own handle; `owner` stands above row level security. */
+export interface TestDatabase {
+  name: string
+  urls: DatabaseUrls
+  db: Db
+  owner: pg.Pool
+  /** A user in `auth.users`, without account or keys. */
+  createUser(): Promise<string>
+}
+
+/** A migrated, empty database for the test file that calls this, dropped after it. */
+export function useDatabase(): TestDatabase {
+  const { port, secrets } = inject('cluster')
+  const name = `test_${randomBytes(6).toString('hex')}`
+  const cluster = databaseUrls(port, 'postgres', secrets)
+  beforeAll(async () => await createDatabase(cluster.owner, name, TEMPLATE_DATABASE))
+  const urls = databaseUrls(port, name, secrets)
+  const owner = new pg.Pool({ connectionString: urls.owner })
+  const db = createDb(urls.api, () => {})
+  afterAll(async () => {
+    await db.destroy()
+    await owner.end()
+    await withClient(cluster.owner, async (client) => await client.query(`drop database ${name} with (force)`))
+  })
+  const createUser = async () => {
+    const id = randomUUID()
+    await owner.query('insert into auth.users (id, email) values ($1, $2)', [id, `${id}@example.com`])
+    return id
+  }
+  return { name, urls, db, owner, createUser }
+}
+
+/** What a client of the auth server, and who verifies its tokens, must know. `supabaseUrl` is set before the first test. */
+export interface TestAuth {
+  supabaseUrl: string
+  publishableKey: string
+  jwtSecret: string
+}
+
+/** A real auth server on that database, for the test file that calls this. */
+export function useAuth(database: TestDatabase, options: { emailConfirmation?: boolean } = {}): TestAuth {
+  const { dir, secrets } = inject('cluster')
+  const auth = { supabaseUrl: '', publishableKey: secrets.publishableKey, jwtSecret: secrets.jwtSecret }
+  let server: ManagedProcess
+  beforeAll(async () => {
+    const port = await freePort()
+    auth.supabaseUrl = `http://127.0.0.1:${port}`
+    server = await startAuth({
+      ...options,
+      dir: join(dir, database.name),
+      logFile: join(dir, `${database.name}.auth.log`),
+      port,
+      databaseUrl: database.urls.owner,
+      secrets,
+      siteUrl: 'http://127.0.0.1:3000',
+      google: null,
+    })
+  })
+  afterAll(async () => await server?.stop())
+  return auth
+}

@@ -1,0 +1,61 @@
+import { execFileSync } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import { cpSync, existsSync, mkdirSync, renameSync, rmSync, statSync } from 'node:fs'
+import { basename, dirname, join } from 'node:path'
+
+/** Where a root shell's Postgres lives when its user cannot reach the clone. Persistent, and reachable by everyone. */
+const SHARED_STATE_DIR = '/var/lib/keymeter-local'
+
+/** Whom a process runs as, when not as whoever started it. */
+export interface SystemUser {
+  uid: number
+  gid: number
+}
+
+/** Postgres refuses to run as root. A root shell runs it as the system's `postgres` user, or else as `nobody`. */
+export function postgresUser(): SystemUser | null {
+  if (process.getuid?.() !== 0) return null
+  const id = (...args: string[]) => Number(execFileSync('id', args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }))
+  for (const name of ['postgres', 'nobody']) {
+    try {
+      return { uid: id('-u', name), gid: id('-g', name) }
+    } catch {}
+  }
+  throw new Error('Postgres does not run as root, and there is no user "postgres" or "nobody" to run it as. Create one, or use another shell.')
+}
+
+/** True when `user` may pass through every folder on the way to `path`. */
+export function isReachable(path: string, { uid, gid }: SystemUser): boolean {
+  for (let folder = path; folder !== dirname(folder); folder = dirname(folder)) {
+    const stat = statSync(folder)
+    const executeBit = stat.uid === uid ? 0o100 : stat.gid === gid ? 0o010 : 0o001
+    if ((stat.mode & executeBit) === 0) return false
+  }
+  return true
+}
+
+/** A folder outside the clone that stands in for `path`, always the same one. */
+export function standInFor(path: string): string {
+  const id = createHash('sha256').update(path).digest('hex').slice(0, 12)
+  const folder = join(SHARED_STATE_DIR, `${id}-${basename(path)}`)
+  mkdirSync(SHARED_STATE_DIR, { recursive: true, mode: 0o755 })
+  return folder
+}
+
+/** `folder`, or where `user` cannot reach it a copy of it outside the clone. Copied once. */
+export function reachableCopy(folder: string, user: SystemUser): string {
+  if (isReachable(folder, user)) return folder
+  const copy = standInFor(folder)
+  if (!existsSync(copy)) {
+    const unfinished = `${copy}.${process.pid}`
+    cpSync(folder, unfinished, { recursive: true, verbatimSymlinks: true, mode: 0 })
+    try {
+      renameSync(unfinished, copy)
+    } catch (error) {
+      // Another process was faster.
+      rmSync(unfinished, { recursive: true, force: true })
+      if (!existsSync(copy)) throw error
+    }
+  }
+  return copy
+}
