@@ -15,7 +15,10 @@ const BUILD = fileURLToPath(new URL('../../dashboard/dist', import.meta.url))
 export function builtDashboard(supabaseUrl: string): Hono<HttpEnv> {
   if (!existsSync(`${BUILD}/index.html`)) throw new Error('The dashboard is not built. Run `pnpm build` first.')
   const app = new Hono<HttpEnv>()
-  app.get('/assets/*', serveStatic({ root: BUILD, onFound: (_path, c) => c.header('cache-control', 'public, max-age=31536000, immutable') }))
+  app.get(
+    '/assets/*',
+    serveStatic({ root: BUILD, onFound: (_path, c) => c.header('cache-control', 'public, max-age=31536000, immutable') }),
+  )
   app.get('/assets/*', (c) => c.notFound())
   app.get('*', async (c, next) => {
     c.header('content-security-policy', contentSecurityPolicy(supabaseUrl))

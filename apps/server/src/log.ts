@@ -1,7 +1,8 @@
 import { type Logger, pino, type TransportSingleOptions } from 'pino'
 
 /** An API key, an access token, a password in a URL: shapes that must not reach a log in any field, at any depth. */
-const SECRETS = /\b[a-z][a-z0-9]{0,15}_(?:dev|prod)_[0-9A-Za-z]{20,}|\beyJ[\w-]+\.[\w-]+\.[\w-]*|(?<=:\/\/[^:@/\s"]*:)[^@/\s"]+(?=@)/g
+const SECRETS =
+  /\b[a-z][a-z0-9]{0,15}_(?:dev|prod)_[0-9A-Za-z]{20,}|\beyJ[\w-]+\.[\w-]+\.[\w-]*|(?<=:\/\/[^:@/\s"]*:)[^@/\s"]+(?=@)/g
 
 /** One JSON line an event. Redaction works on the finished line, because a secret may hide in a message, a URL or a cause. */
 export function createLog(level: string, transport?: TransportSingleOptions): Logger {

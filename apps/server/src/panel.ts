@@ -8,7 +8,12 @@ import type { HttpEnv } from './http.ts'
  * `authorization: Bearer <token>`. Everything that it needs is in the page.
  */
 export const panel: MiddlewareHandler<HttpEnv> = async (c) =>
-  c.html(renderTrpcPanel(appRouter, { url: new URL('/trpc', c.req.url).href, meta: { title: 'Keymeter', description: description() } }))
+  c.html(
+    renderTrpcPanel(appRouter, {
+      url: new URL('/trpc', c.req.url).href,
+      meta: { title: 'Keymeter', description: description() },
+    }),
+  )
 
 function description(): string {
   const procedures = Object.keys(appRouter._def.procedures).map((path) => `\`${path}\``)

@@ -15,7 +15,11 @@ describe('what a client reads of an error', () => {
     ]
     for (const message of leaky) {
       const error = new TRPCError({ code: 'INTERNAL_SERVER_ERROR', message, cause: new Error(message) })
-      expect(describeError(error)).toEqual({ reason: 'internal_error', message: expect.stringContaining('went wrong on our side'), issues: [] })
+      expect(describeError(error)).toEqual({
+        reason: 'internal_error',
+        message: expect.stringContaining('went wrong on our side'),
+        issues: [],
+      })
     }
   })
 

@@ -1,5 +1,5 @@
 import type { Issue, Reason } from '@keymeter/contract'
-import { TRPCError, type TRPC_ERROR_CODE_KEY } from '@trpc/server'
+import { type TRPC_ERROR_CODE_KEY, TRPCError } from '@trpc/server'
 import { ZodError } from 'zod'
 
 /** Each reason's code, and so its HTTP status, and what the caller reads when nothing more exact is known. */
@@ -17,8 +17,14 @@ const REASONS = {
   sign_up_disabled: { code: 'FORBIDDEN', message: 'Signing up is switched off.' },
   rate_limited: { code: 'TOO_MANY_REQUESTS', message: 'Too many attempts: wait a minute, then try again.' },
   auth_unavailable: { code: 'SERVICE_UNAVAILABLE', message: 'Signing in is unavailable at the moment: try again shortly.' },
-  database_unavailable: { code: 'SERVICE_UNAVAILABLE', message: 'The database is unavailable at the moment: try again shortly.' },
-  internal_error: { code: 'INTERNAL_SERVER_ERROR', message: 'Something went wrong on our side: try again, or report the request id.' },
+  database_unavailable: {
+    code: 'SERVICE_UNAVAILABLE',
+    message: 'The database is unavailable at the moment: try again shortly.',
+  },
+  internal_error: {
+    code: 'INTERNAL_SERVER_ERROR',
+    message: 'Something went wrong on our side: try again, or report the request id.',
+  },
 } as const satisfies Record<Reason, { code: TRPC_ERROR_CODE_KEY; message: string }>
 
 /** The reason of an error that the framework itself raised, before any of our code ran. */

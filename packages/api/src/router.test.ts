@@ -54,7 +54,9 @@ describe('every procedure', () => {
   it('that takes a secret is a mutation: a query’s input stands in the URL, and so in every access log', () => {
     for (const [path, procedure] of procedures) {
       const inputs = (procedure._def as unknown as { inputs: { shape: Record<string, unknown> }[] }).inputs
-      const takesSecret = inputs.some(({ shape }) => Object.keys(shape).some((field) => /key$|token|secret|password/i.test(field)))
+      const takesSecret = inputs.some(({ shape }) =>
+        Object.keys(shape).some((field) => /key$|token|secret|password/i.test(field)),
+      )
       if (takesSecret) expect([path, procedure._def.type]).toEqual([path, 'mutation'])
     }
   })
@@ -70,7 +72,12 @@ describe('another account’s data', () => {
   })
 
   const snapshot = async (userId: string) =>
-    (await database.owner.query('select (select jsonb_agg(k order by id) from api_keys k where user_id = $1) as keys, (select to_jsonb(a) from billing_accounts a where user_id = $1) as account', [userId])).rows[0]
+    (
+      await database.owner.query(
+        'select (select jsonb_agg(k order by id) from api_keys k where user_id = $1) as keys, (select to_jsonb(a) from billing_accounts a where user_id = $1) as account',
+        [userId],
+      )
+    ).rows[0]
 
   /** How each procedure is called with something of another account. A new procedure must be added here. */
   const attacks: Record<string, (foreignKeyId: string) => unknown> = {
@@ -87,13 +94,16 @@ describe('another account’s data', () => {
     expect(Object.keys(attacks).sort()).toEqual(procedures.map(([path]) => path).sort())
   })
 
-  it.each(procedures.filter(([path]) => !PUBLIC.includes(path)).map(([path]) => path))('is neither shown nor changed by %s', async (path) => {
-    const before = await snapshot(other.userId)
-    const answer = await call(path, one.userId, attacks[path]?.(other.defaultKey.id)).catch((error: unknown) => error)
-    expect(JSON.stringify(answer)).not.toContain(other.userId)
-    expect(JSON.stringify(answer)).not.toContain('private')
-    expect(await snapshot(other.userId)).toEqual(before)
-  })
+  it.each(procedures.filter(([path]) => !PUBLIC.includes(path)).map(([path]) => path))(
+    'is neither shown nor changed by %s',
+    async (path) => {
+      const before = await snapshot(other.userId)
+      const answer = await call(path, one.userId, attacks[path]?.(other.defaultKey.id)).catch((error: unknown) => error)
+      expect(JSON.stringify(answer)).not.toContain(other.userId)
+      expect(JSON.stringify(answer)).not.toContain('private')
+      expect(await snapshot(other.userId)).toEqual(before)
+    },
+  )
 
   it('answers like what does not exist', async () => {
     const foreign = await refusal(one.caller.keys.revoke({ id: other.defaultKey.id }))
@@ -105,7 +115,9 @@ describe('another account’s data', () => {
 
 describe('the router’s types', () => {
   it('show a key without its hash, and credits as numbers', () => {
-    expectTypeOf<keyof RouterOutputs['keys']['list']['data'][number]>().toEqualTypeOf<'id' | 'name' | 'keyPrefix' | 'keyType' | 'createdAt' | 'lastUsedAt'>()
+    expectTypeOf<keyof RouterOutputs['keys']['list']['data'][number]>().toEqualTypeOf<
+      'id' | 'name' | 'keyPrefix' | 'keyType' | 'createdAt' | 'lastUsedAt'
+    >()
     expectTypeOf<RouterOutputs['keys']['usage']['data'][number]['creditsUsed']>().toEqualTypeOf<number>()
     expectTypeOf<ErrorData['reason']>().toEqualTypeOf<Reason>()
   })
@@ -113,7 +125,9 @@ describe('the router’s types', () => {
 
 describe('docs/errors.md', () => {
   it('describes every reason, and no other', () => {
-    const documented = [...readFileSync(new URL('../../../docs/errors.md', import.meta.url), 'utf8').matchAll(/^\| `([a-z_]+)` \|/gm)]
+    const documented = [
+      ...readFileSync(new URL('../../../docs/errors.md', import.meta.url), 'utf8').matchAll(/^\| `([a-z_]+)` \|/gm),
+    ]
     expect(documented.map(([, reason]) => reason).sort()).toEqual([...Reason.options].sort())
   })
 })

@@ -17,7 +17,10 @@ beforeAll(async () => {
   one = await provisioned(database)
   other = await provisioned(database)
   for (const { userId, defaultKey } of [one, other]) {
-    await database.owner.query('insert into api_key_usage (user_id, api_key_id, credits_charged) values ($1, $2, 5)', [userId, defaultKey.id])
+    await database.owner.query('insert into api_key_usage (user_id, api_key_id, credits_charged) values ($1, $2, 5)', [
+      userId,
+      defaultKey.id,
+    ])
   }
 })
 
@@ -43,8 +46,26 @@ describe('the database itself', () => {
   })
 
   it('refuses to write into another account', async () => {
-    await expect(asOne('read write', async ({ db }) => await db.insertInto('billing_accounts').values({ user_id: await database.createUser() }).execute())).rejects.toThrow('row-level security')
-    const revoked = await asOne('read write', async ({ db }) => await db.updateTable('api_keys').set({ revoked_at: new Date() }).where('user_id', '=', other.userId).returning('id').execute())
+    await expect(
+      asOne(
+        'read write',
+        async ({ db }) =>
+          await db
+            .insertInto('billing_accounts')
+            .values({ user_id: await database.createUser() })
+            .execute(),
+      ),
+    ).rejects.toThrow('row-level security')
+    const revoked = await asOne(
+      'read write',
+      async ({ db }) =>
+        await db
+          .updateTable('api_keys')
+          .set({ revoked_at: new Date() })
+          .where('user_id', '=', other.userId)
+          .returning('id')
+          .execute(),
+    )
     expect(revoked).toEqual([])
   })
 
@@ -63,7 +84,8 @@ describe('the database itself', () => {
       sql`select * from auth.users`,
       sql`create table public.mine (id int)`,
     ]
-    for (const statement of statements) await expect(asOne('read write', async ({ db }) => await statement.execute(db))).rejects.toThrow(/permission denied/)
+    for (const statement of statements)
+      await expect(asOne('read write', async ({ db }) => await statement.execute(db))).rejects.toThrow(/permission denied/)
   })
 })
 
@@ -78,14 +100,19 @@ describe('a call', () => {
   })
 
   it('that is a query cannot write', async () => {
-    const write = asOne('read only', async ({ db }) => await db.updateTable('api_keys').set({ revoked_at: new Date() }).execute())
+    const write = asOne(
+      'read only',
+      async ({ db }) => await db.updateTable('api_keys').set({ revoked_at: new Date() }).execute(),
+    )
     await expect(write).rejects.toThrow('read-only transaction')
   })
 
   it('answers database_unavailable when Postgres is down, hangs up or says nothing', async () => {
     for (const behave of ['refuse', 'hang up', 'silence'] as const) {
       const server = createServer((socket) => (behave === 'hang up' ? socket.destroy() : socket.on('error', () => {})))
-      const port = await new Promise<number>((resolve) => server.listen(0, '127.0.0.1', () => resolve((server.address() as { port: number }).port)))
+      const port = await new Promise<number>((resolve) =>
+        server.listen(0, '127.0.0.1', () => resolve((server.address() as { port: number }).port)),
+      )
       if (behave === 'refuse') await new Promise((resolve) => server.close(resolve))
       const db = createDb(`postgresql://keymeter_api:none@127.0.0.1:${port}/none`, () => {})
       const caller = await signedIn({ db }, one.userId)
@@ -99,7 +126,10 @@ describe('a call', () => {
     const terminated = asOne('read write', async ({ db }) => {
       const { rows } = await sql<{ pid: number }>`select pg_backend_pid() as pid`.execute(db)
       // Ending another role's session takes the superuser.
-      await withClient(database.urls.superuser, async (client) => await client.query('select pg_terminate_backend($1)', [rows[0]?.pid]))
+      await withClient(
+        database.urls.superuser,
+        async (client) => await client.query('select pg_terminate_backend($1)', [rows[0]?.pid]),
+      )
       await sql`select 1`.execute(db)
     })
     await expect(terminated).rejects.toMatchObject({ reason: 'database_unavailable' })

@@ -49,13 +49,15 @@ export async function inAccount<T>(
 const UNAVAILABLE_SQLSTATE = /^(08|53|57|55P03)/
 /** What Node and pg say when the connection itself fails: these errors carry no SQLSTATE. */
 const CONNECTION_FAILURE = /^(ECONNREFUSED|ECONNRESET|EPIPE|ETIMEDOUT|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH)$/
-const CONNECTION_LOST_MESSAGE = /timeout exceeded when trying to connect|connection terminated|query read timeout|not queryable/i
+const CONNECTION_LOST_MESSAGE =
+  /timeout exceeded when trying to connect|connection terminated|query read timeout|not queryable/i
 
 function isUnavailable(error: unknown): boolean {
   if (error instanceof AggregateError) return error.errors.some(isUnavailable)
   if (!(error instanceof Error) || error instanceof AppError) return false
   const code = 'code' in error && typeof error.code === 'string' ? error.code : ''
-  if (UNAVAILABLE_SQLSTATE.test(code) || CONNECTION_FAILURE.test(code) || CONNECTION_LOST_MESSAGE.test(error.message)) return true
+  if (UNAVAILABLE_SQLSTATE.test(code) || CONNECTION_FAILURE.test(code) || CONNECTION_LOST_MESSAGE.test(error.message))
+    return true
   // tRPC wraps what a procedure throws.
   return isUnavailable(error.cause)
 }

@@ -4,26 +4,29 @@ import { describeError } from './errors.ts'
 import { requestIds } from './request-id.ts'
 import { inAccount } from './scope.ts'
 
-const t = initTRPC.context<Context>().meta<{ description: string }>().create({
-  // Stack traces go to the log, never to a client, in development neither.
-  isDev: false,
-  // The one place that shapes errors.
-  errorFormatter: ({ shape, error }) => {
-    const { reason, message, issues } = describeError(error)
-    return {
-      code: shape.code,
-      message,
-      data: {
-        code: shape.data.code,
-        httpStatus: shape.data.httpStatus,
-        path: shape.data.path,
-        requestId: requestIds.getStore() ?? null,
-        reason,
-        issues,
-      },
-    }
-  },
-})
+const t = initTRPC
+  .context<Context>()
+  .meta<{ description: string }>()
+  .create({
+    // Stack traces go to the log, never to a client, in development neither.
+    isDev: false,
+    // The one place that shapes errors.
+    errorFormatter: ({ shape, error }) => {
+      const { reason, message, issues } = describeError(error)
+      return {
+        code: shape.code,
+        message,
+        data: {
+          code: shape.data.code,
+          httpStatus: shape.data.httpStatus,
+          path: shape.data.path,
+          requestId: requestIds.getStore() ?? null,
+          reason,
+          issues,
+        },
+      }
+    },
+  })
 
 export const router = t.router
 export const publicProcedure = t.procedure

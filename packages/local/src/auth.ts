@@ -46,7 +46,9 @@ export async function startAuth(options: AuthOptions): Promise<ManagedProcess> {
     },
     logFile,
     isReady: async () => {
-      const response = await fetch(`http://127.0.0.1:${port}/auth/v1/settings`, { headers: { apikey: secrets.publishableKey } }).catch(() => null)
+      const response = await fetch(`http://127.0.0.1:${port}/auth/v1/settings`, {
+        headers: { apikey: secrets.publishableKey },
+      }).catch(() => null)
       return response?.status === 200
     },
     readyTimeoutMs: START_TIMEOUT_MS,

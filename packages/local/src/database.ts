@@ -1,6 +1,6 @@
 import pg from 'pg'
-import type { Secrets } from './secrets.ts'
 import { SUPERUSER } from './postgres.ts'
+import type { Secrets } from './secrets.ts'
 
 /** The roles that log in to the embedded Postgres. */
 export interface DatabaseUrls {

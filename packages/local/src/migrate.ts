@@ -12,9 +12,12 @@ export const SUPABASE_CLI = `${packageDir('supabase')}/dist/supabase.js`
 export async function migrate(ownerUrl: string): Promise<void> {
   const args = [SUPABASE_CLI, 'migration', 'up', '--remote', ownerUrl, '--workdir', REPOSITORY, '--yes']
   try {
-    await promisify(execFile)(process.execPath, args, { env: { ...process.env, DO_NOT_TRACK: '1', SUPABASE_TELEMETRY_DISABLED: '1' } })
+    await promisify(execFile)(process.execPath, args, {
+      env: { ...process.env, DO_NOT_TRACK: '1', SUPABASE_TELEMETRY_DISABLED: '1' },
+    })
   } catch (error) {
-    const output = error instanceof Error && 'stderr' in error ? String(error.stderr).replaceAll(ownerUrl, '<url>') : String(error)
+    const output =
+      error instanceof Error && 'stderr' in error ? String(error.stderr).replaceAll(ownerUrl, '<url>') : String(error)
     throw new Error(`The migrations failed:\n${output}`)
   }
 }

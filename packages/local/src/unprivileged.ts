@@ -21,7 +21,9 @@ export function postgresUser(): SystemUser | null {
       return { uid: id('-u', name), gid: id('-g', name) }
     } catch {}
   }
-  throw new Error('Postgres does not run as root, and there is no user "postgres" or "nobody" to run it as. Create one, or use another shell.')
+  throw new Error(
+    'Postgres does not run as root, and there is no user "postgres" or "nobody" to run it as. Create one, or use another shell.',
+  )
 }
 
 /** True when `user` may pass through every folder on the way to `path`. */

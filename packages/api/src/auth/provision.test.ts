@@ -8,7 +8,10 @@ const database = useDatabase()
 describe('auth.provision', () => {
   it('makes the free account with 1,000 credits and the default dev key, whose secret it shows', async () => {
     const { userId, defaultKey } = await provisioned(database)
-    const accounts = await database.owner.query('select plan, credits_per_cycle, billing_cycle_anchor = billing_cycle_start as fresh from billing_accounts where user_id = $1', [userId])
+    const accounts = await database.owner.query(
+      'select plan, credits_per_cycle, billing_cycle_anchor = billing_cycle_start as fresh from billing_accounts where user_id = $1',
+      [userId],
+    )
     expect(accounts.rows).toEqual([{ plan: 'free', credits_per_cycle: '1000', fresh: true }])
     expect(defaultKey).toMatchObject({ name: 'default', keyType: 'dev', keyPrefix: defaultKey.secret.slice(0, 15) })
     expect(parseToken('km', defaultKey.secret)).toEqual({ keyType: 'dev', userId })
@@ -21,7 +24,10 @@ describe('auth.provision', () => {
     const caller = await signedIn(database, userId)
     const answers = await Promise.all(Array.from({ length: 50 }, async () => await caller.auth.provision()))
     expect(answers.filter(({ defaultKey }) => defaultKey !== null)).toHaveLength(1)
-    const count = await database.owner.query('select (select count(*) from api_keys where user_id = $1) as keys, (select count(*) from billing_accounts where user_id = $1) as accounts', [userId])
+    const count = await database.owner.query(
+      'select (select count(*) from api_keys where user_id = $1) as keys, (select count(*) from billing_accounts where user_id = $1) as accounts',
+      [userId],
+    )
     expect(count.rows).toEqual([{ keys: '1', accounts: '1' }])
   })
 

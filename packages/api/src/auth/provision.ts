@@ -12,6 +12,11 @@ const DEFAULT_KEY = { name: 'default', keyType: 'dev' } as const
  */
 export async function provision(scope: Scope): Promise<NewKey | null> {
   await ensureAccount(scope)
-  const anyKey = await scope.db.selectFrom('api_keys').select('id').where('user_id', '=', scope.userId).limit(1).executeTakeFirst()
+  const anyKey = await scope.db
+    .selectFrom('api_keys')
+    .select('id')
+    .where('user_id', '=', scope.userId)
+    .limit(1)
+    .executeTakeFirst()
   return anyKey === undefined ? await createKey(scope, DEFAULT_KEY) : null
 }

@@ -14,8 +14,10 @@ const database = useDatabase()
 const auth = useAuth(database)
 
 const supabaseOf = ({ supabaseUrl, publishableKey }: TestAuth) => ({ url: supabaseUrl, publishableKey })
-const anyone = (replace: Partial<Context> = {}) => appRouter.createCaller(contextOf(database, null, { supabase: supabaseOf(auth), ...replace }))
-const bearerOf = (token: string) => appRouter.createCaller(contextOf(database, token, { verifyAccessToken: createAccessTokenVerifier(auth) }))
+const anyone = (replace: Partial<Context> = {}) =>
+  appRouter.createCaller(contextOf(database, null, { supabase: supabaseOf(auth), ...replace }))
+const bearerOf = (token: string) =>
+  appRouter.createCaller(contextOf(database, token, { verifyAccessToken: createAccessTokenVerifier(auth) }))
 const someone = () => ({ email: `${randomUUID()}@example.com`, password: 'a long password' })
 
 /** The lines that a call logs. */
@@ -46,8 +48,14 @@ describe('auth.signup', () => {
   it('refuses an address that is taken, and leaves its account alone', async () => {
     const person = someone()
     await anyone().auth.signup(person)
-    await expect(anyone().auth.signup(person)).rejects.toMatchObject({ code: 'CONFLICT', reason: 'email_taken', issues: [{ field: 'email' }] })
-    await expect(anyone().auth.signup({ ...person, email: person.email.toUpperCase() })).rejects.toMatchObject({ reason: 'email_taken' })
+    await expect(anyone().auth.signup(person)).rejects.toMatchObject({
+      code: 'CONFLICT',
+      reason: 'email_taken',
+      issues: [{ field: 'email' }],
+    })
+    await expect(anyone().auth.signup({ ...person, email: person.email.toUpperCase() })).rejects.toMatchObject({
+      reason: 'email_taken',
+    })
   })
 
   it('makes one account and one key of the same sign-up sent 5 times at once', async () => {
@@ -55,7 +63,10 @@ describe('auth.signup', () => {
     const results = await Promise.allSettled(Array.from({ length: 5 }, async () => await anyone().auth.signup(person)))
     const succeeded = results.filter((result) => result.status === 'fulfilled')
     expect(succeeded.length).toBeGreaterThanOrEqual(1)
-    const keys = await database.owner.query('select count(*) from api_keys join auth.users on users.id = user_id where email = $1', [person.email])
+    const keys = await database.owner.query(
+      'select count(*) from api_keys join auth.users on users.id = user_id where email = $1',
+      [person.email],
+    )
     expect(keys.rows).toEqual([{ count: '1' }])
   })
 
@@ -66,7 +77,10 @@ describe('auth.signup', () => {
     [{ email: 'someone@example.com', password: 'é'.repeat(37) }, 'password'],
     [{ email: 'someone@example.com', password: 'with a NUL \0 in it' }, 'password'],
   ])('refuses %j, naming the field', async (input, field) => {
-    await expect(anyone().auth.signup(input)).rejects.toMatchObject({ code: 'BAD_REQUEST', message: expect.stringContaining(field) })
+    await expect(anyone().auth.signup(input)).rejects.toMatchObject({
+      code: 'BAD_REQUEST',
+      message: expect.stringContaining(field),
+    })
     expect((await database.owner.query('select 1 from auth.users where email = $1', [input.email])).rows).toEqual([])
   })
 
@@ -74,20 +88,30 @@ describe('auth.signup', () => {
     const person = someone()
     const { lines, log } = recorder()
     await database.owner.query('revoke insert on public.api_keys from keymeter_api')
-    await database.owner.query('revoke insert (user_id, name, key_prefix, key_hash, key_type) on public.api_keys from keymeter_api')
+    await database.owner.query(
+      'revoke insert (user_id, name, key_prefix, key_hash, key_type) on public.api_keys from keymeter_api',
+    )
     try {
       const signedUp = await anyone({ log: log.child({ requestId: 'the-request' }) }).auth.signup(person)
       expect(signedUp.session).not.toBeNull()
       expect(signedUp.defaultKey).toBeNull()
-      expect(lines).toMatchObject([{ level: 40, requestId: 'the-request', userId: signedUp.user.id, msg: expect.stringContaining('provisioning failed') }])
+      expect(lines).toMatchObject([
+        { level: 40, requestId: 'the-request', userId: signedUp.user.id, msg: expect.stringContaining('provisioning failed') },
+      ])
       // Nothing is half made: the account went back with the key.
-      expect((await database.owner.query('select 1 from billing_accounts where user_id = $1', [signedUp.user.id])).rows).toEqual([])
+      expect(
+        (await database.owner.query('select 1 from billing_accounts where user_id = $1', [signedUp.user.id])).rows,
+      ).toEqual([])
 
-      await database.owner.query('grant insert (user_id, name, key_prefix, key_hash, key_type) on public.api_keys to keymeter_api')
+      await database.owner.query(
+        'grant insert (user_id, name, key_prefix, key_hash, key_type) on public.api_keys to keymeter_api',
+      )
       const healed = await bearerOf(signedUp.session?.accessToken ?? '').auth.provision()
       expect(healed.defaultKey).toMatchObject({ name: 'default', keyType: 'dev' })
     } finally {
-      await database.owner.query('grant insert (user_id, name, key_prefix, key_hash, key_type) on public.api_keys to keymeter_api')
+      await database.owner.query(
+        'grant insert (user_id, name, key_prefix, key_hash, key_type) on public.api_keys to keymeter_api',
+      )
     }
   })
 
@@ -100,12 +124,22 @@ describe('auth.signup', () => {
   })
 
   it('answers auth_unavailable when the auth server is down, hangs up or talks nonsense', async () => {
-    for (const answer of [null, '', 'HTTP/1.1 502 Bad Gateway\r\ncontent-length: 3\r\n\r\nbad', 'HTTP/1.1 500 Oops\r\ncontent-length: 2\r\n\r\n{}']) {
+    for (const answer of [
+      null,
+      '',
+      'HTTP/1.1 502 Bad Gateway\r\ncontent-length: 3\r\n\r\nbad',
+      'HTTP/1.1 500 Oops\r\ncontent-length: 2\r\n\r\n{}',
+    ]) {
       const server = createServer((socket) => socket.once('data', () => socket.end(answer ?? '')).on('error', () => {}))
-      const port = await new Promise<number>((resolve) => server.listen(0, '127.0.0.1', () => resolve((server.address() as { port: number }).port)))
+      const port = await new Promise<number>((resolve) =>
+        server.listen(0, '127.0.0.1', () => resolve((server.address() as { port: number }).port)),
+      )
       if (answer === null) await new Promise((resolve) => server.close(resolve))
       const down = { url: `http://127.0.0.1:${port}`, publishableKey: 'none' }
-      await expect(anyone({ supabase: down }).auth.signup(someone())).rejects.toMatchObject({ code: 'SERVICE_UNAVAILABLE', reason: 'auth_unavailable' })
+      await expect(anyone({ supabase: down }).auth.signup(someone())).rejects.toMatchObject({
+        code: 'SERVICE_UNAVAILABLE',
+        reason: 'auth_unavailable',
+      })
       server.close()
     }
   })
@@ -121,6 +155,12 @@ describe('auth.signup of a project that asks for e-mail confirmation', () => {
     expect(await anyone().auth.signup(person)).toMatchObject({ user: { email: person.email }, session: null, defaultKey: null })
     // Supabase answers a made-up user here, without session like the one above; the embedded auth server answers 429.
     await expect(anyone().auth.signup(person)).rejects.toMatchObject({ code: 'TOO_MANY_REQUESTS', reason: 'rate_limited' })
-    expect((await database.owner.query('select (select count(*) from billing_accounts) as accounts, (select count(*) from api_keys) as keys')).rows).toEqual([{ accounts: '0', keys: '0' }])
+    expect(
+      (
+        await database.owner.query(
+          'select (select count(*) from billing_accounts) as accounts, (select count(*) from api_keys) as keys',
+        )
+      ).rows,
+    ).toEqual([{ accounts: '0', keys: '0' }])
   })
 })

@@ -14,7 +14,10 @@ const SUPABASE_TIMEOUT_MS = 10_000
  *
  * @throws AppError `email_taken`, `email_invalid`, `password_weak`, `sign_up_disabled`, `rate_limited`, `auth_unavailable`.
  */
-export async function signUp(ctx: Context, { email, password }: SignUp): Promise<Omit<z.infer<typeof SignUpAnswer>, 'requestId'>> {
+export async function signUp(
+  ctx: Context,
+  { email, password }: SignUp,
+): Promise<Omit<z.infer<typeof SignUpAnswer>, 'requestId'>> {
   const { data, error } = await supabaseFor(ctx).auth.signUp({ email, password })
   if (error !== null) throw refusal(error)
   if (data.user === null) throw new AppError('auth_unavailable', { message: 'The auth server answered without a user.' })
@@ -59,7 +62,8 @@ function supabaseFor({ supabase, clientAddress }: Context) {
 /** Supabase's error codes: https://supabase.com/docs/guides/auth/debugging/error-codes */
 function refusal(error: AuthError): AppError {
   if (isAuthRetryableFetchError(error)) return new AppError('auth_unavailable', { cause: error })
-  if (isAuthWeakPasswordError(error)) return new AppError('password_weak', { field: 'password', message: error.message, cause: error })
+  if (isAuthWeakPasswordError(error))
+    return new AppError('password_weak', { field: 'password', message: error.message, cause: error })
   switch (error.code) {
     case 'user_already_exists':
     case 'email_exists':

@@ -47,13 +47,26 @@ describe('with the project’s shared secret', () => {
     await refused(verify, `Bearer ${header}.${payload}.`)
     await refused(verify, `Bearer ${base64url({ alg: 'none' })}.${payload}.`)
     await refused(verify, `Bearer ${base64url({ alg: 'none' })}.${payload}.${signature}`)
-    const hs512 = createHmac('sha512', JWT_SECRET).update(`${base64url({ alg: 'HS512' })}.${payload}`).digest('base64url')
+    const hs512 = createHmac('sha512', JWT_SECRET)
+      .update(`${base64url({ alg: 'HS512' })}.${payload}`)
+      .digest('base64url')
     await refused(verify, `Bearer ${base64url({ alg: 'HS512' })}.${payload}.${hs512}`)
   })
 
   it('anything else is refused', async () => {
     const token = await accessToken(userId)
-    for (const header of [null, '', 'Bearer', 'Bearer ', token, `Basic ${token}`, `Bearer ${token} x`, `Bearer  ${token}`, 'Bearer a.b.c', `Bearer ${'x'.repeat(100_000)}`]) {
+    for (const header of [
+      null,
+      '',
+      'Bearer',
+      'Bearer ',
+      token,
+      `Basic ${token}`,
+      `Bearer ${token} x`,
+      `Bearer  ${token}`,
+      'Bearer a.b.c',
+      `Bearer ${'x'.repeat(100_000)}`,
+    ]) {
       await refused(verify, header)
     }
   })
@@ -79,7 +92,15 @@ describe('with the project’s published keys', () => {
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
     supabaseUrl = `http://127.0.0.1:${(server.address() as { port: number }).port}`
     sign = async (claims = {}, header = {}) => {
-      const payload = { sub: userId, aud: 'authenticated', role: 'authenticated', iss: `${supabaseUrl}/auth/v1`, iat: now(), exp: now() + 60, ...claims }
+      const payload = {
+        sub: userId,
+        aud: 'authenticated',
+        role: 'authenticated',
+        iss: `${supabaseUrl}/auth/v1`,
+        iat: now(),
+        exp: now() + 60,
+        ...claims,
+      }
       return `Bearer ${await new SignJWT(payload).setProtectedHeader({ alg: 'ES256', kid: 'one', ...header }).sign(pair.privateKey)}`
     }
   })
@@ -106,9 +127,24 @@ describe('with the project’s published keys', () => {
 
   it('a key that the token brings along is refused', async () => {
     const own = generateKeyPairSync('ec', { namedCurve: 'P-256' })
-    const payload = { sub: userId, aud: 'authenticated', role: 'authenticated', iss: `${supabaseUrl}/auth/v1`, iat: now(), exp: now() + 60 }
-    for (const header of [{ kid: 'one' }, { jwk: own.publicKey.export({ format: 'jwk' }) as JWK }, { kid: 'one', jku: 'http://127.0.0.1:1/keys' }, { kid: 'unknown' }]) {
-      await refused(verifier(), `Bearer ${await new SignJWT(payload).setProtectedHeader({ alg: 'ES256', ...header }).sign(own.privateKey)}`)
+    const payload = {
+      sub: userId,
+      aud: 'authenticated',
+      role: 'authenticated',
+      iss: `${supabaseUrl}/auth/v1`,
+      iat: now(),
+      exp: now() + 60,
+    }
+    for (const header of [
+      { kid: 'one' },
+      { jwk: own.publicKey.export({ format: 'jwk' }) as JWK },
+      { kid: 'one', jku: 'http://127.0.0.1:1/keys' },
+      { kid: 'unknown' },
+    ]) {
+      await refused(
+        verifier(),
+        `Bearer ${await new SignJWT(payload).setProtectedHeader({ alg: 'ES256', ...header }).sign(own.privateKey)}`,
+      )
     }
   })
 

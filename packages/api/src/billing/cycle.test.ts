@@ -2,7 +2,11 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { cycleAt, cycleBoundary } from './cycle.ts'
 
-const moments = fc.date({ min: new Date('2020-01-01T00:00:00.000Z'), max: new Date('2045-01-01T00:00:00.000Z'), noInvalidDate: true })
+const moments = fc.date({
+  min: new Date('2020-01-01T00:00:00.000Z'),
+  max: new Date('2045-01-01T00:00:00.000Z'),
+  noInvalidDate: true,
+})
 
 describe('the boundaries of the billing cycle', () => {
   it('are clipped to the month’s length and come back to the anchor’s day', () => {

@@ -18,5 +18,10 @@ export async function ensureAccount({ db, userId }: Scope): Promise<void> {
     const isUserGone = cause instanceof Error && 'constraint' in cause && cause.constraint === 'billing_accounts_user_id_fkey'
     throw isUserGone ? new AppError('not_signed_in', { cause }) : cause
   }
-  await db.selectFrom('billing_accounts').select('user_id').where('user_id', '=', userId).forNoKeyUpdate().executeTakeFirstOrThrow()
+  await db
+    .selectFrom('billing_accounts')
+    .select('user_id')
+    .where('user_id', '=', userId)
+    .forNoKeyUpdate()
+    .executeTakeFirstOrThrow()
 }

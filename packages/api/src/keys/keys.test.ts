@@ -12,7 +12,10 @@ describe('keys.create', () => {
     const { secret, id, requestId, ...shown } = await caller.keys.create({ name: ' My key ' })
     expect(shown).toMatchObject({ name: 'My key', keyType: 'dev', keyPrefix: secret.slice(0, 15) })
     expect(secret.startsWith('km_dev_')).toBe(true)
-    const rows = await database.owner.query('select api_keys::text as row, key_hash from api_keys where user_id = $1 and id = $2', [userId, id])
+    const rows = await database.owner.query(
+      'select api_keys::text as row, key_hash from api_keys where user_id = $1 and id = $2',
+      [userId, id],
+    )
     expect(rows.rows[0].key_hash).toEqual(hashToken(secret))
     expect(rows.rows[0].row).not.toContain(secret.slice(15))
     expect(JSON.stringify(await caller.keys.list())).not.toContain(secret.slice(15))
@@ -20,7 +23,9 @@ describe('keys.create', () => {
 
   it('takes any name of 1 to 64 characters and gives it back, trimmed and otherwise unchanged', async () => {
     const { caller } = await provisioned(database)
-    const names = fc.string({ unit: 'binary', minLength: 1, maxLength: 64 }).filter((name) => !/\p{Cc}/u.test(name) && name.trim() !== '')
+    const names = fc
+      .string({ unit: 'binary', minLength: 1, maxLength: 64 })
+      .filter((name) => !/\p{Cc}/u.test(name) && name.trim() !== '')
     await fc.assert(
       fc.asyncProperty(names, async (name) => {
         expect((await caller.keys.create({ name })).name).toBe(name.trim())
@@ -40,7 +45,10 @@ describe('keys.create', () => {
     ['a\ud800b', 'Leave out control characters.'],
   ])('refuses the name %j and changes nothing', async (name, message) => {
     const { caller } = await provisioned(database)
-    await expect(caller.keys.create({ name })).rejects.toMatchObject({ code: 'BAD_REQUEST', message: expect.stringContaining(message) })
+    await expect(caller.keys.create({ name })).rejects.toMatchObject({
+      code: 'BAD_REQUEST',
+      message: expect.stringContaining(message),
+    })
     expect((await caller.keys.list()).data).toHaveLength(1)
   })
 

@@ -35,7 +35,9 @@ describe('a minted token', () => {
 
   it('draws its 27 random characters evenly, and never the same twice', () => {
     const userId = randomUUID()
-    const bodies = Array.from({ length: 20_000 }, () => mintToken('km', 'dev', userId).slice('km_dev_'.length, 'km_dev_'.length + 27))
+    const bodies = Array.from({ length: 20_000 }, () =>
+      mintToken('km', 'dev', userId).slice('km_dev_'.length, 'km_dev_'.length + 27),
+    )
     expect(new Set(bodies).size).toBe(bodies.length)
     const expected = (bodies.length * 27) / 62
     const counts = new Map<string, number>()

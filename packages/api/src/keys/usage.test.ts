@@ -10,11 +10,17 @@ const database = useDatabase()
 
 async function charge(userId: string, keyId: string, credits: number, at?: Date) {
   // The columns that other tools are promised; all others have their defaults.
-  await database.owner.query('insert into api_key_usage (user_id, api_key_id, credits_charged, created_at) values ($1, $2, $3, coalesce($4, now()))', [userId, keyId, credits, at])
+  await database.owner.query(
+    'insert into api_key_usage (user_id, api_key_id, credits_charged, created_at) values ($1, $2, $3, coalesce($4, now()))',
+    [userId, keyId, credits, at],
+  )
 }
 
 async function setAnchor(userId: string, anchor: Date) {
-  await database.owner.query('update billing_accounts set billing_cycle_anchor = $2, billing_cycle_start = $2 where user_id = $1', [userId, anchor])
+  await database.owner.query(
+    'update billing_accounts set billing_cycle_anchor = $2, billing_cycle_start = $2 where user_id = $1',
+    [userId, anchor],
+  )
 }
 
 async function databaseNow(): Promise<Date> {
@@ -29,8 +35,24 @@ describe('keys.usage', () => {
     await charge(userId, defaultKey.id, 4)
     const { data, billingCycle } = await caller.keys.usage()
     expect(data).toEqual([
-      { id: prod.id, name: 'prod', keyPrefix: prod.keyPrefix, keyType: 'prod', createdAt: prod.createdAt, lastUsedAt: null, creditsUsed: 0 },
-      { id: defaultKey.id, name: 'default', keyPrefix: defaultKey.keyPrefix, keyType: 'dev', createdAt: defaultKey.createdAt, lastUsedAt: null, creditsUsed: 7 },
+      {
+        id: prod.id,
+        name: 'prod',
+        keyPrefix: prod.keyPrefix,
+        keyType: 'prod',
+        createdAt: prod.createdAt,
+        lastUsedAt: null,
+        creditsUsed: 0,
+      },
+      {
+        id: defaultKey.id,
+        name: 'default',
+        keyPrefix: defaultKey.keyPrefix,
+        keyType: 'dev',
+        createdAt: defaultKey.createdAt,
+        lastUsedAt: null,
+        creditsUsed: 7,
+      },
     ])
     expect(Date.parse(billingCycle?.end ?? '')).toBeGreaterThan(Date.now())
   })
@@ -97,7 +119,11 @@ describe('keys.usage', () => {
       keys.push({ owner, id: defaultKey.id, isRevoked: false })
       for (const name of ['a', 'b', 'c']) keys.push({ owner, id: (await caller.keys.create({ name })).id, isRevoked: false })
     }
-    const event = fc.record({ key: fc.nat({ max: keys.length - 1 }), credits: fc.nat({ max: 1000 }), daysAgo: fc.double({ min: 0, max: 100, noNaN: true }) })
+    const event = fc.record({
+      key: fc.nat({ max: keys.length - 1 }),
+      credits: fc.nat({ max: 1000 }),
+      daysAgo: fc.double({ min: 0, max: 100, noNaN: true }),
+    })
     const history = fc.record({
       events: fc.array(event, { maxLength: 60 }),
       anchorDaysAgo: fc.tuple(fc.double({ min: 0, max: 120, noNaN: true }), fc.double({ min: 0, max: 120, noNaN: true })),
@@ -111,7 +137,9 @@ describe('keys.usage', () => {
         for (const [owner, { userId }] of accounts.entries()) await setAnchor(userId, ago(anchorDaysAgo[owner] ?? 0))
         for (const key of keys) key.isRevoked = false
         for (const index of revoked) if (keys[index]) keys[index].isRevoked = true
-        await database.owner.query('update api_keys set revoked_at = case when id = any($1) then now() end', [keys.filter(({ isRevoked }) => isRevoked).map(({ id }) => id)])
+        await database.owner.query('update api_keys set revoked_at = case when id = any($1) then now() end', [
+          keys.filter(({ isRevoked }) => isRevoked).map(({ id }) => id),
+        ])
         for (const { key, credits, daysAgo } of events) {
           const { owner, id } = keys[key] ?? { owner: 0, id: '' }
           await charge(accounts[owner]?.userId ?? '', id, credits, ago(daysAgo))

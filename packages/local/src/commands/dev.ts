@@ -21,8 +21,9 @@ Starts Postgres, Supabase Auth, the API and the dashboard. Ctrl-C stops them all
   --seed    add a demo account with several keys and usage over this and the last billing cycle
 `
 
-const LOCAL_DIR = join(REPOSITORY, '.local')
 const SERVER_TIMEOUT_MS = 60_000
+/** Where everything is kept. */
+const localDir = () => process.env['KEYMETER_LOCAL_DIR'] || join(REPOSITORY, '.local')
 /** With all of these set, a Supabase project is used in place of the embedded stack. */
 const REMOTE_VARIABLES = ['DATABASE_URL', 'SUPABASE_URL', 'SUPABASE_PUBLISHABLE_KEY'] as const
 
@@ -35,10 +36,11 @@ async function dev(): Promise<void> {
   if (flags.help) return console.log(HELP)
   if (existsSync(join(REPOSITORY, '.env'))) process.loadEnvFile(join(REPOSITORY, '.env'))
   const isRemote = usesRemoteProject()
-  if (isRemote && (flags.reset || flags.seed)) throw new Error('--reset and --seed are for the embedded database: a Supabase project is left as it is.')
+  if (isRemote && (flags.reset || flags.seed))
+    throw new Error('--reset and --seed are for the embedded database: a Supabase project is left as it is.')
 
-  mkdirSync(LOCAL_DIR, { recursive: true })
-  lock(join(LOCAL_DIR, 'dev.pid'))
+  mkdirSync(localDir(), { recursive: true })
+  lock(join(localDir(), 'dev.pid'))
   const stopping = new Promise<string>((resolve) => {
     for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => resolve('Stopping …'))
   })
@@ -51,7 +53,7 @@ async function dev(): Promise<void> {
     if (stack !== null && flags.seed) await seed(appUrl(), stack.urls.owner, report)
     console.log(banner(stack, flags.seed === true))
     const ended = server.exited.then(() => 'The server ended by itself: see above. Stopping the rest …')
-    const broke = stack?.broke.then((name) => `${name} ended by itself: see .local/. Stopping the rest …`)
+    const broke = stack?.broke.then((name) => `${name} ended by itself: see the logs in ${localDir()}. Stopping the rest …`)
     report(await Promise.race([stopping, ended, ...(broke ? [broke] : [])]))
   } finally {
     // In this order, so that nothing in flight loses what it stands on.
@@ -63,28 +65,31 @@ async function dev(): Promise<void> {
 function usesRemoteProject(): boolean {
   const missing = REMOTE_VARIABLES.filter((name) => !process.env[name])
   if (missing.length > 0 && missing.length < REMOTE_VARIABLES.length) {
-    throw new Error(`To use a Supabase project, set ${missing.join(' and ')} too; to use the embedded stack, set none of ${REMOTE_VARIABLES.join(', ')}.`)
+    throw new Error(
+      `To use a Supabase project, set ${missing.join(' and ')} too; to use the embedded stack, set none of ${REMOTE_VARIABLES.join(', ')}.`,
+    )
   }
   return missing.length === 0
 }
 
 async function startEmbedded(reset: boolean): Promise<Stack> {
   if (reset) {
-    report('Deleting .local/ …')
-    removeCluster(join(LOCAL_DIR, 'postgres'))
-    for (const part of ['auth', 'secrets.json', 'env', 'postgres.log', 'auth.log']) rmSync(join(LOCAL_DIR, part), { recursive: true, force: true })
+    report(`Deleting the data in ${localDir()} …`)
+    removeCluster(join(localDir(), 'postgres'))
+    for (const part of ['auth', 'secrets.json', 'env', 'postgres.log', 'auth.log'])
+      rmSync(join(localDir(), part), { recursive: true, force: true })
   }
   await requireFreePort('PORT', appPort())
   await requireFreePort('SUPABASE_PORT', supabasePort())
   const stack = await startStack({
-    dir: LOCAL_DIR,
+    dir: localDir(),
     postgresPort: port('POSTGRES_PORT', 54_322),
     supabasePort: supabasePort(),
     siteUrl: appUrl(),
     google: googleCredentials(),
     report,
   })
-  writeFileSync(join(LOCAL_DIR, 'env'), envFile(stack), { mode: 0o600 })
+  writeFileSync(join(localDir(), 'env'), envFile(stack), { mode: 0o600 })
   return stack
 }
 
@@ -107,7 +112,10 @@ async function startServer(stack: Stack | null): Promise<ManagedProcess> {
 }
 
 async function requireFreePort(variable: string, number: number): Promise<void> {
-  if (!(await isPortFree(number))) throw new Error(`Port ${number} is taken. Stop what listens there, or choose another: ${variable}=${number + 1000} pnpm dev`)
+  if (!(await isPortFree(number)))
+    throw new Error(
+      `Port ${number} is taken. Stop what listens there, or choose another: ${variable}=${number + 1000} pnpm dev`,
+    )
 }
 
 function port(variable: string, otherwise: number): number {
@@ -139,10 +147,12 @@ function banner(stack: Stack | null, isSeeded: boolean): string {
     `API         ${appUrl()}/trpc`,
     `tRPC panel  ${appUrl()}/panel`,
     `Supabase    ${stack?.supabaseUrl ?? process.env['SUPABASE_URL']}`,
-    ...(stack ? [`Postgres    127.0.0.1:${port('POSTGRES_PORT', 54_322)}, its URLs are in .local/env`] : []),
+    ...(stack ? [`Postgres    127.0.0.1:${port('POSTGRES_PORT', 54_322)}, its URLs are in ${join(localDir(), 'env')}`] : []),
     '',
-    isSeeded ? `Next: sign in as ${DEMO.email} with the password ${DEMO.password}.` : 'Next: open the dashboard and sign up with any address.',
-    'Ctrl-C stops everything; the data stays in .local/.',
+    isSeeded
+      ? `Next: sign in as ${DEMO.email} with the password ${DEMO.password}.`
+      : 'Next: open the dashboard and sign up with any address.',
+    `Ctrl-C stops everything; the data stays in ${localDir()}.`,
   ]
   return `\nKeymeter is ready.\n\n${lines.map((line) => `  ${line}`.trimEnd()).join('\n')}\n`
 }

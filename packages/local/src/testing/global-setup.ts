@@ -47,7 +47,7 @@ export default async function setup(project: TestProject): Promise<() => Promise
 
     const template = databaseUrls(port, TEMPLATE_DATABASE, secrets)
     await grantSupabaseDefaults(template)
-    await createAuthSchema(dir, template.owner, secrets)
+    await createAuthSchema(join(dir, 'auth'), template.owner, secrets)
     await migrate(template.owner)
     await letServerIn(template, secrets)
     project.provide('cluster', { dir, port, secrets })
@@ -59,9 +59,9 @@ export default async function setup(project: TestProject): Promise<() => Promise
 }
 
 /** The auth server makes its schema when it starts. */
-async function createAuthSchema(dir: string, databaseUrl: string, secrets: Secrets): Promise<void> {
+export async function createAuthSchema(dir: string, databaseUrl: string, secrets: Secrets): Promise<void> {
   const auth = await startAuth({
-    dir: join(dir, 'auth'),
+    dir,
     logFile: join(dir, 'auth.log'),
     port: await freePort(),
     databaseUrl,

@@ -1,0 +1,40 @@
+import { readFileSync } from 'node:fs'
+import { describe, expect, it } from 'vitest'
+import { readEnv } from './env.ts'
+
+const required = {
+  DATABASE_URL: 'postgresql://u:p@h/d',
+  SUPABASE_URL: 'https://x.supabase.co',
+  SUPABASE_PUBLISHABLE_KEY: 'sb_publishable_x',
+}
+
+describe('the environment', () => {
+  it('names every variable that is missing, an empty one too', () => {
+    expect(() => readEnv({ SUPABASE_URL: '' })).toThrow(
+      /DATABASE_URL is missing\n.*SUPABASE_URL is missing\n.*SUPABASE_PUBLISHABLE_KEY is missing/,
+    )
+  })
+
+  it('names a variable that is wrong, without quoting it', () => {
+    const faulty = () =>
+      readEnv({ ...required, SUPABASE_JWT_SECRET: 'too-short', KEYMETER_KEY_BRAND: 'My_Brand', PORT: '99999' })
+    expect(faulty).toThrow(/SUPABASE_JWT_SECRET: .*\n.*KEYMETER_KEY_BRAND: .*\n.*PORT: /)
+    expect(faulty).not.toThrow(/too-short|My_Brand/)
+  })
+
+  it('has defaults for the rest, and takes the shipped placeholder for no Google at all', () => {
+    expect(readEnv({ ...required, PORT: '', GOOGLE_OAUTH_CLIENT_ID: 'your-google-oauth-client-id' })).toMatchObject({
+      port: 3000,
+      keyBrand: 'km',
+      jwtSecret: null,
+      googleSignIn: false,
+    })
+    expect(readEnv({ ...required, GOOGLE_OAUTH_CLIENT_ID: 'real' }).googleSignIn).toBe(true)
+  })
+
+  it('is described in .env.example, every variable', () => {
+    const example = readFileSync(new URL('../../../.env.example', import.meta.url), 'utf8')
+    const source = readFileSync(new URL('env.ts', import.meta.url), 'utf8')
+    for (const [, name] of source.matchAll(/^ {4}([A-Z_]+): /gm)) expect(example).toMatch(new RegExp(`^(# )?${name}=`, 'm'))
+  })
+})

@@ -1,0 +1,225 @@
+import { createServer, type Server } from 'node:http'
+import { connect } from 'node:net'
+import { getRequestListener } from '@hono/node-server'
+import { createAccessTokenVerifier } from '@keymeter/api/server'
+import { answers } from '@keymeter/db'
+import { useAuth, useDatabase } from '@keymeter/local/testing'
+import fc from 'fast-check'
+import { Hono } from 'hono'
+import { pino } from 'pino'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { BATCH_CALLS_MAX, BODY_BYTES_MAX, createHttpApp, type HttpEnv } from './http.ts'
+
+const database = useDatabase()
+const auth = useAuth(database)
+const logged: string[] = []
+let server: Server
+let url: string
+
+beforeAll(async () => {
+  const app = createHttpApp({
+    api: {
+      db: database.db,
+      log: pino({ level: 'debug' }, { write: (line) => logged.push(line) }),
+      supabase: { url: auth.supabaseUrl, publishableKey: auth.publishableKey },
+      verifyAccessToken: createAccessTokenVerifier(auth),
+      keyBrand: 'km',
+    },
+    settings: { supabaseUrl: auth.supabaseUrl, supabasePublishableKey: auth.publishableKey, googleSignIn: false },
+    trustedProxyHops: 0,
+    dashboard: new Hono<HttpEnv>().get('*', (c) => c.html('the dashboard')),
+    isReady: () => answers(database.db),
+  })
+  server = createServer(getRequestListener(app.fetch))
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  url = `http://127.0.0.1:${(server.address() as { port: number }).port}`
+})
+afterAll(() => server.close())
+
+const json = { 'content-type': 'application/json' }
+/** Parsed, of whatever shape: what the tests assert is the shape. */
+type Json = ReturnType<typeof JSON.parse>
+const parse = async (response: Response): Promise<Json> => await response.json()
+
+async function post(path: string, body: string, headers: Record<string, string> = json) {
+  const response = await fetch(`${url}/trpc/${path}`, { method: 'POST', headers, body })
+  return { response, body: await parse(response) }
+}
+
+let people = 0
+async function signUp() {
+  const { body } = await post(
+    'auth.signup',
+    JSON.stringify({ email: `person-${people++}@example.com`, password: 'a long password' }),
+  )
+  return body.result.data
+}
+
+describe('the API over plain HTTP', () => {
+  it('takes a person from sign-up to usage', async () => {
+    const { session, user, defaultKey } = await signUp()
+    const headers = { ...json, authorization: `Bearer ${session.accessToken}` }
+    const created = await post('keys.create', JSON.stringify({ name: 'curl', keyType: 'prod' }), headers)
+    expect(created.body.result.data).toMatchObject({
+      name: 'curl',
+      keyType: 'prod',
+      secret: expect.stringMatching(/^km_prod_/),
+    })
+    await database.owner.query(
+      'insert into api_key_usage (user_id, api_key_id, credits_charged, created_at) values ($1, $2, 12, now())',
+      [user.id, defaultKey.id],
+    )
+    const usage = await parse(await fetch(`${url}/trpc/keys.usage`, { headers }))
+    expect(usage.result.data.data.map((key: { name: string; creditsUsed: number }) => [key.name, key.creditsUsed])).toEqual([
+      ['curl', 0],
+      ['default', 12],
+    ])
+  })
+
+  it('names each request in the body, in the header and in the log, errors included', async () => {
+    const ids = new Set<string>()
+    const answers = [
+      await post('auth.signup', '{"email":"x"}'),
+      await post('auth.signup', '{'),
+      await post('nope', '{}'),
+      await post('keys.create', '{"name":"x"}'),
+      await post('keys.create', 'name=x', { 'content-type': 'application/x-www-form-urlencoded' }),
+      await post('auth.signup', JSON.stringify({ email: 'x'.repeat(BODY_BYTES_MAX) })),
+      await post(
+        `${Array(BATCH_CALLS_MAX + 1)
+          .fill('keys.list')
+          .join(',')}?batch=1`,
+        '{}',
+      ),
+    ]
+    for (const { response, body } of answers) {
+      const { data } = (Array.isArray(body) ? body[0] : body).error
+      expect(data.requestId).toMatch(/^[0-9a-f-]{36}$/)
+      expect(response.headers.get('x-request-id')).toBe(data.requestId)
+      ids.add(data.requestId)
+    }
+    expect(ids.size).toBe(answers.length)
+    expect(answers.map(({ response }) => response.status)).toEqual([400, 400, 404, 401, 415, 413, 400])
+    expect(logged.join('')).toContain([...ids][0])
+  })
+
+  it('gives the calls of a batch one request id, and each its own verdict', async () => {
+    const { session } = await signUp()
+    const response = await fetch(`${url}/trpc/keys.list,keys.nope?batch=1&input=%7B%7D`, {
+      headers: { authorization: `Bearer ${session.accessToken}` },
+    })
+    const [list, nope] = await parse(response)
+    expect(response.status).toBe(207)
+    expect(list.result.data.requestId).toBe(nope.error.data.requestId)
+  })
+
+  it('refuses a mutation by GET and a query by POST', async () => {
+    const get = await fetch(
+      `${url}/trpc/auth.signup?input=${encodeURIComponent('{"email":"a@example.com","password":"a long password"}')}`,
+    )
+    expect([get.status, (await parse(get)).error.data.reason]).toEqual([405, 'method_not_allowed'])
+    expect((await post('keys.list', '{}')).response.status).toBe(405)
+  })
+
+  it('keeps answers out of caches and other sites', async () => {
+    const { response } = await post('keys.list', '{}')
+    expect(response.headers.get('cache-control')).toBe('no-store')
+    expect(response.headers.get('x-content-type-options')).toBe('nosniff')
+    expect(response.headers.get('x-frame-options')).toBe('DENY')
+    const preflight = await fetch(`${url}/trpc/keys.list`, {
+      method: 'OPTIONS',
+      headers: { origin: 'https://elsewhere.example', 'access-control-request-method': 'POST' },
+    })
+    expect([...preflight.headers.keys()].filter((name) => name.startsWith('access-control'))).toEqual([])
+  })
+
+  it('answers hostile input with a 4xx and a reason, and goes on working', async () => {
+    const { session } = await signUp()
+    const headers = { ...json, authorization: `Bearer ${session.accessToken}` }
+    const bodies = fc.oneof(
+      fc.json(),
+      fc.string({ unit: 'binary' }),
+      fc.record({ name: fc.anything(), keyType: fc.anything() }).map((value) => JSON.stringify(value) ?? ''),
+      fc.constantFrom(
+        '{"__proto__":{"name":"x"}}',
+        '{"name":{"constructor":{"prototype":{}}}}',
+        '['.repeat(10_000),
+        '{"name":1e999}',
+        '{"name":"\\u0000"}',
+        '{"id":"\' or 1=1 --"}',
+        'null',
+        '',
+      ),
+    )
+    await fc.assert(
+      fc.asyncProperty(fc.constantFrom('keys.create', 'keys.revoke', 'auth.signup'), bodies, async (path, body) => {
+        const answer = await post(path, body, headers)
+        expect(answer.response.status).toBeLessThan(500)
+        if (answer.response.status !== 200) expect(answer.body.error.data.reason).toBeTypeOf('string')
+      }),
+      { numRuns: 300 },
+    )
+    await fc.assert(
+      fc.asyncProperty(
+        fc.constantFrom(
+          'keys.list',
+          'keys.usage',
+          'auth.provision',
+          'keys.list,keys.usage',
+          '%00',
+          '..%2f..',
+          '__proto__',
+          'constructor',
+          'keys',
+        ),
+        fc.string(),
+        async (path, input) => {
+          const response = await fetch(`${url}/trpc/${path}?batch=1&input=${encodeURIComponent(input)}`, { headers })
+          expect(response.status).toBeLessThan(500)
+        },
+      ),
+      { numRuns: 200 },
+    )
+    expect((await fetch(`${url}/trpc/keys.list`, { headers })).status).toBe(200)
+  })
+
+  it('counts the bytes of a body that does not say its length', async () => {
+    const answer = await new Promise<string>((resolve) => {
+      const socket = connect(Number(new URL(url).port), '127.0.0.1')
+      let received = ''
+      socket
+        .on('data', (data) => (received += data))
+        .on('close', () => resolve(received))
+        .on('error', () => resolve(received))
+      socket.write(
+        'POST /trpc/auth.signup HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n',
+      )
+      for (let i = 0; i < 3; i++) socket.write(`${(30_000).toString(16)}\r\n${'x'.repeat(30_000)}\r\n`)
+      socket.write('0\r\n\r\n')
+    })
+    expect(answer).toMatch(/^HTTP\/1.1 413/)
+    expect(answer).toContain('"reason":"request_too_large"')
+  })
+})
+
+describe('the other paths', () => {
+  it('/config.json tells the dashboard where to sign in, and nothing secret', async () => {
+    expect(await (await fetch(`${url}/config.json`)).json()).toEqual({
+      supabaseUrl: auth.supabaseUrl,
+      supabasePublishableKey: auth.publishableKey,
+      googleSignIn: false,
+    })
+  })
+
+  it('/livez and /readyz answer while the database does', async () => {
+    expect([(await fetch(`${url}/livez`)).status, (await fetch(`${url}/readyz`)).status]).toEqual([200, 200])
+  })
+
+  it('/panel is not there unless it was given', async () => {
+    expect((await fetch(`${url}/panel`)).status).toBe(404)
+  })
+
+  it('everything else is the dashboard', async () => {
+    expect(await (await fetch(`${url}/keys/anything`)).text()).toBe('the dashboard')
+  })
+})

@@ -1,0 +1,165 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { freePort, isPortFree } from '../ports.ts'
+import { removeCluster } from '../postgres.ts'
+
+const DEV = fileURLToPath(new URL('dev.ts', import.meta.url))
+
+let dir: string
+let ports: { app: number; supabase: number; postgres: number }
+const running: ChildProcess[] = []
+
+beforeAll(async () => {
+  dir = mkdtempSync(join(tmpdir(), 'keymeter-dev-'))
+  chmodSync(dir, 0o711)
+  ports = { app: await freePort(), supabase: await freePort(), postgres: await freePort() }
+})
+afterEach(async () => {
+  for (const child of running.splice(0)) await stop(child, 'SIGTERM')
+})
+afterAll(() => {
+  removeCluster(join(dir, 'postgres'))
+  rmSync(dir, { recursive: true, force: true })
+})
+
+/** Starts `pnpm dev` and collects what it prints. */
+function dev(args: string[] = [], env: Record<string, string> = {}) {
+  const child = spawn(process.execPath, [DEV, ...args], {
+    env: {
+      PATH: process.env['PATH'],
+      KEYMETER_LOCAL_DIR: dir,
+      PORT: String(ports.app),
+      SUPABASE_PORT: String(ports.supabase),
+      POSTGRES_PORT: String(ports.postgres),
+      ...env,
+    },
+  })
+  running.push(child)
+  let output = ''
+  child.stdout.on('data', (data) => (output += data))
+  child.stderr.on('data', (data) => (output += data))
+  const ended = new Promise<number | null>((resolve) => child.once('exit', resolve))
+  return { child, ended, output: () => output }
+}
+
+async function ready({ child, output }: ReturnType<typeof dev>): Promise<void> {
+  while (!output().includes('Keymeter is ready.')) {
+    if (child.exitCode !== null) throw new Error(`dev ended:\n${output()}`)
+    await sleep(50)
+  }
+}
+
+async function stop(child: ChildProcess, signal: NodeJS.Signals): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return
+  const exited = new Promise((resolve) => child.once('exit', resolve))
+  child.kill(signal)
+  await exited
+}
+
+async function portsAreFree(): Promise<boolean[]> {
+  return await Promise.all(Object.values(ports).map(async (port) => await isPortFree(port)))
+}
+
+async function signUp(email: string): Promise<{ status: number; reason?: string }> {
+  const response = await fetch(`http://127.0.0.1:${ports.app}/trpc/auth.signup`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ email, password: 'a long password' }),
+  })
+  const body = (await response.json()) as { error?: { data: { reason: string } } }
+  return { status: response.status, ...(body.error && { reason: body.error.data.reason }) }
+}
+
+describe('pnpm dev', () => {
+  it('listens only once sign-up works, keeps its data over a restart, and stops everything it started', async () => {
+    const first = dev(['--seed'])
+    while ((await fetch(`http://127.0.0.1:${ports.app}/livez`).catch(() => null)) === null) await sleep(20)
+    expect((await signUp('early@example.com')).status).toBe(200)
+    await ready(first)
+    expect(first.output()).toContain(`http://127.0.0.1:${ports.app}/panel`)
+    expect(first.output()).toContain('sign in as demo@example.com')
+    const panel = await (await fetch(`http://127.0.0.1:${ports.app}/panel`)).text()
+    for (const procedure of ['auth.signup', 'auth.provision', 'keys.create', 'keys.list', 'keys.usage', 'keys.revoke']) {
+      expect(panel).toContain(procedure)
+    }
+    await stop(first.child, 'SIGINT')
+    expect(await first.ended).toBe(0)
+    expect(await portsAreFree()).toEqual([true, true, true])
+
+    const second = dev()
+    await ready(second)
+    expect(await signUp('early@example.com')).toEqual({ status: 409, reason: 'email_taken' })
+    await stop(second.child, 'SIGTERM')
+    expect(await portsAreFree()).toEqual([true, true, true])
+  })
+
+  it('leaves nothing running when it is killed outright, and starts again', async () => {
+    const killed = dev()
+    await ready(killed)
+    await stop(killed.child, 'SIGKILL')
+    await expect.poll(portsAreFree, { timeout: 15_000 }).toEqual([true, true, true])
+    await ready(dev())
+    expect((await signUp('early@example.com')).status).toBe(409)
+  })
+
+  it('says which process is in the way when it is running already', async () => {
+    const first = dev()
+    await ready(first)
+    const second = dev()
+    expect(await second.ended).toBe(1)
+    expect(second.output()).toContain(`process ${first.child.pid}`)
+    expect((await fetch(`http://127.0.0.1:${ports.app}/readyz`)).status).toBe(200)
+  })
+
+  it.each(['app', 'supabase', 'postgres'] as const)('names the port that is taken: %s', async (which) => {
+    const blocker = createServer().listen(ports[which], '127.0.0.1')
+    const blocked = dev()
+    expect(await blocked.ended).toBe(1)
+    expect(blocked.output()).toMatch(new RegExp(`Port ${ports[which]}.* is taken.*=${ports[which] + 1000} pnpm dev`))
+    await new Promise((resolve) => blocker.close(resolve))
+    expect(await portsAreFree()).toEqual([true, true, true])
+  })
+
+  it('puts a half-made data directory aside, and starts over with --reset', async () => {
+    removeCluster(join(dir, 'postgres'))
+    mkdirSync(join(dir, 'postgres'), { recursive: true })
+    writeFileSync(join(dir, 'postgres', 'PG_VERSION'), '18\n')
+    const run = dev()
+    await ready(run)
+    expect(run.output()).toContain('held no complete database cluster')
+    expect(readdirSync(dir).some((name) => name.startsWith('postgres.broken-'))).toBe(true)
+    expect((await signUp('again@example.com')).status).toBe(200)
+    await stop(run.child, 'SIGINT')
+
+    const secrets = readFileSync(join(dir, 'secrets.json'), 'utf8')
+    await ready(dev(['--reset']))
+    expect((await signUp('again@example.com')).status).toBe(200)
+    expect(readFileSync(join(dir, 'secrets.json'), 'utf8')).not.toBe(secrets)
+  })
+
+  it('with a Supabase project in the environment starts the server alone, and leaves the database as it is', async () => {
+    const project = { DATABASE_URL: 'postgresql://u:p@127.0.0.1:1/d', SUPABASE_URL: 'http://127.0.0.1:1', SUPABASE_PUBLISHABLE_KEY: 'sb_publishable_x' }
+    const remote = dev([], project)
+    await ready(remote)
+    expect(await isPortFree(ports.postgres)).toBe(true)
+    expect(await isPortFree(ports.supabase)).toBe(true)
+    expect((await fetch(`http://127.0.0.1:${ports.app}/readyz`)).status).toBe(503)
+    await stop(remote.child, 'SIGINT')
+
+    for (const flag of ['--reset', '--seed']) {
+      const refused = dev([flag], project)
+      expect(await refused.ended).toBe(1)
+      expect(refused.output()).toContain('a Supabase project is left as it is')
+    }
+    const incomplete = dev([], { DATABASE_URL: project.DATABASE_URL })
+    expect(await incomplete.ended).toBe(1)
+    expect(incomplete.output()).toContain('set SUPABASE_URL and SUPABASE_PUBLISHABLE_KEY too')
+    expect(existsSync(join(dir, 'dev.pid'))).toBe(false)
+  })
+})
