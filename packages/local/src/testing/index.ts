@@ -5,9 +5,12 @@ import pg from 'pg'
 import { afterAll, beforeAll, inject } from 'vitest'
 import { startAuth } from '../auth.ts'
 import { type DatabaseUrls, databaseUrls, withClient } from '../database.ts'
+import { REPOSITORY } from '../migrate.ts'
 import { freePort } from '../ports.ts'
-import type { ManagedProcess } from '../process.ts'
+import { type ManagedProcess, startProcess } from '../process.ts'
 import { createDatabase, TEMPLATE_DATABASE } from './global-setup.ts'
+
+const SERVER_TIMEOUT_MS = 30_000
 
 /** A database as a test uses it. `db` is the server's own handle; `owner` stands above row level security. */
 export interface TestDatabase {
@@ -31,7 +34,7 @@ export function useDatabase(): TestDatabase {
   afterAll(async () => {
     await db.destroy()
     await owner.end()
-    await withClient(cluster.owner, async (client) => await client.query(`drop database ${name} with (force)`))
+    await withClient(cluster.superuser, async (client) => await client.query(`drop database ${name} with (force)`))
   })
   const createUser = async () => {
     const id = randomUUID()
@@ -69,4 +72,39 @@ export function useAuth(database: TestDatabase, options: { emailConfirmation?: b
   })
   afterAll(async () => await server?.stop())
   return auth
+}
+
+/** The production server as a process of its own, with the built dashboard, for the test file that calls this. */
+export function useServer(database: TestDatabase, auth: TestAuth): { url: string } {
+  const { dir } = inject('cluster')
+  const server = { url: '' }
+  let running: ManagedProcess
+  beforeAll(async () => {
+    const port = await freePort()
+    server.url = `http://127.0.0.1:${port}`
+    running = await startProcess({
+      name: 'The server',
+      command: process.execPath,
+      args: [join(REPOSITORY, 'apps/server/src/main.ts')],
+      cwd: dir,
+      env: serverEnv(database, auth, port),
+      logFile: join(dir, `${database.name}.server.log`),
+      isReady: async () => (await fetch(`${server.url}/readyz`).catch(() => null))?.status === 200,
+      readyTimeoutMs: SERVER_TIMEOUT_MS,
+    })
+  })
+  afterAll(async () => await running?.stop())
+  return server
+}
+
+/** The environment that a deployment would give the server. */
+export function serverEnv({ urls }: TestDatabase, auth: TestAuth, port: number): Record<string, string> {
+  return {
+    HOST: '127.0.0.1',
+    PORT: String(port),
+    DATABASE_URL: urls.api,
+    SUPABASE_URL: auth.supabaseUrl,
+    SUPABASE_PUBLISHABLE_KEY: auth.publishableKey,
+    SUPABASE_JWT_SECRET: auth.jwtSecret,
+  }
 }

@@ -1,0 +1,86 @@
+import { execFileSync, spawn } from 'node:child_process'
+import { fileURLToPath } from 'node:url'
+import { freePort } from '@keymeter/local'
+import { serverEnv, useAuth, useDatabase, useServer } from '@keymeter/local/testing'
+import { describe, expect, it } from 'vitest'
+
+const MAIN = fileURLToPath(new URL('main.ts', import.meta.url))
+const database = useDatabase()
+const auth = useAuth(database)
+const server = useServer(database, auth)
+
+function startMain(env: Record<string, string>) {
+  const child = spawn(process.execPath, [MAIN], { env })
+  let output = ''
+  child.stdout.on('data', (data) => (output += data))
+  child.stderr.on('data', (data) => (output += data))
+  return { child, output: () => output, ended: new Promise<number | null>((resolve) => child.once('exit', resolve)) }
+}
+
+const signUp = async (url: string, email: string) =>
+  await fetch(`${url}/trpc/auth.signup`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ email, password: 'a long password' }),
+  })
+
+describe('the production process', () => {
+  it('refuses to start without its three variables, naming each', async () => {
+    const { ended, output } = startMain({})
+    expect(await ended).toBe(1)
+    for (const name of ['DATABASE_URL', 'SUPABASE_URL', 'SUPABASE_PUBLISHABLE_KEY']) expect(output()).toContain(`${name} is missing`)
+    expect(output()).not.toContain('at ')
+  })
+
+  it('serves the dashboard and the API under a strict policy, and no panel', async () => {
+    const page = await fetch(server.url)
+    expect(page.headers.get('content-security-policy')).toContain("default-src 'none'; script-src 'self'")
+    expect(page.headers.get('cache-control')).toBe('no-cache')
+    const html = await page.text()
+    const script = /src="(\/assets\/[^"]+\.js)"/.exec(html)?.[1]
+    expect((await fetch(server.url + script)).headers.get('cache-control')).toContain('immutable')
+    expect((await fetch(`${server.url}/assets/none.js`)).status).toBe(404)
+    expect(await (await fetch(`${server.url}/sign-up`)).text()).toBe(html)
+    expect((await fetch(`${server.url}/panel`)).status).toBe(404)
+    expect((await signUp(server.url, 'main@example.com')).status).toBe(200)
+  })
+
+  it('gives nothing outside the dashboard’s build', async () => {
+    const html = await (await fetch(server.url)).text()
+    for (const path of ['/../package.json', '/%2e%2e/package.json', '/assets/..%2f..%2fpackage.json', '/assets/%2e%2e/%2e%2e/package.json', '/.env', '//etc/passwd']) {
+      const response = await fetch(server.url + path)
+      const text = await response.text()
+      expect(response.status === 404 || text === html).toBe(true)
+    }
+  })
+
+  it('starts nothing beside itself, and ends cleanly on SIGTERM, its last answers given', async () => {
+    const port = await freePort()
+    const url = `http://127.0.0.1:${port}`
+    const { child, ended, output } = startMain(serverEnv(database, auth, port))
+    while ((await fetch(`${url}/readyz`).catch(() => null))?.status !== 200) if (child.exitCode !== null) throw new Error(output())
+    expect(execFileSync('sh', ['-c', `cat /proc/${child.pid}/task/*/children`], { encoding: 'utf8' }).trim()).toBe('')
+
+    const inFlight = Array.from({ length: 10 }, async (_, i) => (await signUp(url, `last-${i}@example.com`)).status)
+    await fetch(`${url}/livez`)
+    child.kill('SIGTERM')
+    expect(await ended).toBe(0)
+    expect((await Promise.all(inFlight)).every((status) => status === 200)).toBe(true)
+  })
+
+  it('logs no secret: neither key, token nor password', async () => {
+    const port = await freePort()
+    const url = `http://127.0.0.1:${port}`
+    const { child, ended, output } = startMain({ ...serverEnv(database, auth, port), LOG_LEVEL: 'trace' })
+    while ((await fetch(`${url}/readyz`).catch(() => null))?.status !== 200) if (child.exitCode !== null) throw new Error(output())
+    const answer = (await (await signUp(url, 'secrets@example.com')).json()) as { result: { data: { session: { accessToken: string; refreshToken: string }; defaultKey: { secret: string } } } }
+    const { session, defaultKey } = answer.result.data
+    for (const path of ['keys.list', `keys.${defaultKey.secret}`, `${session.accessToken}`]) {
+      await fetch(`${url}/trpc/${path}?key=${defaultKey.secret}`, { headers: { authorization: `Bearer ${session.accessToken}` } })
+    }
+    child.kill('SIGTERM')
+    await ended
+    expect(output()).toContain('call refused')
+    for (const secret of [session.accessToken, session.refreshToken, defaultKey.secret, 'a long password']) expect(output()).not.toContain(secret)
+  })
+})
