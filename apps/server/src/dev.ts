@@ -3,6 +3,7 @@ import type { Server } from 'node:http'
 import { fileURLToPath } from 'node:url'
 import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response'
 import { Hono } from 'hono'
+import pretty from 'pino-pretty'
 import { createServer } from 'vite'
 import { readEnv } from './env.ts'
 import type { HttpEnv } from './http.ts'
@@ -11,7 +12,7 @@ import { panel } from './panel.ts'
 import { serve } from './serve.ts'
 
 const env = readEnv(process.env)
-const log = createLog(env.logLevel, { target: 'pino-pretty', options: { ignore: 'time,requestId', singleLine: true } })
+const log = createLog(env.logLevel, pretty({ ignore: 'time,requestId', singleLine: true, sync: true }))
 await serve(env, log, async (server) => ({ dashboard: await dashboardFromSources(server), panel }))
 
 async function dashboardFromSources(server: Server): Promise<Hono<HttpEnv>> {

@@ -28,7 +28,8 @@ describe('the production process', () => {
   it('refuses to start without its three variables, naming each', async () => {
     const { ended, output } = startMain({})
     expect(await ended).toBe(1)
-    for (const name of ['DATABASE_URL', 'SUPABASE_URL', 'SUPABASE_PUBLISHABLE_KEY']) expect(output()).toContain(`${name} is missing`)
+    for (const name of ['DATABASE_URL', 'SUPABASE_URL', 'SUPABASE_PUBLISHABLE_KEY'])
+      expect(output()).toContain(`${name} is missing`)
     expect(output()).not.toContain('at ')
   })
 
@@ -47,7 +48,14 @@ describe('the production process', () => {
 
   it('gives nothing outside the dashboard’s build', async () => {
     const html = await (await fetch(server.url)).text()
-    for (const path of ['/../package.json', '/%2e%2e/package.json', '/assets/..%2f..%2fpackage.json', '/assets/%2e%2e/%2e%2e/package.json', '/.env', '//etc/passwd']) {
+    for (const path of [
+      '/../package.json',
+      '/%2e%2e/package.json',
+      '/assets/..%2f..%2fpackage.json',
+      '/assets/%2e%2e/%2e%2e/package.json',
+      '/.env',
+      '//etc/passwd',
+    ]) {
       const response = await fetch(server.url + path)
       const text = await response.text()
       expect(response.status === 404 || text === html).toBe(true)
@@ -58,7 +66,8 @@ describe('the production process', () => {
     const port = await freePort()
     const url = `http://127.0.0.1:${port}`
     const { child, ended, output } = startMain(serverEnv(database, auth, port))
-    while ((await fetch(`${url}/readyz`).catch(() => null))?.status !== 200) if (child.exitCode !== null) throw new Error(output())
+    while ((await fetch(`${url}/readyz`).catch(() => null))?.status !== 200)
+      if (child.exitCode !== null) throw new Error(output())
     expect(execFileSync('sh', ['-c', `cat /proc/${child.pid}/task/*/children`], { encoding: 'utf8' }).trim()).toBe('')
 
     const inFlight = Array.from({ length: 10 }, async (_, i) => (await signUp(url, `last-${i}@example.com`)).status)
@@ -72,15 +81,21 @@ describe('the production process', () => {
     const port = await freePort()
     const url = `http://127.0.0.1:${port}`
     const { child, ended, output } = startMain({ ...serverEnv(database, auth, port), LOG_LEVEL: 'trace' })
-    while ((await fetch(`${url}/readyz`).catch(() => null))?.status !== 200) if (child.exitCode !== null) throw new Error(output())
-    const answer = (await (await signUp(url, 'secrets@example.com')).json()) as { result: { data: { session: { accessToken: string; refreshToken: string }; defaultKey: { secret: string } } } }
+    while ((await fetch(`${url}/readyz`).catch(() => null))?.status !== 200)
+      if (child.exitCode !== null) throw new Error(output())
+    const answer = (await (await signUp(url, 'secrets@example.com')).json()) as {
+      result: { data: { session: { accessToken: string; refreshToken: string }; defaultKey: { secret: string } } }
+    }
     const { session, defaultKey } = answer.result.data
     for (const path of ['keys.list', `keys.${defaultKey.secret}`, `${session.accessToken}`]) {
-      await fetch(`${url}/trpc/${path}?key=${defaultKey.secret}`, { headers: { authorization: `Bearer ${session.accessToken}` } })
+      await fetch(`${url}/trpc/${path}?key=${defaultKey.secret}`, {
+        headers: { authorization: `Bearer ${session.accessToken}` },
+      })
     }
     child.kill('SIGTERM')
     await ended
     expect(output()).toContain('call refused')
-    for (const secret of [session.accessToken, session.refreshToken, defaultKey.secret, 'a long password']) expect(output()).not.toContain(secret)
+    for (const secret of [session.accessToken, session.refreshToken, defaultKey.secret, 'a long password'])
+      expect(output()).not.toContain(secret)
   })
 })

@@ -1,4 +1,5 @@
 import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { basename } from 'node:path'
 
 /**
  * Makes this process the only one of its command for the file's folder. A lock whose process is gone, killed or crashed,
@@ -22,5 +23,5 @@ function isSameCommand(pid: number): boolean {
     return false
   }
   const commandLine = `/proc/${pid}/cmdline`
-  return !existsSync(commandLine) || readFileSync(commandLine, 'utf8').includes(process.argv[1] ?? '')
+  return !existsSync(commandLine) || readFileSync(commandLine, 'utf8').includes(basename(process.argv[1] ?? ''))
 }

@@ -4,12 +4,10 @@ import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { fileURLToPath } from 'node:url'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { REPOSITORY } from '../migrate.ts'
 import { freePort, isPortFree } from '../ports.ts'
 import { removeCluster } from '../postgres.ts'
-
-const DEV = fileURLToPath(new URL('dev.ts', import.meta.url))
 
 let dir: string
 let ports: { app: number; supabase: number; postgres: number }
@@ -28,17 +26,21 @@ afterAll(() => {
   rmSync(dir, { recursive: true, force: true })
 })
 
-/** Starts `pnpm dev` and collects what it prints. */
+function environment(): NodeJS.ProcessEnv {
+  return {
+    PATH: process.env['PATH'],
+    KEYMETER_LOCAL_DIR: dir,
+    PORT: String(ports.app),
+    SUPABASE_PORT: String(ports.supabase),
+    POSTGRES_PORT: String(ports.postgres),
+  }
+}
+
+/** Starts it as `pnpm dev` does, and collects what it prints. */
 function dev(args: string[] = [], env: Record<string, string> = {}) {
-  const child = spawn(process.execPath, [DEV, ...args], {
-    env: {
-      PATH: process.env['PATH'],
-      KEYMETER_LOCAL_DIR: dir,
-      PORT: String(ports.app),
-      SUPABASE_PORT: String(ports.supabase),
-      POSTGRES_PORT: String(ports.postgres),
-      ...env,
-    },
+  const child = spawn(process.execPath, ['packages/local/src/commands/dev.ts', ...args], {
+    cwd: REPOSITORY,
+    env: { ...environment(), ...env },
   })
   running.push(child)
   let output = ''
@@ -106,6 +108,18 @@ describe('pnpm dev', () => {
     await expect.poll(portsAreFree, { timeout: 15_000 }).toEqual([true, true, true])
     await ready(dev())
     expect((await signUp('early@example.com')).status).toBe(409)
+  })
+
+  it('ends when the command that started it is killed, though nobody tells it', async () => {
+    const launcher = spawn('sh', ['-c', '"$0" packages/local/src/commands/dev.ts; true', process.execPath], {
+      cwd: REPOSITORY,
+      env: environment(),
+    })
+    let output = ''
+    launcher.stdout.on('data', (data) => (output += data))
+    await expect.poll(() => output, { timeout: 20_000 }).toContain('Keymeter is ready.')
+    launcher.kill('SIGKILL')
+    await expect.poll(portsAreFree, { timeout: 15_000 }).toEqual([true, true, true])
   })
 
   it('says which process is in the way when it is running already', async () => {

@@ -5,6 +5,7 @@
 import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
+import { launcherEnded } from '../launcher.ts'
 import { lock } from '../lock.ts'
 import { REPOSITORY } from '../migrate.ts'
 import { isPortFree } from '../ports.ts'
@@ -54,7 +55,8 @@ async function dev(): Promise<void> {
     console.log(banner(stack, flags.seed === true))
     const ended = server.exited.then(() => 'The server ended by itself: see above. Stopping the rest …')
     const broke = stack?.broke.then((name) => `${name} ended by itself: see the logs in ${localDir()}. Stopping the rest …`)
-    report(await Promise.race([stopping, ended, ...(broke ? [broke] : [])]))
+    const alone = launcherEnded().then(() => 'The command that started this was ended. Stopping …')
+    report(await Promise.race([stopping, ended, alone, ...(broke ? [broke] : [])]))
   } finally {
     // In this order, so that nothing in flight loses what it stands on.
     await server?.stop()

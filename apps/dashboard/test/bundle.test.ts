@@ -1,0 +1,81 @@
+import { execFile } from 'node:child_process'
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+import { gzipSync } from 'node:zlib'
+import { build } from 'vite'
+import { describe, expect, it } from 'vitest'
+
+const DASHBOARD = fileURLToPath(new URL('..', import.meta.url))
+const TSC = fileURLToPath(new URL('../../../node_modules/typescript/bin/tsc', import.meta.url))
+const INITIAL_SCRIPT_KIB_MAX = 260
+
+/** Runs `work` with a source file of that text in the dashboard, and takes it away again. */
+async function withSource<T>(text: string, work: (file: string) => Promise<T>): Promise<T> {
+  const dir = mkdtempSync(join(DASHBOARD, 'src', 'probe-'))
+  const file = join(dir, 'probe.ts')
+  writeFileSync(file, text)
+  try {
+    return await work(file)
+  } finally {
+    rmSync(dir, { recursive: true })
+  }
+}
+
+describe('the built dashboard', () => {
+  const assets = join(DASHBOARD, 'dist', 'assets')
+  const scripts = readdirSync(assets).filter((name) => name.endsWith('.js'))
+  const code = scripts.map((name) => readFileSync(join(assets, name), 'utf8')).join('\n')
+
+  it('holds no server code', () => {
+    for (const trace of [
+      'kysely',
+      'node-postgres',
+      'pg-protocol',
+      'PostgresDialect',
+      'initTRPC',
+      'set_config',
+      'key_hash',
+      'billing_accounts',
+      'createHash',
+      'node:crypto',
+    ]) {
+      expect(code).not.toContain(trace)
+    }
+    expect(code).toContain('keys')
+  })
+
+  it(`starts with less than ${INITIAL_SCRIPT_KIB_MAX} KiB of script`, () => {
+    const html = readFileSync(join(DASHBOARD, 'dist', 'index.html'), 'utf8')
+    const initial = scripts.filter((name) => html.includes(name))
+    const bytes = initial.reduce((sum, name) => sum + gzipSync(readFileSync(join(assets, name))).length, 0)
+    expect(initial).not.toEqual([])
+    expect(bytes / 1024).toBeLessThan(INITIAL_SCRIPT_KIB_MAX)
+  })
+})
+
+describe('the seam between dashboard and API', () => {
+  it('lets no value through: importing one does not build', async () => {
+    await withSource("import { appRouter } from '@keymeter/api'\nconsole.log(appRouter)\n", async (file) => {
+      const building = build({ root: DASHBOARD, logLevel: 'silent', build: { write: false, rolldownOptions: { input: file } } })
+      await expect(building).rejects.toThrow(/@keymeter\/api/)
+    })
+  })
+
+  it('lets the types through: asking for a field that the router does not have does not compile', async () => {
+    const source = (field: string) =>
+      `import type { RouterOutputs } from '@keymeter/api'\nexport const read = (key: RouterOutputs['keys']['usage']['data'][number]) => key.${field}\n`
+    const compile = async (text: string) =>
+      await withSource(
+        text,
+        async () =>
+          await promisify(execFile)(process.execPath, [TSC, '-p', DASHBOARD]).then(
+            () => '',
+            (error) => String(error.stdout),
+          ),
+      )
+    expect(await compile(source('creditsUsed'))).toBe('')
+    expect(await compile(source('keyHash'))).toContain("Property 'keyHash' does not exist")
+  })
+})
