@@ -11,7 +11,7 @@ const INSTALLED = [
 ]
 
 /** A real Chromium for the test file that calls this; `newPage` opens a fresh profile each time. */
-export function useBrowser(): { newPage(options?: BrowserContextOptions): Promise<Page> } {
+export function testBrowser(): { newPage(options?: BrowserContextOptions): Promise<Page> } {
   let browser: Browser
   beforeAll(async () => {
     browser = await launch()

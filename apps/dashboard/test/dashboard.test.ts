@@ -1,13 +1,13 @@
 import { AxeBuilder } from '@axe-core/playwright'
-import { useAuth, useDatabase, useServer } from '@keymeter/local/testing'
+import { testAuth, testDatabase, testServer } from '@keymeter/local/testing'
 import type { Page } from 'playwright-core'
 import { beforeEach, describe, expect, it } from 'vitest'
-import { useBrowser } from './browser.ts'
+import { testBrowser } from './browser.ts'
 
-const database = useDatabase()
-const auth = useAuth(database)
-const server = useServer(database, auth)
-const browser = useBrowser()
+const database = testDatabase()
+const auth = testAuth(database)
+const server = testServer(database, auth)
+const browser = testBrowser()
 
 const PASSWORD = 'a long password'
 let people = 0
@@ -67,8 +67,8 @@ describe('a person in the browser', () => {
     expect(await page.evaluate(async () => await navigator.clipboard.readText())).toBe(secret)
 
     await row('default').waitFor()
-    expect(await row('default').innerText()).toMatch(/dev[\s\S]*km_dev_[\s\S]*Never used/)
-    expect(await page.getByRole('main').innerText()).toMatch(/free[\s\S]*1,000/i)
+    expect(await row('default').textContent()).toMatch(/dev[\s\S]*km_dev_[\s\S]*Never used/)
+    expect(await page.getByRole('main').textContent()).toMatch(/free[\s\S]*1,000/i)
 
     await page.getByRole('button', { name: 'Create key' }).first().click()
     const create = page.getByRole('dialog', { name: 'Create a key' })

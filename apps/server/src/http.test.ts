@@ -3,15 +3,15 @@ import { connect } from 'node:net'
 import { getRequestListener } from '@hono/node-server'
 import { createAccessTokenVerifier } from '@keymeter/api/server'
 import { answers } from '@keymeter/db'
-import { useAuth, useDatabase } from '@keymeter/local/testing'
+import { testAuth, testDatabase } from '@keymeter/local/testing'
 import fc from 'fast-check'
 import { Hono } from 'hono'
 import { pino } from 'pino'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { BATCH_CALLS_MAX, BODY_BYTES_MAX, createHttpApp, type HttpEnv } from './http.ts'
 
-const database = useDatabase()
-const auth = useAuth(database)
+const database = testDatabase()
+const auth = testAuth(database)
 const logged: string[] = []
 let server: Server
 let url: string

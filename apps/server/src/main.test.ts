@@ -1,13 +1,13 @@
 import { execFileSync, spawn } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { freePort } from '@keymeter/local'
-import { serverEnv, useAuth, useDatabase, useServer } from '@keymeter/local/testing'
+import { serverEnv, testAuth, testDatabase, testServer } from '@keymeter/local/testing'
 import { describe, expect, it } from 'vitest'
 
 const MAIN = fileURLToPath(new URL('main.ts', import.meta.url))
-const database = useDatabase()
-const auth = useAuth(database)
-const server = useServer(database, auth)
+const database = testDatabase()
+const auth = testAuth(database)
+const server = testServer(database, auth)
 
 function startMain(env: Record<string, string>) {
   const child = spawn(process.execPath, [MAIN], { env })

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { Reason } from '@keymeter/contract'
-import { useDatabase } from '@keymeter/local/testing'
+import { testDatabase } from '@keymeter/local/testing'
 import type { AnyTRPCProcedure } from '@trpc/server'
 import { callTRPCProcedure } from '@trpc/server'
 import { beforeAll, describe, expect, expectTypeOf, it } from 'vitest'
@@ -9,7 +9,7 @@ import { accessToken, contextOf, provisioned } from '../test/caller.ts'
 import type { ErrorData, RouterOutputs } from './index.ts'
 import { appRouter } from './router.ts'
 
-const database = useDatabase()
+const database = testDatabase()
 const procedures = Object.entries(appRouter._def.procedures as unknown as Record<string, AnyTRPCProcedure>)
 const PUBLIC = ['auth.signup']
 

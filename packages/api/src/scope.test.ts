@@ -1,7 +1,7 @@
 import { createServer } from 'node:net'
 import { createDb } from '@keymeter/db'
 import { withClient } from '@keymeter/local'
-import { useDatabase } from '@keymeter/local/testing'
+import { testDatabase } from '@keymeter/local/testing'
 import { sql } from 'kysely'
 import { pino } from 'pino'
 import { beforeAll, describe, expect, it } from 'vitest'
@@ -9,7 +9,7 @@ import { accessToken, contextOf, provisioned, signedIn } from '../test/caller.ts
 import { appRouter } from './router.ts'
 import { inAccount } from './scope.ts'
 
-const database = useDatabase()
+const database = testDatabase()
 const log = pino({ level: 'silent' })
 let one: Awaited<ReturnType<typeof provisioned>>
 let other: Awaited<ReturnType<typeof provisioned>>

@@ -4,9 +4,9 @@ import { describe, expect, inject, it } from 'vitest'
 import { databaseUrls, grantSupabaseDefaults, withClient } from './database.ts'
 import { migrate } from './migrate.ts'
 import { createAuthSchema, createDatabase } from './testing/global-setup.ts'
-import { useDatabase } from './testing/index.ts'
+import { testDatabase } from './testing/index.ts'
 
-const database = useDatabase()
+const database = testDatabase()
 
 async function rows<T>(sql: string, values: unknown[] = []): Promise<T[]> {
   return (await database.owner.query(sql, values)).rows

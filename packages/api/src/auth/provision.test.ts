@@ -1,9 +1,9 @@
-import { useDatabase } from '@keymeter/local/testing'
+import { testDatabase } from '@keymeter/local/testing'
 import { describe, expect, it } from 'vitest'
 import { provisioned, signedIn } from '../../test/caller.ts'
 import { hashToken, parseToken } from '../keys/token.ts'
 
-const database = useDatabase()
+const database = testDatabase()
 
 describe('auth.provision', () => {
   it('makes the free account with 1,000 credits and the default dev key, whose secret it shows', async () => {

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { createServer } from 'node:net'
 import { createDb } from '@keymeter/db'
-import { type TestAuth, useAuth, useDatabase } from '@keymeter/local/testing'
+import { type TestAuth, testAuth, testDatabase } from '@keymeter/local/testing'
 import { createClient } from '@supabase/supabase-js'
 import { pino } from 'pino'
 import { describe, expect, it } from 'vitest'
@@ -10,8 +10,8 @@ import type { Context } from '../context.ts'
 import { appRouter } from '../router.ts'
 import { createAccessTokenVerifier } from './verify-access-token.ts'
 
-const database = useDatabase()
-const auth = useAuth(database)
+const database = testDatabase()
+const auth = testAuth(database)
 
 const supabaseOf = ({ supabaseUrl, publishableKey }: TestAuth) => ({ url: supabaseUrl, publishableKey })
 const anyone = (replace: Partial<Context> = {}) =>
@@ -146,8 +146,8 @@ describe('auth.signup', () => {
 })
 
 describe('auth.signup of a project that asks for e-mail confirmation', () => {
-  const database = useDatabase()
-  const auth = useAuth(database, { emailConfirmation: true })
+  const database = testDatabase()
+  const auth = testAuth(database, { emailConfirmation: true })
   const anyone = () => appRouter.createCaller(contextOf(database, null, { supabase: supabaseOf(auth) }))
 
   it('answers no session and provisions nothing, for a new address and for one that is taken', async () => {

@@ -1,10 +1,10 @@
-import { useDatabase } from '@keymeter/local/testing'
+import { testDatabase } from '@keymeter/local/testing'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { provisioned } from '../../test/caller.ts'
 import { hashToken } from './token.ts'
 
-const database = useDatabase()
+const database = testDatabase()
 
 describe('keys.create', () => {
   it('shows the secret once: only its SHA-256 is anywhere in the database', async () => {

@@ -1,12 +1,12 @@
 import { createDb } from '@keymeter/db'
-import { useDatabase } from '@keymeter/local/testing'
+import { testDatabase } from '@keymeter/local/testing'
 import fc from 'fast-check'
 import { sql } from 'kysely'
 import { describe, expect, it } from 'vitest'
 import { provisioned, signedIn } from '../../test/caller.ts'
 import { cycleBoundary } from '../billing/cycle.ts'
 
-const database = useDatabase()
+const database = testDatabase()
 
 async function charge(userId: string, keyId: string, credits: number, at?: Date) {
   // The columns that other tools are promised; all others have their defaults.

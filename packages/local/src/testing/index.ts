@@ -23,7 +23,7 @@ export interface TestDatabase {
 }
 
 /** A migrated, empty database for the test file that calls this, dropped after it. */
-export function useDatabase(): TestDatabase {
+export function testDatabase(): TestDatabase {
   const { port, secrets } = inject('cluster')
   const name = `test_${randomBytes(6).toString('hex')}`
   const cluster = databaseUrls(port, 'postgres', secrets)
@@ -52,7 +52,7 @@ export interface TestAuth {
 }
 
 /** A real auth server on that database, for the test file that calls this. */
-export function useAuth(database: TestDatabase, options: { emailConfirmation?: boolean } = {}): TestAuth {
+export function testAuth(database: TestDatabase, options: { emailConfirmation?: boolean } = {}): TestAuth {
   const { dir, secrets } = inject('cluster')
   const auth = { supabaseUrl: '', publishableKey: secrets.publishableKey, jwtSecret: secrets.jwtSecret }
   let server: ManagedProcess
@@ -75,7 +75,7 @@ export function useAuth(database: TestDatabase, options: { emailConfirmation?: b
 }
 
 /** The production server as a process of its own, with the built dashboard, for the test file that calls this. */
-export function useServer(database: TestDatabase, auth: TestAuth): { url: string } {
+export function testServer(database: TestDatabase, auth: TestAuth): { url: string } {
   const { dir } = inject('cluster')
   const server = { url: '' }
   let running: ManagedProcess
