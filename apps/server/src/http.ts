@@ -15,12 +15,15 @@ export const BATCH_CALLS_MAX = 10
 /** The largest honest request, a full batch of longest inputs, is under 10 KB. */
 export const BODY_BYTES_MAX = 64 * 1024
 
+/** The first segment of every path that is not the dashboard's. */
+export const API_SEGMENTS = ['livez', 'readyz', 'config.json', 'trpc', 'panel']
+
 export interface HttpOptions {
   api: ApiDeps
   settings: Settings
   trustedProxyHops: number
-  /** Serves the dashboard at every path that is not the API's. */
-  dashboard: Hono<HttpEnv>
+  /** Serves the dashboard at every other path. Absent in development, where Vite stands in front. */
+  dashboard?: Hono<HttpEnv>
   /** The tRPC panel at `/panel`; absent in production. */
   panel?: MiddlewareHandler<HttpEnv>
   /** True while the database answers. */
@@ -55,7 +58,7 @@ export function createHttpApp(options: HttpOptions): Hono<HttpEnv> {
   app.use('/trpc/*', noStore, limitBody, (c) => serveTrpc(options, c))
 
   app.all('/panel', options.panel ?? notFound)
-  app.route('/', options.dashboard)
+  if (options.dashboard) app.route('/', options.dashboard)
   app.onError((error, c) => {
     c.get('log').error({ err: error }, 'request failed')
     return c.text('Something went wrong on our side.', 500)

@@ -1,4 +1,4 @@
-import { createServer, type Server } from 'node:http'
+import { createServer, type RequestListener, type Server } from 'node:http'
 import { getRequestListener } from '@hono/node-server'
 import { createAccessTokenVerifier } from '@keymeter/api/server'
 import { answers, createDb } from '@keymeter/db'
@@ -10,20 +10,26 @@ import { createHttpApp, type HttpEnv } from './http.ts'
 
 /** In-flight requests have this long to end before the process stops anyway. */
 const SHUTDOWN_TIMEOUT_MS = 10_000
+/** A kept-alive connection would otherwise outlast its last answer by seconds. */
+const CLOSE_IDLE_INTERVAL_MS = 50
 /** A client that sends its request slower than this is cut off. */
 const REQUEST_TIMEOUT_MS = 30_000
 
-interface Pages {
-  dashboard: Hono<HttpEnv>
+/** What this process serves beside the API. */
+export interface Pages {
+  dashboard?: Hono<HttpEnv>
   panel?: MiddlewareHandler<HttpEnv>
+  /** Wraps the listener of everything else. */
+  inFront?: (listener: RequestListener) => RequestListener
 }
 
 /** Serves until SIGTERM or SIGINT: then finishes what is in flight, closes the pool and ends. */
 export async function serve(env: Env, log: Logger, createPages: (server: Server) => Pages | Promise<Pages>): Promise<void> {
   const server = createServer({ requestTimeout: REQUEST_TIMEOUT_MS })
   const db = createDb(env.databaseUrl, (error) => log.warn({ err: error }, 'a database connection broke'))
+  const { inFront = (listener) => listener, ...pages } = await createPages(server)
   const app = createHttpApp({
-    ...(await createPages(server)),
+    ...pages,
     api: {
       db,
       log,
@@ -39,7 +45,7 @@ export async function serve(env: Env, log: Logger, createPages: (server: Server)
     trustedProxyHops: env.trustedProxyHops,
     isReady: () => answers(db),
   })
-  server.on('request', getRequestListener(app.fetch))
+  server.on('request', inFront(getRequestListener(app.fetch)))
   closeWithGrace({ delay: SHUTDOWN_TIMEOUT_MS }, async ({ err }) => {
     if (err) log.fatal({ err }, 'stopping after an error nobody caught')
     await close(server)
@@ -56,9 +62,13 @@ function listen(server: Server, { host, port }: Env): Promise<void> {
   })
 }
 
+/** Takes no new connection, and ends each open one as soon as its answer is given. */
 function close(server: Server): Promise<void> {
   return new Promise((resolve) => {
-    server.close(() => resolve())
-    server.closeIdleConnections()
+    const closing = setInterval(() => server.closeIdleConnections(), CLOSE_IDLE_INTERVAL_MS)
+    server.close(() => {
+      clearInterval(closing)
+      resolve()
+    })
   })
 }

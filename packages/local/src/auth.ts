@@ -1,6 +1,8 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { startGateway } from './gateway.ts'
 import { packageDir } from './package-dir.ts'
+import { freePort } from './ports.ts'
 import { type ManagedProcess, startProcess } from './process.ts'
 import type { Secrets } from './secrets.ts'
 
@@ -12,6 +14,7 @@ interface AuthOptions {
   dir: string
   logFile: string
   port: number
+  /** Of `supabase_auth_admin`: on a REST request the auth server opens every table that it may to everyone. */
   databaseUrl: string
   secrets: Secrets
   /** Where people come back to after signing in with Google or from an e-mail. */
@@ -22,14 +25,16 @@ interface AuthOptions {
 }
 
 /**
- * Starts Supabase Auth on that database. It makes the schema `auth`, so it comes before the migrations. Its keys are
- * set and its admin mode is off, because without either it serves any local caller's REST request as `service_role`.
+ * Starts Supabase Auth on that database, behind a gateway. It makes the schema `auth`, so it comes before the migrations.
+ * Its keys are set and its admin mode is off, because without either it serves any local caller's REST request as
+ * `service_role`.
  */
 export async function startAuth(options: AuthOptions): Promise<ManagedProcess> {
   const { dir, logFile, port, databaseUrl, secrets, google } = options
+  const innerPort = await freePort()
   mkdirSync(join(dir, 'supabase'), { recursive: true })
-  writeFileSync(join(dir, 'supabase', 'config.toml'), settings(options))
-  return await startProcess({
+  writeFileSync(join(dir, 'supabase', 'config.toml'), settings(options, innerPort))
+  const server = await startProcess({
     name: 'Supabase Auth',
     command: process.execPath,
     args: [`${packageDir('@supabase/lite')}/dist/cli/index.js`, 'start', '--no-admin'],
@@ -46,19 +51,27 @@ export async function startAuth(options: AuthOptions): Promise<ManagedProcess> {
     },
     logFile,
     isReady: async () => {
-      const response = await fetch(`http://127.0.0.1:${port}/auth/v1/settings`, {
-        headers: { apikey: secrets.publishableKey },
-      }).catch(() => null)
+      const headers = { apikey: secrets.publishableKey }
+      const response = await fetch(`http://127.0.0.1:${innerPort}/auth/v1/settings`, { headers }).catch(() => null)
       return response?.status === 200
     },
     readyTimeoutMs: START_TIMEOUT_MS,
   })
+  const gateway = await startGateway(port, innerPort)
+  return {
+    exited: server.exited,
+    stop: async () => {
+      await gateway.stop()
+      await server.stop()
+    },
+  }
 }
 
 /** Secrets stay out of the file: they are read from the environment. */
-function settings({ port, siteUrl, google, emailConfirmation = false }: AuthOptions): string {
+function settings({ port, siteUrl, google, emailConfirmation = false }: AuthOptions, innerPort: number): string {
   return `[api]
-port = ${port}
+port = ${innerPort}
+external_url = "http://127.0.0.1:${port}"
 
 [db]
 driver = "postgres"

@@ -127,7 +127,7 @@ describe('the migrations', () => {
         for (let round = 0; round < 2; round++) {
           await createDatabase(cluster.owner, name)
           await grantSupabaseDefaults(urls)
-          await createAuthSchema(join(dir, name), urls.owner, secrets)
+          await createAuthSchema(join(dir, name), urls.auth, secrets)
           await migrate(urls.owner)
           const applied = await withClient(
             urls.owner,

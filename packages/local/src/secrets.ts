@@ -5,6 +5,7 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 export interface Secrets {
   superuserPassword: string
   ownerPassword: string
+  authPassword: string
   apiPassword: string
   jwtSecret: string
   publishableKey: string
@@ -17,6 +18,7 @@ export function loadSecrets(file: string): Secrets {
   const secrets: Secrets = {
     superuserPassword: random(),
     ownerPassword: random(),
+    authPassword: random(),
     apiPassword: random(),
     jwtSecret: randomBytes(48).toString('base64url'),
     publishableKey: `sb_publishable_${random()}`,

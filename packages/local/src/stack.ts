@@ -56,7 +56,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
       dir: join(dir, 'auth'),
       logFile: join(dir, 'auth.log'),
       port: supabasePort,
-      databaseUrl: urls.owner,
+      databaseUrl: urls.auth,
       secrets,
     })
     started.push({ name: 'Supabase Auth', process: auth })

@@ -38,6 +38,13 @@ export async function seed(appUrl: string, ownerUrl: string, report: (line: stri
         cross join generate_series(accounts.billing_cycle_anchor, now(), interval '1 day') as moment`,
       [user.id, KEYS.map(({ name }) => name), KEYS.map(({ dailyCredits }) => dailyCredits)],
     )
+    await client.query(
+      `update public.api_keys as keys set created_at = used.first, last_used_at = used.last
+         from (select api_key_id, min(created_at) as first, max(created_at) as last
+                 from public.api_key_usage where user_id = $1 group by api_key_id) as used
+        where keys.user_id = $1 and keys.id = used.api_key_id`,
+      [user.id],
+    )
   })
   report(`Added the demo account ${DEMO.email}.`)
 }

@@ -47,7 +47,7 @@ export default async function setup(project: TestProject): Promise<() => Promise
 
     const template = databaseUrls(port, TEMPLATE_DATABASE, secrets)
     await grantSupabaseDefaults(template)
-    await createAuthSchema(join(dir, 'auth'), template.owner, secrets)
+    await createAuthSchema(join(dir, 'auth'), template.auth, secrets)
     await migrate(template.owner)
     await letServerIn(template, secrets)
     project.provide('cluster', { dir, port, secrets })

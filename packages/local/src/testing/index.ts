@@ -4,7 +4,7 @@ import { createDb, type Db } from '@keymeter/db'
 import pg from 'pg'
 import { afterAll, beforeAll, inject } from 'vitest'
 import { startAuth } from '../auth.ts'
-import { type DatabaseUrls, databaseUrls, withClient } from '../database.ts'
+import { type DatabaseUrls, databaseUrls, grantSupabaseDefaults, withClient } from '../database.ts'
 import { REPOSITORY } from '../migrate.ts'
 import { freePort } from '../ports.ts'
 import { type ManagedProcess, startProcess } from '../process.ts'
@@ -27,8 +27,12 @@ export function testDatabase(): TestDatabase {
   const { port, secrets } = inject('cluster')
   const name = `test_${randomBytes(6).toString('hex')}`
   const cluster = databaseUrls(port, 'postgres', secrets)
-  beforeAll(async () => await createDatabase(cluster.owner, name, TEMPLATE_DATABASE))
   const urls = databaseUrls(port, name, secrets)
+  beforeAll(async () => {
+    await createDatabase(cluster.owner, name, TEMPLATE_DATABASE)
+    // What may be done with a database is not copied with it.
+    await grantSupabaseDefaults(urls)
+  })
   const owner = new pg.Pool({ connectionString: urls.owner })
   const db = createDb(urls.api, () => {})
   afterAll(async () => {
@@ -64,7 +68,7 @@ export function testAuth(database: TestDatabase, options: { emailConfirmation?: 
       dir: join(dir, database.name),
       logFile: join(dir, `${database.name}.auth.log`),
       port,
-      databaseUrl: database.urls.owner,
+      databaseUrl: database.urls.auth,
       secrets,
       siteUrl: 'http://127.0.0.1:3000',
       google: null,

@@ -1,0 +1,22 @@
+import type { AppRouter } from '@keymeter/api'
+import type { Issue } from '@keymeter/contract'
+import { TRPCClientError } from '@trpc/client'
+
+/** A failed call as a person should read it. */
+export interface CallError {
+  message: string
+  /** To quote when asking for help. Null when the server was never reached. */
+  requestId: string | null
+  issues: Issue[]
+  /** True when the same call may succeed in a moment. */
+  isPassing: boolean
+}
+
+export function describeCallError(error: unknown): CallError {
+  if (error instanceof TRPCClientError) {
+    const { data, message } = error as TRPCClientError<AppRouter>
+    if (data) return { message, requestId: data.requestId, issues: data.issues, isPassing: data.httpStatus >= 500 }
+  }
+  const message = 'The server cannot be reached. Check your connection and try again.'
+  return { message, requestId: null, issues: [], isPassing: true }
+}

@@ -1,0 +1,51 @@
+import { createRootRoute, createRoute, createRouter, Link, Outlet, redirect } from '@tanstack/react-router'
+import { currentSession } from '../auth/session.ts'
+import { SignInPage } from '../auth/sign-in-page.tsx'
+import { SignUpPage } from '../auth/sign-up-page.tsx'
+import { KeysPage } from '../keys/keys-page.tsx'
+import { SecretDialog } from '../keys/secret-dialog.tsx'
+import { Toasts } from '../ui/toasts.tsx'
+
+const rootRoute = createRootRoute({
+  component: () => (
+    <>
+      <Outlet />
+      <SecretDialog />
+      <Toasts />
+    </>
+  ),
+  notFoundComponent: NotFound,
+})
+
+const onlySignedIn = () => {
+  if (currentSession() === null) throw redirect({ to: '/sign-in' })
+}
+const onlySignedOut = () => {
+  if (currentSession() !== null) throw redirect({ to: '/' })
+}
+
+const routeTree = rootRoute.addChildren([
+  createRoute({ getParentRoute: () => rootRoute, path: '/', beforeLoad: onlySignedIn, component: KeysPage }),
+  createRoute({ getParentRoute: () => rootRoute, path: '/sign-in', beforeLoad: onlySignedOut, component: SignInPage }),
+  createRoute({ getParentRoute: () => rootRoute, path: '/sign-up', beforeLoad: onlySignedOut, component: SignUpPage }),
+])
+
+export const router = createRouter({ routeTree })
+
+declare module '@tanstack/react-router' {
+  interface Register {
+    router: typeof router
+  }
+}
+
+function NotFound() {
+  return (
+    <main className="grid min-h-dvh place-content-center gap-3 px-4 text-center">
+      <h1 className="text-xl font-semibold">There is nothing here</h1>
+      <p className="text-ink-soft">The address may be mistyped.</p>
+      <Link to="/" className="font-medium text-accent underline underline-offset-2">
+        To your keys
+      </Link>
+    </main>
+  )
+}

@@ -1,0 +1,29 @@
+import { useSyncExternalStore } from 'react'
+
+/**
+ * A value outside React's tree, for what must survive a remount: a secret that will not be told again, or a call under
+ * way. In memory only.
+ */
+export interface Store<T> {
+  get(): T
+  set(value: T): void
+  use(): T
+}
+
+export function createStore<T>(initial: T): Store<T> {
+  let value = initial
+  const listeners = new Set<() => void>()
+  const subscribe = (listener: () => void) => {
+    listeners.add(listener)
+    return () => listeners.delete(listener)
+  }
+  const get = () => value
+  return {
+    get,
+    set: (next) => {
+      value = next
+      for (const listener of listeners) listener()
+    },
+    use: () => useSyncExternalStore(subscribe, get),
+  }
+}

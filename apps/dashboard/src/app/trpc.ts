@@ -1,0 +1,40 @@
+import type { AppRouter } from '@keymeter/api'
+import { QueryClient } from '@tanstack/react-query'
+import { createTRPCClient, httpBatchLink } from '@trpc/client'
+import { createTRPCOptionsProxy } from '@trpc/tanstack-react-query'
+import { accessToken, endExpiredSession } from '../auth/session.ts'
+import { describeCallError } from './call-error.ts'
+
+/** The server takes no more in one request. */
+const BATCH_CALLS_MAX = 10
+const RETRIES_MAX = 2
+
+/** Calls as they are. Those whose answer holds a secret are made with this, so that no cache ever has it. */
+export const api = createTRPCClient<AppRouter>({
+  links: [
+    httpBatchLink({
+      url: '/trpc',
+      maxItems: BATCH_CALLS_MAX,
+      headers: async () => {
+        const token = await accessToken()
+        return token === null ? {} : { authorization: `Bearer ${token}` }
+      },
+      fetch: async (input, init) => {
+        const response = await fetch(input, init as RequestInit)
+        if (response.status === 401) await endExpiredSession()
+        return response
+      },
+    }),
+  ],
+})
+
+export const queryClient = new QueryClient({
+  defaultOptions: {
+    queries: {
+      // A refusal is an answer; only what may pass is tried again.
+      retry: (failures, error) => failures < RETRIES_MAX && describeCallError(error).isPassing,
+    },
+  },
+})
+
+export const trpc = createTRPCOptionsProxy<AppRouter>({ client: api, queryClient })

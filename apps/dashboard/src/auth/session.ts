@@ -1,0 +1,62 @@
+import { createClient, type Session } from '@supabase/supabase-js'
+import { settings } from '../app/settings.ts'
+import { createStore } from '../app/store.ts'
+
+/** The only file that talks to Supabase from the browser: signing in and out, and keeping the session. */
+const supabase = createClient(settings.supabaseUrl, settings.supabasePublishableKey, { auth: { flowType: 'pkce' } })
+
+const sessionStore = createStore<Session | null>((await supabase.auth.getSession()).data.session)
+const expiredStore = createStore(false)
+const userListeners = new Set<(userId: string | null) => void>()
+supabase.auth.onAuthStateChange((_, session) => {
+  const previous = sessionStore.get()?.user.id ?? null
+  sessionStore.set(session)
+  if (session !== null) expiredStore.set(false)
+  const userId = session?.user.id ?? null
+  if (userId !== previous) for (const listener of userListeners) listener(userId)
+})
+
+/** Who is signed in, or null. */
+export const useSession = sessionStore.use
+export const currentSession = sessionStore.get
+/** True after a session was ended because the server no longer accepted it. */
+export const useSessionExpired = expiredStore.use
+
+/** Calls `listener` when someone else, or nobody, is signed in from now on. */
+export function onUserChange(listener: (userId: string | null) => void): void {
+  userListeners.add(listener)
+}
+
+/** A token that is good now; refreshed when it is about to expire. */
+export async function accessToken(): Promise<string | null> {
+  return (await supabase.auth.getSession()).data.session?.access_token ?? null
+}
+
+/** @throws AuthError of supabase-js. */
+export async function signIn(email: string, password: string): Promise<void> {
+  const { error } = await supabase.auth.signInWithPassword({ email, password })
+  if (error !== null) throw error
+}
+
+/** Takes over the session that `auth.signup` answered. */
+export async function adoptSession(session: { accessToken: string; refreshToken: string }): Promise<void> {
+  const { error } = await supabase.auth.setSession({ access_token: session.accessToken, refresh_token: session.refreshToken })
+  if (error !== null) throw error
+}
+
+/** Leaves for Google, and comes back to this origin. */
+export async function signInWithGoogle(): Promise<void> {
+  const { error } = await supabase.auth.signInWithOAuth({ provider: 'google', options: { redirectTo: location.origin } })
+  if (error !== null) throw error
+}
+
+/** Ends the session here, whether or not Supabase can be reached to end it there. */
+export async function signOut(): Promise<void> {
+  await supabase.auth.signOut({ scope: 'local' })
+}
+
+export async function endExpiredSession(): Promise<void> {
+  if (sessionStore.get() === null) return
+  expiredStore.set(true)
+  await signOut()
+}

@@ -1,0 +1,79 @@
+import { standardSchemaResolver } from '@hookform/resolvers/standard-schema'
+import { PASSWORD_LENGTH_MIN, SignUp } from '@keymeter/contract'
+import { Link, useNavigate } from '@tanstack/react-router'
+import { useState } from 'react'
+import { useForm } from 'react-hook-form'
+import { type CallError, describeCallError } from '../app/call-error.ts'
+import { fieldFaults } from '../app/field-faults.ts'
+import { api } from '../app/trpc.ts'
+import { showSecret } from '../keys/new-secret.ts'
+import { Button } from '../ui/button.tsx'
+import { TextField } from '../ui/field.tsx'
+import { ErrorNotice, Notice } from '../ui/notice.tsx'
+import { AuthPage } from './auth-page.tsx'
+import { adoptSession } from './session.ts'
+
+export function SignUpPage() {
+  const navigate = useNavigate()
+  const [fault, setFault] = useState<CallError | null>(null)
+  const [mustConfirm, setMustConfirm] = useState(false)
+  const { register, handleSubmit, setError, formState } = useForm({
+    resolver: standardSchemaResolver(SignUp),
+    defaultValues: { email: '', password: '' },
+  })
+  const submit = handleSubmit(async (input) => {
+    setFault(null)
+    try {
+      const { session, defaultKey } = await api.auth.signup.mutate(input)
+      // Before anything else can fail: nobody will tell the secret again.
+      if (defaultKey !== null) showSecret(defaultKey)
+      if (session === null) return setMustConfirm(true)
+      await adoptSession(session)
+      await navigate({ to: '/' })
+    } catch (error) {
+      const callError = describeCallError(error)
+      const faults = fieldFaults(callError, ['email', 'password'])
+      for (const { field, message } of faults) setError(field, { message })
+      if (faults.length === 0) setFault(callError)
+    }
+  })
+  return (
+    <AuthPage
+      title="Create your account"
+      footer={
+        <>
+          Have an account?{' '}
+          <Link to="/sign-in" className="font-medium text-accent underline underline-offset-2">
+            Sign in
+          </Link>
+        </>
+      }
+    >
+      {mustConfirm ? (
+        <Notice>Check your e-mail to confirm your address, then sign in.</Notice>
+      ) : (
+        <form noValidate onSubmit={submit} className="grid gap-4">
+          {fault !== null && <ErrorNotice error={fault} />}
+          <TextField
+            label="E-mail"
+            type="email"
+            autoComplete="email"
+            error={formState.errors.email?.message}
+            {...register('email')}
+          />
+          <TextField
+            label="Password"
+            type="password"
+            autoComplete="new-password"
+            hint={`At least ${PASSWORD_LENGTH_MIN} characters.`}
+            error={formState.errors.password?.message}
+            {...register('password')}
+          />
+          <Button type="submit" isPending={formState.isSubmitting}>
+            Create account
+          </Button>
+        </form>
+      )}
+    </AuthPage>
+  )
+}

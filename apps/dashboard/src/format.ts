@@ -1,0 +1,35 @@
+const locale = navigator.language
+const whole = new Intl.NumberFormat('en')
+const dateTime = new Intl.DateTimeFormat(locale, { dateStyle: 'medium', timeStyle: 'short' })
+const dateTimeUtc = new Intl.DateTimeFormat('en-GB', { dateStyle: 'medium', timeStyle: 'short', timeZone: 'UTC' })
+const relative = new Intl.RelativeTimeFormat('en', { numeric: 'auto' })
+
+const UNITS = [
+  ['year', 365 * 86_400],
+  ['month', 30 * 86_400],
+  ['day', 86_400],
+  ['hour', 3_600],
+  ['minute', 60],
+] as const
+
+/** `1,234` */
+export function formatCredits(credits: number): string {
+  return whole.format(credits)
+}
+
+/** In the reader's own language and time zone. */
+export function formatMoment(iso: string): string {
+  return dateTime.format(new Date(iso))
+}
+
+/** `24 Dec 2026, 12:00 UTC`: billing cycles turn in UTC, wherever the reader is. */
+export function formatMomentUtc(iso: string): string {
+  return `${dateTimeUtc.format(new Date(iso))} UTC`
+}
+
+/** `3 hours ago`, `in 12 days`, `just now` */
+export function formatRelative(iso: string, now = Date.now()): string {
+  const seconds = (Date.parse(iso) - now) / 1000
+  const [unit, length] = UNITS.find(([, unitSeconds]) => Math.abs(seconds) >= unitSeconds) ?? []
+  return unit === undefined ? 'just now' : relative.format(Math.trunc(seconds / length), unit)
+}

@@ -1,0 +1,115 @@
+import type { NewKey } from '@keymeter/contract'
+import { Check, Copy } from 'lucide-react'
+import { useEffect, useId, useRef, useState } from 'react'
+import { AlertDialog } from '../ui/alert-dialog.tsx'
+import { Button } from '../ui/button.tsx'
+import { Dialog } from '../ui/dialog.tsx'
+import { forgetSecret, useNewSecret } from './new-secret.ts'
+
+/** Shows a new key's secret, the one time that it can be shown, and does not let it be lost by accident. */
+export function SecretDialog() {
+  const newKey = useNewSecret()
+  return newKey && <OpenSecretDialog key={newKey.id} newKey={newKey} />
+}
+
+type CopyState = 'not copied' | 'copied' | 'failed'
+
+function OpenSecretDialog({ newKey }: { newKey: NewKey }) {
+  const [copyState, setCopyState] = useState<CopyState>('not copied')
+  const [isAsking, setIsAsking] = useState(false)
+  const copyButton = useRef<HTMLButtonElement>(null)
+  const isSafe = copyState === 'copied'
+  useLeaveGuard(!isSafe)
+  const requestClose = () => (isSafe ? forgetSecret() : setIsAsking(true))
+  return (
+    <>
+      <Dialog title="Save your secret" isOpen onCloseRequest={requestClose} initialFocus={copyButton}>
+        <p className="text-sm text-ink-soft">
+          This is the secret of the key <strong className="font-medium text-ink">{newKey.name}</strong>. This is the only time
+          it is shown: keep it where your other secrets are.
+        </p>
+        <SecretField secret={newKey.secret} copyState={copyState} onCopyState={setCopyState} copyButton={copyButton} />
+        <div className="flex justify-end">
+          <Button variant={isSafe ? 'primary' : 'secondary'} onClick={requestClose}>
+            Done
+          </Button>
+        </div>
+      </Dialog>
+      <AlertDialog
+        title="Close without copying?"
+        isOpen={isAsking}
+        onCancel={() => setIsAsking(false)}
+        cancelLabel="Keep open"
+        action={
+          <Button variant="danger" onClick={forgetSecret}>
+            Close anyway
+          </Button>
+        }
+      >
+        <p>You won't see this secret again. A key whose secret is lost can only be revoked.</p>
+      </AlertDialog>
+    </>
+  )
+}
+
+interface SecretFieldProps {
+  secret: string
+  copyState: CopyState
+  onCopyState: (state: CopyState) => void
+  copyButton: React.RefObject<HTMLButtonElement | null>
+}
+
+function SecretField({ secret, copyState, onCopyState, copyButton }: SecretFieldProps) {
+  const label = useId()
+  const field = useRef<HTMLTextAreaElement>(null)
+  const copy = async () => {
+    try {
+      await navigator.clipboard.writeText(secret)
+      onCopyState('copied')
+    } catch {
+      // Only what was really copied counts as copied.
+      onCopyState('failed')
+      field.current?.select()
+    }
+  }
+  return (
+    <div className="grid gap-2">
+      <span id={label} className="text-sm font-medium">
+        Secret
+      </span>
+      <textarea
+        ref={field}
+        readOnly
+        rows={2}
+        aria-labelledby={label}
+        value={secret}
+        spellCheck={false}
+        onFocus={(event) => event.target.select()}
+        onCopy={() => onCopyState('copied')}
+        className="w-full resize-none break-all rounded-lg border border-line-strong bg-raised px-3 py-2 font-mono text-sm"
+      />
+      <Button ref={copyButton} onClick={copy}>
+        {copyState === 'copied' ? (
+          <Check className="size-4" aria-hidden="true" />
+        ) : (
+          <Copy className="size-4" aria-hidden="true" />
+        )}
+        {copyState === 'copied' ? 'Copied' : 'Copy secret'}
+      </Button>
+      <p role="status" className="text-sm text-ink-soft">
+        {copyState === 'failed' && 'Copying failed: the secret is selected, press Ctrl+C.'}
+        {copyState === 'copied' && 'The secret is on your clipboard.'}
+      </p>
+    </div>
+  )
+}
+
+/** Asks before the page is left or reloaded. */
+function useLeaveGuard(isActive: boolean): void {
+  useEffect(() => {
+    if (!isActive) return
+    const guard = (event: BeforeUnloadEvent) => event.preventDefault()
+    window.addEventListener('beforeunload', guard)
+    return () => window.removeEventListener('beforeunload', guard)
+  }, [isActive])
+}

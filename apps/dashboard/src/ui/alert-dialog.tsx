@@ -1,0 +1,38 @@
+import { AlertDialog as BaseAlertDialog } from '@base-ui/react/alert-dialog'
+import { type ReactNode, useRef } from 'react'
+import { Button } from './button.tsx'
+import { BACKDROP, POPUP } from './popup.ts'
+
+interface AlertDialogProps {
+  title: string
+  isOpen: boolean
+  onCancel: () => void
+  cancelLabel?: string
+  /** The button that goes through with it. */
+  action: ReactNode
+  children: ReactNode
+}
+
+/** Asks before something that cannot be undone. The focus starts on the way back. */
+export function AlertDialog({ title, isOpen, onCancel, cancelLabel = 'Cancel', action, children }: AlertDialogProps) {
+  const cancel = useRef<HTMLButtonElement>(null)
+  return (
+    <BaseAlertDialog.Root open={isOpen} onOpenChange={(open) => open || onCancel()}>
+      <BaseAlertDialog.Portal>
+        <BaseAlertDialog.Backdrop className={BACKDROP} />
+        <BaseAlertDialog.Popup className={POPUP} initialFocus={cancel}>
+          <BaseAlertDialog.Title className="text-lg font-semibold">{title}</BaseAlertDialog.Title>
+          <BaseAlertDialog.Description render={<div />} className="grid gap-3 text-sm text-ink-soft">
+            {children}
+          </BaseAlertDialog.Description>
+          <div className="flex flex-wrap justify-end gap-2">
+            <Button ref={cancel} variant="secondary" onClick={onCancel}>
+              {cancelLabel}
+            </Button>
+            {action}
+          </div>
+        </BaseAlertDialog.Popup>
+      </BaseAlertDialog.Portal>
+    </BaseAlertDialog.Root>
+  )
+}

@@ -1,0 +1,30 @@
+import { Field as BaseField } from '@base-ui/react/field'
+import type { ComponentProps } from 'react'
+
+interface TextFieldProps extends ComponentProps<'input'> {
+  label: string
+  hint?: string
+  error?: string | undefined
+}
+
+/** A labelled input; its fault, or else its hint, is read out with it. */
+export function TextField({ label, hint, error, ...input }: TextFieldProps) {
+  return (
+    <BaseField.Root invalid={error !== undefined} className="grid gap-1.5">
+      <BaseField.Label className="text-sm font-medium">{label}</BaseField.Label>
+      <BaseField.Control
+        {...input}
+        aria-invalid={error !== undefined}
+        className="min-h-10 w-full rounded-lg border border-line-strong bg-surface px-3 text-base data-invalid:border-danger sm:text-sm"
+      />
+      {error !== undefined && (
+        <BaseField.Error match className="text-sm text-danger">
+          {error}
+        </BaseField.Error>
+      )}
+      {error === undefined && hint !== undefined && (
+        <BaseField.Description className="text-sm text-ink-soft">{hint}</BaseField.Description>
+      )}
+    </BaseField.Root>
+  )
+}
