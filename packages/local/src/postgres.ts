@@ -13,6 +13,8 @@ import { isReachable, postgresUser, reachableCopy, type SystemUser, standInFor }
 export const SUPERUSER = 'supabase_admin'
 
 const START_TIMEOUT_MS = 60_000
+/** SQLSTATE `invalid_password`. */
+const INVALID_PASSWORD = '28P01'
 
 interface PostgresOptions {
   /** Holds the cluster; made when missing. */
@@ -132,12 +134,17 @@ async function stopLeftOver(dataDir: string, run: Run, { report }: PostgresOptio
   }
 }
 
-async function accepts({ port, superuserPassword }: PostgresOptions): Promise<boolean> {
+async function accepts({ port, superuserPassword, dataDir }: PostgresOptions): Promise<boolean> {
   const client = new pg.Client({ host: '127.0.0.1', port, user: SUPERUSER, password: superuserPassword, database: 'postgres' })
   try {
     await client.connect()
     return true
-  } catch {
+  } catch (error) {
+    const isWrongPassword = error instanceof Error && 'code' in error && error.code === INVALID_PASSWORD
+    if (isWrongPassword)
+      throw new Error(
+        `does not take the password of secrets.json, which ${dataDir} was not made with. Start over with --reset.`,
+      )
     return false
   } finally {
     await client.end().catch(() => {})

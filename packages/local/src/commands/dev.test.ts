@@ -157,6 +157,13 @@ describe('pnpm dev', () => {
     expect(readFileSync(join(dir, 'secrets.json'), 'utf8')).not.toBe(secrets)
   })
 
+  it('says so when the data was made with other secrets', async () => {
+    rmSync(join(dir, 'secrets.json'))
+    const run = dev()
+    expect(await run.ended).toBe(1)
+    expect(run.output()).toMatch(/does not take the password of secrets.json.*--reset/)
+  })
+
   it('with a Supabase project in the environment starts the server alone, and leaves the database as it is', async () => {
     const project = {
       DATABASE_URL: 'postgresql://u:p@127.0.0.1:1/d',
