@@ -14,7 +14,8 @@ const ALLOWED: Record<string, { always: string[]; inDevelopment: string[] }> = {
   'packages/contract': { always: [], inDevelopment: [] },
   'packages/db': { always: [], inDevelopment: [] },
   'packages/api': { always: ['contract', 'db'], inDevelopment: ['local'] },
-  'packages/local': { always: ['db'], inDevelopment: [] },
+  // All of it is for development: a production install must not have the embedded stack.
+  'packages/local': { always: [], inDevelopment: ['db'] },
   'apps/server': { always: ['api', 'contract', 'db'], inDevelopment: ['local'] },
   'apps/dashboard': { always: ['contract'], inDevelopment: ['api', 'local'] },
 }

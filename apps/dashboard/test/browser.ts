@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs'
 import sparticuz from '@sparticuz/chromium'
 import { type Browser, type BrowserContextOptions, chromium, type Page } from 'playwright-core'
-import { afterAll, beforeAll } from 'vitest'
+import { afterAll, beforeAll, inject } from 'vitest'
 
 /** Where a system's own Chromium or Chrome is, when it has one. */
 const INSTALLED = [
@@ -36,6 +36,8 @@ async function launch(): Promise<Browser> {
     '--disable-sync',
   ]
   if (process.platform === 'linux' && process.arch === 'x64') {
+    // Unpacked into the run's own folder, which goes when the run ends.
+    process.env['TMPDIR'] = inject('cluster').dir
     return await chromium.launch({ executablePath: await sparticuz.executablePath(), args })
   }
   const executablePath = INSTALLED.find((path) => existsSync(path))

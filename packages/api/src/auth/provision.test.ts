@@ -38,11 +38,12 @@ describe('auth.provision', () => {
     expect((await caller.keys.list()).data).toEqual([])
   })
 
-  it('heals an account that was left without a key', async () => {
+  it('heals an account that was left without a key, once of 20 calls at once', async () => {
     const userId = await database.createUser()
     await database.owner.query('insert into billing_accounts (user_id) values ($1)', [userId])
     const caller = await signedIn(database, userId)
-    expect((await caller.auth.provision()).defaultKey).toMatchObject({ name: 'default' })
+    const answers = await Promise.all(Array.from({ length: 20 }, async () => await caller.auth.provision()))
+    expect(answers.filter(({ defaultKey }) => defaultKey !== null)).toMatchObject([{ defaultKey: { name: 'default' } }])
   })
 
   it('refuses a user who has been deleted since the token was issued', async () => {
