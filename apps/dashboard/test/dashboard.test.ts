@@ -41,6 +41,20 @@ async function signUp(on: Page = page): Promise<string> {
   return email
 }
 
+/** Signs in someone whom the auth server knows and Keymeter does not, as after Google. */
+async function signInUnprovisioned(): Promise<void> {
+  const email = `lazy-${people++}@example.com`
+  await fetch(`${auth.supabaseUrl}/auth/v1/signup`, {
+    method: 'POST',
+    headers: { apikey: auth.publishableKey, 'content-type': 'application/json' },
+    body: JSON.stringify({ email, password: PASSWORD }),
+  })
+  await page.goto(server.url)
+  await page.getByLabel('E-mail').fill(email)
+  await page.getByLabel('Password').fill(PASSWORD)
+  await page.getByRole('button', { name: 'Sign in', exact: true }).click()
+}
+
 const secretDialog = (on: Page = page) => on.getByRole('dialog', { name: 'Save your secret' })
 const row = (name: string) => page.getByRole('row').filter({ hasText: name })
 
@@ -93,6 +107,7 @@ describe('a person in the browser', () => {
     )
     await revoke.getByRole('button', { name: 'Revoke' }).click()
     await row('default').waitFor({ state: 'detached' })
+    await expect.poll(async () => await page.evaluate(() => document.activeElement?.textContent)).toBe('API keys')
 
     await page.getByRole('button', { name: 'Sign out' }).click()
     await page.getByRole('heading', { name: 'Sign in' }).waitFor()
@@ -108,18 +123,52 @@ describe('a person in the browser', () => {
   })
 
   it('who comes without passing our sign-up, as from Google, finds account and key, and sees the secret once', async () => {
-    const email = `lazy-${people++}@example.com`
-    await fetch(`${auth.supabaseUrl}/auth/v1/signup`, {
-      method: 'POST',
-      headers: { apikey: auth.publishableKey, 'content-type': 'application/json' },
-      body: JSON.stringify({ email, password: PASSWORD }),
-    })
-    await page.goto(server.url)
-    await page.getByLabel('E-mail').fill(email)
-    await page.getByLabel('Password').fill(PASSWORD)
-    await page.getByRole('button', { name: 'Sign in', exact: true }).click()
+    await signInUnprovisioned()
     await secretDialog().waitFor()
     expect(await secretDialog().getByRole('textbox').inputValue()).toMatch(/^km_dev_/)
+  })
+
+  it('loses no secret when a key is made while the first one is still on its way', async () => {
+    await page.context().close()
+    page = await openPage(withClipboard)
+    let letGo = () => {}
+    const held = new Promise<void>((resolve) => {
+      letGo = resolve
+    })
+    await page.route('**/trpc/auth.provision*', async (route) => {
+      await held
+      await route.continue()
+    })
+    await signInUnprovisioned()
+    await page.getByRole('button', { name: 'Create key' }).first().click()
+    await page.getByRole('dialog').getByLabel('Name').fill('mine')
+    await page.getByRole('dialog').getByRole('button', { name: 'Create key' }).click()
+    await secretDialog().getByText('mine').waitFor()
+    await database.owner.query("delete from api_keys where name = 'mine'")
+    letGo()
+    await page.waitForResponse(/auth\.provision/)
+    expect(await secretDialog().getByText('mine').isVisible()).toBe(true)
+    await secretDialog().getByRole('button', { name: 'Copy secret' }).click()
+    await secretDialog().getByRole('button', { name: 'Done' }).click()
+    // The other one follows at once.
+    await secretDialog().getByText('default').waitFor()
+  })
+
+  it('keeps an unsaved secret though the session ends meanwhile', async () => {
+    await signUp()
+    await page.route(
+      '**/trpc/**',
+      async (route) => await route.fulfill({ status: 401, contentType: 'application/json', body: '[]' }),
+    )
+    await page.evaluate(() => window.dispatchEvent(new Event('visibilitychange')))
+    await page.getByText('Your session has expired.').waitFor({ state: 'attached' })
+    expect(await secretDialog().getByRole('textbox').inputValue()).toMatch(/^km_dev_/)
+  })
+
+  it('is served whatever the browser says of its language', async () => {
+    await page.addInitScript(() => Object.defineProperty(navigator, 'language', { value: 'en-US@posix' }))
+    await page.goto(server.url)
+    await page.getByRole('heading', { name: 'Sign in' }).waitFor()
   })
 
   it('is asked before a secret that was not copied is lost', async () => {

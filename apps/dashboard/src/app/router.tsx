@@ -41,6 +41,7 @@ declare module '@tanstack/react-router' {
 function NotFound() {
   return (
     <main className="grid min-h-dvh place-content-center gap-3 px-4 text-center">
+      <title>Not found · Keymeter</title>
       <h1 className="text-xl font-semibold">There is nothing here</h1>
       <p className="text-ink-soft">The address may be mistyped.</p>
       <Link to="/" className="font-medium text-accent underline underline-offset-2">

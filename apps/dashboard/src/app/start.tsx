@@ -4,19 +4,19 @@ import { RouterProvider } from '@tanstack/react-router'
 import { StrictMode } from 'react'
 import { createRoot } from 'react-dom/client'
 import { forgetProvisioning } from '../auth/provisioning.ts'
-import { onUserChange } from '../auth/session.ts'
-import { forgetSecret } from '../keys/new-secret.ts'
+import { currentSession, onUserChange } from '../auth/session.ts'
+import { forgetAllSecrets } from '../keys/new-secret.ts'
 import { router } from './router.tsx'
 import { queryClient } from './trpc.ts'
 
 export function start(root: HTMLElement): void {
-  // One person's data must not be there for the next.
+  let lastUserId = currentSession()?.user.id ?? null
   onUserChange((userId) => {
+    // One person's data must not be there for the next. A session that merely ended takes no unsaved secret with it.
     queryClient.clear()
-    if (userId === null) {
-      forgetSecret()
-      forgetProvisioning()
-    }
+    if (userId === null) forgetProvisioning()
+    else if (userId !== lastUserId) forgetAllSecrets()
+    lastUserId = userId ?? lastUserId
     void router.invalidate()
   })
   createRoot(root).render(

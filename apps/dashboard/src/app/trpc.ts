@@ -30,7 +30,10 @@ export const api = createTRPCClient<AppRouter>({
 
 export const queryClient = new QueryClient({
   defaultOptions: {
+    // Offline, a call fails and says so; it must not wait unseen and go out later.
+    mutations: { networkMode: 'always' },
     queries: {
+      networkMode: 'always',
       // A refusal is an answer; only what may pass is tried again.
       retry: (failures, error) => failures < RETRIES_MAX && describeCallError(error).isPassing,
     },

@@ -7,6 +7,7 @@ export function AuthPage({ title, children, footer }: { title: string; children:
   const [googleFault, setGoogleFault] = useState<string | null>(null)
   return (
     <main className="mx-auto grid w-full max-w-md gap-6 px-4 py-10 sm:py-20">
+      <title>{`${title} · Keymeter`}</title>
       <div className="flex items-center gap-3 justify-self-center">
         <img src="/favicon.svg" alt="" className="size-9" />
         <span className="text-xl font-semibold tracking-tight">Keymeter</span>

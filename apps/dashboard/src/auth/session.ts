@@ -1,4 +1,4 @@
-import { createClient, type Session } from '@supabase/supabase-js'
+import { createClient, isAuthApiError, isAuthRetryableFetchError, type Session } from '@supabase/supabase-js'
 import { settings } from '../app/settings.ts'
 import { createStore } from '../app/store.ts'
 
@@ -16,6 +16,9 @@ supabase.auth.onAuthStateChange((_, session) => {
   if (userId !== previous) for (const listener of userListeners) listener(userId)
 })
 
+/** True when Google, or Supabase on the way back from it, refused: it says so in the address. Read once, before it is gone. */
+export const hasReturnedRefused = /[?&#]error(_code|_description)?=/.test(location.search + location.hash)
+
 /** Who is signed in, or null. */
 export const useSession = sessionStore.use
 export const currentSession = sessionStore.get
@@ -27,15 +30,32 @@ export function onUserChange(listener: (userId: string | null) => void): void {
   userListeners.add(listener)
 }
 
-/** A token that is good now; refreshed when it is about to expire. */
+/**
+ * A token that is good now; refreshed when it is about to expire.
+ *
+ * @throws AuthError when Supabase cannot be reached to refresh it: that is no reason to end the session.
+ */
 export async function accessToken(): Promise<string | null> {
-  return (await supabase.auth.getSession()).data.session?.access_token ?? null
+  const { data, error } = await supabase.auth.getSession()
+  if (isAuthRetryableFetchError(error)) throw error
+  return data.session?.access_token ?? null
 }
 
-/** @throws AuthError of supabase-js. */
-export async function signIn(email: string, password: string): Promise<void> {
+/** Resolves to what went wrong, as a person should read it, or null. */
+export async function signIn(email: string, password: string): Promise<string | null> {
   const { error } = await supabase.auth.signInWithPassword({ email, password })
-  if (error !== null) throw error
+  if (error === null) return null
+  if (!isAuthApiError(error)) return 'The sign-in server cannot be reached. Check your connection and try again.'
+  switch (error.code) {
+    case 'invalid_credentials':
+      return 'Wrong e-mail address or password.'
+    case 'email_not_confirmed':
+      return 'Confirm your address first: the link is in your e-mail.'
+    case 'over_request_rate_limit':
+      return 'Too many attempts. Wait a minute, then try again.'
+    default:
+      return 'Signing in failed. Try again in a moment.'
+  }
 }
 
 /** Takes over the session that `auth.signup` answered. */

@@ -1,6 +1,5 @@
 import { standardSchemaResolver } from '@hookform/resolvers/standard-schema'
 import { Email } from '@keymeter/contract'
-import { isAuthApiError } from '@supabase/supabase-js'
 import { Link, useNavigate } from '@tanstack/react-router'
 import { useState } from 'react'
 import { useForm } from 'react-hook-form'
@@ -9,7 +8,7 @@ import { Button } from '../ui/button.tsx'
 import { TextField } from '../ui/field.tsx'
 import { Notice } from '../ui/notice.tsx'
 import { AuthPage } from './auth-page.tsx'
-import { signIn, useSessionExpired } from './session.ts'
+import { hasReturnedRefused, signIn, useSessionExpired } from './session.ts'
 
 /** An old password may be shorter than a new one has to be. */
 const SignIn = z.object({ email: Email, password: z.string().min(1, 'Enter your password.') })
@@ -17,19 +16,17 @@ const SignIn = z.object({ email: Email, password: z.string().min(1, 'Enter your 
 export function SignInPage() {
   const navigate = useNavigate()
   const hasExpired = useSessionExpired()
-  const [fault, setFault] = useState<string | null>(null)
+  const [fault, setFault] = useState(
+    hasReturnedRefused ? 'Signing in with Google did not work out. Try again, or use your e-mail address.' : null,
+  )
   const { register, handleSubmit, formState } = useForm({
     resolver: standardSchemaResolver(SignIn),
     defaultValues: { email: '', password: '' },
   })
   const submit = handleSubmit(async ({ email, password }) => {
-    setFault(null)
-    try {
-      await signIn(email, password)
-      await navigate({ to: '/' })
-    } catch (error) {
-      setFault(describeSignInFault(error))
-    }
+    const refusal = await signIn(email, password)
+    setFault(refusal)
+    if (refusal === null) await navigate({ to: '/' })
   })
   return (
     <AuthPage
@@ -66,18 +63,4 @@ export function SignInPage() {
       </form>
     </AuthPage>
   )
-}
-
-function describeSignInFault(error: unknown): string {
-  if (!isAuthApiError(error)) return 'The sign-in server cannot be reached. Check your connection and try again.'
-  switch (error.code) {
-    case 'invalid_credentials':
-      return 'Wrong e-mail address or password.'
-    case 'email_not_confirmed':
-      return 'Confirm your address first: the link is in your e-mail.'
-    case 'over_request_rate_limit':
-      return 'Too many attempts. Wait a minute, then try again.'
-    default:
-      return 'Signing in failed. Try again in a moment.'
-  }
 }

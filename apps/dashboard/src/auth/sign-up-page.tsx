@@ -25,15 +25,18 @@ export function SignUpPage() {
     setFault(null)
     try {
       const { session, defaultKey } = await api.auth.signup.mutate(input)
-      // Before anything else can fail: nobody will tell the secret again.
-      if (defaultKey !== null) showSecret(defaultKey)
       if (session === null) return setMustConfirm(true)
-      await adoptSession(session)
+      try {
+        await adoptSession(session)
+      } finally {
+        // Whatever became of the session: nobody will tell the secret again.
+        if (defaultKey !== null) showSecret(defaultKey)
+      }
       await navigate({ to: '/' })
     } catch (error) {
       const callError = describeCallError(error)
       const faults = fieldFaults(callError, ['email', 'password'])
-      for (const { field, message } of faults) setError(field, { message })
+      for (const { field, message } of faults) setError(field, { message }, { shouldFocus: true })
       if (faults.length === 0) setFault(callError)
     }
   })

@@ -37,7 +37,7 @@ function CreateKeyForm({ onClose }: { onClose: () => void }) {
     } catch (error) {
       const callError = describeCallError(error)
       const faults = fieldFaults(callError, ['name', 'keyType'])
-      for (const { field, message } of faults) setError(field, { message })
+      for (const { field, message } of faults) setError(field, { message }, { shouldFocus: true })
       if (faults.length === 0) setFault(callError)
     }
   })

@@ -22,6 +22,7 @@ export function KeysPage() {
   }, [userId])
   return (
     <>
+      <title>API keys · Keymeter</title>
       <header className="border-b border-line bg-surface">
         <div className="mx-auto flex max-w-5xl items-center gap-3 px-4 py-3">
           <img src="/favicon.svg" alt="" className="size-7" />
@@ -62,7 +63,7 @@ function Keys() {
   return (
     <section aria-labelledby="keys" className="grid gap-4">
       <div className="flex flex-wrap items-center justify-between gap-3">
-        <h1 id="keys" className="text-xl font-semibold">
+        <h1 id="keys" tabIndex={-1} className="text-xl font-semibold outline-none">
           API keys
         </h1>
         <Button onClick={() => setIsCreating(true)}>

@@ -30,6 +30,7 @@ export function RevokeKeyDialog({ apiKey, onClose }: { apiKey: KeyWithUsage | nu
       title="Revoke key"
       isOpen={apiKey !== null}
       onCancel={cancel}
+      finalFocus={() => (revoke.isSuccess ? document.getElementById('keys') : true)}
       action={
         <Button variant="danger" isPending={revoke.isPending} onClick={() => apiKey && revoke.mutate({ id: apiKey.id })}>
           Revoke

@@ -4,11 +4,11 @@ import { useEffect, useId, useRef, useState } from 'react'
 import { AlertDialog } from '../ui/alert-dialog.tsx'
 import { Button } from '../ui/button.tsx'
 import { Dialog } from '../ui/dialog.tsx'
-import { forgetSecret, useNewSecret } from './new-secret.ts'
+import { forgetSecret, useNewSecrets } from './new-secret.ts'
 
 /** Shows a new key's secret, the one time that it can be shown, and does not let it be lost by accident. */
 export function SecretDialog() {
-  const newKey = useNewSecret()
+  const [newKey] = useNewSecrets()
   return newKey && <OpenSecretDialog key={newKey.id} newKey={newKey} />
 }
 
@@ -20,7 +20,7 @@ function OpenSecretDialog({ newKey }: { newKey: NewKey }) {
   const copyButton = useRef<HTMLButtonElement>(null)
   const isSafe = copyState === 'copied'
   useLeaveGuard(!isSafe)
-  const requestClose = () => (isSafe ? forgetSecret() : setIsAsking(true))
+  const requestClose = () => (isSafe ? forgetSecret(newKey) : setIsAsking(true))
   return (
     <>
       <Dialog title="Save your secret" isOpen onCloseRequest={requestClose} initialFocus={copyButton}>
@@ -41,7 +41,7 @@ function OpenSecretDialog({ newKey }: { newKey: NewKey }) {
         onCancel={() => setIsAsking(false)}
         cancelLabel="Keep open"
         action={
-          <Button variant="danger" onClick={forgetSecret}>
+          <Button variant="danger" onClick={() => forgetSecret(newKey)}>
             Close anyway
           </Button>
         }
@@ -85,7 +85,9 @@ function SecretField({ secret, copyState, onCopyState, copyButton }: SecretField
         value={secret}
         spellCheck={false}
         onFocus={(event) => event.target.select()}
-        onCopy={() => onCopyState('copied')}
+        onCopy={({ currentTarget }) =>
+          currentTarget.selectionEnd - currentTarget.selectionStart === secret.length && onCopyState('copied')
+        }
         className="w-full resize-none break-all rounded-lg border border-line-strong bg-raised px-3 py-2 font-mono text-sm"
       />
       <Button ref={copyButton} onClick={copy}>

@@ -1,5 +1,5 @@
 import { AlertDialog as BaseAlertDialog } from '@base-ui/react/alert-dialog'
-import { type ReactNode, useRef } from 'react'
+import { type ComponentProps, type ReactNode, useRef } from 'react'
 import { Button } from './button.tsx'
 import { BACKDROP, POPUP } from './popup.ts'
 
@@ -8,19 +8,29 @@ interface AlertDialogProps {
   isOpen: boolean
   onCancel: () => void
   cancelLabel?: string
+  /** Where the focus goes afterwards, when what it came from may be gone. */
+  finalFocus?: ComponentProps<typeof BaseAlertDialog.Popup>['finalFocus']
   /** The button that goes through with it. */
   action: ReactNode
   children: ReactNode
 }
 
 /** Asks before something that cannot be undone. The focus starts on the way back. */
-export function AlertDialog({ title, isOpen, onCancel, cancelLabel = 'Cancel', action, children }: AlertDialogProps) {
+export function AlertDialog({
+  title,
+  isOpen,
+  onCancel,
+  cancelLabel = 'Cancel',
+  finalFocus,
+  action,
+  children,
+}: AlertDialogProps) {
   const cancel = useRef<HTMLButtonElement>(null)
   return (
     <BaseAlertDialog.Root open={isOpen} onOpenChange={(open) => open || onCancel()}>
       <BaseAlertDialog.Portal>
         <BaseAlertDialog.Backdrop className={BACKDROP} />
-        <BaseAlertDialog.Popup className={POPUP} initialFocus={cancel}>
+        <BaseAlertDialog.Popup className={POPUP} initialFocus={cancel} finalFocus={finalFocus}>
           <BaseAlertDialog.Title className="text-lg font-semibold">{title}</BaseAlertDialog.Title>
           <BaseAlertDialog.Description render={<div />} className="grid gap-3 text-sm text-ink-soft">
             {children}
