@@ -2,10 +2,12 @@
  * The packages are the layers: this is the whole of who may depend on whom. pnpm makes any other import of a workspace
  * package fail; here a package.json that would allow one is found.
  */
-import { readFileSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 
 interface Manifest {
   dependencies?: Record<string, string>
+  optionalDependencies?: Record<string, string>
+  peerDependencies?: Record<string, string>
   devDependencies?: Record<string, string>
 }
 
@@ -14,29 +16,37 @@ const ALLOWED: Record<string, { always: string[]; inDevelopment: string[] }> = {
   'packages/contract': { always: [], inDevelopment: [] },
   'packages/db': { always: [], inDevelopment: [] },
   'packages/api': { always: ['contract', 'db'], inDevelopment: ['local'] },
-  // All of it is for development: a production install must not have the embedded stack.
   'packages/local': { always: [], inDevelopment: ['db'] },
   'apps/server': { always: ['api', 'contract', 'db'], inDevelopment: ['local'] },
   'apps/dashboard': { always: ['contract'], inDevelopment: ['api', 'local'] },
 }
-/** What the innermost packages may depend on at all. */
+/** What some may depend on at run time at all. The embedded stack is for development: production must not install it. */
 const ONLY: Record<string, string[]> = {
   'packages/contract': ['zod'],
   'packages/db': ['kysely', 'pg'],
+  'packages/local': [],
 }
 
 const faults: string[] = []
-for (const [folder, { always, inDevelopment }] of Object.entries(ALLOWED)) {
+for (const folder of ['packages', 'apps'].flatMap((parent) => readdirSync(parent).map((name) => `${parent}/${name}`))) {
+  const allowed = ALLOWED[folder]
+  if (allowed === undefined) {
+    faults.push(`${folder} is not in scripts/boundaries.ts: say there what it may depend on`)
+    continue
+  }
   const manifest: Manifest = JSON.parse(readFileSync(`${folder}/package.json`, 'utf8'))
-  const ours = (dependencies: Record<string, string> = {}) =>
-    Object.keys(dependencies).flatMap((name) => (name.startsWith('@keymeter/') ? [name.slice('@keymeter/'.length)] : []))
-  for (const name of ours(manifest.dependencies)) {
-    if (!always.includes(name)) faults.push(`${folder} must not depend on @keymeter/${name}`)
+  const atRunTime = Object.keys({ ...manifest.dependencies, ...manifest.optionalDependencies, ...manifest.peerDependencies })
+  const inDevelopment = Object.keys(manifest.devDependencies ?? {})
+  const ours = (names: string[]) =>
+    names.flatMap((name) => (name.startsWith('@keymeter/') ? [name.slice('@keymeter/'.length)] : []))
+  for (const name of ours(atRunTime)) {
+    if (!allowed.always.includes(name)) faults.push(`${folder} must not depend on @keymeter/${name}`)
   }
-  for (const name of ours(manifest.devDependencies)) {
-    if (!inDevelopment.includes(name)) faults.push(`${folder} must not depend on @keymeter/${name}, in development neither`)
+  for (const name of ours(inDevelopment)) {
+    if (!allowed.inDevelopment.includes(name))
+      faults.push(`${folder} must not depend on @keymeter/${name}, in development neither`)
   }
-  for (const name of Object.keys(manifest.dependencies ?? {})) {
+  for (const name of atRunTime) {
     if (ONLY[folder]?.includes(name) === false) faults.push(`${folder} must not depend on ${name}`)
   }
 }

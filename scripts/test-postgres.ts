@@ -25,7 +25,11 @@ for (const [major, version] of Object.entries(VERSIONS)) {
     },
   )
   execFileSync('node', ['scripts/hydrate-symlinks.js'], { cwd: join(dir, 'node_modules', name) })
-  const env = { ...process.env, POSTGRES_BINARIES: join(process.cwd(), dir, 'node_modules', name, 'native') }
-  if (spawnSync('vitest', ['run', '--project', 'packages', ...TESTS], { stdio: 'inherit', env }).status !== 0) failed++
+  const env = {
+    ...process.env,
+    POSTGRES_MAJOR: major,
+    POSTGRES_BINARIES: join(process.cwd(), dir, 'node_modules', name, 'native'),
+  }
+  if (spawnSync('vitest', ['run', ...TESTS], { stdio: 'inherit', env }).status !== 0) failed++
 }
 process.exit(failed === 0 ? 0 : 1)

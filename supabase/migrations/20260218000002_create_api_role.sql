@@ -1,20 +1,20 @@
 -- The server's role: neither owner nor superuser, so row level security holds for it. The operator gives it a login
--- (`alter role keymeter_api login password '…'`). Roles belong to the cluster and outlive a database, hence the guard;
--- another database of the cluster may be creating it at this moment, hence the exceptions.
+-- (`alter role keymeter_api login password '…'`). Its settings bound what one call may cost; on the role, so that they
+-- hold behind a transaction-mode pooler too.
+-- Roles belong to the cluster and outlive a database, hence the guard: whoever makes the role sets it up, and nobody
+-- touches it again. Another database of the cluster may be making it at this moment, hence the exceptions.
 do $$
 begin
   if not exists (select from pg_catalog.pg_roles where rolname = 'keymeter_api') then
     create role keymeter_api nologin;
+    alter role keymeter_api set statement_timeout = '5s';
+    alter role keymeter_api set lock_timeout = '3s';
+    alter role keymeter_api set idle_in_transaction_session_timeout = '10s';
   end if;
 exception
   when duplicate_object or unique_violation then null;
 end
 $$;
-
--- Bounds on what one call may cost. On the role, so that they hold behind a transaction-mode pooler too.
-alter role keymeter_api set statement_timeout = '5s';
-alter role keymeter_api set lock_timeout = '3s';
-alter role keymeter_api set idle_in_transaction_session_timeout = '10s';
 
 grant usage on schema public to keymeter_api;
 

@@ -11,13 +11,16 @@ const DASHBOARD = fileURLToPath(new URL('..', import.meta.url))
 const TSC = fileURLToPath(new URL('../../../node_modules/typescript/bin/tsc', import.meta.url))
 const INITIAL_SCRIPT_KIB_MAX = 260
 
-/** Runs `work` with a source file of that text in the dashboard, and takes it away again. */
-async function withSource<T>(text: string, work: (file: string) => Promise<T>): Promise<T> {
-  const dir = mkdtempSync(join(DASHBOARD, 'src', 'probe-'))
-  const file = join(dir, 'probe.ts')
-  writeFileSync(file, text)
+/** Runs `work` on a source file of that text that is compiled as the dashboard's own are, outside what git and Vite watch. */
+async function withSource<T>(text: string, work: (dir: string) => Promise<T>): Promise<T> {
+  const dir = mkdtempSync(join(DASHBOARD, 'node_modules', '.probe-'))
+  writeFileSync(join(dir, 'probe.ts'), text)
+  writeFileSync(
+    join(dir, 'tsconfig.json'),
+    JSON.stringify({ extends: '../../tsconfig.json', include: [], files: ['probe.ts'] }),
+  )
   try {
-    return await work(file)
+    return await work(dir)
   } finally {
     rmSync(dir, { recursive: true })
   }
@@ -57,8 +60,12 @@ describe('the built dashboard', () => {
 
 describe('the seam between dashboard and API', () => {
   it('lets no value through: importing one does not build', async () => {
-    await withSource("import { appRouter } from '@keymeter/api'\nconsole.log(appRouter)\n", async (file) => {
-      const building = build({ root: DASHBOARD, logLevel: 'silent', build: { write: false, rolldownOptions: { input: file } } })
+    await withSource("import { appRouter } from '@keymeter/api'\nconsole.log(appRouter)\n", async (dir) => {
+      const building = build({
+        root: DASHBOARD,
+        logLevel: 'silent',
+        build: { write: false, rolldownOptions: { input: join(dir, 'probe.ts') } },
+      })
       await expect(building).rejects.toThrow(/@keymeter\/api/)
     })
   })
@@ -69,8 +76,8 @@ describe('the seam between dashboard and API', () => {
     const compile = async (text: string) =>
       await withSource(
         text,
-        async () =>
-          await promisify(execFile)(process.execPath, [TSC, '-p', DASHBOARD]).then(
+        async (dir) =>
+          await promisify(execFile)(process.execPath, [TSC, '-p', dir]).then(
             () => '',
             (error) => String(error.stdout),
           ),

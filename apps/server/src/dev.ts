@@ -1,5 +1,5 @@
 /** Development: the same process, with the dashboard from its sources and the tRPC panel. Started by `pnpm dev`. */
-import type { RequestListener, Server } from 'node:http'
+import type { Server } from 'node:http'
 import { fileURLToPath } from 'node:url'
 import pretty from 'pino-pretty'
 import { createServer } from 'vite'
@@ -7,13 +7,13 @@ import { readEnv } from './env.ts'
 import { API_SEGMENTS } from './http.ts'
 import { createLog } from './log.ts'
 import { panel } from './panel.ts'
-import { serve } from './serve.ts'
+import { type Pages, serve } from './serve.ts'
 
 const env = readEnv(process.env)
 const log = createLog(env.logLevel, pretty({ ignore: 'time,requestId', singleLine: true, sync: true }))
-await serve(env, log, async (server) => ({ panel, inFront: await dashboardFromSources(server) }))
+await serve(env, log, async (server) => ({ panel, ...(await dashboardFromSources(server)) }))
 
-async function dashboardFromSources(server: Server): Promise<(api: RequestListener) => RequestListener> {
+async function dashboardFromSources(server: Server): Promise<Pick<Pages, 'inFront' | 'close'>> {
   const vite = await createServer({
     root: fileURLToPath(new URL('../../dashboard', import.meta.url)),
     appType: 'spa',
@@ -21,9 +21,12 @@ async function dashboardFromSources(server: Server): Promise<(api: RequestListen
     configLoader: 'native',
     server: { middlewareMode: true, hmr: { server } },
   })
-  return (api) => (request, response) => {
-    const [, segment = ''] = /^\/([^/?]*)/.exec(request.url ?? '') ?? []
-    if (API_SEGMENTS.includes(segment)) api(request, response)
-    else vite.middlewares(request, response)
+  return {
+    inFront: (api) => (request, response) => {
+      const [, segment = ''] = /^\/([^/?]*)/.exec(request.url ?? '') ?? []
+      if (API_SEGMENTS.includes(segment)) api(request, response)
+      else vite.middlewares(request, response)
+    },
+    close: () => vite.close(),
   }
 }

@@ -44,8 +44,8 @@ export type Env = z.infer<typeof Env>
 export function readEnv(variables: NodeJS.ProcessEnv): Env {
   const result = Env.safeParse(variables)
   if (result.success) return result.data
-  const faults = result.error.issues.map(({ path, message, code, input }) =>
-    code === 'invalid_type' && input === undefined ? `  ${path.join('.')} is missing` : `  ${path.join('.')}: ${message}`,
+  const faults = result.error.issues.map(({ path: [name], message }) =>
+    variables[String(name)] ? `  ${String(name)}: ${message}` : `  ${String(name)} is missing`,
   )
   throw new Error(`Keymeter cannot start. Set these environment variables (see .env.example):\n${faults.join('\n')}`)
 }

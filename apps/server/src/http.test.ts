@@ -2,13 +2,14 @@ import { createServer, type Server } from 'node:http'
 import { connect } from 'node:net'
 import { getRequestListener } from '@hono/node-server'
 import { createAccessTokenVerifier } from '@keymeter/api/server'
+import { BATCH_CALLS_MAX } from '@keymeter/contract'
 import { answers } from '@keymeter/db'
 import { testAuth, testDatabase } from '@keymeter/local/testing'
 import fc from 'fast-check'
 import { Hono } from 'hono'
 import { pino } from 'pino'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { BATCH_CALLS_MAX, BODY_BYTES_MAX, createHttpApp, type HttpEnv } from './http.ts'
+import { BODY_BYTES_MAX, createHttpApp, type HttpEnv } from './http.ts'
 
 const database = testDatabase()
 const auth = testAuth(database)
@@ -100,7 +101,7 @@ describe('the API over plain HTTP', () => {
     }
     expect(ids.size).toBe(answers.length)
     expect(answers.map(({ response }) => response.status)).toEqual([400, 400, 404, 401, 415, 413, 400])
-    expect(logged.join('')).toContain([...ids][0])
+    for (const id of ids) expect(logged.join('')).toContain(id)
   })
 
   it('gives the calls of a batch one request id, and each its own verdict', async () => {
@@ -113,6 +114,36 @@ describe('the API over plain HTTP', () => {
     expect(list.result.data.requestId).toBe(nope.error.data.requestId)
   })
 
+  it('takes a full batch and the largest body, and no more', async () => {
+    const { session } = await signUp()
+    const headers = { ...json, authorization: `Bearer ${session.accessToken}` }
+    const batch = async (calls: number) =>
+      await fetch(`${url}/trpc/${Array(calls).fill('keys.list').join(',')}?batch=1&input=%7B%7D`, { headers })
+    expect((await batch(BATCH_CALLS_MAX)).status).toBe(200)
+    expect((await batch(BATCH_CALLS_MAX + 1)).status).toBe(400)
+    const body = (bytes: number) => JSON.stringify({ name: 'x'.repeat(bytes - JSON.stringify({ name: '' }).length) })
+    expect((await post('keys.create', body(BODY_BYTES_MAX), headers)).body.error.data.reason).toBe('bad_request')
+    expect((await post('keys.create', body(BODY_BYTES_MAX + 1), headers)).body.error.data.reason).toBe('request_too_large')
+  })
+
+  it('shows nothing of what went wrong inside, and logs it', async () => {
+    const { session } = await signUp()
+    await database.owner.query('alter table api_keys rename column name to renamed')
+    try {
+      const response = await fetch(`${url}/trpc/keys.list`, { headers: { authorization: `Bearer ${session.accessToken}` } })
+      const body = await response.text()
+      expect(response.status).toBe(500)
+      expect(JSON.parse(body).error).toMatchObject({
+        message: expect.stringContaining('on our side'),
+        data: { reason: 'internal_error' },
+      })
+      expect(body).not.toMatch(/column|api_keys|select|stack|\.ts/i)
+      expect(logged.at(-1)).toContain('api_keys.name does not exist')
+    } finally {
+      await database.owner.query('alter table api_keys rename column renamed to name')
+    }
+  })
+
   it('refuses a mutation by GET and a query by POST', async () => {
     const get = await fetch(
       `${url}/trpc/auth.signup?input=${encodeURIComponent('{"email":"a@example.com","password":"a long password"}')}`,
@@ -122,7 +153,11 @@ describe('the API over plain HTTP', () => {
   })
 
   it('keeps answers out of caches and other sites', async () => {
-    const { response } = await post('keys.list', '{}')
+    const { response } = await post(
+      'auth.signup',
+      JSON.stringify({ email: 'uncached@example.com', password: 'a long password' }),
+    )
+    expect(response.status).toBe(200)
     expect(response.headers.get('cache-control')).toBe('no-store')
     expect(response.headers.get('x-content-type-options')).toBe('nosniff')
     expect(response.headers.get('x-frame-options')).toBe('DENY')

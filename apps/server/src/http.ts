@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { HttpBindings } from '@hono/node-server'
 import { type ApiDeps, appRouter, createContext, errorAnswer, reasonOf, requestIds } from '@keymeter/api/server'
-import type { Settings } from '@keymeter/contract'
+import { BATCH_CALLS_MAX, type Settings } from '@keymeter/contract'
 import type { TRPCError } from '@trpc/server'
 import { fetchRequestHandler } from '@trpc/server/adapters/fetch'
 import { type Context, Hono, type MiddlewareHandler } from 'hono'
@@ -10,8 +10,6 @@ import { secureHeaders } from 'hono/secure-headers'
 import type { Logger } from 'pino'
 import { clientAddress } from './client-address.ts'
 
-/** Calls in one HTTP request. */
-export const BATCH_CALLS_MAX = 10
 /** The largest honest request, a full batch of longest inputs, is under 10 KB. */
 export const BODY_BYTES_MAX = 64 * 1024
 

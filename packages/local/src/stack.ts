@@ -15,6 +15,8 @@ export interface StackOptions {
   siteUrl: string
   google: { clientId: string; clientSecret: string } | null
   report: (line: string) => void
+  /** Stops what has been started so far, when aborted before all of it is ready. */
+  signal?: AbortSignal
 }
 
 /** The embedded stand-in for a Supabase project, migrated and ready for the server. */
@@ -29,7 +31,7 @@ export interface Stack {
 }
 
 export async function startStack(options: StackOptions): Promise<Stack> {
-  const { dir, postgresPort, supabasePort, report } = options
+  const { dir, postgresPort, supabasePort, report, signal } = options
   mkdirSync(dir, { recursive: true })
   const secrets = loadSecrets(join(dir, 'secrets.json'))
   const started: { name: string; process: ManagedProcess }[] = []
@@ -44,6 +46,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
       port: postgresPort,
       superuserPassword: secrets.superuserPassword,
       report,
+      signal,
     })
     started.push({ name: 'Postgres', process: postgres })
     const urls = databaseUrls(postgresPort, 'postgres', secrets)
@@ -63,6 +66,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
 
     report('Applying migrations …')
     await migrate(urls.owner)
+    signal?.throwIfAborted()
     await letServerIn(urls, secrets)
     return {
       urls,

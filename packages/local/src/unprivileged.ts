@@ -36,12 +36,10 @@ export function isReachable(path: string, { uid, gid }: SystemUser): boolean {
   return true
 }
 
-/** A folder outside the clone that stands in for `path`, always the same one. */
+/** Where, outside the clone, the stand-in for `path` is: always the same place. */
 export function standInFor(path: string): string {
   const id = createHash('sha256').update(path).digest('hex').slice(0, 12)
-  const folder = join(SHARED_STATE_DIR, `${id}-${basename(path)}`)
-  mkdirSync(SHARED_STATE_DIR, { recursive: true, mode: 0o755 })
-  return folder
+  return join(SHARED_STATE_DIR, `${id}-${basename(path)}`)
 }
 
 /** `folder`, or where `user` cannot reach it a copy of it outside the clone. Copied once. */
@@ -50,6 +48,7 @@ export function reachableCopy(folder: string, user: SystemUser): string {
   const copy = standInFor(folder)
   if (!existsSync(copy)) {
     const unfinished = `${copy}.${process.pid}`
+    mkdirSync(dirname(copy), { recursive: true })
     cpSync(folder, unfinished, { recursive: true, verbatimSymlinks: true, mode: 0 })
     try {
       renameSync(unfinished, copy)

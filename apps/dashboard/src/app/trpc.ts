@@ -1,12 +1,11 @@
 import type { AppRouter } from '@keymeter/api'
+import { BATCH_CALLS_MAX } from '@keymeter/contract'
 import { QueryClient } from '@tanstack/react-query'
 import { createTRPCClient, httpBatchLink } from '@trpc/client'
 import { createTRPCOptionsProxy } from '@trpc/tanstack-react-query'
 import { accessToken, endExpiredSession } from '../auth/session.ts'
 import { describeCallError } from './call-error.ts'
 
-/** The server takes no more in one request. */
-const BATCH_CALLS_MAX = 10
 const RETRIES_MAX = 2
 
 /** Calls as they are. Those whose answer holds a secret are made with this, so that no cache ever has it. */

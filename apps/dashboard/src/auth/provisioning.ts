@@ -25,10 +25,13 @@ export async function provision(userId: string): Promise<void> {
   store.set({ userId, provisioning: { state: 'running' } })
   try {
     const { defaultKey } = await api.auth.provision.mutate()
+    // Someone else may have signed in meanwhile, who must not be shown it.
+    if (store.get().userId !== userId) return
     if (defaultKey !== null) showSecret(defaultKey)
     store.set({ userId, provisioning: { state: 'done' } })
     await queryClient.invalidateQueries()
   } catch (error) {
+    if (store.get().userId !== userId) return
     store.set({ userId, provisioning: { state: 'failed', error: describeCallError(error) } })
   }
 }

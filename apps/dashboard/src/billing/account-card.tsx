@@ -1,13 +1,25 @@
 import { Meter } from '@base-ui/react/meter'
 import type { BillingAccount } from '@keymeter/contract'
 import { useQuery } from '@tanstack/react-query'
+import { describeCallError } from '../app/call-error.ts'
 import { trpc } from '../app/trpc.ts'
 import { formatCredits, formatMoment, formatMomentUtc, formatRelative } from '../format.ts'
+import { Button } from '../ui/button.tsx'
+import { ErrorNotice } from '../ui/notice.tsx'
 
 /** The billing account: what the plan gives, what is used of it, when it starts anew. */
 export function AccountCard({ refreshIntervalMs }: { refreshIntervalMs: number }) {
   const billing = useQuery(trpc.billing.get.queryOptions(undefined, { refetchInterval: refreshIntervalMs }))
   const account = billing.data?.account
+  if (billing.isError) {
+    return (
+      <ErrorNotice error={describeCallError(billing.error)}>
+        <Button variant="secondary" onClick={() => billing.refetch()}>
+          Retry
+        </Button>
+      </ErrorNotice>
+    )
+  }
   return (
     <section aria-label="Billing account" className="rounded-2xl border border-line bg-surface p-6">
       {account ? <Account account={account} /> : <div className="h-24 motion-safe:animate-pulse rounded-lg bg-raised" />}

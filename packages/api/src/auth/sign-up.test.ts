@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto'
+import { createServer as createHttpServer, type IncomingHttpHeaders } from 'node:http'
 import { createServer } from 'node:net'
 import { createDb } from '@keymeter/db'
 import { type TestAuth, testAuth, testDatabase } from '@keymeter/local/testing'
@@ -63,6 +64,8 @@ describe('auth.signup', () => {
     const results = await Promise.allSettled(Array.from({ length: 5 }, async () => await anyone().auth.signup(person)))
     const succeeded = results.filter((result) => result.status === 'fulfilled')
     expect(succeeded.length).toBeGreaterThanOrEqual(1)
+    for (const result of results)
+      if (result.status === 'rejected') expect(result.reason).toMatchObject({ reason: 'email_taken' })
     const keys = await database.owner.query(
       'select count(*) from api_keys join auth.users on users.id = user_id where email = $1',
       [person.email],
@@ -162,5 +165,27 @@ describe('auth.signup of a project that asks for e-mail confirmation', () => {
         )
       ).rows,
     ).toEqual([{ accounts: '0', keys: '0' }])
+  })
+
+  it('provisions nothing for the made-up user that Supabase answers for an address that is taken', async () => {
+    const received: IncomingHttpHeaders[] = []
+    const supabase = createHttpServer((request, response) => {
+      received.push(request.headers)
+      response.setHeader('content-type', 'application/json')
+      response.end(
+        JSON.stringify({ id: randomUUID(), aud: 'authenticated', role: '', email: 'taken@example.com', identities: [] }),
+      )
+    })
+    await new Promise<void>((resolve) => supabase.listen(0, '127.0.0.1', resolve))
+    const url = `http://127.0.0.1:${(supabase.address() as { port: number }).port}`
+    const caller = appRouter.createCaller(
+      contextOf(database, null, { supabase: { url, publishableKey: 'key' }, clientAddress: '192.0.2.7' }),
+    )
+    const answer = await caller.auth.signup({ email: 'taken@example.com', password: 'a long password' })
+    expect(answer).toMatchObject({ session: null, defaultKey: null })
+    // Supabase counts its limits by the caller's address, where the project lets us tell it.
+    expect(received).toMatchObject([{ 'sb-forwarded-for': '192.0.2.7' }])
+    expect((await database.owner.query('select from billing_accounts')).rows).toEqual([])
+    supabase.close()
   })
 })

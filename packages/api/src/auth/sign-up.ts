@@ -1,5 +1,5 @@
 import type { NewKey, SignUp, SignUpAnswer } from '@keymeter/contract'
-import { type AuthError, createClient, isAuthRetryableFetchError, isAuthWeakPasswordError } from '@supabase/supabase-js'
+import { type AuthError, createClient, isAuthRetryableFetchError } from '@supabase/supabase-js'
 import type { z } from 'zod'
 import type { Context } from '../context.ts'
 import { AppError } from '../errors.ts'
@@ -60,10 +60,7 @@ function supabaseFor({ supabase, clientAddress }: Context) {
 }
 
 /** Supabase's error codes: https://supabase.com/docs/guides/auth/debugging/error-codes */
-function refusal(error: AuthError): AppError {
-  if (isAuthRetryableFetchError(error)) return new AppError('auth_unavailable', { cause: error })
-  if (isAuthWeakPasswordError(error))
-    return new AppError('password_weak', { field: 'password', message: error.message, cause: error })
+function refusal(error: AuthError): Error {
   switch (error.code) {
     case 'user_already_exists':
     case 'email_exists':
@@ -80,7 +77,11 @@ function refusal(error: AuthError): AppError {
     case 'over_request_rate_limit':
     case 'over_email_send_rate_limit':
       return new AppError('rate_limited', { cause: error })
-    default:
-      return new AppError(error.status === 429 ? 'rate_limited' : 'auth_unavailable', { cause: error })
   }
+  const status = error.status ?? 0
+  if (status === 429) return new AppError('rate_limited', { cause: error })
+  // Never reached, or failing inside. Any other refusal is one that we do not know: a wrong API key, say.
+  return isAuthRetryableFetchError(error) || status === 0 || status >= 500
+    ? new AppError('auth_unavailable', { cause: error })
+    : error
 }

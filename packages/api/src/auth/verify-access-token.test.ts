@@ -148,6 +148,15 @@ describe('with the project’s published keys', () => {
     }
   })
 
+  it('no choice between several keys is the token’s fault, not an outage', async () => {
+    const published = keys
+    const another = await generateKeyPair('ES256', { extractable: true })
+    keys = { keys: [...published.keys, { ...(await exportJWK(another.publicKey)), kid: 'two', alg: 'ES256' }] }
+    await refused(verifier(), await sign({}, { kid: undefined }))
+    expect(await verifier()(await sign())).toBe(userId)
+    keys = published
+  })
+
   it('a flood of unknown keys fetches the published ones no more than twice', async () => {
     const verify = verifier()
     fetches = 0

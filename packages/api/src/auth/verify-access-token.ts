@@ -48,6 +48,9 @@ function withSecret(jwtSecret: string) {
   return async (token: string) => (await jwtVerify(token, secret, { ...REQUIRED, algorithms: ['HS256'] })).payload
 }
 
+/** Found while looking for the key that a token names; whatever else fails there is an outage. */
+const TOKENS_FAULTS = [errors.JWKSNoMatchingKey, errors.JWKSMultipleMatchingKeys, errors.JOSENotSupported]
+
 function withPublishedKeys(supabaseUrl: string) {
   const issuer = `${supabaseUrl.replace(/\/$/, '')}/auth/v1`
   const publishedKeys = createRemoteJWKSet(new URL(`${issuer}/.well-known/jwks.json`))
@@ -55,7 +58,7 @@ function withPublishedKeys(supabaseUrl: string) {
     try {
       return await publishedKeys(header, token)
     } catch (cause) {
-      const isTokensFault = cause instanceof errors.JWKSNoMatchingKey || cause instanceof errors.JOSENotSupported
+      const isTokensFault = TOKENS_FAULTS.some((fault) => cause instanceof fault)
       throw isTokensFault ? cause : new AppError('auth_unavailable', { cause })
     }
   }

@@ -1,5 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import { naiveBoundary } from '../../test/naive-cycle.ts'
 import { cycleAt, cycleBoundary } from './cycle.ts'
 
 const moments = fc.date({
@@ -55,13 +56,3 @@ describe('the current billing cycle', () => {
     expect(cycleAt(anchor, new Date('2026-01-01T00:00:00.000Z')).start).toEqual(anchor)
   })
 })
-
-/** The definition in its plainest form: the anchor's fields, `months` later, on the last day that the month has. */
-function naiveBoundary(anchor: Date, months: number): Date {
-  const year = anchor.getUTCFullYear() + Math.floor((anchor.getUTCMonth() + months) / 12)
-  const month = (anchor.getUTCMonth() + months) % 12
-  const isLeap = (year % 4 === 0 && year % 100 !== 0) || year % 400 === 0
-  const length = [31, isLeap ? 29 : 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31][month] ?? 0
-  const time = anchor.getTime() % 86_400_000
-  return new Date(Date.UTC(year, month, Math.min(anchor.getUTCDate(), length)) + time)
-}

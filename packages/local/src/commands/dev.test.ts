@@ -94,8 +94,9 @@ describe('pnpm dev', () => {
     expect(await first.ended).toBe(0)
     expect(await portsAreFree()).toEqual([true, true, true])
 
-    const second = dev()
+    const second = dev(['--seed'])
     await ready(second)
+    expect(second.output()).toContain('The demo account is there already.')
     expect(await signUp('early@example.com')).toEqual({ status: 409, reason: 'email_taken' })
     await stop(second.child, 'SIGTERM')
     expect(await portsAreFree()).toEqual([true, true, true])
@@ -108,6 +109,46 @@ describe('pnpm dev', () => {
     await expect.poll(portsAreFree, { timeout: 15_000 }).toEqual([true, true, true])
     await ready(dev())
     expect((await signUp('early@example.com')).status).toBe(409)
+  })
+
+  it('stops at once when it is told so while it starts', async () => {
+    const run = dev()
+    await expect.poll(run.output, { timeout: 20_000 }).toContain('Starting Supabase Auth')
+    await stop(run.child, 'SIGINT')
+    expect(await run.ended).toBe(0)
+    expect(run.output()).not.toContain('Keymeter is ready.')
+    expect(await portsAreFree()).toEqual([true, true, true])
+  })
+
+  it('stops in a moment though a dashboard is open in development', async () => {
+    const run = dev()
+    await ready(run)
+    const client = await (await fetch(`http://127.0.0.1:${ports.app}/@vite/client`)).text()
+    const token = /wsToken = "([^"]+)"/.exec(client)?.[1]
+    const socket = new WebSocket(`ws://127.0.0.1:${ports.app}/?token=${token}`, 'vite-hmr')
+    await new Promise((resolve, reject) => {
+      socket.addEventListener('open', resolve)
+      socket.addEventListener('error', reject)
+    })
+    const closed = new Promise((resolve) => socket.addEventListener('close', resolve))
+    await stop(run.child, 'SIGINT')
+    await closed
+    expect(run.output()).not.toContain('killed by timeout')
+  })
+
+  it('names a setting that is wrong, at once', async () => {
+    const faults = [
+      [{ LOG_LEVEL: 'bogus' }, 'LOG_LEVEL: '],
+      [{ PORT: 'abc' }, 'PORT must be a port number'],
+      [{ KEYMETER_KEY_BRAND: 'My_Brand' }, 'KEYMETER_KEY_BRAND: '],
+    ] as const
+    for (const [env, message] of faults) {
+      const run = dev([], env)
+      expect(await run.ended).toBe(1)
+      expect(run.output()).toContain(message)
+      expect(run.output()).not.toMatch(/was not ready|^ +at /m)
+    }
+    expect(await portsAreFree()).toEqual([true, true, true])
   })
 
   it('ends when the command that started it is killed, though nobody tells it', async () => {

@@ -2,6 +2,7 @@
  * `pnpm dev`: everything that Keymeter needs, on this machine, until Ctrl-C. With a Supabase project in the environment
  * it starts the server alone, and leaves that project's database as it is.
  */
+import { spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
@@ -23,6 +24,7 @@ Starts Postgres, Supabase Auth, the API and the dashboard. Ctrl-C stops them all
 `
 
 const SERVER_TIMEOUT_MS = 60_000
+const SERVER = join(REPOSITORY, 'apps/server/src')
 /** Where everything is kept. */
 const localDir = () => process.env['KEYMETER_LOCAL_DIR'] || join(REPOSITORY, '.local')
 /** With all of these set, a Supabase project is used in place of the embedded stack. */
@@ -42,21 +44,29 @@ async function dev(): Promise<void> {
 
   mkdirSync(localDir(), { recursive: true })
   lock(join(localDir(), 'dev.pid'))
-  const stopping = new Promise<string>((resolve) => {
-    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => resolve('Stopping …'))
-  })
+  const stop = new AbortController()
+  const stopped = new Promise<void>((resolve) => stop.signal.addEventListener('abort', () => resolve()))
+  const stopBecause = (reason: string) => {
+    if (!stop.signal.aborted) report(reason)
+    stop.abort()
+  }
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => stopBecause('Stopping …'))
+  void launcherEnded().then(() => stopBecause('The command that started this was ended. Stopping …'))
 
-  const stack = isRemote ? null : await startEmbedded(flags.reset === true)
+  let stack: Stack | null = null
   let server: ManagedProcess | null = null
   try {
+    stack = isRemote ? null : await startEmbedded(flags.reset === true, stop.signal)
     report('Starting the API and the dashboard …')
-    server = await startServer(stack)
+    server = await startServer(stack, stop.signal)
     if (stack !== null && flags.seed) await seed(appUrl(), stack.urls.owner, report)
+    stop.signal.throwIfAborted()
     console.log(banner(stack, flags.seed === true))
-    const ended = server.exited.then(() => 'The server ended by itself: see above. Stopping the rest …')
-    const broke = stack?.broke.then((name) => `${name} ended by itself: see the logs in ${localDir()}. Stopping the rest …`)
-    const alone = launcherEnded().then(() => 'The command that started this was ended. Stopping …')
-    report(await Promise.race([stopping, ended, alone, ...(broke ? [broke] : [])]))
+    void server.exited.then(() => stopBecause('The server ended by itself: see above. Stopping the rest …'))
+    void stack?.broke.then((name) => stopBecause(`${name} ended by itself: see the logs in ${localDir()}. Stopping the rest …`))
+    await stopped
+  } catch (error) {
+    if (!stop.signal.aborted) throw error
   } finally {
     // In this order, so that nothing in flight loses what it stands on.
     await server?.stop()
@@ -74,7 +84,7 @@ function usesRemoteProject(): boolean {
   return missing.length === 0
 }
 
-async function startEmbedded(reset: boolean): Promise<Stack> {
+async function startEmbedded(reset: boolean, signal: AbortSignal): Promise<Stack> {
   if (reset) {
     report(`Deleting the data in ${localDir()} …`)
     removeCluster(join(localDir(), 'postgres'))
@@ -90,26 +100,33 @@ async function startEmbedded(reset: boolean): Promise<Stack> {
     siteUrl: appUrl(),
     google: googleCredentials(),
     report,
+    signal,
   })
   writeFileSync(join(localDir(), 'env'), envFile(stack), { mode: 0o600 })
   return stack
 }
 
-async function startServer(stack: Stack | null): Promise<ManagedProcess> {
+async function startServer(stack: Stack | null, signal: AbortSignal): Promise<ManagedProcess> {
   const embedded = stack && {
     DATABASE_URL: stack.urls.api,
     SUPABASE_URL: stack.supabaseUrl,
     SUPABASE_PUBLISHABLE_KEY: stack.publishableKey,
     SUPABASE_JWT_SECRET: stack.jwtSecret,
+    // Offered only where the embedded auth server was given both.
+    GOOGLE_OAUTH_CLIENT_ID: googleCredentials()?.clientId ?? '',
   }
+  const env = { ...process.env, ...embedded, HOST: '127.0.0.1', PORT: String(appPort()) }
+  const check = spawnSync(process.execPath, [join(SERVER, 'check-env.ts')], { env, encoding: 'utf8' })
+  if (check.status !== 0) throw new Error(check.stderr.trim())
   return await startProcess({
     name: 'The server',
     command: process.execPath,
-    args: ['--watch', '--watch-preserve-output', join(REPOSITORY, 'apps/server/src/dev.ts')],
+    args: ['--watch', '--watch-preserve-output', join(SERVER, 'dev.ts')],
     cwd: REPOSITORY,
-    env: { HOST: '127.0.0.1', ...process.env, ...embedded, PORT: String(appPort()) },
+    env,
     isReady: async () => (await fetch(`${appUrl()}/livez`).catch(() => null))?.status === 200,
     readyTimeoutMs: SERVER_TIMEOUT_MS,
+    signal,
   })
 }
 
@@ -121,7 +138,9 @@ async function requireFreePort(variable: string, number: number): Promise<void> 
 }
 
 function port(variable: string, otherwise: number): number {
-  return Number(process.env[variable] || otherwise)
+  const value = process.env[variable] || String(otherwise)
+  if (!/^\d{1,5}$/.test(value) || Number(value) > 65_535) throw new Error(`${variable} must be a port number, 0 to 65535.`)
+  return Number(value)
 }
 const appPort = () => port('PORT', 3000)
 const supabasePort = () => port('SUPABASE_PORT', 54_321)
@@ -130,7 +149,7 @@ const appUrl = () => `http://127.0.0.1:${appPort()}`
 function googleCredentials() {
   const clientId = process.env['GOOGLE_OAUTH_CLIENT_ID'] ?? ''
   const clientSecret = process.env['GOOGLE_OAUTH_CLIENT_SECRET'] ?? ''
-  return clientId === '' || clientSecret === '' || clientId.startsWith('your-') ? null : { clientId, clientSecret }
+  return [clientId, clientSecret].some((value) => value === '' || value.startsWith('your-')) ? null : { clientId, clientSecret }
 }
 
 function envFile({ urls, supabaseUrl, publishableKey, jwtSecret }: Stack): string {

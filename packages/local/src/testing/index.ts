@@ -78,8 +78,11 @@ export function testAuth(database: TestDatabase, options: { emailConfirmation?: 
   return auth
 }
 
-/** The production server as a process of its own, with the built dashboard, for the test file that calls this. */
-export function testServer(database: TestDatabase, auth: TestAuth): { url: string } {
+/**
+ * The server as a process of its own, for the test file that calls this: as in production, with the built dashboard, or as
+ * in development, with the dashboard's sources and the panel.
+ */
+export function testServer(database: TestDatabase, auth: TestAuth, entry: 'main' | 'dev' = 'main'): { url: string } {
   const { dir } = inject('cluster')
   const server = { url: '' }
   let running: ManagedProcess
@@ -89,7 +92,7 @@ export function testServer(database: TestDatabase, auth: TestAuth): { url: strin
     running = await startProcess({
       name: 'The server',
       command: process.execPath,
-      args: [join(REPOSITORY, 'apps/server/src/main.ts')],
+      args: [join(REPOSITORY, `apps/server/src/${entry}.ts`)],
       cwd: dir,
       env: serverEnv(database, auth, port),
       logFile: join(dir, `${database.name}.server.log`),

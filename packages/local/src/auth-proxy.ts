@@ -8,17 +8,17 @@ import { proxy } from 'hono/proxy'
 const REQUEST_HEADERS = ['apikey', 'authorization', 'content-type', 'x-client-info', 'x-supabase-api-version']
 
 /**
- * Stands before the auth server as Supabase's own gateway does: the auth server leaves it to the gateway to tell browsers
+ * Stands before the auth server as Supabase's own front does, to which the auth server leaves it to tell browsers
  * which headers they may send, and without that no page of another origin, such as the dashboard, can sign in.
  */
-export async function startGateway(port: number, innerPort: number): Promise<{ stop(): Promise<void> }> {
+export async function startAuthProxy(port: number, innerPort: number): Promise<{ stop(): Promise<void> }> {
   const app = new Hono()
   app.use(cors({ origin: '*', allowHeaders: REQUEST_HEADERS, exposeHeaders: ['x-supabase-api-version'] }))
   // Not /rest/v1, Supabase's Data API: Keymeter's own server is the only door to its tables.
   app.all('/auth/v1/*', async (c) => {
     const { pathname, search } = new URL(c.req.url)
     const response = await proxy(`http://127.0.0.1:${innerPort}${pathname}${search}`, { raw: c.req.raw, redirect: 'manual' })
-    // The policy is the gateway's alone: said twice, a browser refuses it.
+    // The policy is the proxy's alone: said twice, a browser refuses it.
     for (const name of [...response.headers.keys()]) if (name.startsWith('access-control-')) response.headers.delete(name)
     return response
   })
