@@ -72,7 +72,13 @@ const noStore: MiddlewareHandler<HttpEnv> = async (c, next) => {
   c.header('cache-control', 'no-store')
 }
 
-const limitBody = bodyLimit({ maxSize: BODY_BYTES_MAX, onError: (c) => c.json(errorAnswer('request_too_large'), 413) })
+const limitBody = bodyLimit({
+  maxSize: BODY_BYTES_MAX,
+  onError: (c: Context<HttpEnv>) => {
+    c.get('log').debug({ reason: 'request_too_large', path: c.req.path }, 'call refused')
+    return c.json(errorAnswer('request_too_large'), 413)
+  },
+})
 
 function serveTrpc({ api, trustedProxyHops }: HttpOptions, c: Context<HttpEnv>): Promise<Response> {
   const log = c.get('log')

@@ -34,6 +34,8 @@ export function testDatabase(): TestDatabase {
     await grantSupabaseDefaults(urls)
   })
   const owner = new pg.Pool({ connectionString: urls.owner })
+  // Dropping the database may end a connection that is just being closed.
+  owner.on('connect', (client) => client.on('error', () => {}))
   const db = createDb(urls.api, () => {})
   afterAll(async () => {
     await db.destroy()
