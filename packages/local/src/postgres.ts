@@ -34,7 +34,7 @@ interface PostgresOptions {
  * earlier, killed run left behind is stopped first.
  */
 export async function startPostgres(options: PostgresOptions): Promise<ManagedProcess> {
-  const user = postgresUser()
+  const user = postgresUser(options.dataDir)
   const binaries = join(reachableBinaries(options, user), 'bin')
   const dataDir = reachableDataDir(options, user)
   const run = async (command: string, args: string[]) =>
@@ -67,7 +67,7 @@ export async function startPostgres(options: PostgresOptions): Promise<ManagedPr
 
 /** Removes a cluster and everything in it. */
 export function removeCluster(dataDir: string): void {
-  for (const folder of [dataDir, ...(postgresUser() === null ? [] : [standInFor(dataDir)])]) {
+  for (const folder of [dataDir, ...(postgresUser(dataDir) === null ? [] : [standInFor(dataDir)])]) {
     rmSync(folder, { recursive: true, force: true })
   }
 }

@@ -12,9 +12,14 @@ export interface SystemUser {
   gid: number
 }
 
-/** Postgres refuses to run as root. A root shell runs it as the system's `postgres` user, or else as `nobody`. */
-export function postgresUser(): SystemUser | null {
+/**
+ * Postgres refuses to run as root, and wants to own its data. A root shell runs it as whoever owns `dataDir` already, or
+ * else as the system's `postgres` user, or as `nobody`.
+ */
+export function postgresUser(dataDir: string): SystemUser | null {
   if (process.getuid?.() !== 0) return null
+  const owner = existsSync(dataDir) ? statSync(dataDir) : null
+  if (owner !== null && owner.uid !== 0) return { uid: owner.uid, gid: owner.gid }
   const id = (...args: string[]) => Number(execFileSync('id', args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }))
   for (const name of ['postgres', 'nobody']) {
     try {

@@ -3,7 +3,7 @@
  * it starts the server alone, and leaves that project's database as it is.
  */
 import { spawnSync } from 'node:child_process'
-import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
+import { accessSync, constants, existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { launcherEnded } from '../launcher.ts'
@@ -43,6 +43,7 @@ async function dev(): Promise<void> {
     throw new Error('--reset and --seed are for the embedded database: a Supabase project is left as it is.')
 
   mkdirSync(localDir(), { recursive: true })
+  requireOwnFolder(localDir())
   lock(join(localDir(), 'dev.pid'))
   const stop = new AbortController()
   const stopped = new Promise<void>((resolve) => stop.signal.addEventListener('abort', () => resolve()))
@@ -71,6 +72,16 @@ async function dev(): Promise<void> {
     // In this order, so that nothing in flight loses what it stands on.
     await server?.stop()
     await stack?.stop()
+  }
+}
+
+function requireOwnFolder(dir: string): void {
+  try {
+    accessSync(dir, constants.W_OK)
+  } catch {
+    throw new Error(
+      `${dir} belongs to another user, who ran this before. Remove it as that user, or set KEYMETER_LOCAL_DIR to a folder of your own.`,
+    )
   }
 }
 
