@@ -6,6 +6,9 @@
  */
 import { spawn } from 'node:child_process'
 
+/** A command that does not end when it is told to is ended. Longer than the server gives what is in flight. */
+const KILL_AFTER_MS = 15_000
+
 const [signal, user, command, ...args] = process.argv.slice(2)
 if (signal === undefined || user === undefined || command === undefined) throw new Error('usage: guard.ts SIGNAL USER COMMAND…')
 
@@ -20,7 +23,10 @@ child.on('error', (error) => {
 })
 child.on('exit', (code) => process.exit(code ?? 1))
 
-const stop = () => child.kill(signal as NodeJS.Signals)
+const stop = () => {
+  child.kill(signal as NodeJS.Signals)
+  setTimeout(() => child.kill('SIGKILL'), KILL_AFTER_MS).unref()
+}
 process.stdin.on('end', stop).on('error', stop).resume()
 // Only the parent decides: Ctrl-C reaches the whole terminal, but the parts must stop in order.
 process.on('SIGINT', () => {}).on('SIGTERM', stop)

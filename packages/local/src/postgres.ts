@@ -24,6 +24,8 @@ interface PostgresOptions {
   superuserPassword: string
   /** A folder with `bin/postgres` in it, when not the one that was installed with this package. */
   binaries?: string | undefined
+  /** Removes the cluster, and everything in it, first. */
+  reset?: boolean
   signal?: AbortSignal | undefined
   /** Told of what a person would want to know. */
   report: (line: string) => void
@@ -42,7 +44,8 @@ export async function startPostgres(options: PostgresOptions): Promise<ManagedPr
 
   putAsideHalfMade(dataDir, options)
   if (existsSync(dataDir)) await stopLeftOver(dataDir, run, options)
-  else await createCluster(dataDir, run, options, user)
+  if (options.reset) rmSync(dataDir, { recursive: true, force: true })
+  if (!existsSync(dataDir)) await createCluster(dataDir, run, options, user)
   if (!(await isPortFree(options.port))) {
     throw new Error(
       `Port ${options.port} (Postgres) is taken. Stop what listens there, or choose another: POSTGRES_PORT=${options.port + 1000} pnpm dev`,
@@ -63,13 +66,6 @@ export async function startPostgres(options: PostgresOptions): Promise<ManagedPr
     readyTimeoutMs: START_TIMEOUT_MS,
     signal: options.signal,
   })
-}
-
-/** Removes a cluster and everything in it. */
-export function removeCluster(dataDir: string): void {
-  for (const folder of [dataDir, ...(postgresUser(dataDir) === null ? [] : [standInFor(dataDir)])]) {
-    rmSync(folder, { recursive: true, force: true })
-  }
 }
 
 type Run = (command: string, args: string[]) => Promise<unknown>

@@ -1,4 +1,4 @@
-import { mkdirSync } from 'node:fs'
+import { mkdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { startAuth } from './auth.ts'
 import { createSupabaseRoles, type DatabaseUrls, databaseUrls, grantSupabaseDefaults, letServerIn } from './database.ts'
@@ -15,6 +15,8 @@ export interface StackOptions {
   siteUrl: string
   google: { clientId: string; clientSecret: string } | null
   report: (line: string) => void
+  /** Deletes what is kept, and starts over. */
+  reset?: boolean
   /** Stops what has been started so far, when aborted before all of it is ready. */
   signal?: AbortSignal
 }
@@ -31,8 +33,9 @@ export interface Stack {
 }
 
 export async function startStack(options: StackOptions): Promise<Stack> {
-  const { dir, postgresPort, supabasePort, report, signal } = options
+  const { dir, postgresPort, supabasePort, report, reset = false, signal } = options
   mkdirSync(dir, { recursive: true })
+  if (reset) rmSync(join(dir, 'secrets.json'), { force: true })
   const secrets = loadSecrets(join(dir, 'secrets.json'))
   const started: { name: string; process: ManagedProcess }[] = []
   const stop = async () => {
@@ -46,6 +49,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
       port: postgresPort,
       superuserPassword: secrets.superuserPassword,
       report,
+      reset,
       signal,
     })
     started.push({ name: 'Postgres', process: postgres })

@@ -7,7 +7,6 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { REPOSITORY } from '../migrate.ts'
 import { freePort, isPortFree } from '../ports.ts'
-import { removeCluster } from '../postgres.ts'
 
 let dir: string
 let ports: { app: number; supabase: number; postgres: number }
@@ -22,7 +21,6 @@ afterEach(async () => {
   for (const child of running.splice(0)) await stop(child, 'SIGTERM')
 })
 afterAll(() => {
-  removeCluster(join(dir, 'postgres'))
   rmSync(dir, { recursive: true, force: true })
 })
 
@@ -182,7 +180,7 @@ describe('pnpm dev', () => {
   })
 
   it('puts a half-made data directory aside, and starts over with --reset', async () => {
-    removeCluster(join(dir, 'postgres'))
+    rmSync(join(dir, 'postgres'), { recursive: true, force: true })
     mkdirSync(join(dir, 'postgres'), { recursive: true })
     writeFileSync(join(dir, 'postgres', 'PG_VERSION'), '18\n')
     const run = dev()

@@ -3,14 +3,13 @@
  * it starts the server alone, and leaves that project's database as it is.
  */
 import { spawnSync } from 'node:child_process'
-import { accessSync, constants, existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
+import { accessSync, constants, existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { launcherEnded } from '../launcher.ts'
 import { lock } from '../lock.ts'
 import { REPOSITORY } from '../migrate.ts'
 import { isPortFree } from '../ports.ts'
-import { removeCluster } from '../postgres.ts'
 import { type ManagedProcess, startProcess } from '../process.ts'
 import { type Stack, startStack } from '../stack.ts'
 import { DEMO, seed } from './seed.ts'
@@ -19,7 +18,7 @@ const HELP = `pnpm dev [--reset] [--seed]
 
 Starts Postgres, Supabase Auth, the API and the dashboard. Ctrl-C stops them all; the data stays in .local/.
 
-  --reset   start over: delete .local/ first
+  --reset   start over: delete the data first
   --seed    add a demo account with several keys and usage over this and the last billing cycle
 `
 
@@ -96,12 +95,6 @@ function usesRemoteProject(): boolean {
 }
 
 async function startEmbedded(reset: boolean, signal: AbortSignal): Promise<Stack> {
-  if (reset) {
-    report(`Deleting the data in ${localDir()} …`)
-    removeCluster(join(localDir(), 'postgres'))
-    for (const part of ['auth', 'secrets.json', 'env', 'postgres.log', 'auth.log'])
-      rmSync(join(localDir(), part), { recursive: true, force: true })
-  }
   await requireFreePort('PORT', appPort())
   await requireFreePort('SUPABASE_PORT', supabasePort())
   const stack = await startStack({
@@ -111,6 +104,7 @@ async function startEmbedded(reset: boolean, signal: AbortSignal): Promise<Stack
     siteUrl: appUrl(),
     google: googleCredentials(),
     report,
+    reset,
     signal,
   })
   writeFileSync(join(localDir(), 'env'), envFile(stack), { mode: 0o600 })
@@ -184,7 +178,7 @@ function banner(stack: Stack | null, isSeeded: boolean): string {
     isSeeded
       ? `Next: sign in as ${DEMO.email} with the password ${DEMO.password}.`
       : 'Next: open the dashboard and sign up with any address.',
-    `Ctrl-C stops everything; the data stays in ${localDir()}.`,
+    stack ? `Ctrl-C stops everything; the data stays in ${localDir()}.` : 'Ctrl-C stops it.',
   ]
   return `\nKeymeter is ready.\n\n${lines.map((line) => `  ${line}`.trimEnd()).join('\n')}\n`
 }
