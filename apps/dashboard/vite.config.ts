@@ -5,6 +5,8 @@ import { defineConfig } from 'vite'
 export default defineConfig({
   plugins: [react(), tailwind()],
   build: { target: 'es2023' },
-  // Node's own start of the server optimizes these; naming them spares the first visitor a reload.
+  // Found while the server starts, which spares the first visitor a reload.
   optimizeDeps: { entries: ['src/main.tsx'] },
+  // Vite would serve any file of the workspace in development: the embedded stack's secrets, say.
+  server: { fs: { allow: ['.', '../../packages/contract/src'] } },
 })

@@ -10,7 +10,7 @@ import { panel } from './panel.ts'
 import { type Pages, serve } from './serve.ts'
 
 const env = readEnv(process.env)
-const log = createLog(env.logLevel, pretty({ ignore: 'time,requestId', singleLine: true, sync: true }))
+const log = createLog(env.logLevel, pretty({ ignore: 'time', singleLine: true, sync: true }))
 await serve(env, log, async (server) => ({ panel, ...(await dashboardFromSources(server)) }))
 
 async function dashboardFromSources(server: Server): Promise<Pick<Pages, 'inFront' | 'close'>> {
@@ -19,7 +19,7 @@ async function dashboardFromSources(server: Server): Promise<Pick<Pages, 'inFron
     appType: 'spa',
     // Read as it is: a compiled copy, gone again at once, would look like a change to `node --watch`.
     configLoader: 'native',
-    server: { middlewareMode: true, hmr: { server } },
+    server: { middlewareMode: true, ws: { server } },
   })
   return {
     inFront: (api) => (request, response) => {

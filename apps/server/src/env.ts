@@ -11,7 +11,7 @@ const GOOGLE_PLACEHOLDER = 'your-google-oauth-client-id'
 const Env = z
   .object({
     DATABASE_URL: blankIsUnset(z.string().startsWith('postgres', 'must be a postgresql:// URL')),
-    SUPABASE_URL: blankIsUnset(z.url()),
+    SUPABASE_URL: blankIsUnset(z.url({ protocol: /^https?$/, error: 'must be an http or https URL' })),
     SUPABASE_PUBLISHABLE_KEY: blankIsUnset(z.string()),
     SUPABASE_JWT_SECRET: blankIsUnset(z.string().min(32, 'must be at least 32 characters long').optional()),
     GOOGLE_OAUTH_CLIENT_ID: blankIsUnset(z.string().optional()),

@@ -3,7 +3,7 @@ import { connect } from 'node:net'
 import { getRequestListener } from '@hono/node-server'
 import { createAccessTokenVerifier } from '@keymeter/api/server'
 import { BATCH_CALLS_MAX } from '@keymeter/contract'
-import { answers } from '@keymeter/db'
+import { ping } from '@keymeter/db'
 import { testAuth, testDatabase } from '@keymeter/local/testing'
 import fc from 'fast-check'
 import { Hono } from 'hono'
@@ -29,7 +29,7 @@ beforeAll(async () => {
     settings: { supabaseUrl: auth.supabaseUrl, supabasePublishableKey: auth.publishableKey, googleSignIn: false },
     trustedProxyHops: 0,
     dashboard: new Hono<HttpEnv>().get('*', (c) => c.html('the dashboard')),
-    isReady: () => answers(database.db),
+    isReady: () => ping(database.db).then(() => true),
   })
   server = createServer(getRequestListener(app.fetch))
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
@@ -144,6 +144,23 @@ describe('the API over plain HTTP', () => {
     }
   })
 
+  it('takes JSON alone', async () => {
+    for (const type of [
+      'text/plain',
+      'multipart/form-data; boundary=x',
+      'application/octet-stream',
+      'application/x-www-form-urlencoded',
+      'application/jsonp',
+      '',
+    ]) {
+      const { response, body } = await post('keys.create', '{"name":"x"}', type ? { 'content-type': type } : {})
+      expect([type, response.status, body.error.data.reason]).toEqual([type, 415, 'content_type_not_supported'])
+    }
+    expect(
+      (await post('keys.create', '{"name":"x"}', { 'content-type': 'application/json; charset=utf-8' })).response.status,
+    ).toBe(401)
+  })
+
   it('refuses a mutation by GET and a query by POST', async () => {
     const get = await fetch(
       `${url}/trpc/auth.signup?input=${encodeURIComponent('{"email":"a@example.com","password":"a long password"}')}`,
@@ -251,7 +268,7 @@ describe('the other paths', () => {
   })
 
   it('/panel is not there unless it was given', async () => {
-    expect((await fetch(`${url}/panel`)).status).toBe(404)
+    for (const path of ['/panel', '/panel/', '/panel/x']) expect((await fetch(url + path)).status).toBe(404)
   })
 
   it('everything else is the dashboard', async () => {

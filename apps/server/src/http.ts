@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { HttpBindings } from '@hono/node-server'
 import { type ApiDeps, appRouter, createContext, errorAnswer, reasonOf, requestIds } from '@keymeter/api/server'
-import { BATCH_CALLS_MAX, type Settings } from '@keymeter/contract'
+import { BATCH_CALLS_MAX, type Reason, type Settings } from '@keymeter/contract'
 import type { TRPCError } from '@trpc/server'
 import { fetchRequestHandler } from '@trpc/server/adapters/fetch'
 import { type Context, Hono, type MiddlewareHandler } from 'hono'
@@ -53,9 +53,10 @@ export function createHttpApp(options: HttpOptions): Hono<HttpEnv> {
     return c.json(options.settings)
   })
 
-  app.use('/trpc/*', noStore, limitBody, (c) => serveTrpc(options, c))
+  app.use('/trpc/*', noStore, onlyJson, limitBody, (c) => serveTrpc(options, c))
 
   app.all('/panel', options.panel ?? notFound)
+  app.all('/panel/*', notFound)
   if (options.dashboard) app.route('/', options.dashboard)
   app.onError((error, c) => {
     c.get('log').error({ err: error }, 'request failed')
@@ -72,13 +73,22 @@ const noStore: MiddlewareHandler<HttpEnv> = async (c, next) => {
   c.header('cache-control', 'no-store')
 }
 
+/** tRPC would take forms and streams of bytes too, which no procedure is for. */
+const onlyJson: MiddlewareHandler<HttpEnv> = async (c, next) => {
+  const isJson = /^application\/json\s*(;|$)/i.test(c.req.header('content-type') ?? '')
+  if (c.req.method === 'POST' && !isJson) return refuse(c, 'content_type_not_supported', 415)
+  await next()
+}
+
 const limitBody = bodyLimit({
   maxSize: BODY_BYTES_MAX,
-  onError: (c: Context<HttpEnv>) => {
-    c.get('log').debug({ reason: 'request_too_large', path: c.req.path }, 'call refused')
-    return c.json(errorAnswer('request_too_large'), 413)
-  },
+  onError: (c: Context<HttpEnv>) => refuse(c, 'request_too_large', 413),
 })
+
+function refuse(c: Context<HttpEnv>, reason: Reason, status: 413 | 415): Response {
+  c.get('log').debug({ reason, path: c.req.path }, 'call refused')
+  return c.json(errorAnswer(reason), status)
+}
 
 function serveTrpc({ api, trustedProxyHops }: HttpOptions, c: Context<HttpEnv>): Promise<Response> {
   const log = c.get('log')

@@ -1,7 +1,8 @@
 import { createServer, type RequestListener, type Server } from 'node:http'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { getRequestListener } from '@hono/node-server'
 import { createAccessTokenVerifier } from '@keymeter/api/server'
-import { answers, createDb } from '@keymeter/db'
+import { createDb, type Db, ping } from '@keymeter/db'
 import closeWithGrace from 'close-with-grace'
 import type { Hono, MiddlewareHandler } from 'hono'
 import type { Logger } from 'pino'
@@ -12,6 +13,7 @@ import { createHttpApp, type HttpEnv } from './http.ts'
 const SHUTDOWN_TIMEOUT_MS = 10_000
 /** A kept-alive connection would otherwise outlast its last answer by seconds. */
 const CLOSE_IDLE_INTERVAL_MS = 50
+const READY_TIMEOUT_MS = 2_000
 /** A client that sends its request slower than this is cut off. */
 const REQUEST_TIMEOUT_MS = 30_000
 
@@ -45,7 +47,7 @@ export async function serve(env: Env, log: Logger, createPages: (server: Server)
       googleSignIn: env.googleSignIn,
     },
     trustedProxyHops: env.trustedProxyHops,
-    isReady: () => answers(db),
+    isReady: () => isReady(db),
   })
   server.on('request', inFront(getRequestListener(app.fetch)))
   closeWithGrace({ delay: SHUTDOWN_TIMEOUT_MS }, async ({ err }) => {
@@ -56,6 +58,19 @@ export async function serve(env: Env, log: Logger, createPages: (server: Server)
   })
   await listen(server, env)
   log.info({ host: env.host, port: env.port }, 'listening')
+  await ping(db).catch((error) => log.warn({ err: error }, 'the database does not answer: until it does, calls fail'))
+}
+
+/** A database that hangs is as good as none. */
+async function isReady(db: Db): Promise<boolean> {
+  const tooLate = sleep(READY_TIMEOUT_MS, false, { ref: false })
+  return await Promise.race([
+    ping(db).then(
+      () => true,
+      () => false,
+    ),
+    tooLate,
+  ])
 }
 
 function listen(server: Server, { host, port }: Env): Promise<void> {

@@ -4,7 +4,11 @@ import { ZodError } from 'zod'
 
 /** Each reason's code, and so its HTTP status, and what the caller reads when nothing more exact is known. */
 const REASONS = {
-  bad_request: { code: 'BAD_REQUEST', message: 'The request could not be read: check its JSON.' },
+  bad_request: {
+    code: 'BAD_REQUEST',
+    message:
+      'The request could not be read: check its JSON, and that a batch holds at most 10 calls, all queries or all mutations.',
+  },
   not_signed_in: { code: 'UNAUTHORIZED', message: 'Sign in, and send the access token as "authorization: Bearer <token>".' },
   key_not_found: { code: 'NOT_FOUND', message: 'There is no such key on this account.' },
   procedure_not_found: { code: 'NOT_FOUND', message: 'There is no such procedure: check the path.' },

@@ -135,6 +135,13 @@ describe('a call', () => {
     expect((await one.caller.keys.list()).data).toHaveLength(1)
   })
 
+  it('answers database_unavailable when the server’s role may not log in', async () => {
+    const db = createDb(database.urls.api.replace(/:[^:@]+@/, ':wrong@'), () => {})
+    const caller = await signedIn({ db }, one.userId)
+    await expect(caller.keys.list()).rejects.toMatchObject({ reason: 'database_unavailable' })
+    await db.destroy()
+  })
+
   it('that waits for a lock too long answers database_unavailable', async () => {
     const blocker = await database.owner.connect()
     await blocker.query('begin')

@@ -43,10 +43,10 @@ export async function inAccount<T>(
 }
 
 /**
- * SQLSTATE classes of a server that cannot serve now: 08 connection, 53 resources, 57 operator intervention (shutdown,
- * statement timeout), 55P03 lock timeout.
+ * SQLSTATE classes of a server that cannot serve now: 08 connection, 28 login, 53 resources, 57 operator intervention
+ * (shutdown, statement timeout), 55P03 lock timeout.
  */
-const UNAVAILABLE_SQLSTATE = /^(08|53|57|55P03)/
+const UNAVAILABLE_SQLSTATE = /^(08|28|53|57|55P03)/
 /** What Node and pg say when the connection itself fails: these errors carry no SQLSTATE. */
 const CONNECTION_FAILURE = /^(ECONNREFUSED|ECONNRESET|EPIPE|ETIMEDOUT|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH)$/
 const CONNECTION_LOST_MESSAGE =

@@ -1,3 +1,3 @@
-export { answers } from './answers.ts'
 export { createDb, type Db } from './client.ts'
+export { ping } from './ping.ts'
 export type { DB } from './schema.gen.ts'

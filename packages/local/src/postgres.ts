@@ -84,10 +84,11 @@ function installedBinaries(): string {
   )
 }
 
-function reachableDataDir({ dataDir, report }: PostgresOptions, user: SystemUser | null): string {
+function reachableDataDir({ dataDir, superuserPassword, report }: PostgresOptions, user: SystemUser | null): string {
   mkdirSync(dirname(dataDir), { recursive: true })
   if (user === null || isReachable(dirname(dataDir), user)) return dataDir
-  const standIn = standInFor(dataDir)
+  // By the secret too: another clone at the same place has other secrets, and must not meet this one's data.
+  const standIn = standInFor(dataDir, superuserPassword)
   mkdirSync(dirname(standIn), { recursive: true })
   report(`Postgres cannot run as root, and its user cannot reach this folder: its data is in ${standIn}.`)
   return standIn

@@ -12,8 +12,9 @@ export interface Secrets {
   secretKey: string
 }
 
+/** @throws Error when the file does not hold them all. */
 export function loadSecrets(file: string): Secrets {
-  if (existsSync(file)) return JSON.parse(readFileSync(file, 'utf8')) as Secrets
+  if (existsSync(file)) return readSecrets(file)
   const random = () => randomBytes(24).toString('base64url')
   const secrets: Secrets = {
     superuserPassword: random(),
@@ -26,4 +27,14 @@ export function loadSecrets(file: string): Secrets {
   }
   writeFileSync(file, JSON.stringify(secrets, null, 2), { mode: 0o600 })
   return secrets
+}
+
+const NAMES = ['superuserPassword', 'ownerPassword', 'authPassword', 'apiPassword', 'jwtSecret', 'publishableKey', 'secretKey']
+
+function readSecrets(file: string): Secrets {
+  try {
+    const secrets = JSON.parse(readFileSync(file, 'utf8'))
+    if (NAMES.every((name) => typeof secrets[name] === 'string')) return secrets
+  } catch {}
+  throw new Error(`${file} is damaged. Restore it, or start over with --reset.`)
 }

@@ -1,4 +1,4 @@
-import { mkdirSync, rmSync } from 'node:fs'
+import { existsSync, mkdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { startAuth } from './auth.ts'
 import { createSupabaseRoles, type DatabaseUrls, databaseUrls, grantSupabaseDefaults, letServerIn } from './database.ts'
@@ -35,8 +35,12 @@ export interface Stack {
 export async function startStack(options: StackOptions): Promise<Stack> {
   const { dir, postgresPort, supabasePort, report, reset = false, signal } = options
   mkdirSync(dir, { recursive: true })
-  if (reset) rmSync(join(dir, 'secrets.json'), { force: true })
-  const secrets = loadSecrets(join(dir, 'secrets.json'))
+  const [secretsFile, dataDir] = [join(dir, 'secrets.json'), join(dir, 'postgres')]
+  if (reset) rmSync(secretsFile, { force: true })
+  else if (existsSync(dataDir) && !existsSync(secretsFile)) {
+    throw new Error(`${secretsFile} is gone, and ${dataDir} opens with nothing else. Restore it, or start over with --reset.`)
+  }
+  const secrets = loadSecrets(secretsFile)
   const started: { name: string; process: ManagedProcess }[] = []
   const stop = async () => {
     for (const { process } of started.toReversed()) await process.stop()
@@ -44,7 +48,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
   try {
     report('Starting Postgres …')
     const postgres = await startPostgres({
-      dataDir: join(dir, 'postgres'),
+      dataDir,
       logFile: join(dir, 'postgres.log'),
       port: postgresPort,
       superuserPassword: secrets.superuserPassword,

@@ -41,9 +41,9 @@ export function isReachable(path: string, { uid, gid }: SystemUser): boolean {
   return true
 }
 
-/** Where, outside the clone, the stand-in for `path` is: always the same place. */
-export function standInFor(path: string): string {
-  const id = createHash('sha256').update(path).digest('hex').slice(0, 12)
+/** Where, outside the clone, the stand-in for `path` is: always the same place for the same `key`. */
+export function standInFor(path: string, key = ''): string {
+  const id = createHash('sha256').update(path).update(key).digest('hex').slice(0, 12)
   return join(SHARED_STATE_DIR, `${id}-${basename(path)}`)
 }
 

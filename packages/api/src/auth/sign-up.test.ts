@@ -59,14 +59,13 @@ describe('auth.signup', () => {
     })
   })
 
-  it('makes one account and one key of the same sign-up sent 5 times at once', async () => {
+  it('makes one account and one key of the same sign-up sent 20 times at once, and tells the others why', async () => {
     const person = someone()
-    const results = await Promise.allSettled(Array.from({ length: 5 }, async () => await anyone().auth.signup(person)))
+    const results = await Promise.allSettled(Array.from({ length: 20 }, async () => await anyone().auth.signup(person)))
     const succeeded = results.filter((result) => result.status === 'fulfilled')
     expect(succeeded.length).toBeGreaterThanOrEqual(1)
-    // The auth server itself may stumble over its unique key; it then says 500.
     const refusals = results.flatMap((result) => (result.status === 'rejected' ? [result.reason.reason] : []))
-    for (const reason of refusals) expect(['email_taken', 'auth_unavailable']).toContain(reason)
+    for (const reason of refusals) expect(reason).toBe('email_taken')
     const keys = await database.owner.query(
       'select count(*) from api_keys join auth.users on users.id = user_id where email = $1',
       [person.email],

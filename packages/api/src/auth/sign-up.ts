@@ -18,7 +18,10 @@ export async function signUp(
   ctx: Context,
   { email, password }: SignUp,
 ): Promise<Omit<z.infer<typeof SignUpAnswer>, 'requestId'>> {
-  const { data, error } = await supabaseFor(ctx).auth.signUp({ email, password })
+  const supabase = supabaseFor(ctx)
+  let { data, error } = await supabase.auth.signUp({ email, password })
+  // Of two sign-ups at once with one address, the second stumbles over Supabase's unique key; asked again, it is told why.
+  if (error?.status === 500) ({ data, error } = await supabase.auth.signUp({ email, password }))
   if (error !== null) throw refusal(error)
   if (data.user === null) throw new AppError('auth_unavailable', { message: 'The auth server answered without a user.' })
 

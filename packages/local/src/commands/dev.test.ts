@@ -138,6 +138,7 @@ describe('pnpm dev', () => {
     const faults = [
       [{ LOG_LEVEL: 'bogus' }, 'LOG_LEVEL: '],
       [{ PORT: 'abc' }, 'PORT must be a port number'],
+      [{ PORT: String(ports.supabase) }, 'must be three different ports'],
       [{ KEYMETER_KEY_BRAND: 'My_Brand' }, 'KEYMETER_KEY_BRAND: '],
     ] as const
     for (const [env, message] of faults) {
@@ -196,11 +197,54 @@ describe('pnpm dev', () => {
     expect(readFileSync(join(dir, 'secrets.json'), 'utf8')).not.toBe(secrets)
   })
 
-  it('says so when the data was made with other secrets', async () => {
-    rmSync(join(dir, 'secrets.json'))
+  it('says so when the secrets are gone, damaged or not those of the data', async () => {
+    const file = join(dir, 'secrets.json')
+    const secrets = readFileSync(file, 'utf8')
+    const faults = [
+      [null, /secrets\.json is gone.*--reset/],
+      ['{', /secrets\.json is damaged.*--reset/],
+      ['{}', /secrets\.json is damaged.*--reset/],
+      [
+        JSON.stringify({ ...JSON.parse(secrets), superuserPassword: 'another' }),
+        /does not take the password of secrets\.json.*--reset/,
+      ],
+    ] as const
+    for (const [content, message] of faults) {
+      rmSync(file, { force: true })
+      if (content !== null) writeFileSync(file, content)
+      const run = dev()
+      expect(await run.ended).toBe(1)
+      expect(run.output()).toMatch(message)
+    }
+    writeFileSync(file, secrets)
+  })
+
+  it('fails when a part of it ends by itself', async () => {
     const run = dev()
+    await ready(run)
+    const pid = Number(readFileSync(join(dir, 'postgres', 'postmaster.pid'), 'utf8').split('\n')[0])
+    process.kill(pid, 'SIGINT')
     expect(await run.ended).toBe(1)
-    expect(run.output()).toMatch(/does not take the password of secrets.json.*--reset/)
+    expect(run.output()).toContain('Postgres ended by itself')
+    expect(await portsAreFree()).toEqual([true, true, true])
+  })
+
+  it('serves the dashboard’s own sources and nothing else of the workspace', async () => {
+    await ready(dev())
+    const app = `http://127.0.0.1:${ports.app}`
+    expect((await fetch(`${app}/src/main.tsx`)).status).toBe(200)
+    const private_ = [
+      join(dir, 'secrets.json'),
+      join(REPOSITORY, '.env.example'),
+      join(REPOSITORY, 'apps/server/src/env.ts'),
+      join(REPOSITORY, 'package.json'),
+    ]
+    for (const path of private_) {
+      for (const query of ['', '?raw', '?import&raw', '?url']) {
+        const response = await fetch(`${app}/@fs${path}${query}`)
+        expect([path, query, response.status]).toEqual([path, query, 403])
+      }
+    }
   })
 
   it('with a Supabase project in the environment starts the server alone, and leaves the database as it is', async () => {

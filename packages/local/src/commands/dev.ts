@@ -24,6 +24,8 @@ Starts Postgres, Supabase Auth, the API and the dashboard. Ctrl-C stops them all
 
 const SERVER_TIMEOUT_MS = 60_000
 const SERVER = join(REPOSITORY, 'apps/server/src')
+/** What restarts the server. Not every file that it loads: pnpm touches those of node_modules for other clones too. */
+const WATCHED = ['apps/server/src', 'packages/api/src', 'packages/contract/src', 'packages/db/src']
 /** Where everything is kept. */
 const localDir = () => process.env['KEYMETER_LOCAL_DIR'] || join(REPOSITORY, '.local')
 /** With all of these set, a Supabase project is used in place of the embedded stack. */
@@ -50,6 +52,10 @@ async function dev(): Promise<void> {
     if (!stop.signal.aborted) report(reason)
     stop.abort()
   }
+  const failBecause = (reason: string) => {
+    if (!stop.signal.aborted) process.exitCode = 1
+    stopBecause(reason)
+  }
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => stopBecause('Stopping …'))
   void launcherEnded().then(() => stopBecause('The command that started this was ended. Stopping …'))
 
@@ -62,8 +68,8 @@ async function dev(): Promise<void> {
     if (stack !== null && flags.seed) await seed(appUrl(), stack.urls.owner, report)
     stop.signal.throwIfAborted()
     console.log(banner(stack, flags.seed === true))
-    void server.exited.then(() => stopBecause('The server ended by itself: see above. Stopping the rest …'))
-    void stack?.broke.then((name) => stopBecause(`${name} ended by itself: see the logs in ${localDir()}. Stopping the rest …`))
+    void server.exited.then(() => failBecause('The server ended by itself: see above. Stopping the rest …'))
+    void stack?.broke.then((name) => failBecause(`${name} ended by itself: see the logs in ${localDir()}. Stopping the rest …`))
     await stopped
   } catch (error) {
     if (!stop.signal.aborted) throw error
@@ -95,11 +101,14 @@ function usesRemoteProject(): boolean {
 }
 
 async function startEmbedded(reset: boolean, signal: AbortSignal): Promise<Stack> {
+  if (new Set([appPort(), supabasePort(), postgresPort()]).size < 3) {
+    throw new Error('PORT, SUPABASE_PORT and POSTGRES_PORT must be three different ports.')
+  }
   await requireFreePort('PORT', appPort())
   await requireFreePort('SUPABASE_PORT', supabasePort())
   const stack = await startStack({
     dir: localDir(),
-    postgresPort: port('POSTGRES_PORT', 54_322),
+    postgresPort: postgresPort(),
     supabasePort: supabasePort(),
     siteUrl: appUrl(),
     google: googleCredentials(),
@@ -126,7 +135,11 @@ async function startServer(stack: Stack | null, signal: AbortSignal): Promise<Ma
   return await startProcess({
     name: 'The server',
     command: process.execPath,
-    args: ['--watch', '--watch-preserve-output', join(SERVER, 'dev.ts')],
+    args: [
+      ...WATCHED.map((folder) => `--watch-path=${join(REPOSITORY, folder)}`),
+      '--watch-preserve-output',
+      join(SERVER, 'dev.ts'),
+    ],
     cwd: REPOSITORY,
     env,
     isReady: async () => (await fetch(`${appUrl()}/livez`).catch(() => null))?.status === 200,
@@ -144,11 +157,12 @@ async function requireFreePort(variable: string, number: number): Promise<void> 
 
 function port(variable: string, otherwise: number): number {
   const value = process.env[variable] || String(otherwise)
-  if (!/^\d{1,5}$/.test(value) || Number(value) > 65_535) throw new Error(`${variable} must be a port number, 0 to 65535.`)
+  if (!/^[1-9]\d{0,4}$/.test(value) || Number(value) > 65_535) throw new Error(`${variable} must be a port number, 1 to 65535.`)
   return Number(value)
 }
 const appPort = () => port('PORT', 3000)
 const supabasePort = () => port('SUPABASE_PORT', 54_321)
+const postgresPort = () => port('POSTGRES_PORT', 54_322)
 const appUrl = () => `http://127.0.0.1:${appPort()}`
 
 function googleCredentials() {
@@ -173,7 +187,7 @@ function banner(stack: Stack | null, isSeeded: boolean): string {
     `API         ${appUrl()}/trpc`,
     `tRPC panel  ${appUrl()}/panel`,
     `Supabase    ${stack?.supabaseUrl ?? process.env['SUPABASE_URL']}`,
-    ...(stack ? [`Postgres    127.0.0.1:${port('POSTGRES_PORT', 54_322)}, its URLs are in ${join(localDir(), 'env')}`] : []),
+    ...(stack ? [`Postgres    127.0.0.1:${postgresPort()}, its URLs are in ${join(localDir(), 'env')}`] : []),
     '',
     isSeeded
       ? `Next: sign in as ${DEMO.email} with the password ${DEMO.password}.`
@@ -185,7 +199,7 @@ function banner(stack: Stack | null, isSeeded: boolean): string {
 
 try {
   await dev()
-  process.exit(0)
+  process.exit()
 } catch (error) {
   console.error(`\n${error instanceof Error ? error.message : error}`)
   process.exit(1)

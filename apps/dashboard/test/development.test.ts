@@ -7,6 +7,12 @@ const auth = testAuth(database)
 const server = testServer(database, auth, 'dev')
 const browser = testBrowser()
 
+it('the dashboard runs from its sources', async () => {
+  const page = await browser.newPage()
+  await page.goto(server.url)
+  await page.getByRole('heading', { name: 'Sign in' }).waitFor()
+})
+
 it('the panel calls procedures with a pasted token, and needs nothing from elsewhere', async () => {
   const signUp = await fetch(`${server.url}/trpc/auth.signup`, {
     method: 'POST',
