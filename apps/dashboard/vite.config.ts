@@ -5,7 +5,7 @@ import { defineConfig } from 'vite'
 export default defineConfig({
   plugins: [react(), tailwind()],
   build: { target: 'es2023' },
-  // Found while the server starts, which spares the first visitor a reload.
+  // Dependencies are pre-bundled when the server starts, not at the first visit, which would reload the page.
   optimizeDeps: { entries: ['src/main.tsx'] },
   // Vite would serve any file of the workspace in development: the embedded stack's secrets, say.
   server: { fs: { allow: ['.', '../../packages/contract/src'] } },

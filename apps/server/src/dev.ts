@@ -9,9 +9,14 @@ import { createLog } from './log.ts'
 import { panel } from './panel.ts'
 import { type Pages, serve } from './serve.ts'
 
-const env = readEnv(process.env)
-const log = createLog(env.logLevel, pretty({ ignore: 'time', singleLine: true, sync: true }))
-await serve(env, log, async (server) => ({ panel, ...(await dashboardFromSources(server)) }))
+try {
+  const env = readEnv(process.env)
+  const log = createLog(env.logLevel, pretty({ ignore: 'time', singleLine: true, sync: true }))
+  await serve(env, log, async (server) => ({ panel, ...(await dashboardFromSources(server)) }))
+} catch (error) {
+  console.error(error instanceof Error ? error.message : error)
+  process.exit(1)
+}
 
 async function dashboardFromSources(server: Server): Promise<Pick<Pages, 'inFront' | 'close'>> {
   const vite = await createServer({

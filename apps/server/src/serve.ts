@@ -75,7 +75,10 @@ async function isReady(db: Db): Promise<boolean> {
 
 function listen(server: Server, { host, port }: Env): Promise<void> {
   return new Promise((resolve, reject) => {
-    server.once('error', reject)
+    server.once('error', (error) => {
+      const isTaken = 'code' in error && error.code === 'EADDRINUSE'
+      reject(isTaken ? new Error(`Port ${port} is taken.`, { cause: error }) : error)
+    })
     server.listen(port, host, resolve)
   })
 }

@@ -35,7 +35,7 @@ export const Session = z.object({ accessToken: z.string(), refreshToken: z.strin
  * provisioning failed: the next `auth.provision` heals that.
  */
 export const SignUpAnswer = Answer.extend({
-  user: z.object({ id: z.uuid(), email: z.string() }),
+  user: z.object({ id: z.guid(), email: z.string() }),
   session: Session.nullable(),
   defaultKey: NewKey.nullable(),
 })

@@ -19,7 +19,8 @@ export const KeyName = z
   .refine((name) => [...name].length <= KEY_NAME_LENGTH_MAX, `Use at most ${KEY_NAME_LENGTH_MAX} characters.`)
   .refine((name) => name.isWellFormed() && !/\p{Cc}/u.test(name), 'Leave out control characters.')
 
-export const KeyId = z.uuid()
+/** As Postgres reads a uuid: any 128 bits, whatever their version says. */
+export const KeyId = z.guid()
 
 /** A key as the dashboard lists it. `keyPrefix` shows brand, type and the first 8 random characters of the secret. */
 export const Key = z.object({

@@ -8,8 +8,8 @@ import { proxy } from 'hono/proxy'
 const REQUEST_HEADERS = ['apikey', 'authorization', 'content-type', 'x-client-info', 'x-supabase-api-version']
 
 /**
- * Stands before the auth server as Supabase's own front does, to which the auth server leaves it to tell browsers
- * which headers they may send, and without that no page of another origin, such as the dashboard, can sign in.
+ * Browsers must be told which headers they may send. The auth server leaves that to Supabase's front, so this stands in
+ * for it: without it no page of another origin, such as the dashboard, can sign in.
  */
 export async function startAuthProxy(port: number, innerPort: number): Promise<{ stop(): Promise<void> }> {
   const app = new Hono()

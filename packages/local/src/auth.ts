@@ -7,6 +7,7 @@ import { type ManagedProcess, startProcess } from './process.ts'
 import type { Secrets } from './secrets.ts'
 
 const START_TIMEOUT_MS = 30_000
+const POLL_TIMEOUT_MS = 2_000
 const PASSWORD_LENGTH_MIN = 8
 
 interface AuthOptions {
@@ -54,7 +55,10 @@ export async function startAuth(options: AuthOptions): Promise<ManagedProcess> {
     signal: options.signal,
     isReady: async () => {
       const headers = { apikey: secrets.publishableKey }
-      const response = await fetch(`http://127.0.0.1:${innerPort}/auth/v1/settings`, { headers }).catch(() => null)
+      const response = await fetch(`http://127.0.0.1:${innerPort}/auth/v1/settings`, {
+        headers,
+        signal: AbortSignal.timeout(POLL_TIMEOUT_MS),
+      }).catch(() => null)
       return response?.status === 200
     },
     readyTimeoutMs: START_TIMEOUT_MS,

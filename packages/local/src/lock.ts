@@ -1,5 +1,6 @@
-import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { basename } from 'node:path'
+import { isAlive } from './is-alive.ts'
 
 /**
  * Makes this process the only one of its command for the file's folder. A lock whose process is gone, killed or crashed,
@@ -10,22 +11,34 @@ import { basename } from 'node:path'
 export function lock(file: string): void {
   if (existsSync(file)) {
     const holder = Number(readFileSync(file, 'utf8'))
-    if (isSameCommand(holder)) {
-      throw new Error(`It is running already, as process ${holder}. Stop that one first: kill ${holder}`)
-    }
-    rmSync(file, { force: true })
+    if (isSameCommand(holder)) throw runningAlready(holder)
+    takeAway(file)
   }
-  // Fails when another one was faster.
-  writeFileSync(file, String(process.pid), { flag: 'wx' })
-  process.once('exit', () => rmSync(file, { force: true }))
+  try {
+    writeFileSync(file, String(process.pid), { flag: 'wx' })
+  } catch (error) {
+    throw existsSync(file) ? runningAlready(Number(readFileSync(file, 'utf8'))) : error
+  }
+  process.once('exit', () => {
+    if (existsSync(file) && readFileSync(file, 'utf8') === String(process.pid)) rmSync(file)
+  })
+}
+
+function runningAlready(pid: number): Error {
+  return new Error(`It is running already, as process ${pid}. Stop that one first: kill ${pid}`)
+}
+
+/** Of several that find the same stale lock, one gets hold of it; the others find it gone, or find the next one's. */
+function takeAway(file: string): void {
+  const stale = `${file}.${process.pid}`
+  try {
+    renameSync(file, stale)
+    rmSync(stale)
+  } catch {}
 }
 
 function isSameCommand(pid: number): boolean {
-  try {
-    process.kill(pid, 0)
-  } catch {
-    return false
-  }
+  if (!isAlive(pid)) return false
   const commandLine = `/proc/${pid}/cmdline`
   return !existsSync(commandLine) || readFileSync(commandLine, 'utf8').includes(basename(process.argv[1] ?? ''))
 }

@@ -13,6 +13,8 @@ import { isReachable, postgresUser, reachableCopy, type SystemUser, standInFor }
 export const SUPERUSER = 'supabase_admin'
 
 const START_TIMEOUT_MS = 60_000
+const CONNECT_TIMEOUT_MS = 2_000
+const STOP_TIMEOUT_SECONDS = 15
 /** SQLSTATE `invalid_password`. */
 const INVALID_PASSWORD = '28P01'
 
@@ -36,7 +38,7 @@ interface PostgresOptions {
  * earlier, killed run left behind is stopped first.
  */
 export async function startPostgres(options: PostgresOptions): Promise<ManagedProcess> {
-  const user = postgresUser(options.dataDir)
+  const user = postgresUser([options.dataDir, standInFor(options.dataDir)])
   const binaries = join(reachableBinaries(options, user), 'bin')
   const dataDir = reachableDataDir(options, user)
   const run = async (command: string, args: string[]) =>
@@ -84,11 +86,10 @@ function installedBinaries(): string {
   )
 }
 
-function reachableDataDir({ dataDir, superuserPassword, report }: PostgresOptions, user: SystemUser | null): string {
+function reachableDataDir({ dataDir, report }: PostgresOptions, user: SystemUser | null): string {
   mkdirSync(dirname(dataDir), { recursive: true })
   if (user === null || isReachable(dirname(dataDir), user)) return dataDir
-  // By the secret too: another clone at the same place has other secrets, and must not meet this one's data.
-  const standIn = standInFor(dataDir, superuserPassword)
+  const standIn = standInFor(dataDir)
   mkdirSync(dirname(standIn), { recursive: true })
   report(`Postgres cannot run as root, and its user cannot reach this folder: its data is in ${standIn}.`)
   return standIn
@@ -127,18 +128,34 @@ async function createCluster(
 async function stopLeftOver(dataDir: string, run: Run, { report }: PostgresOptions): Promise<void> {
   const pidFile = join(dataDir, 'postmaster.pid')
   if (!existsSync(pidFile)) return
+  const pid = Number(readFileSync(pidFile, 'utf8').split('\n')[0])
   const isRunning = await run('pg_ctl', ['status', '-D', dataDir]).then(
     () => true,
     () => false,
   )
-  if (isRunning) {
-    report(`Stopping the Postgres (process ${readFileSync(pidFile, 'utf8').split('\n')[0]}) that an earlier run left behind.`)
-    await run('pg_ctl', ['stop', '-D', dataDir, '-m', 'fast', '-w'])
+  if (isRunning && !isServerOf(dataDir, pid)) {
+    // The number belongs to something else by now, which Postgres itself could not tell.
+    rmSync(pidFile)
+  } else if (isRunning) {
+    report(`Stopping the Postgres (process ${pid}) that an earlier run left behind.`)
+    await run('pg_ctl', ['stop', '-D', dataDir, '-m', 'fast', '-w', '-t', String(STOP_TIMEOUT_SECONDS)])
   }
 }
 
+function isServerOf(dataDir: string, pid: number): boolean {
+  const commandLine = `/proc/${pid}/cmdline`
+  return !existsSync(commandLine) || readFileSync(commandLine, 'utf8').includes(dataDir)
+}
+
 async function accepts({ port, superuserPassword, dataDir }: PostgresOptions): Promise<boolean> {
-  const client = new pg.Client({ host: '127.0.0.1', port, user: SUPERUSER, password: superuserPassword, database: 'postgres' })
+  const client = new pg.Client({
+    host: '127.0.0.1',
+    port,
+    user: SUPERUSER,
+    password: superuserPassword,
+    database: 'postgres',
+    connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
+  })
   try {
     await client.connect()
     return true

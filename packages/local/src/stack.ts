@@ -15,7 +15,7 @@ export interface StackOptions {
   siteUrl: string
   google: { clientId: string; clientSecret: string } | null
   report: (line: string) => void
-  /** Deletes what is kept, and starts over. */
+  /** Deletes the database and the secrets, and starts over. */
   reset?: boolean
   /** Stops what has been started so far, when aborted before all of it is ready. */
   signal?: AbortSignal

@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process'
-import { createHash } from 'node:crypto'
-import { cpSync, existsSync, mkdirSync, renameSync, rmSync, statSync } from 'node:fs'
+import { createHash, randomUUID } from 'node:crypto'
+import { cpSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 
 /** Where a root shell's Postgres lives when its user cannot reach the clone. Persistent, and reachable by everyone. */
@@ -13,12 +13,13 @@ export interface SystemUser {
 }
 
 /**
- * Postgres refuses to run as root, and wants to own its data. A root shell runs it as whoever owns `dataDir` already, or
- * else as the system's `postgres` user, or as `nobody`.
+ * Postgres refuses to run as root, and wants to own its data. A root shell runs it as whoever owns the data already, in
+ * the first of `dataDirs` that exists, or else as the system's `postgres` user, or as `nobody`.
  */
-export function postgresUser(dataDir: string): SystemUser | null {
+export function postgresUser(dataDirs: string[]): SystemUser | null {
   if (process.getuid?.() !== 0) return null
-  const owner = existsSync(dataDir) ? statSync(dataDir) : null
+  const dataDir = dataDirs.find((dir) => existsSync(dir))
+  const owner = dataDir === undefined ? null : statSync(dataDir)
   if (owner !== null && owner.uid !== 0) return { uid: owner.uid, gid: owner.gid }
   const id = (...args: string[]) => Number(execFileSync('id', args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }))
   for (const name of ['postgres', 'nobody']) {
@@ -41,16 +42,24 @@ export function isReachable(path: string, { uid, gid }: SystemUser): boolean {
   return true
 }
 
-/** Where, outside the clone, the stand-in for `path` is: always the same place for the same `key`. */
-export function standInFor(path: string, key = ''): string {
-  const id = createHash('sha256').update(path).update(key).digest('hex').slice(0, 12)
-  return join(SHARED_STATE_DIR, `${id}-${basename(path)}`)
+/**
+ * Where, outside the clone, the stand-in for `path` is: always the same place, but not for another clone at the same
+ * path, which must not meet this one's data. That is told apart by a file beside `path`.
+ */
+export function standInFor(path: string): string {
+  const idFile = `${path}.id`
+  if (!existsSync(idFile)) writeFileSync(idFile, randomUUID())
+  return sharedFolder(path + readFileSync(idFile, 'utf8'), path)
+}
+
+function sharedFolder(key: string, path: string): string {
+  return join(SHARED_STATE_DIR, `${createHash('sha256').update(key).digest('hex').slice(0, 12)}-${basename(path)}`)
 }
 
 /** `folder`, or where `user` cannot reach it a copy of it outside the clone. Copied once. */
 export function reachableCopy(folder: string, user: SystemUser): string {
   if (isReachable(folder, user)) return folder
-  const copy = standInFor(folder)
+  const copy = sharedFolder(folder, folder)
   if (!existsSync(copy)) {
     const unfinished = `${copy}.${process.pid}`
     mkdirSync(dirname(copy), { recursive: true })

@@ -20,7 +20,7 @@ export const api = createTRPCClient<AppRouter>({
       },
       fetch: async (input, init) => {
         const response = await fetch(input, init as RequestInit)
-        if (response.status === 401) await endExpiredSession()
+        if (response.status === 401) await endExpiredSession(new Headers(init?.headers as HeadersInit).get('authorization'))
         return response
       },
     }),

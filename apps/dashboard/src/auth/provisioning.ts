@@ -25,9 +25,8 @@ export async function provision(userId: string): Promise<void> {
   store.set({ userId, provisioning: { state: 'running' } })
   try {
     const { defaultKey } = await api.auth.provision.mutate()
-    // Someone else may have signed in meanwhile, who must not be shown it.
+    if (defaultKey !== null) showSecret(userId, defaultKey)
     if (store.get().userId !== userId) return
-    if (defaultKey !== null) showSecret(defaultKey)
     store.set({ userId, provisioning: { state: 'done' } })
     await queryClient.invalidateQueries()
   } catch (error) {

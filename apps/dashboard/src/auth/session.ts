@@ -5,7 +5,10 @@ import { createStore } from '../app/store.ts'
 /** The only file that talks to Supabase from the browser: signing in and out, and keeping the session. */
 const supabase = createClient(settings.supabaseUrl, settings.supabasePublishableKey, { auth: { flowType: 'pkce' } })
 
-const sessionStore = createStore<Session | null>((await supabase.auth.getSession()).data.session)
+const { data: kept, error: fault } = await supabase.auth.getSession()
+// A session that cannot be refreshed at the moment is not over: better no page than the one for signing in.
+if (isAuthRetryableFetchError(fault)) throw fault
+const sessionStore = createStore<Session | null>(kept.session)
 const expiredStore = createStore(false)
 const userListeners = new Set<(userId: string | null) => void>()
 supabase.auth.onAuthStateChange((_, session) => {
@@ -75,8 +78,10 @@ export async function signOut(): Promise<void> {
   await supabase.auth.signOut({ scope: 'local' })
 }
 
-export async function endExpiredSession(): Promise<void> {
-  if (sessionStore.get() === null) return
+/** Ends the session whose token was refused. It may have been refreshed since, or be someone else's by now. */
+export async function endExpiredSession(refusedAuthorization: string | null): Promise<void> {
+  const session = sessionStore.get()
+  if (session === null || refusedAuthorization !== `Bearer ${session.access_token}`) return
   expiredStore.set(true)
   await signOut()
 }

@@ -24,13 +24,13 @@ export function SignUpPage() {
   const submit = handleSubmit(async (input) => {
     setFault(null)
     try {
-      const { session, defaultKey } = await api.auth.signup.mutate(input)
+      const { user, session, defaultKey } = await api.auth.signup.mutate(input)
       if (session === null) return setMustConfirm(true)
       try {
         await adoptSession(session)
       } finally {
         // Whatever became of the session: nobody will tell the secret again.
-        if (defaultKey !== null) showSecret(defaultKey)
+        if (defaultKey !== null) showSecret(user.id, defaultKey)
       }
       await navigate({ to: '/' })
     } catch (error) {

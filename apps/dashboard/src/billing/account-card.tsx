@@ -3,6 +3,7 @@ import type { BillingAccount } from '@keymeter/contract'
 import { useQuery } from '@tanstack/react-query'
 import { describeCallError } from '../app/call-error.ts'
 import { trpc } from '../app/trpc.ts'
+import { useProvisioning } from '../auth/provisioning.ts'
 import { formatCredits, formatMoment, formatMomentUtc, formatRelative } from '../format.ts'
 import { Button } from '../ui/button.tsx'
 import { ErrorNotice } from '../ui/notice.tsx'
@@ -11,7 +12,8 @@ import { ErrorNotice } from '../ui/notice.tsx'
 export function AccountCard({ refreshIntervalMs }: { refreshIntervalMs: number }) {
   const billing = useQuery(trpc.billing.get.queryOptions(undefined, { refetchInterval: refreshIntervalMs }))
   const account = billing.data?.account
-  if (billing.isError) {
+  const isFailed = useProvisioning().state === 'failed'
+  if (account === undefined && billing.isError) {
     return (
       <ErrorNotice error={describeCallError(billing.error)}>
         <Button variant="secondary" onClick={() => billing.refetch()}>
@@ -20,6 +22,8 @@ export function AccountCard({ refreshIntervalMs }: { refreshIntervalMs: number }
       </ErrorNotice>
     )
   }
+  // The page says so already.
+  if (!account && isFailed) return null
   return (
     <section aria-label="Billing account" className="rounded-2xl border border-line bg-surface p-6">
       {account ? <Account account={account} /> : <div className="h-24 motion-safe:animate-pulse rounded-lg bg-raised" />}

@@ -7,6 +7,7 @@ import { Controller, useForm } from 'react-hook-form'
 import { type CallError, describeCallError } from '../app/call-error.ts'
 import { fieldFaults } from '../app/field-faults.ts'
 import { api, queryClient } from '../app/trpc.ts'
+import { currentSession } from '../auth/session.ts'
 import { Button } from '../ui/button.tsx'
 import { Dialog } from '../ui/dialog.tsx'
 import { TextField } from '../ui/field.tsx'
@@ -28,10 +29,12 @@ function CreateKeyForm({ onClose }: { onClose: () => void }) {
     defaultValues: { name: '', keyType: 'dev' },
   })
   const submit = handleSubmit(async (input) => {
+    const userId = currentSession()?.user.id
+    if (userId === undefined) return
     setFault(null)
     try {
       const { requestId: _, ...key } = await api.keys.create.mutate(input)
-      showSecret(key)
+      showSecret(userId, key)
       onClose()
       await queryClient.invalidateQueries()
     } catch (error) {

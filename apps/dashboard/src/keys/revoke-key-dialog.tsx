@@ -22,6 +22,7 @@ export function RevokeKeyDialog({ apiKey, onClose }: { apiKey: KeyWithUsage | nu
     }),
   )
   const cancel = () => {
+    if (revoke.isPending) return
     revoke.reset()
     onClose()
   }

@@ -4,11 +4,11 @@ import { useEffect, useId, useRef, useState } from 'react'
 import { AlertDialog } from '../ui/alert-dialog.tsx'
 import { Button } from '../ui/button.tsx'
 import { Dialog } from '../ui/dialog.tsx'
-import { forgetSecret, useNewSecrets } from './new-secret.ts'
+import { forgetSecret, useNewSecret } from './new-secret.ts'
 
 /** Shows a new key's secret, the one time that it can be shown, and does not let it be lost by accident. */
 export function SecretDialog() {
-  const [newKey] = useNewSecrets()
+  const newKey = useNewSecret()
   return newKey && <OpenSecretDialog key={newKey.id} newKey={newKey} />
 }
 

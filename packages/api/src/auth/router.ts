@@ -12,7 +12,9 @@ export const authRouter = {
     .mutation(async ({ ctx, input }) => ({ ...(await signUp(ctx, input)), requestId: ctx.requestId })),
 
   provision: signedInProcedure
-    .meta({ description: 'Makes sure that the billing account and its first key exist. Call it after each sign-in.' })
+    .meta({
+      description: 'Makes sure that the billing account and its first key exist. Call it after every first load of a session.',
+    })
     .output(ProvisionAnswer)
     .mutation(async ({ ctx }) => ({ defaultKey: await provision(ctx.scope), requestId: ctx.requestId })),
 } satisfies TRPCRouterRecord

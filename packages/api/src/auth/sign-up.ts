@@ -36,7 +36,7 @@ export async function signUp(
     user,
     session: { accessToken: access_token, refreshToken: refresh_token, expiresAt: expiresAt.toISOString() },
     // People who sign in with Google never pass through here: their account is provisioned by `auth.provision`, which
-    // the dashboard calls after every sign-in.
+    // the dashboard calls after every first load of a session.
     defaultKey: await provisionOrWarn(ctx, user.id),
   }
 }

@@ -19,6 +19,7 @@ describe('with the project’s shared secret', () => {
 
   it('a good token proves its user', async () => {
     expect(await verify(await bearer(userId))).toBe(userId)
+    expect(await verify(await bearer('00000000-0000-0000-0000-000000000001'))).toBe('00000000-0000-0000-0000-000000000001')
     expect(await verify((await bearer(userId)).replace('Bearer', 'bearer'))).toBe(userId)
   })
 

@@ -151,14 +151,42 @@ describe('pnpm dev', () => {
   })
 
   it('ends when the command that started it is killed, though nobody tells it', async () => {
-    const launcher = spawn('sh', ['-c', '"$0" packages/local/src/commands/dev.ts; true', process.execPath], {
-      cwd: REPOSITORY,
-      env: environment(),
-    })
+    const launcher = spawn(
+      'bash',
+      ['-c', 'exec -a npx sh -c \'"$0" packages/local/src/commands/dev.ts; true\' "$0"', process.execPath],
+      {
+        cwd: REPOSITORY,
+        env: environment(),
+      },
+    )
     let output = ''
     launcher.stdout.on('data', (data) => (output += data))
     await expect.poll(() => output, { timeout: 20_000 }).toContain('Keymeter is ready.')
     launcher.kill('SIGKILL')
+    await expect.poll(portsAreFree, { timeout: 15_000 }).toEqual([true, true, true])
+  })
+
+  it('runs on when it was put into the background by a shell that has ended since', async () => {
+    const shell = spawn(
+      'bash',
+      [
+        '-c',
+        '"$0" packages/local/src/commands/dev.ts > "$1" 2>&1 < /dev/null & echo npx pnpm dev',
+        process.execPath,
+        join(dir, 'background.log'),
+      ],
+      {
+        cwd: REPOSITORY,
+        env: environment(),
+        detached: true,
+      },
+    )
+    await new Promise((resolve) => shell.once('exit', resolve))
+    const log = () => readFileSync(join(dir, 'background.log'), 'utf8')
+    await expect.poll(log, { timeout: 20_000 }).toContain('Keymeter is ready.')
+    await sleep(1_500)
+    expect((await fetch(`http://127.0.0.1:${ports.app}/livez`)).status).toBe(200)
+    process.kill(Number(readFileSync(join(dir, 'dev.pid'), 'utf8')), 'SIGTERM')
     await expect.poll(portsAreFree, { timeout: 15_000 }).toEqual([true, true, true])
   })
 
@@ -219,6 +247,14 @@ describe('pnpm dev', () => {
     writeFileSync(file, secrets)
   })
 
+  it('leaves alone a process that has the number of a Postgres that is gone', async () => {
+    const stranger = spawn('sleep', ['60'])
+    writeFileSync(join(dir, 'postgres', 'postmaster.pid'), `${stranger.pid}\n`)
+    await ready(dev())
+    expect(stranger.exitCode).toBeNull()
+    stranger.kill()
+  })
+
   it('fails when a part of it ends by itself', async () => {
     const run = dev()
     await ready(run)
@@ -265,6 +301,12 @@ describe('pnpm dev', () => {
       expect(await refused.ended).toBe(1)
       expect(refused.output()).toContain('a Supabase project is left as it is')
     }
+    const blocker = createServer().listen(ports.app, '127.0.0.1')
+    const blocked = dev([], project)
+    expect(await blocked.ended).toBe(1)
+    expect(blocked.output()).toContain(`Port ${ports.app} is taken`)
+    await new Promise((resolve) => blocker.close(resolve))
+
     const incomplete = dev([], { DATABASE_URL: project.DATABASE_URL })
     expect(await incomplete.ended).toBe(1)
     expect(incomplete.output()).toContain('set SUPABASE_URL and SUPABASE_PUBLISHABLE_KEY too')

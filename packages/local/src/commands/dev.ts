@@ -23,6 +23,7 @@ Starts Postgres, Supabase Auth, the API and the dashboard. Ctrl-C stops them all
 `
 
 const SERVER_TIMEOUT_MS = 60_000
+const POLL_TIMEOUT_MS = 2_000
 const SERVER = join(REPOSITORY, 'apps/server/src')
 /** What restarts the server. Not every file that it loads: pnpm touches those of node_modules for other clones too. */
 const WATCHED = ['apps/server/src', 'packages/api/src', 'packages/contract/src', 'packages/db/src']
@@ -62,6 +63,7 @@ async function dev(): Promise<void> {
   let stack: Stack | null = null
   let server: ManagedProcess | null = null
   try {
+    await requireFreePort('PORT', appPort())
     stack = isRemote ? null : await startEmbedded(flags.reset === true, stop.signal)
     report('Starting the API and the dashboard …')
     server = await startServer(stack, stop.signal)
@@ -104,7 +106,6 @@ async function startEmbedded(reset: boolean, signal: AbortSignal): Promise<Stack
   if (new Set([appPort(), supabasePort(), postgresPort()]).size < 3) {
     throw new Error('PORT, SUPABASE_PORT and POSTGRES_PORT must be three different ports.')
   }
-  await requireFreePort('PORT', appPort())
   await requireFreePort('SUPABASE_PORT', supabasePort())
   const stack = await startStack({
     dir: localDir(),
@@ -142,7 +143,8 @@ async function startServer(stack: Stack | null, signal: AbortSignal): Promise<Ma
     ],
     cwd: REPOSITORY,
     env,
-    isReady: async () => (await fetch(`${appUrl()}/livez`).catch(() => null))?.status === 200,
+    isReady: async () =>
+      (await fetch(`${appUrl()}/livez`, { signal: AbortSignal.timeout(POLL_TIMEOUT_MS) }).catch(() => null))?.status === 200,
     readyTimeoutMs: SERVER_TIMEOUT_MS,
     signal,
   })
