@@ -38,7 +38,7 @@ interface PostgresOptions {
  * earlier, killed run left behind is stopped first.
  */
 export async function startPostgres(options: PostgresOptions): Promise<ManagedProcess> {
-  const user = postgresUser([options.dataDir, standInFor(options.dataDir)])
+  const user = postgresUser(options.dataDir)
   const binaries = join(reachableBinaries(options, user), 'bin')
   const dataDir = reachableDataDir(options, user)
   const run = async (command: string, args: string[]) =>

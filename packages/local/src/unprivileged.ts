@@ -13,13 +13,13 @@ export interface SystemUser {
 }
 
 /**
- * Postgres refuses to run as root, and wants to own its data. A root shell runs it as whoever owns the data already, in
- * the first of `dataDirs` that exists, or else as the system's `postgres` user, or as `nobody`.
+ * Postgres refuses to run as root, and wants to own its data. A root shell runs it as whoever owns the data already, or
+ * else as the system's `postgres` user, or as `nobody`.
  */
-export function postgresUser(dataDirs: string[]): SystemUser | null {
+export function postgresUser(dataDir: string): SystemUser | null {
   if (process.getuid?.() !== 0) return null
-  const dataDir = dataDirs.find((dir) => existsSync(dir))
-  const owner = dataDir === undefined ? null : statSync(dataDir)
+  const existing = [dataDir, standInFor(dataDir)].find((dir) => existsSync(dir))
+  const owner = existing === undefined ? null : statSync(existing)
   if (owner !== null && owner.uid !== 0) return { uid: owner.uid, gid: owner.gid }
   const id = (...args: string[]) => Number(execFileSync('id', args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }))
   for (const name of ['postgres', 'nobody']) {
