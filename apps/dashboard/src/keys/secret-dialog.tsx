@@ -80,7 +80,7 @@ function SecretField({ secret, copyState, onCopyState, copyButton }: SecretField
       <textarea
         ref={field}
         readOnly
-        rows={2}
+        rows={3}
         aria-labelledby={label}
         value={secret}
         spellCheck={false}
@@ -88,7 +88,7 @@ function SecretField({ secret, copyState, onCopyState, copyButton }: SecretField
         onCopy={({ currentTarget }) =>
           currentTarget.selectionEnd - currentTarget.selectionStart === secret.length && onCopyState('copied')
         }
-        className="w-full resize-none break-all rounded-lg border border-line-strong bg-raised px-3 py-2 font-mono text-sm"
+        className="field-sizing-content w-full resize-none break-all rounded-lg border border-line-strong bg-raised px-3 py-2 font-mono text-sm"
       />
       <Button ref={copyButton} onClick={copy}>
         {copyState === 'copied' ? (
