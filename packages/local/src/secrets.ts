@@ -1,16 +1,18 @@
 import { randomBytes } from 'node:crypto'
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 
+const NAMES = [
+  'superuserPassword',
+  'ownerPassword',
+  'authPassword',
+  'apiPassword',
+  'jwtSecret',
+  'publishableKey',
+  'secretKey',
+] as const
+
 /** What the embedded stack is opened with. Made up once for each data folder, and kept beside the data. */
-export interface Secrets {
-  superuserPassword: string
-  ownerPassword: string
-  authPassword: string
-  apiPassword: string
-  jwtSecret: string
-  publishableKey: string
-  secretKey: string
-}
+export type Secrets = Record<(typeof NAMES)[number], string>
 
 /** @throws Error when the file does not hold them all. */
 export function loadSecrets(file: string): Secrets {
@@ -28,8 +30,6 @@ export function loadSecrets(file: string): Secrets {
   writeFileSync(file, JSON.stringify(secrets, null, 2), { mode: 0o600 })
   return secrets
 }
-
-const NAMES = ['superuserPassword', 'ownerPassword', 'authPassword', 'apiPassword', 'jwtSecret', 'publishableKey', 'secretKey']
 
 function readSecrets(file: string): Secrets {
   try {
