@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import type { HttpBindings } from '@hono/node-server'
-import { type ApiDeps, appRouter, createContext, errorAnswer, reasonOf, requestIds } from '@keymeter/api/server'
+import { type ApiDeps, appRouter, errorAnswer, reasonOf, requestIds } from '@keymeter/api/server'
 import { BATCH_CALLS_MAX, type Reason, type Settings } from '@keymeter/contract'
 import type { TRPCError } from '@trpc/server'
 import { fetchRequestHandler } from '@trpc/server/adapters/fetch'
@@ -97,13 +97,13 @@ function serveTrpc({ api, trustedProxyHops }: HttpOptions, c: Context<HttpEnv>):
     router: appRouter,
     req: c.req.raw,
     maxBatchSize: BATCH_CALLS_MAX,
-    createContext: () =>
-      createContext(api, {
-        log,
-        requestId: c.get('requestId'),
-        clientAddress: clientAddress(c.env.incoming.socket.remoteAddress, c.req.header('x-forwarded-for'), trustedProxyHops),
-        authorization: c.req.header('authorization') ?? null,
-      }),
+    createContext: () => ({
+      ...api,
+      log,
+      requestId: c.get('requestId'),
+      clientAddress: clientAddress(c.env.incoming.socket.remoteAddress, c.req.header('x-forwarded-for'), trustedProxyHops),
+      authorization: c.req.header('authorization') ?? null,
+    }),
     onError: ({ error, path, type }) => logError(log, error, { path, type }),
   })
 }

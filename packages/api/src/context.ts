@@ -14,16 +14,11 @@ export interface ApiDeps {
 
 /** What a call starts from; one for each HTTP request. */
 export interface Context extends ApiDeps {
+  /** The process' log, with the request id on each line. */
+  log: Logger
   requestId: string
   /** The caller's network address, null where it is unknown. */
   clientAddress: string | null
   /** The `authorization` header as it came. Nothing is verified before a procedure asks for it. */
   authorization: string | null
-}
-
-export function createContext(
-  deps: ApiDeps,
-  request: { requestId: string; clientAddress: string | null; authorization: string | null; log: Logger },
-): Context {
-  return { ...deps, ...request }
 }

@@ -1,6 +1,6 @@
 /** The runtime door of the product, for the process that serves it. */
 export { createAccessTokenVerifier } from './auth/verify-access-token.ts'
-export { type ApiDeps, createContext } from './context.ts'
+export type { ApiDeps } from './context.ts'
 export { errorAnswer } from './error-answer.ts'
 export { reasonOf } from './errors.ts'
 export { KeyBrand } from './keys/token.ts'

@@ -3,7 +3,7 @@ import type { TestDatabase } from '@keymeter/local/testing'
 import { SignJWT } from 'jose'
 import { pino } from 'pino'
 import { createAccessTokenVerifier } from '../src/auth/verify-access-token.ts'
-import { type Context, createContext } from '../src/context.ts'
+import type { Context } from '../src/context.ts'
 import { appRouter } from '../src/router.ts'
 
 export const JWT_SECRET = 'a secret of the tests, longer than 32 characters'
@@ -21,21 +21,14 @@ export async function accessToken(userId: string, claims: Record<string, unknown
 /** The real context of one request, on the test's database. */
 export function contextOf({ db }: Pick<TestDatabase, 'db'>, token: string | null, replace: Partial<Context> = {}): Context {
   return {
-    ...createContext(
-      {
-        db,
-        log: pino({ level: 'silent' }),
-        supabase: { url: 'http://127.0.0.1:1', publishableKey: 'none' },
-        verifyAccessToken,
-        keyBrand: 'km',
-      },
-      {
-        log: pino({ level: 'silent' }),
-        requestId: randomUUID(),
-        clientAddress: '127.0.0.1',
-        authorization: token === null ? null : `Bearer ${token}`,
-      },
-    ),
+    db,
+    log: pino({ level: 'silent' }),
+    supabase: { url: 'http://127.0.0.1:1', publishableKey: 'none' },
+    verifyAccessToken,
+    keyBrand: 'km',
+    requestId: randomUUID(),
+    clientAddress: '127.0.0.1',
+    authorization: token === null ? null : `Bearer ${token}`,
     ...replace,
   }
 }
