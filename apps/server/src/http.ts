@@ -13,6 +13,9 @@ import { clientAddress } from './client-address.ts'
 /** The largest honest request, a full batch of longest inputs, is under 10 KB. */
 export const BODY_BYTES_MAX = 64 * 1024
 
+/** What is kept of a client's name for itself. */
+const USER_AGENT_LENGTH_MAX = 256
+
 /** The first segment of every path that is not the dashboard's. */
 export const API_SEGMENTS = ['livez', 'readyz', 'config.json', 'trpc', 'panel']
 
@@ -102,6 +105,7 @@ function serveTrpc({ api, trustedProxyHops }: HttpOptions, c: Context<HttpEnv>):
       log,
       requestId: c.get('requestId'),
       clientAddress: clientAddress(c.env.incoming.socket.remoteAddress, c.req.header('x-forwarded-for'), trustedProxyHops),
+      userAgent: c.req.header('user-agent')?.slice(0, USER_AGENT_LENGTH_MAX) ?? null,
       authorization: c.req.header('authorization') ?? null,
     }),
     onError: ({ error, path, type }) => logError(log, error, { path, type }),

@@ -1,6 +1,7 @@
 import type { Db } from '@keymeter/db'
 import type { Logger } from 'pino'
 import type { AccessTokenVerifier } from './auth/verify-access-token.ts'
+import type { CallOrigin } from './scope.ts'
 
 /** What the process gives the product once, at start. */
 export interface ApiDeps {
@@ -13,12 +14,9 @@ export interface ApiDeps {
 }
 
 /** What a call starts from; one for each HTTP request. */
-export interface Context extends ApiDeps {
+export interface Context extends ApiDeps, CallOrigin {
   /** The process' log, with the request id on each line. */
   log: Logger
-  requestId: string
-  /** The caller's network address, null where it is unknown. */
-  clientAddress: string | null
   /** The `authorization` header as it came. Nothing is verified before a procedure asks for it. */
   authorization: string | null
 }

@@ -27,7 +27,7 @@ describe('what a client reads of an error', () => {
     for (const reason of Reason.options) {
       const described = describeError(new AppError(reason, { cause: new Error('km_dev_secret') }))
       expect(described.reason).toBe(reason)
-      expect(described.message).not.toContain('secret')
+      expect(described.message).not.toContain('km_dev_secret')
       expect(described.message).toMatch(/^[A-Z].+\.$/)
       expect(errorAnswer(reason)).toMatchObject({ error: { data: { reason, issues: [] } } })
     }

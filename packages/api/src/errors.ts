@@ -1,4 +1,4 @@
-import type { Issue, Reason } from '@keymeter/contract'
+import { type Issue, KEYS_LIVE_MAX, type Reason } from '@keymeter/contract'
 import { type TRPC_ERROR_CODE_KEY, TRPCError } from '@trpc/server'
 import { ZodError } from 'zod'
 
@@ -11,6 +11,15 @@ const REASONS = {
   },
   not_signed_in: { code: 'UNAUTHORIZED', message: 'Sign in, and send the access token as "authorization: Bearer <token>".' },
   key_not_found: { code: 'NOT_FOUND', message: 'There is no such key on this account.' },
+  key_revoked: { code: 'CONFLICT', message: 'This key is revoked, for good: create another one.' },
+  key_limit_reached: {
+    code: 'CONFLICT',
+    message: `An account has at most ${KEYS_LIVE_MAX} live keys: revoke one that is no longer needed.`,
+  },
+  secret_saved: {
+    code: 'CONFLICT',
+    message: 'This key’s secret has been saved or used since: rotate the key to get another one.',
+  },
   procedure_not_found: { code: 'NOT_FOUND', message: 'There is no such procedure: check the path.' },
   method_not_allowed: { code: 'METHOD_NOT_SUPPORTED', message: 'Call a query with GET and a mutation with POST.' },
   content_type_not_supported: { code: 'UNSUPPORTED_MEDIA_TYPE', message: 'Send the body as "content-type: application/json".' },

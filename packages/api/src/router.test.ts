@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { readFileSync } from 'node:fs'
-import { Reason } from '@keymeter/contract'
+import { type KeyWithUsage, Reason } from '@keymeter/contract'
 import { testDatabase } from '@keymeter/local/testing'
 import type { AnyTRPCProcedure } from '@trpc/server'
 import { callTRPCProcedure } from '@trpc/server'
@@ -12,6 +12,16 @@ import { appRouter } from './router.ts'
 const database = testDatabase()
 const procedures = Object.entries(appRouter._def.procedures as unknown as Record<string, AnyTRPCProcedure>)
 const PUBLIC = ['auth.signup']
+
+interface InputSchema {
+  def: { catchall?: { type: string }; innerType?: InputSchema }
+  shape?: Record<string, unknown>
+}
+/** The objects that a procedure takes, behind the defaults that may stand around them. */
+function inputsOf(procedure: AnyTRPCProcedure): InputSchema[] {
+  const { inputs } = procedure._def as unknown as { inputs: InputSchema[] }
+  return inputs.map((input) => input.def.innerType ?? input)
+}
 
 async function call(path: string, userId: string | null, input?: unknown): Promise<unknown> {
   const token = userId === null ? null : await accessToken(userId)
@@ -43,8 +53,7 @@ describe('every procedure', () => {
   })
 
   it.each(procedures)('%s refuses input that it does not know', (_, procedure) => {
-    const inputs = (procedure._def as unknown as { inputs: { def: { catchall?: { type: string } } }[] }).inputs
-    for (const input of inputs) expect(input.def.catchall?.type).toBe('never')
+    for (const input of inputsOf(procedure)) expect(input.def.catchall?.type).toBe('never')
   })
 
   it.each(procedures.filter(([path]) => !PUBLIC.includes(path)))('%s wants someone signed in', async (path) => {
@@ -53,8 +62,7 @@ describe('every procedure', () => {
 
   it('that takes a secret is a mutation: a query’s input stands in the URL, and so in every access log', () => {
     for (const [path, procedure] of procedures) {
-      const inputs = (procedure._def as unknown as { inputs: { shape: Record<string, unknown> }[] }).inputs
-      const takesSecret = inputs.some(({ shape }) =>
+      const takesSecret = inputsOf(procedure).some(({ shape = {} }) =>
         Object.keys(shape).some((field) => /key$|token|secret|password/i.test(field)),
       )
       if (takesSecret) expect([path, procedure._def.type]).toEqual([path, 'mutation'])
@@ -74,20 +82,33 @@ describe('another account’s data', () => {
   const snapshot = async (userId: string) =>
     (
       await database.owner.query(
-        'select (select jsonb_agg(k order by id) from api_keys k where user_id = $1) as keys, (select to_jsonb(a) from billing_accounts a where user_id = $1) as account',
+        'select (select jsonb_agg(k order by id) from api_keys k where user_id = $1) as keys, (select to_jsonb(a) from billing_accounts a where user_id = $1) as account, (select jsonb_agg(s order by key_hash) from api_key_secrets s where user_id = $1) as secrets',
         [userId],
       )
     ).rows[0]
 
   /** How each procedure is called with something of another account. A new procedure must be added here. */
   const attacks: Record<string, (foreignKeyId: string) => unknown> = {
+    'audit.list': (keyId) => ({ keyId }),
     'auth.signup': () => undefined,
     'auth.provision': () => undefined,
     'billing.get': () => undefined,
+    'keys.confirmSecretSaved': (id) => ({ id }),
     'keys.create': () => ({ name: 'mine' }),
-    'keys.list': () => undefined,
-    'keys.usage': () => undefined,
+    'keys.disable': (id) => ({ id }),
+    'keys.enable': (id) => ({ id }),
+    'keys.endGrace': (id) => ({ id }),
+    'keys.get': (id) => ({ id }),
+    'keys.list': (id) => ({
+      status: 'all',
+      cursor: Buffer.from(JSON.stringify(['oldest', 0, id])).toString('base64url'),
+      sort: 'oldest',
+    }),
+    'keys.replaceLostSecret': (id) => ({ id }),
     'keys.revoke': (id) => ({ id }),
+    'keys.rotate': (id) => ({ id }),
+    'keys.update': (id) => ({ id, name: 'taken over', creditLimit: 0 }),
+    'keys.usage': () => undefined,
   }
 
   it('has an attack for every procedure', () => {
@@ -105,19 +126,22 @@ describe('another account’s data', () => {
     },
   )
 
-  it('answers like what does not exist', async () => {
-    const foreign = await refusal(one.caller.keys.revoke({ id: other.defaultKey.id }))
-    const unknown = await refusal(one.caller.keys.revoke({ id: randomUUID() }))
-    expect(foreign).toMatchObject({ code: 'NOT_FOUND', reason: 'key_not_found' })
-    expect(foreign).toEqual(unknown)
+  it('answers like what does not exist, from every procedure that takes a key’s id', async () => {
+    const takeId = procedures.filter(([, procedure]) => inputsOf(procedure).some(({ shape = {} }) => 'id' in shape))
+    expect(takeId.length).toBeGreaterThan(8)
+    for (const [path] of takeId) {
+      const foreign = await refusal(call(path, one.userId, attacks[path]?.(other.defaultKey.id)))
+      const unknown = await refusal(call(path, one.userId, attacks[path]?.(randomUUID())))
+      expect(foreign, path).toMatchObject({ code: 'NOT_FOUND', reason: 'key_not_found' })
+      expect(foreign, path).toEqual(unknown)
+    }
   })
 })
 
 describe('the router’s types', () => {
   it('show a key without its hash, and credits as numbers', () => {
-    expectTypeOf<keyof RouterOutputs['keys']['list']['data'][number]>().toEqualTypeOf<
-      'id' | 'name' | 'keyPrefix' | 'keyType' | 'createdAt' | 'lastUsedAt'
-    >()
+    expectTypeOf<keyof RouterOutputs['keys']['list']['data'][number]>().toEqualTypeOf<keyof KeyWithUsage>()
+    expectTypeOf<(keyof KeyWithUsage & 'secret') | 'keyHash'>().toEqualTypeOf<'keyHash'>()
     expectTypeOf<RouterOutputs['keys']['usage']['data'][number]['creditsUsed']>().toEqualTypeOf<number>()
     expectTypeOf<ErrorData['reason']>().toEqualTypeOf<Reason>()
   })

@@ -1,10 +1,12 @@
 import type { inferRouterError } from '@trpc/server'
+import { auditRouter } from './audit/router.ts'
 import { authRouter } from './auth/router.ts'
 import { billingRouter } from './billing/router.ts'
 import { keysRouter } from './keys/router.ts'
 import { router } from './trpc.ts'
 
 export const appRouter = router({
+  audit: auditRouter,
   auth: authRouter,
   billing: billingRouter,
   keys: keysRouter,

@@ -3,13 +3,11 @@ import { createDb } from '@keymeter/db'
 import { withClient } from '@keymeter/local'
 import { testDatabase } from '@keymeter/local/testing'
 import { sql } from 'kysely'
-import { pino } from 'pino'
 import { beforeAll, describe, expect, it } from 'vitest'
-import { provisioned, signedIn } from '../test/caller.ts'
+import { contextOf, provisioned, signedIn } from '../test/caller.ts'
 import { inAccount } from './scope.ts'
 
 const database = testDatabase()
-const log = pino({ level: 'silent' })
 let one: Awaited<ReturnType<typeof provisioned>>
 let other: Awaited<ReturnType<typeof provisioned>>
 beforeAll(async () => {
@@ -24,10 +22,10 @@ beforeAll(async () => {
 })
 
 const asOne = <T>(...[accessMode, operation]: [Parameters<typeof inAccount<T>>[1], Parameters<typeof inAccount<T>>[2]]) =>
-  inAccount({ db: database.db, userId: one.userId, log, keyBrand: 'km' }, accessMode, operation)
+  inAccount({ ...contextOf(database, null), userId: one.userId }, accessMode, operation)
 
 describe('the database itself', () => {
-  const TABLES = ['billing_accounts', 'api_keys', 'api_key_usage'] as const
+  const TABLES = ['billing_accounts', 'api_keys', 'api_key_secrets', 'api_key_usage', 'audit_log'] as const
 
   it('shows the account of the call alone, to a query that asks for all', async () => {
     for (const table of TABLES) {
@@ -75,7 +73,13 @@ describe('the database itself', () => {
       sql`insert into billing_accounts (user_id, credits_per_cycle) values (gen_random_uuid(), 5)`,
       sql`update api_keys set user_id = user_id`,
       sql`update api_keys set key_hash = key_hash`,
+      sql`update api_keys set key_type = 'prod'`,
       sql`delete from api_keys`,
+      sql`update api_key_secrets set key_hash = key_hash`,
+      sql`update api_key_secrets set api_key_id = api_key_id`,
+      sql`delete from api_key_secrets`,
+      sql`update audit_log set detail = '{}'`,
+      sql`delete from audit_log`,
       sql`insert into api_key_usage (user_id, api_key_id, credits_charged) select user_id, id, -1 from api_keys`,
       sql`update api_key_usage set credits_charged = 0`,
       sql`delete from api_key_usage`,

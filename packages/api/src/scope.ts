@@ -7,11 +7,18 @@ import { AppError } from './errors.ts'
  * What an operation on one account works with: its first argument, and the only way to the database. The account comes
  * from the caller's verified token, never from input.
  */
-export interface Scope {
+export interface Scope extends CallOrigin {
   db: Transaction<DB>
   userId: string
   log: Logger
   keyBrand: string
+}
+
+/** Where a call came from, as the audit log keeps it. What the network or the client does not tell is null. */
+export interface CallOrigin {
+  requestId: string
+  clientAddress: string | null
+  userAgent: string | null
 }
 
 type AccessMode = 'read only' | 'read write'
@@ -24,7 +31,7 @@ type AccessMode = 'read only' | 'read write'
  * @throws AppError `database_unavailable` when Postgres cannot be reached, is shutting down or has no time.
  */
 export async function inAccount<T>(
-  { db, userId, log, keyBrand }: Omit<Scope, 'db'> & { db: Db },
+  { db, ...call }: Omit<Scope, 'db'> & { db: Db },
   accessMode: AccessMode,
   operation: (scope: Scope) => Promise<T>,
 ): Promise<T> {
@@ -33,8 +40,8 @@ export async function inAccount<T>(
       .transaction()
       .setAccessMode(accessMode)
       .execute(async (transaction) => {
-        await sql`select set_config('app.user_id', ${userId}, true)`.execute(transaction)
-        return await operation({ db: transaction, userId, log, keyBrand })
+        await sql`select set_config('app.user_id', ${call.userId}, true)`.execute(transaction)
+        return await operation({ ...call, db: transaction })
       })
   } catch (error) {
     if (isUnavailable(error)) throw new AppError('database_unavailable', { cause: error })

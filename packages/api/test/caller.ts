@@ -28,6 +28,7 @@ export function contextOf({ db }: Pick<TestDatabase, 'db'>, token: string | null
     keyBrand: 'km',
     requestId: randomUUID(),
     clientAddress: '127.0.0.1',
+    userAgent: 'a test',
     authorization: token === null ? null : `Bearer ${token}`,
     ...replace,
   }

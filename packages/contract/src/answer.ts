@@ -3,6 +3,14 @@ import { z } from 'zod'
 /** A moment, as ISO-8601 in UTC with milliseconds: `2026-02-14T09:30:00.000Z`. */
 export const Timestamp = z.iso.datetime({ precision: 3 })
 
+/** Whole numbers, which JSON carries exactly. */
+export const Credits = z.int().nonnegative()
+
+/** What a person typed. A lone surrogate is no character and would change on its way into UTF-8, so it is refused too. */
+export const UserText = z
+  .string()
+  .refine((text) => text.isWellFormed() && !/\p{Cc}/u.test(text), 'Leave out control characters.')
+
 /** Calls in one HTTP request. */
 export const BATCH_CALLS_MAX = 10
 

@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { Answer, Timestamp } from './answer.ts'
+import { Answer, Credits, Timestamp } from './answer.ts'
 
 /** The half-open interval `[start, end)`; `end` is the start of the next cycle. */
 export const BillingCycle = z.object({ start: Timestamp, end: Timestamp })
@@ -8,8 +8,8 @@ export type BillingCycle = z.infer<typeof BillingCycle>
 /** Credits are whole numbers. `creditsUsed` counts every key of the account, revoked ones too. */
 export const BillingAccount = z.object({
   plan: z.literal('free'),
-  creditsPerCycle: z.int().nonnegative(),
-  creditsUsed: z.int().nonnegative(),
+  creditsPerCycle: Credits,
+  creditsUsed: Credits,
   billingCycle: BillingCycle,
 })
 export type BillingAccount = z.infer<typeof BillingAccount>

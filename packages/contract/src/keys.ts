@@ -1,54 +1,130 @@
 import { z } from 'zod'
-import { Answer, Timestamp } from './answer.ts'
+import { Answer, Credits, Timestamp, UserText } from './answer.ts'
 import { BillingCycle } from './billing.ts'
 
 export const KEY_NAME_LENGTH_MAX = 64
+/** Live keys (not revoked) of one account. */
+export const KEYS_LIVE_MAX = 100
+/** How long a rotated secret may still work: 7 days. */
+export const GRACE_SECONDS_MAX = 7 * 86_400
+export const GRACE_SECONDS_DEFAULT = 86_400
+export const KEYS_PAGE_MAX = 100
 
 /** A label for now: both types spend the same credits. */
 export const KeyType = z.enum(['dev', 'prod'])
 export type KeyType = z.infer<typeof KeyType>
 
-/**
- * Any Unicode, trimmed, 1 to 64 characters (code points, as Postgres counts them), no control characters. A lone
- * surrogate is no character and would change on its way into UTF-8, so it is refused too.
- */
+/** Any Unicode, trimmed, 1 to 64 characters (code points, as Postgres counts them), no control characters. */
 export const KeyName = z
   .string()
   .trim()
   .min(1, 'Enter a name.')
   .refine((name) => [...name].length <= KEY_NAME_LENGTH_MAX, `Use at most ${KEY_NAME_LENGTH_MAX} characters.`)
-  .refine((name) => name.isWellFormed() && !/\p{Cc}/u.test(name), 'Leave out control characters.')
+  .pipe(UserText)
 
 /** As Postgres reads a uuid: any 128 bits, whatever their version says. */
 export const KeyId = z.guid()
 
-/** A key as the dashboard lists it. `keyPrefix` shows brand, type and the first 8 random characters of the secret. */
+/** What a key may do now. Of several the first counts: revoked, disabled, expired. Only an active key is charged. */
+export const KeyStatus = z.enum(['active', 'disabled', 'expired', 'revoked'])
+export type KeyStatus = z.infer<typeof KeyStatus>
+
+/**
+ * The most that a key may spend in one billing cycle; null leaves it to the account's credits.
+ */
+const CreditLimit = z
+  .int('Enter a whole number up to 9,007,199,254,740,991.')
+  .nonnegative('Enter a number that is not negative.')
+  .nullable()
+
+/** Taken with any offset, kept in UTC. */
+const ExpiresAt = z.iso.datetime({ offset: true, error: 'Enter a moment as ISO-8601, like 2027-01-31T12:00:00Z.' }).nullable()
+
+/**
+ * A key as it is shown. `keyPrefix` shows brand, type and the first 8 random characters of its current secret.
+ * `isSecretSaved` is false while nobody has said that they have the secret, nor used it: its answer may never have arrived,
+ * and `keys.replaceLostSecret` makes another. `graceEndsAt` is the moment until which the secret before still works.
+ */
 export const Key = z.object({
   id: KeyId,
   name: z.string(),
   keyPrefix: z.string(),
   keyType: KeyType,
+  status: KeyStatus,
+  creditLimit: Credits.nullable(),
+  isSecretSaved: z.boolean(),
   createdAt: Timestamp,
   lastUsedAt: Timestamp.nullable(),
+  expiresAt: Timestamp.nullable(),
+  graceEndsAt: Timestamp.nullable(),
+  disabledAt: Timestamp.nullable(),
+  revokedAt: Timestamp.nullable(),
 })
 export type Key = z.infer<typeof Key>
 
-/** A key at its birth: the only time that its `secret` is shown. */
-export const NewKey = Key.omit({ lastUsedAt: true }).extend({ secret: z.string() })
+/** A key with a secret just made: the only time that it is shown. */
+export const NewKey = Key.extend({ secret: z.string() })
 export type NewKey = z.infer<typeof NewKey>
 
 /** `creditsUsed` is the key's net credits in the current billing cycle. */
-export const KeyWithUsage = Key.extend({ creditsUsed: z.int().nonnegative() })
+export const KeyWithUsage = Key.extend({ creditsUsed: Credits })
 export type KeyWithUsage = z.infer<typeof KeyWithUsage>
 
-export const CreateKey = z.strictObject({ name: KeyName, keyType: KeyType.default('dev') })
+export const CreateKey = z.strictObject({
+  name: KeyName,
+  keyType: KeyType.default('dev'),
+  expiresAt: ExpiresAt.default(null),
+  creditLimit: CreditLimit.default(null),
+})
 export type CreateKey = z.infer<typeof CreateKey>
 
-export const RevokeKey = z.strictObject({ id: KeyId })
-export type RevokeKey = z.infer<typeof RevokeKey>
+/** Which keys a list shows: those of one status, the live ones (not revoked), or all. */
+export const KeyFilter = z.enum(['live', ...KeyStatus.options, 'all'])
+export type KeyFilter = z.infer<typeof KeyFilter>
 
-export const CreateKeyAnswer = Answer.extend(NewKey.shape)
-export const ListKeysAnswer = Answer.extend({ data: z.array(Key) })
+export const KeySort = z.enum(['newest', 'oldest', 'name', 'lastUsed'])
+export type KeySort = z.infer<typeof KeySort>
+
+/** `search` looks into names and key prefixes, whatever the case. Never put a whole secret there: it would stand in a URL. */
+export const ListKeys = z.strictObject({
+  status: KeyFilter.default('live'),
+  sort: KeySort.default('newest'),
+  search: z.string().trim().max(KEY_NAME_LENGTH_MAX).pipe(UserText).default(''),
+  /** `nextCursor` of the page before. */
+  cursor: z.string().max(1000).nullish(),
+  limit: z.int().min(1).max(KEYS_PAGE_MAX).default(KEYS_PAGE_MAX),
+})
+export type ListKeys = z.infer<typeof ListKeys>
+
+export const KeyRef = z.strictObject({ id: KeyId })
+export type KeyRef = z.infer<typeof KeyRef>
+
+/** What is left out stays. The type cannot change: the secret itself names it. */
+export const UpdateKey = KeyRef.extend({
+  name: KeyName.optional(),
+  expiresAt: ExpiresAt.optional(),
+  creditLimit: CreditLimit.optional(),
+})
+export type UpdateKey = z.infer<typeof UpdateKey>
+
+export const RotateKey = KeyRef.extend({
+  /** How long the secret before still works. */
+  graceSeconds: z
+    .int('Enter a whole number of seconds.')
+    .min(0, 'Enter 0 or more seconds.')
+    .max(GRACE_SECONDS_MAX, `Enter at most ${GRACE_SECONDS_MAX} seconds, which is 7 days.`)
+    .default(GRACE_SECONDS_DEFAULT),
+})
+export type RotateKey = z.infer<typeof RotateKey>
+
+/** `keyPrefix` says which secret was saved: a key that was rotated since has another one, and stays unsaved. */
+export const ConfirmSecretSaved = KeyRef.extend({ keyPrefix: z.string().max(100).optional() })
+export type ConfirmSecretSaved = z.infer<typeof ConfirmSecretSaved>
+
+export const KeyAnswer = Answer.extend(Key.shape)
+export const NewKeyAnswer = Answer.extend(NewKey.shape)
+export const KeyWithUsageAnswer = Answer.extend(KeyWithUsage.shape)
+/** `nextCursor` is null on the last page. */
+export const ListKeysAnswer = Answer.extend({ data: z.array(KeyWithUsage), nextCursor: z.string().nullable() })
 /** `billingCycle` is null until the account has been provisioned; `data` is empty then. */
 export const KeyUsageAnswer = Answer.extend({ data: z.array(KeyWithUsage), billingCycle: BillingCycle.nullable() })
-export const RevokeKeyAnswer = Answer.extend({ ...Key.shape, revokedAt: Timestamp })

@@ -9,15 +9,36 @@ export type Generated<T> = T extends ColumnType<infer S, infer I, infer U>
   ? ColumnType<S, I | undefined, U>
   : ColumnType<T, T | undefined, T>;
 
+export type Json = JsonValue;
+
+export type JsonArray = JsonValue[];
+
+export type JsonObject = {
+  [x: string]: JsonValue | undefined;
+};
+
+export type JsonPrimitive = boolean | number | string | null;
+
+export type JsonValue = JsonArray | JsonObject | JsonPrimitive;
+
 export type Timestamp = ColumnType<Date, Date | string, Date | string>;
 
 export interface ApiKeys {
   created_at: Generated<Timestamp>;
+  /**
+   * The most that the key may spend in one billing cycle. Null: as much as the account has.
+   */
+  credit_limit: number | null;
+  disabled_at: Timestamp | null;
+  /**
+   * The key ends here, exclusive.
+   */
+  expires_at: Timestamp | null;
   id: Generated<string>;
   /**
-   * SHA-256 of the whole secret.
+   * Superseded by api_key_secrets.
    */
-  key_hash: Buffer;
+  key_hash: Buffer | null;
   /**
    * Brand, type and the first 8 random characters: enough to recognise a key, useless to call with.
    */
@@ -29,6 +50,25 @@ export interface ApiKeys {
   user_id: string;
 }
 
+export interface ApiKeySecrets {
+  api_key_id: string;
+  created_at: Generated<Timestamp>;
+  /**
+   * SHA-256 of the whole secret.
+   */
+  key_hash: Buffer;
+  last_used_at: Timestamp | null;
+  /**
+   * When its owner said that they have it. Null and never used: it may never have arrived.
+   */
+  saved_at: Timestamp | null;
+  user_id: string;
+  /**
+   * The secret ends here, exclusive. Null: the current one. A revoked key has no valid secret, whatever stands here.
+   */
+  valid_until: Timestamp | null;
+}
+
 export interface ApiKeyUsage {
   api_key_id: string;
   created_at: Generated<Timestamp>;
@@ -37,7 +77,23 @@ export interface ApiKeyUsage {
   user_id: string;
 }
 
+export interface AuditLog {
+  action: string;
+  actor: string;
+  api_key_id: string | null;
+  client_address: string | null;
+  created_at: Timestamp;
+  detail: Json;
+  hash: Buffer;
+  request_id: string;
+  sequence: number;
+  user_agent: string | null;
+  user_id: string;
+}
+
 export interface BillingAccounts {
+  audit_head: Buffer | null;
+  audit_length: Generated<number>;
   /**
    * Start of the first billing cycle; every other boundary is computed from it.
    */
@@ -53,7 +109,9 @@ export interface BillingAccounts {
 }
 
 export interface DB {
+  api_key_secrets: ApiKeySecrets;
   api_key_usage: ApiKeyUsage;
   api_keys: ApiKeys;
+  audit_log: AuditLog;
   billing_accounts: BillingAccounts;
 }

@@ -15,8 +15,11 @@ describe('auth.provision', () => {
     expect(accounts.rows).toEqual([{ plan: 'free', credits_per_cycle: '1000', fresh: true }])
     expect(defaultKey).toMatchObject({ name: 'default', keyType: 'dev', keyPrefix: defaultKey.secret.slice(0, 15) })
     expect(parseToken('km', defaultKey.secret)).toEqual({ keyType: 'dev', userId })
-    const keys = await database.owner.query('select id, key_hash from api_keys where user_id = $1', [userId])
-    expect(keys.rows).toEqual([{ id: defaultKey.id, key_hash: hashToken(defaultKey.secret) }])
+    const keys = await database.owner.query(
+      'select api_key_id, key_hash, valid_until from api_key_secrets where user_id = $1',
+      [userId],
+    )
+    expect(keys.rows).toEqual([{ api_key_id: defaultKey.id, key_hash: hashToken(defaultKey.secret), valid_until: null }])
   })
 
   it('makes one account and one key of 50 first calls at once, and shows the secret to one of them', async () => {

@@ -3,7 +3,7 @@ import { ensureAccount } from '../billing/ensure-account.ts'
 import { createKey } from '../keys/create.ts'
 import type { Scope } from '../scope.ts'
 
-const DEFAULT_KEY = { name: 'default', keyType: 'dev' } as const
+const DEFAULT_KEY = { name: 'default', keyType: 'dev', expiresAt: null, creditLimit: null } as const
 
 /**
  * Makes sure that the account exists and has had a key. Answers the `default` key, with its secret, in the one call

@@ -10,7 +10,7 @@ import { type Cycle, cycleAt } from './cycle.ts'
 export async function currentCycle(scope: Scope): Promise<Cycle | null> {
   const account = await scope.db
     .selectFrom('billing_accounts')
-    .select(['billing_cycle_anchor as anchor', sql<Date>`now()`.as('now')])
+    .select(['billing_cycle_anchor as anchor', sql<Date>`keymeter_now()`.as('now')])
     .where('user_id', '=', scope.userId)
     .executeTakeFirst()
   return account === undefined ? null : cycleAt(account.anchor, account.now)

@@ -1,5 +1,6 @@
 import { AppError } from '../errors.ts'
 import type { Scope } from '../scope.ts'
+import { lockAccount } from './lock-account.ts'
 
 /**
  * Makes sure that the billing account exists (plan `free`, 1,000 credits a cycle: the table's defaults) and locks its
@@ -7,7 +8,8 @@ import type { Scope } from '../scope.ts'
  *
  * @throws AppError `not_signed_in` when the user has been deleted since the token was issued.
  */
-export async function ensureAccount({ db, userId }: Scope): Promise<void> {
+export async function ensureAccount(scope: Scope): Promise<void> {
+  const { db, userId } = scope
   try {
     await db
       .insertInto('billing_accounts')
@@ -18,10 +20,5 @@ export async function ensureAccount({ db, userId }: Scope): Promise<void> {
     const isUserGone = cause instanceof Error && 'constraint' in cause && cause.constraint === 'billing_accounts_user_id_fkey'
     throw isUserGone ? new AppError('not_signed_in', { cause }) : cause
   }
-  await db
-    .selectFrom('billing_accounts')
-    .select('user_id')
-    .where('user_id', '=', userId)
-    .forNoKeyUpdate()
-    .executeTakeFirstOrThrow()
+  await lockAccount(scope)
 }

@@ -1,16 +1,40 @@
-import type { CreateKey, NewKey } from '@keymeter/contract'
+import { type CreateKey, KEYS_LIVE_MAX, type NewKey } from '@keymeter/contract'
+import { recordAudit } from '../audit/record.ts'
+import { ensureAccount } from '../billing/ensure-account.ts'
+import { readClock } from '../clock.ts'
+import { AppError } from '../errors.ts'
 import type { Scope } from '../scope.ts'
-import { KEY_COLUMNS, toKey } from './key.ts'
-import { hashToken, mintToken, tokenPrefix } from './token.ts'
+import { parseExpiry } from './expiry.ts'
+import { getKey } from './get.ts'
+import { addSecret, mintSecret } from './secret.ts'
 
-/** Creates a key of an account that exists. Its secret is in the answer and nowhere else: only the hash is stored. */
-export async function createKey({ db, userId, keyBrand }: Scope, { name, keyType }: CreateKey): Promise<NewKey> {
-  const secret = mintToken(keyBrand, keyType, userId)
-  const row = await db
-    .insertInto('api_keys')
-    .values({ user_id: userId, name, key_type: keyType, key_prefix: tokenPrefix(secret), key_hash: hashToken(secret) })
-    .returning(KEY_COLUMNS)
+/**
+ * Creates a key, and the account where it is missing. The secret is in the answer and nowhere else: only its hash is
+ * stored. Live keys are counted under the account's lock, so the limit is exact whatever happens at once.
+ *
+ * @throws AppError `key_limit_reached`, `bad_request` for an expiry that is not in the future.
+ */
+export async function createKey(scope: Scope, { name, keyType, expiresAt, creditLimit }: CreateKey): Promise<NewKey> {
+  const { db, userId } = scope
+  await ensureAccount(scope)
+  const now = await readClock(scope)
+  const expiry = parseExpiry(expiresAt, now)
+  const { live } = await db
+    .selectFrom('api_keys')
+    .select((eb) => eb.fn.countAll<number>().as('live'))
+    .where('user_id', '=', userId)
+    .where('revoked_at', 'is', null)
     .executeTakeFirstOrThrow()
-  const { lastUsedAt: _, ...key } = toKey(row)
-  return { ...key, secret }
+  if (live >= KEYS_LIVE_MAX) throw new AppError('key_limit_reached')
+
+  const { secret, keyPrefix, hash } = mintSecret(scope, keyType)
+  const { id } = await db
+    .insertInto('api_keys')
+    .values({ user_id: userId, name, key_type: keyType, key_prefix: keyPrefix, expires_at: expiry, credit_limit: creditLimit })
+    .returning('id')
+    .executeTakeFirstOrThrow()
+  await addSecret(scope, id, hash)
+  const detail = { name, keyType, keyPrefix, expiresAt: expiry?.toISOString() ?? null, creditLimit }
+  await recordAudit(scope, now, { action: 'key.created', keyId: id, detail })
+  return { ...(await getKey(scope, id, now)), secret }
 }

@@ -1,23 +1,61 @@
-import { type Key, KeyType } from '@keymeter/contract'
+import { type Key, KeyStatus, KeyType } from '@keymeter/contract'
+import { sql } from 'kysely'
+import type { Scope } from '../scope.ts'
 
-/** What is read of a key wherever one is shown. */
-export const KEY_COLUMNS = [
-  'api_keys.id as id',
-  'api_keys.name as name',
-  'api_keys.key_prefix as keyPrefix',
-  'api_keys.key_type as keyType',
-  'api_keys.created_at as createdAt',
-  'api_keys.last_used_at as lastUsedAt',
-] as const
-
-interface KeyRow {
-  id: string
-  name: string
-  keyPrefix: string
-  keyType: string
-  createdAt: Date
-  lastUsedAt: Date | null
+/**
+ * The account's keys, as they are shown at the moment `now`; the caller adds which, and in what order. What is asked of
+ * `api_key_secrets` is answered by `api_key_secrets_current_idx` and `api_key_secrets_key_idx`.
+ */
+export function selectKeys({ db, userId }: Scope, now: Date) {
+  return db
+    .selectFrom('api_keys as keys')
+    .where('keys.user_id', '=', userId)
+    .select((eb) => {
+      const secrets = eb
+        .selectFrom('api_key_secrets as secrets')
+        .whereRef('secrets.user_id', '=', 'keys.user_id')
+        .whereRef('secrets.api_key_id', '=', 'keys.id')
+      return [
+        'keys.id as id',
+        'keys.name as name',
+        'keys.key_prefix as keyPrefix',
+        'keys.key_type as keyType',
+        'keys.credit_limit as creditLimit',
+        'keys.created_at as createdAt',
+        'keys.last_used_at as lastUsedAt',
+        'keys.expires_at as expiresAt',
+        'keys.disabled_at as disabledAt',
+        'keys.revoked_at as revokedAt',
+        keyStatus(now).as('status'),
+        eb
+          .not(
+            eb.exists(
+              secrets
+                .select('secrets.api_key_id')
+                .where('secrets.valid_until', 'is', null)
+                .where('secrets.saved_at', 'is', null)
+                .where('secrets.last_used_at', 'is', null),
+            ),
+          )
+          .as('isSecretSaved'),
+        secrets
+          .select((of) => of.fn.max('secrets.valid_until').as('graceEndsAt'))
+          .where('secrets.valid_until', '>', now)
+          .as('graceEndsAt'),
+      ]
+    })
 }
+
+/** Over `api_keys as keys`. The order is the verdicts' own: of several reasons not to serve a key, the first is given. */
+export function keyStatus(now: Date) {
+  return sql<string>`case
+    when keys.revoked_at is not null then 'revoked'
+    when keys.disabled_at is not null then 'disabled'
+    when keys.expires_at <= ${now} then 'expired'
+    else 'active' end`
+}
+
+type KeyRow = Awaited<ReturnType<ReturnType<typeof selectKeys>['executeTakeFirstOrThrow']>>
 
 /** A key as it crosses the wire. */
 export function toKey(row: KeyRow): Key {
@@ -26,7 +64,15 @@ export function toKey(row: KeyRow): Key {
     name: row.name,
     keyPrefix: row.keyPrefix,
     keyType: KeyType.parse(row.keyType),
+    status: KeyStatus.parse(row.status),
+    creditLimit: row.creditLimit,
+    isSecretSaved: Boolean(row.isSecretSaved),
     createdAt: row.createdAt.toISOString(),
     lastUsedAt: row.lastUsedAt?.toISOString() ?? null,
+    expiresAt: row.expiresAt?.toISOString() ?? null,
+    // No secret of a revoked key works.
+    graceEndsAt: row.revokedAt === null ? (row.graceEndsAt?.toISOString() ?? null) : null,
+    disabledAt: row.disabledAt?.toISOString() ?? null,
+    revokedAt: row.revokedAt?.toISOString() ?? null,
   }
 }

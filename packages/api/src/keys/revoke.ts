@@ -1,22 +1,21 @@
-import type { Key, RevokeKey } from '@keymeter/contract'
-import { sql } from 'kysely'
-import { AppError } from '../errors.ts'
+import type { Key, KeyRef } from '@keymeter/contract'
 import type { Scope } from '../scope.ts'
-import { KEY_COLUMNS, toKey } from './key.ts'
+import { changeKey, setKey } from './change.ts'
 
 /**
- * Revokes a key: for good, and the moment of the first time stays. One atomic statement, found by the primary key.
+ * Revokes a key, with all its secrets: for good, from the very next charge on. The moment of the first time stays.
  *
- * @throws AppError `key_not_found` for an unknown id and another account's alike.
+ * @throws AppError `key_not_found`.
  */
-export async function revokeKey({ db, userId }: Scope, { id }: RevokeKey): Promise<Key & { revokedAt: string }> {
-  const row = await db
-    .updateTable('api_keys')
-    .set((eb) => ({ revoked_at: eb.fn.coalesce('revoked_at', sql<Date>`now()`) }))
-    .where('user_id', '=', userId)
-    .where('id', '=', id)
-    .returning([...KEY_COLUMNS, 'api_keys.revoked_at as revokedAt'])
-    .executeTakeFirstOrThrow(() => new AppError('key_not_found'))
-  if (row.revokedAt === null) throw new Error('a key that was just revoked has no time of it')
-  return { ...toKey(row), revokedAt: row.revokedAt.toISOString() }
+export async function revokeKey(scope: Scope, { id }: KeyRef): Promise<Key> {
+  return await changeKey(
+    scope,
+    id,
+    async (key, now) => {
+      if (key.revokedAt !== null) return null
+      await setKey(scope, id, { revoked_at: now })
+      return { action: 'key.revoked' }
+    },
+    { includingRevoked: true },
+  )
 }

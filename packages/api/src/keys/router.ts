@@ -1,45 +1,99 @@
-import { CreateKey, CreateKeyAnswer, KeyUsageAnswer, ListKeysAnswer, RevokeKey, RevokeKeyAnswer } from '@keymeter/contract'
+import {
+  ConfirmSecretSaved,
+  CreateKey,
+  KeyAnswer,
+  KeyRef,
+  KeyUsageAnswer,
+  KeyWithUsageAnswer,
+  ListKeys,
+  ListKeysAnswer,
+  NewKeyAnswer,
+  RotateKey,
+  UpdateKey,
+} from '@keymeter/contract'
 import type { TRPCRouterRecord } from '@trpc/server'
-import { ensureAccount } from '../billing/ensure-account.ts'
 import { signedInProcedure } from '../trpc.ts'
+import { confirmSecretSaved } from './confirm-secret-saved.ts'
 import { createKey } from './create.ts'
-import { KEY_COLUMNS, toKey } from './key.ts'
+import { disableKey, enableKey } from './disable.ts'
+import { endGrace } from './end-grace.ts'
+import { getKeyWithUsage } from './get.ts'
+import { listKeys } from './list.ts'
+import { replaceLostSecret } from './replace-lost-secret.ts'
 import { revokeKey } from './revoke.ts'
+import { rotateKey } from './rotate.ts'
+import { updateKey } from './update.ts'
 import { keyUsage } from './usage.ts'
 
 export const keysRouter = {
   create: signedInProcedure
     .meta({ description: 'Creates a key. The answer is the only one that ever holds its secret.' })
     .input(CreateKey)
-    .output(CreateKeyAnswer)
-    .mutation(async ({ ctx, input }) => {
-      await ensureAccount(ctx.scope)
-      return { ...(await createKey(ctx.scope, input)), requestId: ctx.requestId }
-    }),
+    .output(NewKeyAnswer)
+    .mutation(async ({ ctx, input }) => ({ ...(await createKey(ctx.scope, input)), requestId: ctx.requestId })),
+
+  get: signedInProcedure
+    .meta({ description: 'One key, whatever its status, with what it spent in the current billing cycle.' })
+    .input(KeyRef)
+    .output(KeyWithUsageAnswer)
+    .query(async ({ ctx, input }) => ({ ...(await getKeyWithUsage(ctx.scope, input.id)), requestId: ctx.requestId })),
 
   list: signedInProcedure
-    .meta({ description: 'The live keys, newest first.' })
+    .meta({ description: 'The live keys, newest first; or those of a status, searched, in another order; in pages.' })
+    .input(ListKeys.prefault({}))
     .output(ListKeysAnswer)
-    .query(async ({ ctx }) => {
-      const rows = await ctx.scope.db
-        .selectFrom('api_keys')
-        .select(KEY_COLUMNS)
-        .where('user_id', '=', ctx.scope.userId)
-        .where('revoked_at', 'is', null)
-        .orderBy('created_at', 'desc')
-        .orderBy('id', 'desc')
-        .execute()
-      return { data: rows.map(toKey), requestId: ctx.requestId }
-    }),
+    .query(async ({ ctx, input }) => ({ ...(await listKeys(ctx.scope, input)), requestId: ctx.requestId })),
 
   usage: signedInProcedure
-    .meta({ description: 'The live keys, newest first, with what each spent in the current billing cycle.' })
+    .meta({ description: 'All live keys, newest first, with what each spent in the current billing cycle.' })
     .output(KeyUsageAnswer)
     .query(async ({ ctx }) => ({ ...(await keyUsage(ctx.scope)), requestId: ctx.requestId })),
 
+  update: signedInProcedure
+    .meta({ description: 'Changes a key’s name, its expiry or its limit for a billing cycle. What is left out stays.' })
+    .input(UpdateKey)
+    .output(KeyAnswer)
+    .mutation(async ({ ctx, input }) => ({ ...(await updateKey(ctx.scope, input)), requestId: ctx.requestId })),
+
+  disable: signedInProcedure
+    .meta({ description: 'Switches a key off until it is enabled again.' })
+    .input(KeyRef)
+    .output(KeyAnswer)
+    .mutation(async ({ ctx, input }) => ({ ...(await disableKey(ctx.scope, input)), requestId: ctx.requestId })),
+
+  enable: signedInProcedure
+    .meta({ description: 'Switches a disabled key on again.' })
+    .input(KeyRef)
+    .output(KeyAnswer)
+    .mutation(async ({ ctx, input }) => ({ ...(await enableKey(ctx.scope, input)), requestId: ctx.requestId })),
+
+  rotate: signedInProcedure
+    .meta({ description: 'Gives a key a new secret, shown this once. The one before still works for the grace period.' })
+    .input(RotateKey)
+    .output(NewKeyAnswer)
+    .mutation(async ({ ctx, input }) => ({ ...(await rotateKey(ctx.scope, input)), requestId: ctx.requestId })),
+
+  endGrace: signedInProcedure
+    .meta({ description: 'Ends the grace period of a rotated key’s older secret now.' })
+    .input(KeyRef)
+    .output(KeyAnswer)
+    .mutation(async ({ ctx, input }) => ({ ...(await endGrace(ctx.scope, input)), requestId: ctx.requestId })),
+
+  confirmSecretSaved: signedInProcedure
+    .meta({ description: 'Says that the secret has been saved, so that it is not offered anew.' })
+    .input(ConfirmSecretSaved)
+    .output(KeyAnswer)
+    .mutation(async ({ ctx, input }) => ({ ...(await confirmSecretSaved(ctx.scope, input)), requestId: ctx.requestId })),
+
+  replaceLostSecret: signedInProcedure
+    .meta({ description: 'Makes a new secret in place of one that was neither saved nor ever used.' })
+    .input(KeyRef)
+    .output(NewKeyAnswer)
+    .mutation(async ({ ctx, input }) => ({ ...(await replaceLostSecret(ctx.scope, input)), requestId: ctx.requestId })),
+
   revoke: signedInProcedure
     .meta({ description: 'Revokes a key for good. Doing it again answers the same.' })
-    .input(RevokeKey)
-    .output(RevokeKeyAnswer)
+    .input(KeyRef)
+    .output(KeyAnswer)
     .mutation(async ({ ctx, input }) => ({ ...(await revokeKey(ctx.scope, input)), requestId: ctx.requestId })),
 } satisfies TRPCRouterRecord

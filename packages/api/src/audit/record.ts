@@ -1,0 +1,57 @@
+import type { AuditAction } from '@keymeter/contract'
+import type { Scope } from '../scope.ts'
+import { chainHash } from './chain.ts'
+
+/** What was done. `detail` must never hold a secret. */
+export interface AuditRecord {
+  action: AuditAction
+  keyId: string
+  detail?: Record<string, unknown>
+}
+
+/**
+ * Writes one entry at the end of the account's audit log, in the transaction of the change that it tells of. The account
+ * must be locked: that is what keeps the chain in one line. `now` is the moment of the change.
+ */
+export async function recordAudit(scope: Scope, now: Date, { action, keyId, detail = {} }: AuditRecord): Promise<void> {
+  const { db, userId, requestId, clientAddress, userAgent } = scope
+  const { length, head } = await db
+    .selectFrom('billing_accounts')
+    .select(['audit_length as length', 'audit_head as head'])
+    .where('user_id', '=', userId)
+    .executeTakeFirstOrThrow()
+  const entry = {
+    userId,
+    sequence: length + 1,
+    actor: 'customer',
+    action,
+    keyId,
+    detail: JSON.stringify(detail),
+    requestId,
+    clientAddress,
+    userAgent,
+    createdAt: now,
+  }
+  const hash = chainHash(head, entry)
+  await db
+    .insertInto('audit_log')
+    .values({
+      user_id: userId,
+      sequence: entry.sequence,
+      actor: entry.actor,
+      action,
+      api_key_id: keyId,
+      detail: entry.detail,
+      request_id: requestId,
+      client_address: clientAddress,
+      user_agent: userAgent,
+      created_at: now,
+      hash,
+    })
+    .execute()
+  await db
+    .updateTable('billing_accounts')
+    .set({ audit_length: entry.sequence, audit_head: hash })
+    .where('user_id', '=', userId)
+    .execute()
+}

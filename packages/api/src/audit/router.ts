@@ -1,0 +1,12 @@
+import { ListAudit, ListAuditAnswer } from '@keymeter/contract'
+import type { TRPCRouterRecord } from '@trpc/server'
+import { signedInProcedure } from '../trpc.ts'
+import { listAudit } from './list.ts'
+
+export const auditRouter = {
+  list: signedInProcedure
+    .meta({ description: 'Who did what to which key, when and from where; newest first, in pages.' })
+    .input(ListAudit.prefault({}))
+    .output(ListAuditAnswer)
+    .query(async ({ ctx, input }) => ({ ...(await listAudit(ctx.scope, input)), requestId: ctx.requestId })),
+} satisfies TRPCRouterRecord

@@ -1,0 +1,23 @@
+import type { ConfirmSecretSaved, Key } from '@keymeter/contract'
+import type { Scope } from '../scope.ts'
+import { changeKey } from './change.ts'
+
+/**
+ * Notes that the owner has the key's current secret, so that it is not offered anew. With a `keyPrefix` of another secret,
+ * one that was replaced meanwhile, it changes nothing.
+ *
+ * @throws AppError `key_not_found`, `key_revoked`.
+ */
+export async function confirmSecretSaved(scope: Scope, { id, keyPrefix }: ConfirmSecretSaved): Promise<Key> {
+  return await changeKey(scope, id, async (key, now) => {
+    if (key.isSecretSaved || (keyPrefix !== undefined && keyPrefix !== key.keyPrefix)) return null
+    await scope.db
+      .updateTable('api_key_secrets')
+      .set({ saved_at: now })
+      .where('user_id', '=', scope.userId)
+      .where('api_key_id', '=', id)
+      .where('valid_until', 'is', null)
+      .execute()
+    return { action: 'key.secret_saved', detail: { keyPrefix: key.keyPrefix } }
+  })
+}

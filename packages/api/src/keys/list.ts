@@ -1,0 +1,103 @@
+import { KeySort, type KeyWithUsage, type ListKeys } from '@keymeter/contract'
+import { type RawBuilder, sql } from 'kysely'
+import { z } from 'zod'
+import { currentCycle } from '../billing/current-cycle.ts'
+import { readClock } from '../clock.ts'
+import { AppError } from '../errors.ts'
+import type { Scope } from '../scope.ts'
+import { creditsUsed } from './credits-used.ts'
+import { keyStatus, selectKeys, toKey } from './key.ts'
+
+interface Sort {
+  column: RawBuilder<unknown>
+  direction: 'asc' | 'desc'
+  value: RawBuilder<string | number>
+}
+
+/** What the order goes by; the id decides between equals. Moments as whole microseconds, which is what Postgres keeps. */
+const SORTS = {
+  newest: { column: sql`keys.created_at`, direction: 'desc', value: microseconds('keys.created_at') },
+  oldest: { column: sql`keys.created_at`, direction: 'asc', value: microseconds('keys.created_at') },
+  name: { column: sql`lower(keys.name)`, direction: 'asc', value: sql<string>`lower(keys.name)` },
+  lastUsed: {
+    column: sql`coalesce(keys.last_used_at, 'epoch')`,
+    direction: 'desc',
+    value: microseconds("coalesce(keys.last_used_at, 'epoch')"),
+  },
+} satisfies Record<KeySort, Sort>
+
+/**
+ * One page of the account's keys, each with what it used in the current billing cycle. Where the next page begins is
+ * said by the last row's own place in the order, so that keys made meanwhile shift nothing. `newest` and `oldest` are read
+ * in order from `api_keys_live_idx` or `api_keys_created_idx`; the others sort the account's keys.
+ *
+ * @throws AppError `bad_request` for a cursor that is not one of this order.
+ */
+export async function listKeys(
+  scope: Scope,
+  { status, sort, search, cursor, limit }: ListKeys,
+): Promise<{ data: KeyWithUsage[]; nextCursor: string | null }> {
+  const now = await readClock(scope)
+  const { column, direction, value }: Sort = SORTS[sort]
+  let query = selectKeys(scope, now)
+    .select(value.as('place'))
+    .orderBy(column, direction)
+    .orderBy('keys.id', direction)
+    .limit(limit + 1)
+  if (status !== 'all') query = query.where('keys.revoked_at', status === 'revoked' ? 'is not' : 'is', null)
+  if (status === 'active' || status === 'disabled' || status === 'expired') {
+    query = query.where(keyStatus(now), '=', status)
+  }
+  if (search !== '') {
+    const has = (text: string) => sql<boolean>`strpos(lower(${sql.ref(text)}), lower(${search})) > 0`
+    query = query.where((eb) => eb.or([has('keys.name'), has('keys.key_prefix')]))
+  }
+  if (cursor != null) {
+    const after = parseCursor(sort, cursor)
+    const place =
+      typeof after.place === 'string'
+        ? sql`${after.place}`
+        : sql`'epoch'::timestamptz + ${after.place} * interval '1 microsecond'`
+    query = query.where(
+      sql<boolean>`(${column}, keys.id) ${sql.raw(direction === 'asc' ? '>' : '<')} (${place}, ${after.id}::uuid)`,
+    )
+  }
+  const rows = await query.execute()
+  const page = rows.slice(0, limit)
+  const last = page.at(-1)
+  const cycle = await currentCycle(scope)
+  const used =
+    cycle === null
+      ? null
+      : await creditsUsed(
+          scope,
+          cycle,
+          page.map(({ id }) => id),
+        )
+  return {
+    data: page.map((row) => ({ ...toKey(row), creditsUsed: used?.get(row.id) ?? 0 })),
+    nextCursor: rows.length > limit && last !== undefined ? formatCursor(sort, last.place, last.id) : null,
+  }
+}
+
+function microseconds(moment: string) {
+  return sql<number>`(extract(epoch from ${sql.raw(moment)}) * 1000000)::bigint`
+}
+
+const Cursor = z.union([
+  z.tuple([z.literal('name'), z.string().refine((text) => text.isWellFormed() && !text.includes('\0')), z.guid()]),
+  z.tuple([KeySort.exclude(['name']), z.int(), z.guid()]),
+])
+
+function formatCursor(sort: KeySort, place: string | number, id: string): string {
+  return Buffer.from(JSON.stringify([sort, place, id])).toString('base64url')
+}
+
+function parseCursor(sort: KeySort, text: string): { place: string | number; id: string } {
+  try {
+    const [ofSort, place, id] = Cursor.parse(JSON.parse(Buffer.from(text, 'base64url').toString()))
+    if (ofSort === sort) return { place, id }
+  } catch {}
+  const message = 'This is no cursor of this order: begin again without one.'
+  throw new AppError('bad_request', { field: 'cursor', message })
+}

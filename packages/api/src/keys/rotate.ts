@@ -1,0 +1,24 @@
+import type { NewKey, RotateKey } from '@keymeter/contract'
+import type { Scope } from '../scope.ts'
+import { changeKey, setKey } from './change.ts'
+import { addSecret, endCurrentSecret, endOlderSecrets, mintSecret } from './secret.ts'
+
+/**
+ * Gives a key a new secret. It stays the same key: id, name, limits, history, balance. The secret until now works for
+ * `graceSeconds` more, and an older one that was still in its grace period ends at once.
+ *
+ * @throws AppError `key_not_found`, `key_revoked`.
+ */
+export async function rotateKey(scope: Scope, { id, graceSeconds }: RotateKey): Promise<NewKey> {
+  let secret = ''
+  const key = await changeKey(scope, id, async ({ keyType, keyPrefix: replaced }, now) => {
+    const minted = mintSecret(scope, keyType)
+    await endOlderSecrets(scope, id, now)
+    await endCurrentSecret(scope, id, new Date(now.getTime() + graceSeconds * 1000))
+    await addSecret(scope, id, minted.hash)
+    await setKey(scope, id, { key_prefix: minted.keyPrefix })
+    secret = minted.secret
+    return { action: 'key.rotated', detail: { graceSeconds, keyPrefix: { from: replaced, to: minted.keyPrefix } } }
+  })
+  return { ...key, secret }
+}

@@ -1,0 +1,54 @@
+import type { KeyType } from '@keymeter/contract'
+import type { Scope } from '../scope.ts'
+import { hashToken, mintToken, tokenPrefix } from './token.ts'
+
+/** Makes a secret for one of the account's keys. Nothing is stored yet. */
+export function mintSecret({ userId, keyBrand }: Scope, keyType: KeyType) {
+  const secret = mintToken(keyBrand, keyType, userId)
+  return { secret, keyPrefix: tokenPrefix(secret), hash: hashToken(secret) }
+}
+
+/** Stores `hash` as the key's current secret. The one before must have been ended. */
+export async function addSecret({ db, userId }: Scope, keyId: string, hash: Buffer): Promise<void> {
+  await db.insertInto('api_key_secrets').values({ user_id: userId, api_key_id: keyId, key_hash: hash }).execute()
+}
+
+/** Lets the key's current secret work until `until`, exclusive. */
+export async function endCurrentSecret(scope: Scope, keyId: string, until: Date): Promise<void> {
+  await adoptSecret(scope, keyId)
+  await scope.db
+    .updateTable('api_key_secrets')
+    .set({ valid_until: until })
+    .where('user_id', '=', scope.userId)
+    .where('api_key_id', '=', keyId)
+    .where('valid_until', 'is', null)
+    .execute()
+}
+
+/** Ends what still works of the key's older secrets. */
+export async function endOlderSecrets({ db, userId }: Scope, keyId: string, now: Date): Promise<void> {
+  await db
+    .updateTable('api_key_secrets')
+    .set({ valid_until: now })
+    .where('user_id', '=', userId)
+    .where('api_key_id', '=', keyId)
+    .where('valid_until', '>', now)
+    .execute()
+}
+
+/** Takes over the secret of a key that the release before this one made while both were running. */
+async function adoptSecret({ db, userId }: Scope, keyId: string): Promise<void> {
+  await db
+    .insertInto('api_key_secrets')
+    .columns(['user_id', 'api_key_id', 'key_hash', 'created_at'])
+    .expression((eb) =>
+      eb
+        .selectFrom('api_keys')
+        .select((of) => ['user_id', 'id', of.ref('key_hash').$notNull().as('key_hash'), 'created_at'])
+        .where('user_id', '=', userId)
+        .where('id', '=', keyId)
+        .where('key_hash', 'is not', null),
+    )
+    .onConflict((conflict) => conflict.columns(['user_id', 'key_hash']).doNothing())
+    .execute()
+}

@@ -1,0 +1,55 @@
+import { z } from 'zod'
+import { Answer, Timestamp } from './answer.ts'
+import { KeyId } from './keys.ts'
+
+export const AUDIT_PAGE_MAX = 100
+
+/** What was done to a key. */
+export const AuditAction = z.enum([
+  'key.created',
+  'key.updated',
+  'key.disabled',
+  'key.enabled',
+  'key.rotated',
+  'key.grace_ended',
+  'key.secret_saved',
+  'key.secret_replaced',
+  'key.revoked',
+])
+export type AuditAction = z.infer<typeof AuditAction>
+
+/** `customer` is the account's own user; `operator` is whoever runs Keymeter. */
+export const AuditActor = z.enum(['customer', 'operator'])
+export type AuditActor = z.infer<typeof AuditActor>
+
+/** One change, who made it and from where. `detail` says what changed, and never holds a secret. */
+export const AuditEntry = z.object({
+  /** 1 for the account's first entry, and so on without a gap. */
+  sequence: z.int().positive(),
+  actor: AuditActor,
+  action: AuditAction,
+  keyId: KeyId.nullable(),
+  /** The key's name now; null where the entry is about no key. */
+  keyName: z.string().nullable(),
+  detail: z.record(z.string(), z.json()),
+  requestId: z.string(),
+  clientAddress: z.string().nullable(),
+  userAgent: z.string().nullable(),
+  createdAt: Timestamp,
+})
+export type AuditEntry = z.infer<typeof AuditEntry>
+
+/** Newest first. `from` is included, `to` is not. */
+export const ListAudit = z.strictObject({
+  action: AuditAction.optional(),
+  keyId: KeyId.optional(),
+  from: z.iso.datetime({ offset: true }).optional(),
+  to: z.iso.datetime({ offset: true }).optional(),
+  /** `nextCursor` of the page before. */
+  cursor: z.int().positive().nullish(),
+  limit: z.int().min(1).max(AUDIT_PAGE_MAX).default(50),
+})
+export type ListAudit = z.infer<typeof ListAudit>
+
+/** `nextCursor` is null on the last page. */
+export const ListAuditAnswer = Answer.extend({ data: z.array(AuditEntry), nextCursor: z.int().positive().nullable() })
