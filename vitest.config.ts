@@ -2,7 +2,7 @@ import { defineConfig } from 'vitest/config'
 
 export default defineConfig({
   test: {
-    include: ['packages/*/src/**/*.test.ts', 'apps/server/src/**/*.test.ts', 'apps/dashboard/test/**/*.test.ts'],
+    include: ['packages/*/src/**/*.test.ts', 'apps/{cli,server}/src/**/*.test.ts', 'apps/dashboard/test/**/*.test.ts'],
     globalSetup: 'packages/local/src/testing/global-setup.ts',
     // Real parts on a busy machine; nothing here is measured by the clock.
     testTimeout: 60_000,

@@ -1,21 +1,12 @@
-import { execFileSync, spawn } from 'node:child_process'
-import { fileURLToPath } from 'node:url'
+import { execFileSync } from 'node:child_process'
 import { freePort } from '@keymeter/local'
 import { serverEnv, testAuth, testDatabase, testServer } from '@keymeter/local/testing'
 import { describe, expect, it } from 'vitest'
+import { startMain, startReadyMain } from '../test/start-main.ts'
 
-const MAIN = fileURLToPath(new URL('main.ts', import.meta.url))
 const database = testDatabase()
 const auth = testAuth(database)
 const server = testServer(database, auth)
-
-function startMain(env: Record<string, string>) {
-  const child = spawn(process.execPath, [MAIN], { env })
-  let output = ''
-  child.stdout.on('data', (data) => (output += data))
-  child.stderr.on('data', (data) => (output += data))
-  return { child, output: () => output, ended: new Promise<number | null>((resolve) => child.once('exit', resolve)) }
-}
 
 const signUp = async (url: string, email: string) =>
   await fetch(`${url}/trpc/auth.signup`, {
@@ -65,9 +56,7 @@ describe('the production process', () => {
   it('starts nothing beside itself, and ends cleanly on SIGTERM, its last answers given', async () => {
     const port = await freePort()
     const url = `http://127.0.0.1:${port}`
-    const { child, ended, output } = startMain(serverEnv(database, auth, port))
-    while ((await fetch(`${url}/readyz`).catch(() => null))?.status !== 200)
-      if (child.exitCode !== null) throw new Error(output())
+    const { child, ended } = await startReadyMain(serverEnv(database, auth, port), url)
     expect(execFileSync('sh', ['-c', `cat /proc/${child.pid}/task/*/children`], { encoding: 'utf8' }).trim()).toBe('')
 
     const inFlight = Array.from({ length: 10 }, async (_, i) => (await signUp(url, `last-${i}@example.com`)).status)

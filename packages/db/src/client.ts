@@ -7,7 +7,7 @@ export type Db = Kysely<DB>
 
 const POOL_CONNECTIONS_MAX = 10
 /** Past these a call fails as `database_unavailable` instead of hanging. Postgres' own bounds are on the role. */
-const CONNECT_TIMEOUT_MS = 2_000
+const CONNECT_TIMEOUT_MS = 5_000
 const QUERY_TIMEOUT_MS = 10_000
 
 /**

@@ -1,12 +1,11 @@
 import { createHash } from 'node:crypto'
-import type { AuditAction, AuditActor } from '@keymeter/contract'
 
 /** One entry as the chain covers it. `detail` is the text that is stored. */
 export interface ChainedEntry {
   userId: string
   sequence: number
-  actor: AuditActor | string
-  action: AuditAction | string
+  actor: string
+  action: string
   keyId: string | null
   detail: string
   requestId: string

@@ -16,6 +16,8 @@ export async function provision(scope: Scope): Promise<NewKey | null> {
     .selectFrom('api_keys')
     .select('id')
     .where('user_id', '=', scope.userId)
+    // An order that an index has, or Postgres may read the whole table for an account with many keys.
+    .orderBy('created_at', 'desc')
     .limit(1)
     .executeTakeFirst()
   return anyKey === undefined ? await createKey(scope, DEFAULT_KEY) : null

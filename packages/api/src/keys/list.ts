@@ -14,11 +14,15 @@ interface Sort {
   value: RawBuilder<string | number>
 }
 
+/** Every language's letters, whatever locale the database was made with. */
+const UNICODE = sql.raw('"und-x-icu"')
+const NAME = sql<string>`lower(keys.name collate ${UNICODE})`
+
 /** What the order goes by; the id decides between equals. Moments as whole microseconds, which is what Postgres keeps. */
 const SORTS = {
   newest: { column: sql`keys.created_at`, direction: 'desc', value: microseconds('keys.created_at') },
   oldest: { column: sql`keys.created_at`, direction: 'asc', value: microseconds('keys.created_at') },
-  name: { column: sql`lower(keys.name)`, direction: 'asc', value: sql<string>`lower(keys.name)` },
+  name: { column: NAME, direction: 'asc', value: NAME },
   lastUsed: {
     column: sql`coalesce(keys.last_used_at, 'epoch')`,
     direction: 'desc',
@@ -49,7 +53,8 @@ export async function listKeys(
     query = query.where(keyStatus(now), '=', status)
   }
   if (search !== '') {
-    const has = (text: string) => sql<boolean>`strpos(lower(${sql.ref(text)}), lower(${search})) > 0`
+    const has = (text: string) =>
+      sql<boolean>`strpos(lower(${sql.ref(text)} collate ${UNICODE}), lower(${search} collate ${UNICODE})) > 0`
     query = query.where((eb) => eb.or([has('keys.name'), has('keys.key_prefix')]))
   }
   if (cursor != null) {

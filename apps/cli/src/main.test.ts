@@ -1,0 +1,50 @@
+import { execFile } from 'node:child_process'
+import { fileURLToPath } from 'node:url'
+import { testDatabase } from '@keymeter/local/testing'
+import { describe, expect, it } from 'vitest'
+
+const MAIN = fileURLToPath(new URL('main.ts', import.meta.url))
+const database = testDatabase()
+
+function keymeter(args: string[], url = database.urls.owner): Promise<{ code: number; stdout: string; stderr: string }> {
+  return new Promise((resolve) =>
+    execFile(process.execPath, [MAIN, ...args], { env: { MIGRATION_DATABASE_URL: url } }, (error, stdout, stderr) =>
+      resolve({ code: typeof error?.code === 'number' ? error.code : 0, stdout, stderr }),
+    ),
+  )
+}
+
+/** An account whose log says that it has one entry, and has none. */
+async function breakChain(): Promise<string> {
+  const userId = await database.createUser()
+  await database.owner.query("insert into billing_accounts (user_id, audit_length, audit_head) values ($1, 1, sha256('x'))", [
+    userId,
+  ])
+  return userId
+}
+
+describe('pnpm keymeter', () => {
+  it('verify-audit says that all is well with exit code 0, and names a broken link with exit code 1', async () => {
+    expect(await keymeter(['verify-audit'])).toMatchObject({
+      code: 0,
+      stdout: '0 accounts, 0 entries: every chain is whole.\n',
+    })
+    const userId = await breakChain()
+    const broken = await keymeter(['verify-audit'])
+    expect(broken.code).toBe(1)
+    expect(broken.stdout).toContain(`Account ${userId}: entry 1 is missing.`)
+    const json = await keymeter(['verify-audit', '--json'])
+    expect(json.code).toBe(1)
+    expect(JSON.parse(json.stdout)).toEqual({ accounts: 1, entries: 0, faults: [{ userId, sequence: 1, fault: 'missing' }] })
+  })
+
+  it('says with exit code 2 why it cannot run', async () => {
+    expect(await keymeter(['verify-audit'], '')).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining('MIGRATION_DATABASE_URL'),
+    })
+    expect((await keymeter(['verify-audit'], 'postgresql://postgres:none@127.0.0.1:1/none')).code).toBe(2)
+    expect((await keymeter(['verify-audits'])).code).toBe(2)
+    expect(await keymeter(['--help'])).toMatchObject({ code: 0, stdout: expect.stringContaining('verify-audit') })
+  })
+})

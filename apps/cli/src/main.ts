@@ -1,0 +1,48 @@
+/**
+ * `pnpm keymeter <command>`: the operator's commands. They work on the database at MIGRATION_DATABASE_URL, as its owner,
+ * because the server's own role sees one account at a time.
+ * Exit codes: 0 all is well, 1 something was found, 2 the command could not run.
+ */
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+import { createDb, type Db } from '@keymeter/db'
+import { program } from 'commander'
+import { verifyAuditCommand } from './verify-audit.ts'
+
+const REPOSITORY = join(import.meta.dirname, '../../..')
+
+program
+  .name('keymeter')
+  .description('Operator’s commands. They take the database’s owner from MIGRATION_DATABASE_URL (see .env.example).')
+  .showHelpAfterError()
+  .exitOverride((error) => process.exit(error.exitCode === 0 ? 0 : 2))
+
+program
+  .command('verify-audit')
+  .description('Recomputes every account’s audit chain and names the first broken link of each.')
+  .option('--json', 'write one JSON object')
+  .action(async (options: { json?: boolean }) => await withOwner(async (db) => await verifyAuditCommand(db, options)))
+
+await program.parseAsync()
+
+/** Runs `command`, which answers whether all is well. */
+async function withOwner(command: (db: Db) => Promise<boolean>): Promise<void> {
+  if (existsSync(join(REPOSITORY, '.env'))) process.loadEnvFile(join(REPOSITORY, '.env'))
+  const url = process.env['MIGRATION_DATABASE_URL']
+  if (!url) {
+    console.error(
+      'Set MIGRATION_DATABASE_URL to the URL of the database’s owner (see .env.example; after `pnpm dev`: `. .local/env`).',
+    )
+    process.exitCode = 2
+    return
+  }
+  const db = createDb(url, () => {})
+  try {
+    process.exitCode = (await command(db)) ? 0 : 1
+  } catch (error) {
+    console.error(`This did not work: ${error instanceof Error ? error.message : error}`)
+    process.exitCode = 2
+  } finally {
+    await db.destroy()
+  }
+}

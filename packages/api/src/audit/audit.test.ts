@@ -1,0 +1,197 @@
+import { createDb } from '@keymeter/db'
+import { testDatabase } from '@keymeter/local/testing'
+import { afterAll, beforeEach, describe, expect, it } from 'vitest'
+import { accessToken, contextOf, provisioned } from '../../test/caller.ts'
+import { appRouter } from '../router.ts'
+import { verifyAudit } from './verify.ts'
+
+const database = testDatabase()
+const ownerDb = createDb(database.urls.owner, () => {})
+afterAll(async () => await ownerDb.destroy())
+
+describe('audit.list', () => {
+  it('tells of every change who made it, to which key, when and from where, newest first', async () => {
+    const { userId, defaultKey } = await provisioned(database)
+    const caller = appRouter.createCaller(
+      contextOf(database, await accessToken(userId), {
+        requestId: 'the-request',
+        clientAddress: '203.0.113.7',
+        userAgent: 'curl/8',
+      }),
+    )
+    const { id } = await caller.keys.create({ name: 'a', keyType: 'prod', creditLimit: 5 })
+    await caller.keys.update({ id, name: 'b', creditLimit: null })
+    await caller.keys.disable({ id })
+    await caller.keys.enable({ id })
+    await caller.keys.confirmSecretSaved({ id })
+    await caller.keys.rotate({ id, graceSeconds: 60 })
+    await caller.keys.endGrace({ id })
+    await caller.keys.replaceLostSecret({ id })
+    await caller.keys.revoke({ id })
+
+    const { data, nextCursor } = await caller.audit.list()
+    expect(nextCursor).toBeNull()
+    expect(data.map(({ sequence, action, keyId }) => [sequence, action, keyId])).toEqual([
+      [10, 'key.revoked', id],
+      [9, 'key.secret_replaced', id],
+      [8, 'key.grace_ended', id],
+      [7, 'key.rotated', id],
+      [6, 'key.secret_saved', id],
+      [5, 'key.enabled', id],
+      [4, 'key.disabled', id],
+      [3, 'key.updated', id],
+      [2, 'key.created', id],
+      [1, 'key.created', defaultKey.id],
+    ])
+    expect(data[7]).toMatchObject({
+      actor: 'customer',
+      keyName: 'b',
+      detail: { name: { from: 'a', to: 'b' }, creditLimit: { from: 5, to: null } },
+      requestId: 'the-request',
+      clientAddress: '203.0.113.7',
+      userAgent: 'curl/8',
+    })
+    expect(Math.abs(Date.parse(data[0]?.createdAt ?? '') - Date.now())).toBeLessThan(60_000)
+  })
+
+  it('has no entry for what changed nothing or was refused', async () => {
+    const { caller, defaultKey } = await provisioned(database)
+    const { id } = defaultKey
+    await caller.keys.enable({ id })
+    await caller.keys.endGrace({ id })
+    await caller.keys.update({ id, name: defaultKey.name, expiresAt: null })
+    await caller.keys.confirmSecretSaved({ id, keyPrefix: 'km_dev_another1' })
+    await expect(caller.keys.update({ id, name: 'x', expiresAt: '2020-01-01T00:00:00Z' })).rejects.toThrow()
+    expect((await caller.audit.list()).data).toHaveLength(1)
+    for (let i = 0; i < 2; i++) await caller.keys.revoke({ id })
+    await expect(caller.keys.rotate({ id })).rejects.toThrow()
+    expect((await caller.audit.list()).data.map(({ action }) => action)).toEqual(['key.revoked', 'key.created'])
+  })
+
+  it('never holds a secret', async () => {
+    const { userId, caller, defaultKey } = await provisioned(database)
+    const secrets = [defaultKey.secret]
+    secrets.push((await caller.keys.rotate({ id: defaultKey.id })).secret)
+    secrets.push((await caller.keys.replaceLostSecret({ id: defaultKey.id })).secret)
+    const { rows } = await database.owner.query('select jsonb_agg(log)::text as log from audit_log log where user_id = $1', [
+      userId,
+    ])
+    for (const secret of secrets) expect(rows[0].log).not.toContain(secret.slice(16))
+  })
+
+  it('filters by action, key and time, and gives each entry once, page by page, while more are written', async () => {
+    const { caller, defaultKey } = await provisioned(database)
+    const other = await caller.keys.create({ name: 'other' })
+    for (let i = 0; i < 5; i++) {
+      await caller.keys.disable({ id: defaultKey.id })
+      await caller.keys.enable({ id: defaultKey.id })
+      await caller.keys.update({ id: other.id, name: `other ${i}` })
+    }
+    expect((await caller.audit.list({ action: 'key.disabled' })).data).toHaveLength(5)
+    expect((await caller.audit.list({ keyId: other.id })).data).toHaveLength(6)
+    expect((await caller.audit.list({ keyId: other.id, action: 'key.disabled' })).data).toEqual([])
+
+    const all = (await caller.audit.list()).data
+    const middle = all[8]?.createdAt ?? ''
+    const before = (await caller.audit.list({ to: middle })).data.length
+    const since = (await caller.audit.list({ from: middle })).data.length
+    expect(before + since).toBe(all.length)
+    expect(since).toBeGreaterThanOrEqual(9)
+
+    const seen: number[] = []
+    let cursor: number | null = null
+    do {
+      const page: Awaited<ReturnType<typeof caller.audit.list>> = await caller.audit.list({ limit: 4, cursor })
+      seen.push(...page.data.map(({ sequence }) => sequence))
+      cursor = page.nextCursor
+      await caller.keys.update({ id: other.id, name: `other ${seen.length}` })
+    } while (cursor !== null)
+    expect(seen).toEqual(Array.from({ length: all.length }, (_, i) => all.length - i))
+  })
+
+  it.each([
+    { limit: 0 },
+    { limit: 101 },
+    { cursor: 0 },
+    { cursor: 1.5 },
+    { from: 'yesterday' },
+    { keyId: 'x' },
+    { action: 'key.stolen' as 'key.created' },
+    { userId: 'x' },
+  ])('refuses %j', async (input) => {
+    const { caller } = await provisioned(database)
+    await expect(caller.audit.list(input)).rejects.toMatchObject({ code: 'BAD_REQUEST' })
+  })
+})
+
+describe('the audit chain', () => {
+  let userId: string
+  beforeEach(async () => {
+    await database.owner.query('delete from billing_accounts')
+    await provisioned(database)
+    const { caller, defaultKey, ...account } = await provisioned(database)
+    userId = account.userId
+    for (let i = 0; i < 3; i++) {
+      await caller.keys.disable({ id: defaultKey.id })
+      await caller.keys.enable({ id: defaultKey.id })
+    }
+    await provisioned(database)
+  })
+
+  it('is whole after any number of changes, at once too', async () => {
+    const { caller, userId: crowded } = await provisioned(database)
+    await Promise.all(Array.from({ length: 40 }, async (_, i) => await caller.keys.create({ name: `key ${i}` })))
+    const { rows } = await database.owner.query('select audit_length from billing_accounts where user_id = $1', [crowded])
+    expect(rows).toEqual([{ audit_length: '41' }])
+    expect(await verifyAudit(ownerDb)).toEqual({ accounts: 4, entries: 7 + 1 + 1 + 41, faults: [] })
+  })
+
+  it.each([
+    ['an edited detail', `update audit_log set detail = '{"x":1}' where user_id = $1 and sequence = 3`, 3, 'altered'],
+    [
+      'a detail rewritten to mean the same',
+      `update audit_log set detail = '{ }' where user_id = $1 and sequence = 3`,
+      3,
+      'altered',
+    ],
+    ['another actor', `update audit_log set actor = 'operator' where user_id = $1 and sequence = 2`, 2, 'altered'],
+    ['another action', `update audit_log set action = 'key.created' where user_id = $1 and sequence = 5`, 5, 'altered'],
+    ['another key', 'update audit_log set api_key_id = gen_random_uuid() where user_id = $1 and sequence = 5', 5, 'altered'],
+    [
+      'another time',
+      `update audit_log set created_at = created_at + interval '1 ms' where user_id = $1 and sequence = 1`,
+      1,
+      'altered',
+    ],
+    ['another address', `update audit_log set client_address = null where user_id = $1 and sequence = 7`, 7, 'altered'],
+    ['another request id', `update audit_log set request_id = 'x' where user_id = $1 and sequence = 4`, 4, 'altered'],
+    ['another user agent', `update audit_log set user_agent = '' where user_id = $1 and sequence = 4`, 4, 'altered'],
+    ['another hash', `update audit_log set hash = sha256('x') where user_id = $1 and sequence = 6`, 6, 'altered'],
+    ['a removed entry', 'delete from audit_log where user_id = $1 and sequence = 4', 4, 'missing'],
+    ['a removed first entry', 'delete from audit_log where user_id = $1 and sequence = 1', 1, 'missing'],
+    ['a cut-off tail', 'delete from audit_log where user_id = $1 and sequence > 5', 6, 'missing'],
+    ['an emptied log', 'delete from audit_log where user_id = $1', 1, 'missing'],
+    [
+      'a cut-off tail whose length was mended',
+      'with cut as (delete from audit_log where user_id = $1 and sequence = 7) update billing_accounts set audit_length = 6 where user_id = $1',
+      6,
+      'head altered',
+    ],
+    [
+      'an added entry',
+      `insert into audit_log select user_id, 8, actor, action, api_key_id, detail, request_id, client_address, user_agent, created_at, hash from audit_log where user_id = $1 and sequence = 7`,
+      8,
+      'not counted',
+    ],
+    [
+      'two swapped entries',
+      'update audit_log set sequence = case sequence when 2 then 103 when 3 then 102 end where user_id = $1 and sequence in (2, 3); update audit_log set sequence = sequence - 100 where sequence > 100',
+      2,
+      'altered',
+    ],
+  ] as const)('names the first broken link of %s, and no other account', async (_, sql, sequence, fault) => {
+    for (const statement of sql.split('; '))
+      await database.owner.query(statement.includes('$1') ? { text: statement, values: [userId] } : statement)
+    expect((await verifyAudit(ownerDb)).faults).toEqual([{ userId, sequence, fault }])
+  })
+})

@@ -1,0 +1,161 @@
+import type { ListKeys } from '@keymeter/contract'
+import { testDatabase } from '@keymeter/local/testing'
+import { describe, expect, it } from 'vitest'
+import { provisioned } from '../../test/caller.ts'
+
+const database = testDatabase()
+type Caller = Awaited<ReturnType<typeof provisioned>>['caller']
+
+/** Every page's keys, in order. */
+async function listAll(caller: Caller, input: Partial<ListKeys>, limit: number) {
+  const names: string[] = []
+  let cursor: string | null = null
+  do {
+    const page: Awaited<ReturnType<Caller['keys']['list']>> = await caller.keys.list({ ...input, limit, cursor })
+    expect(page.data.length).toBeLessThanOrEqual(limit)
+    names.push(...page.data.map(({ name }) => name))
+    cursor = page.nextCursor
+  } while (cursor !== null)
+  return names
+}
+
+/** An account with keys of every status. */
+async function accountWithAll() {
+  const account = await provisioned(database)
+  const { caller, userId } = account
+  for (const name of ['Delta', 'alpha', 'charlie', 'Bravo', 'echo', '100%_sure', 'ünï']) await caller.keys.create({ name })
+  const { data } = await caller.keys.list()
+  const id = (name: string) => data.find((key) => key.name === name)?.id ?? ''
+  await caller.keys.disable({ id: id('alpha') })
+  await caller.keys.disable({ id: id('Bravo') })
+  await caller.keys.revoke({ id: id('Bravo') })
+  await caller.keys.revoke({ id: id('echo') })
+  await caller.keys.disable({ id: id('Delta') })
+  await database.owner.query(
+    "update api_keys set expires_at = now() - interval '1 s' where user_id = $1 and name in ('charlie', 'Delta')",
+    [userId],
+  )
+  return { ...account, id }
+}
+
+describe('keys.list', () => {
+  it('has each key under exactly one status, and live, revoked and all as what they say', async () => {
+    const { caller } = await accountWithAll()
+    const names = async (status: ListKeys['status']) => (await caller.keys.list({ status })).data.map(({ name }) => name)
+    expect(await names('active')).toEqual(['ünï', '100%_sure', 'default'])
+    expect(await names('disabled')).toEqual(['alpha', 'Delta'])
+    expect(await names('expired')).toEqual(['charlie'])
+    expect(await names('revoked')).toEqual(['echo', 'Bravo'])
+    expect(await names('live')).toEqual(['ünï', '100%_sure', 'charlie', 'alpha', 'Delta', 'default'])
+    expect(await names('all')).toEqual(['ünï', '100%_sure', 'echo', 'Bravo', 'charlie', 'alpha', 'Delta', 'default'])
+    for (const { status } of (await caller.keys.list({ status: 'disabled' })).data) expect(status).toBe('disabled')
+  })
+
+  it('keeps the usage of keys that are disabled, expired or revoked', async () => {
+    const { caller, userId } = await accountWithAll()
+    await database.owner.query(
+      'insert into api_key_usage (user_id, api_key_id, credits_charged) select user_id, id, 3 from api_keys where user_id = $1',
+      [userId],
+    )
+    const { data } = await caller.keys.list({ status: 'all' })
+    expect(data.map(({ creditsUsed }) => creditsUsed)).toEqual(Array(8).fill(3))
+  })
+
+  it('finds by name or key prefix, whatever the case, taking every character for itself', async () => {
+    const { caller, defaultKey } = await accountWithAll()
+    const found = async (search: string) => (await caller.keys.list({ search, status: 'all' })).data.map(({ name }) => name)
+    expect(await found('BRAVO')).toEqual(['Bravo'])
+    expect(await found(' alph ')).toEqual(['alpha'])
+    expect(await found('ÜNÏ')).toEqual(['ünï'])
+    expect(await found('%_')).toEqual(['100%_sure'])
+    expect(await found('_%')).toEqual([])
+    expect(await found('\\')).toEqual([])
+    expect(await found(defaultKey.keyPrefix)).toEqual(['default'])
+    expect(await found(defaultKey.keyPrefix.toUpperCase())).toEqual(['default'])
+  })
+
+  it.each([
+    ['newest', ['ünï', '100%_sure', 'echo', 'Bravo', 'charlie', 'alpha', 'Delta', 'default']],
+    ['oldest', ['default', 'Delta', 'alpha', 'charlie', 'Bravo', 'echo', '100%_sure', 'ünï']],
+  ] as const)('sorts by %s, page by page whatever the page, each key once', async (sort, expected) => {
+    const { caller } = await accountWithAll()
+    for (const limit of [1, 3, 8, 100]) expect(await listAll(caller, { sort, status: 'all' }, limit)).toEqual(expected)
+  })
+
+  it('sorts by name whatever the case, and by last use with the never used at the end', async () => {
+    const { caller, userId, id } = await accountWithAll()
+    for (const limit of [1, 2, 100]) {
+      const names = await listAll(caller, { sort: 'name', status: 'all' }, limit)
+      expect(names.filter((name) => /^[a-z]+$/i.test(name))).toEqual(['alpha', 'Bravo', 'charlie', 'default', 'Delta', 'echo'])
+    }
+    const used = ['charlie', 'default', 'echo']
+    for (const [i, name] of used.entries()) {
+      await database.owner.query(
+        "update api_keys set last_used_at = '2026-06-01T00:00:00Z'::timestamptz - $3 * interval '1 microsecond' where user_id = $1 and id = $2",
+        [userId, id(name), i],
+      )
+    }
+    for (const limit of [1, 2, 100]) {
+      const names = await listAll(caller, { sort: 'lastUsed', status: 'all' }, limit)
+      expect(names.slice(0, 3)).toEqual(used)
+      expect(new Set(names).size).toBe(8)
+    }
+  })
+
+  it('tells apart keys made in the same microsecond, and shifts nothing when keys are made while pages are read', async () => {
+    const { caller, userId } = await provisioned(database)
+    for (let i = 0; i < 11; i++) await caller.keys.create({ name: `key ${i}` })
+    await database.owner.query("update api_keys set created_at = '2026-01-01 00:00:00.123456Z' where user_id = $1", [userId])
+    expect(new Set(await listAll(caller, {}, 5)).size).toBe(12)
+    const first = await caller.keys.list({ limit: 5 })
+    await caller.keys.create({ name: 'new' })
+    const second = await caller.keys.list({ limit: 100, cursor: first.nextCursor })
+    expect([...first.data, ...second.data].map(({ name }) => name).sort()).toEqual(
+      (await listAll(caller, {}, 100)).filter((name) => name !== 'new').sort(),
+    )
+  })
+
+  it('is never cut without saying so: 101 live keys are one page and a cursor', async () => {
+    const { caller, userId } = await provisioned(database)
+    await database.owner.query(
+      "insert into api_keys (user_id, name, key_prefix) select $1, 'key ' || n, 'x' from generate_series(1, 100) n",
+      [userId],
+    )
+    const { data, nextCursor } = await caller.keys.list()
+    expect(data).toHaveLength(100)
+    expect((await caller.keys.list({ cursor: nextCursor })).data).toHaveLength(1)
+  })
+
+  it.each([
+    { limit: 0 },
+    { limit: 101 },
+    { status: 'gone' as 'all' },
+    { sort: 'size' as 'name' },
+    { search: 'a\u0000b' },
+    { search: 'x'.repeat(65) },
+    { cursor: '' },
+    { cursor: 'nonsense' },
+    { cursor: cursorOf(['name', 'x', 'not an id']) },
+    { cursor: cursorOf(['newest', 'now', '11111111-1111-1111-1111-111111111111']) },
+    { cursor: cursorOf(['newest', 1.5, '11111111-1111-1111-1111-111111111111']) },
+    { cursor: cursorOf(['newest', 2 ** 60, '11111111-1111-1111-1111-111111111111']) },
+    { cursor: cursorOf(['oldest', 5, '11111111-1111-1111-1111-111111111111']) },
+    { cursor: cursorOf(['name', 'a\u0000', '11111111-1111-1111-1111-111111111111']), sort: 'name' as const },
+    { cursor: cursorOf({ toString: 1 }) },
+  ])('refuses %j', async (input) => {
+    const { caller } = await provisioned(database)
+    await expect(caller.keys.list(input)).rejects.toMatchObject({ code: 'BAD_REQUEST' })
+  })
+
+  it('takes any whole number as a place in time', async () => {
+    const { caller } = await provisioned(database)
+    for (const place of [Number.MAX_SAFE_INTEGER, -Number.MAX_SAFE_INTEGER, 0]) {
+      const cursor = cursorOf(['oldest', place, '11111111-1111-1111-1111-111111111111'])
+      expect((await caller.keys.list({ sort: 'oldest', cursor })).data).toHaveLength(place > 1e15 ? 0 : 1)
+    }
+  })
+})
+
+function cursorOf(content: unknown): string {
+  return Buffer.from(JSON.stringify(content)).toString('base64url')
+}

@@ -1,0 +1,138 @@
+import { randomUUID } from 'node:crypto'
+import { testDatabase } from '@keymeter/local/testing'
+import { CompiledQuery, type KyselyPlugin } from 'kysely'
+import { beforeAll, describe, expect, it } from 'vitest'
+import { accessToken, contextOf, provisioned } from '../test/caller.ts'
+import { appRouter } from './router.ts'
+import { inAccount } from './scope.ts'
+
+const ACCOUNTS = 1_000
+const KEYS_EACH = 100
+/** One account that has revoked this many keys. */
+const REVOKED = 5_000
+
+const database = testDatabase()
+let account: Awaited<ReturnType<typeof provisioned>>
+
+beforeAll(async () => {
+  account = await provisioned(database)
+  for (let i = 0; i < 20; i++) await account.caller.keys.create({ name: `key ${i}` })
+  const { owner } = database
+  await owner.query(
+    "insert into auth.users (id, email) select gen_random_uuid(), n || '@example.org' from generate_series(1, $1) n",
+    [ACCOUNTS],
+  )
+  await owner.query('insert into billing_accounts (user_id) select id from auth.users on conflict do nothing')
+  await owner.query(
+    `insert into api_keys (user_id, name, key_prefix, created_at)
+     select user_id, 'key ' || n, 'km_dev_' || n, now() - n * interval '1 hour' from billing_accounts, generate_series(1, $1) n where user_id <> $2`,
+    [KEYS_EACH, account.userId],
+  )
+  await owner.query(
+    `insert into api_keys (user_id, name, key_prefix, created_at, revoked_at)
+     select $1, 'gone ' || n, 'km_dev_' || n, now() - n * interval '1 hour', now() from generate_series(1, $2) n`,
+    [account.userId, REVOKED],
+  )
+  await owner.query(
+    `insert into api_key_secrets (user_id, key_hash, api_key_id)
+     select user_id, sha256(convert_to(id::text, 'utf8')), id from api_keys where key_prefix not like '%\\_%\\_________' on conflict do nothing`,
+  )
+  await owner.query('insert into api_key_usage (user_id, api_key_id, credits_charged) select user_id, id, 1 from api_keys')
+  await owner.query(
+    `insert into audit_log (user_id, sequence, actor, action, api_key_id, detail, request_id, created_at, hash)
+     select user_id, 1000000 + row_number() over (), 'customer', 'key.created', id, '{}', 'x', now(), sha256('x') from api_keys`,
+  )
+  await owner.query('analyze')
+}, 120_000)
+
+interface Plan {
+  'Node Type': string
+  'Relation Name'?: string
+  'Index Name'?: string
+  Plans?: Plan[]
+}
+
+/** Every statement of a call, with the plan that Postgres makes of it. */
+async function plansOf(
+  call: (caller: ReturnType<typeof appRouter.createCaller>) => Promise<unknown>,
+): Promise<{ sql: string; nodes: Plan[] }[]> {
+  const compiled: CompiledQuery[] = []
+  const capture: KyselyPlugin = {
+    transformQuery: ({ node, queryId }) => {
+      compiled.push(database.db.getExecutor().compileQuery(node, queryId))
+      return node
+    },
+    transformResult: async ({ result }) => result,
+  }
+  const context = contextOf({ db: database.db.withPlugin(capture) }, await accessToken(account.userId))
+  await call(appRouter.createCaller(context))
+  const plans: { sql: string; nodes: Plan[] }[] = []
+  for (const { sql, parameters } of compiled) {
+    await inAccount({ ...contextOf(database, null), userId: account.userId }, 'read write', async ({ db }) => {
+      const explained = await db.executeQuery<{ 'QUERY PLAN': [{ Plan: Plan }] }>(
+        CompiledQuery.raw(`explain (format json) ${sql}`, [...parameters]),
+      )
+      const root = explained.rows[0]?.['QUERY PLAN'][0].Plan
+      if (root !== undefined) plans.push({ sql, nodes: flatten(root) })
+    })
+  }
+  return plans
+}
+
+function flatten(plan: Plan): Plan[] {
+  return [plan, ...(plan.Plans ?? []).flatMap(flatten)]
+}
+
+describe('with 100,000 keys in the table, each statement goes by an index:', () => {
+  const { id } = { id: randomUUID() }
+  const own = () => account.defaultKey.id
+  const calls: Record<string, (caller: ReturnType<typeof appRouter.createCaller>) => Promise<unknown>> = {
+    'audit.list': async ({ audit }) => await audit.list(),
+    'audit.list of a key': async ({ audit }) => await audit.list({ keyId: own(), cursor: 10 }),
+    'auth.provision': async ({ auth }) => await auth.provision(),
+    'billing.get': async ({ billing }) => await billing.get(),
+    'keys.get': async ({ keys }) => await keys.get({ id: own() }),
+    'keys.get of none': async ({ keys }) => await keys.get({ id }).catch(() => {}),
+    'keys.list': async ({ keys }) => await keys.list(),
+    'keys.list, the next page': async ({ keys }) =>
+      await keys.list({ limit: 5, cursor: (await keys.list({ limit: 5 })).nextCursor }),
+    'keys.list of all': async ({ keys }) => await keys.list({ status: 'all', limit: 10 }),
+    'keys.list of revoked, searched': async ({ keys }) => await keys.list({ status: 'revoked', search: '499' }),
+    'keys.list by name': async ({ keys }) => await keys.list({ sort: 'name' }),
+    'keys.list by last use': async ({ keys }) => await keys.list({ sort: 'lastUsed', status: 'disabled' }),
+    'keys.usage': async ({ keys }) => await keys.usage(),
+    'keys.create': async ({ keys }) => await keys.create({ name: 'one more' }),
+    'keys.update': async ({ keys }) => await keys.update({ id: own(), name: 'renamed', creditLimit: 9 }),
+    'keys.disable': async ({ keys }) => await keys.disable({ id: own() }),
+    'keys.enable': async ({ keys }) => await keys.enable({ id: own() }),
+    'keys.rotate': async ({ keys }) => await keys.rotate({ id: own() }),
+    'keys.replaceLostSecret': async ({ keys }) => await keys.replaceLostSecret({ id: own() }),
+    'keys.confirmSecretSaved': async ({ keys }) => await keys.confirmSecretSaved({ id: own() }),
+    'keys.endGrace': async ({ keys }) => await keys.endGrace({ id: own() }),
+    'keys.revoke': async ({ keys }) => await keys.revoke({ id: own() }),
+  }
+  it.each(Object.entries(calls))('%s', async (_, call) => {
+    const plans = await plansOf(call)
+    expect(plans.length).toBeGreaterThan(1)
+    const scans = plans.flatMap(({ sql, nodes }) =>
+      nodes.filter((node) => node['Node Type'] === 'Seq Scan').map((node) => ({ table: node['Relation Name'], sql })),
+    )
+    expect(scans).toEqual([])
+  })
+
+  it('a list in the order of creation is read in order, not sorted, however many were revoked', async () => {
+    for (const status of ['live', 'all', 'revoked'] as const) {
+      const plans = await plansOf(async ({ keys }) => await keys.list({ status, limit: 10 }))
+      const list = plans.find(({ sql }) => sql.includes('limit'))
+      expect(list?.nodes.map((node) => node['Node Type'])).not.toContain('Sort')
+      expect(list?.nodes.map((node) => node['Index Name'])).toContain(
+        status === 'live' ? 'api_keys_live_idx' : 'api_keys_created_idx',
+      )
+    }
+  })
+
+  it('every procedure has its statements looked at', () => {
+    const paths = Object.keys(appRouter._def.procedures).filter((path) => path !== 'auth.signup')
+    expect([...new Set(Object.keys(calls).map((name) => name.split(/[ ,]/)[0]))].sort()).toEqual(paths.sort())
+  })
+})
