@@ -27,12 +27,9 @@ await program.parseAsync()
 
 /** Runs `command`, which answers whether all is well. */
 async function withOwner(command: (db: Db) => Promise<boolean>): Promise<void> {
-  if (existsSync(join(REPOSITORY, '.env'))) process.loadEnvFile(join(REPOSITORY, '.env'))
-  const url = process.env['MIGRATION_DATABASE_URL']
+  const url = ownerUrl()
   if (!url) {
-    console.error(
-      'Set MIGRATION_DATABASE_URL to the URL of the database’s owner (see .env.example; after `pnpm dev`: `. .local/env`).',
-    )
+    console.error('Set MIGRATION_DATABASE_URL to the URL of the database’s owner (see .env.example).')
     process.exitCode = 2
     return
   }
@@ -45,4 +42,14 @@ async function withOwner(command: (db: Db) => Promise<boolean>): Promise<void> {
   } finally {
     await db.destroy()
   }
+}
+
+/** From the environment, or else from `.env`, or else that of the embedded stack. */
+function ownerUrl(): string | undefined {
+  for (const file of ['.env', '.local/env']) {
+    if (process.env['MIGRATION_DATABASE_URL']) break
+    delete process.env['MIGRATION_DATABASE_URL']
+    if (existsSync(join(REPOSITORY, file))) process.loadEnvFile(join(REPOSITORY, file))
+  }
+  return process.env['MIGRATION_DATABASE_URL']
 }
