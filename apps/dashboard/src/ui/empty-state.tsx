@@ -1,0 +1,13 @@
+import type { ReactNode } from 'react'
+
+/** Where a list would be. */
+export function EmptyState({ children }: { children: ReactNode }) {
+  return (
+    <div
+      role="status"
+      className="grid justify-items-center gap-4 rounded-2xl border border-line border-dashed px-6 py-12 text-center text-ink-soft"
+    >
+      {children}
+    </div>
+  )
+}
