@@ -19,8 +19,9 @@ export function showSecret(userId: string, key: NewKey): void {
   if (current === userId) store.set([...store.get(), { userId, key }])
 }
 
-export function forgetSecret(key: NewKey): void {
-  store.set(store.get().filter((entry) => entry.key.id !== key.id))
+/** Forgets that one alone: a key that was rotated meanwhile may have another on its way. */
+export function forgetSecret({ keyPrefix }: NewKey): void {
+  store.set(store.get().filter((entry) => entry.key.keyPrefix !== keyPrefix))
 }
 
 /** Forgets every secret but those of `userId`, who is signed in from now on. */

@@ -1,15 +1,24 @@
 import type { NewKey } from '@keymeter/contract'
 import { Check, Copy } from 'lucide-react'
 import { useEffect, useId, useRef, useState } from 'react'
+import { api, queryClient } from '../app/trpc.ts'
 import { AlertDialog } from '../ui/alert-dialog.tsx'
 import { Button } from '../ui/button.tsx'
 import { Dialog } from '../ui/dialog.tsx'
 import { forgetSecret, useNewSecret } from './new-secret.ts'
 
-/** Shows a new key's secret, the one time that it can be shown, and does not let it be lost by accident. */
+/** Shows a new secret, the one time that it can be shown, and does not let it be lost by accident. */
 export function SecretDialog() {
   const newKey = useNewSecret()
-  return newKey && <OpenSecretDialog key={newKey.id} newKey={newKey} />
+  return newKey && <OpenSecretDialog key={newKey.keyPrefix} newKey={newKey} />
+}
+
+/** A note that is missed costs nothing: the key's row goes on to offer another secret until this one is used. */
+async function confirmSaved({ id, keyPrefix }: NewKey): Promise<void> {
+  try {
+    await api.keys.confirmSecretSaved.mutate({ id, keyPrefix })
+    await queryClient.invalidateQueries()
+  } catch {}
 }
 
 type CopyState = 'not copied' | 'copied' | 'failed'
@@ -20,6 +29,10 @@ function OpenSecretDialog({ newKey }: { newKey: NewKey }) {
   const copyButton = useRef<HTMLButtonElement>(null)
   const isSafe = copyState === 'copied'
   useLeaveGuard(!isSafe)
+  const noteCopyState = (state: CopyState) => {
+    setCopyState(state)
+    if (state === 'copied' && !isSafe) void confirmSaved(newKey)
+  }
   const requestClose = () => (isSafe ? forgetSecret(newKey) : setIsAsking(true))
   return (
     <>
@@ -28,7 +41,7 @@ function OpenSecretDialog({ newKey }: { newKey: NewKey }) {
           This is the secret of the key <strong className="font-medium text-ink">{newKey.name}</strong>. This is the only time
           it is shown: keep it where your other secrets are.
         </p>
-        <SecretField secret={newKey.secret} copyState={copyState} onCopyState={setCopyState} copyButton={copyButton} />
+        <SecretField secret={newKey.secret} copyState={copyState} onCopyState={noteCopyState} copyButton={copyButton} />
         <div className="flex justify-end">
           <Button variant={isSafe ? 'primary' : 'secondary'} onClick={requestClose}>
             Done
@@ -46,7 +59,7 @@ function OpenSecretDialog({ newKey }: { newKey: NewKey }) {
           </Button>
         }
       >
-        <p>You won't see this secret again. A key whose secret is lost can only be revoked.</p>
+        <p>You won't see this secret again. If you lose it, get a new one from the list of your keys.</p>
       </AlertDialog>
     </>
   )
