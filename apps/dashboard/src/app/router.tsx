@@ -1,10 +1,13 @@
-import { createRootRoute, createRoute, createRouter, Link, Outlet, redirect } from '@tanstack/react-router'
+import { createRootRoute, createRoute, createRouter, Link, lazyRouteComponent, Outlet, redirect } from '@tanstack/react-router'
+import { parseActivitySearch } from '../activity/activity-search.ts'
 import { currentSession } from '../auth/session.ts'
 import { SignInPage } from '../auth/sign-in-page.tsx'
 import { SignUpPage } from '../auth/sign-up-page.tsx'
 import { KeysPage } from '../keys/keys-page.tsx'
+import { parseKeysSearch } from '../keys/keys-search.ts'
 import { SecretDialog } from '../keys/secret-dialog.tsx'
 import { Toasts } from '../ui/toasts.tsx'
+import { SignedInPage } from './signed-in-page.tsx'
 
 const rootRoute = createRootRoute({
   component: () => (
@@ -24,8 +27,28 @@ const onlySignedOut = () => {
   if (currentSession() !== null) throw redirect({ to: '/' })
 }
 
+const signedInRoute = createRoute({
+  getParentRoute: () => rootRoute,
+  id: 'signed-in',
+  beforeLoad: onlySignedIn,
+  component: SignedInPage,
+})
+
 const routeTree = rootRoute.addChildren([
-  createRoute({ getParentRoute: () => rootRoute, path: '/', beforeLoad: onlySignedIn, component: KeysPage }),
+  signedInRoute.addChildren([
+    createRoute({
+      getParentRoute: () => signedInRoute,
+      path: '/',
+      validateSearch: parseKeysSearch,
+      component: KeysPage,
+    }),
+    createRoute({
+      getParentRoute: () => signedInRoute,
+      path: '/activity',
+      validateSearch: parseActivitySearch,
+      component: lazyRouteComponent(() => import('../activity/activity-page.tsx'), 'ActivityPage'),
+    }),
+  ]),
   createRoute({ getParentRoute: () => rootRoute, path: '/sign-in', beforeLoad: onlySignedOut, component: SignInPage }),
   createRoute({ getParentRoute: () => rootRoute, path: '/sign-up', beforeLoad: onlySignedOut, component: SignUpPage }),
 ])

@@ -1,93 +1,98 @@
-import { useQuery } from '@tanstack/react-query'
+import { keepPreviousData, useInfiniteQuery } from '@tanstack/react-query'
+import { useNavigate, useSearch } from '@tanstack/react-router'
 import { Plus } from 'lucide-react'
-import { useEffect, useState } from 'react'
+import { useState } from 'react'
 import { describeCallError } from '../app/call-error.ts'
-import { trpc } from '../app/trpc.ts'
-import { provision, provisionOnce, useProvisioning } from '../auth/provisioning.ts'
-import { signOut, useSession } from '../auth/session.ts'
+import { api, trpc } from '../app/trpc.ts'
+import { useProvisioning } from '../auth/provisioning.ts'
 import { AccountCard } from '../billing/account-card.tsx'
 import { Button } from '../ui/button.tsx'
+import { EmptyState } from '../ui/empty-state.tsx'
 import { ErrorNotice } from '../ui/notice.tsx'
 import { CreateKeyDialog } from './create-key-dialog.tsx'
+import { KeyFilters } from './key-filters.tsx'
 import { KeyTable, KeyTableSkeleton } from './key-table.tsx'
 
 /** Spending shows by itself, this soon. */
 const REFRESH_INTERVAL_MS = 10_000
+const PAGE_KEYS = 50
+const FIRST_PAGE: string | null = null
 
 export function KeysPage() {
-  const user = useSession()?.user
-  const userId = user?.id
-  useEffect(() => {
-    if (userId !== undefined) provisionOnce(userId)
-  }, [userId])
+  const [isCreating, setIsCreating] = useState(false)
   return (
     <>
       <title>API keys · Keymeter</title>
-      <header className="border-b border-line bg-surface">
-        <div className="mx-auto flex max-w-5xl items-center gap-3 px-4 py-3">
-          <img src="/favicon.svg" alt="" className="size-7" />
-          <span className="font-semibold tracking-tight">Keymeter</span>
-          <span className="ml-auto min-w-0 truncate text-sm text-ink-soft">{user?.email}</span>
-          <Button variant="quiet" className="shrink-0" onClick={signOut}>
-            Sign out
+      <AccountCard refreshIntervalMs={REFRESH_INTERVAL_MS} />
+      <section aria-labelledby="keys" className="grid gap-4">
+        <div className="flex flex-wrap items-center justify-between gap-3">
+          <h1 id="keys" tabIndex={-1} className="text-xl font-semibold outline-none">
+            API keys
+          </h1>
+          <Button onClick={() => setIsCreating(true)}>
+            <Plus className="size-4" aria-hidden="true" />
+            Create key
           </Button>
         </div>
-      </header>
-      <main className="mx-auto grid max-w-5xl gap-6 px-4 py-8">
-        {userId !== undefined && <ProvisioningFault userId={userId} />}
-        <AccountCard refreshIntervalMs={REFRESH_INTERVAL_MS} />
+        <KeyFilters />
         <Keys />
-      </main>
+        <CreateKeyDialog isOpen={isCreating} onClose={() => setIsCreating(false)} />
+      </section>
     </>
   )
 }
 
-function ProvisioningFault({ userId }: { userId: string }) {
-  const provisioning = useProvisioning()
-  if (provisioning.state !== 'failed') return null
-  const { error } = provisioning
-  return (
-    <ErrorNotice error={{ ...error, message: `Your account could not be set up yet. ${error.message}` }}>
-      <Button variant="secondary" onClick={() => provision(userId)}>
-        Retry
-      </Button>
-    </ErrorNotice>
-  )
-}
-
 function Keys() {
-  const [isCreating, setIsCreating] = useState(false)
+  const { status, sort, search = '' } = useSearch({ from: '/signed-in/' })
+  const navigate = useNavigate({ from: '/' })
   const isProvisioning = useProvisioning().state === 'running'
-  const usage = useQuery(trpc.keys.usage.queryOptions(undefined, { refetchInterval: REFRESH_INTERVAL_MS }))
-  const keys = usage.data?.data
+  const input = { status, sort, search: search.trim(), limit: PAGE_KEYS }
+  const list = useInfiniteQuery({
+    queryKey: trpc.keys.list.infiniteQueryKey(input),
+    // tRPC's own function would add a `direction` to the input, which the API refuses as it does any unknown field.
+    queryFn: async ({ pageParam }) => await api.keys.list.query({ ...input, cursor: pageParam }),
+    initialPageParam: FIRST_PAGE,
+    getNextPageParam: (page) => page.nextCursor,
+    placeholderData: keepPreviousData,
+    refetchInterval: REFRESH_INTERVAL_MS,
+  })
+  const keys = list.data?.pages.flatMap((page) => page.data)
+  const isFiltered = status !== undefined || search !== ''
   return (
-    <section aria-labelledby="keys" className="grid gap-4">
-      <div className="flex flex-wrap items-center justify-between gap-3">
-        <h1 id="keys" tabIndex={-1} className="text-xl font-semibold outline-none">
-          API keys
-        </h1>
-        <Button onClick={() => setIsCreating(true)}>
-          <Plus className="size-4" aria-hidden="true" />
-          Create key
-        </Button>
-      </div>
-      {usage.isError && (
-        <ErrorNotice error={describeCallError(usage.error)}>
-          <Button variant="secondary" onClick={() => usage.refetch()}>
+    <>
+      {list.isError && (
+        <ErrorNotice error={describeCallError(list.error)}>
+          <Button variant="secondary" onClick={() => list.refetch()}>
             Retry
           </Button>
         </ErrorNotice>
       )}
       {keys === undefined || (keys.length === 0 && isProvisioning) ? (
-        usage.isError || <KeyTableSkeleton />
-      ) : keys.length === 0 ? (
-        <p className="rounded-2xl border border-line border-dashed px-6 py-12 text-center text-ink-soft">
-          You have no live keys. Create one to call the API.
-        </p>
-      ) : (
+        list.isError || <KeyTableSkeleton />
+      ) : keys.length > 0 ? (
         <KeyTable keys={keys} />
+      ) : isFiltered ? (
+        <EmptyState>
+          <p>No keys match.</p>
+          <Button variant="secondary" onClick={() => navigate({ search: { sort } })}>
+            Clear filters
+          </Button>
+        </EmptyState>
+      ) : (
+        <EmptyState>
+          <p>You have no live keys. Create one to call the API.</p>
+        </EmptyState>
       )}
-      <CreateKeyDialog isOpen={isCreating} onClose={() => setIsCreating(false)} />
-    </section>
+      {list.hasNextPage && (
+        <Button
+          variant="secondary"
+          className="justify-self-center"
+          isPending={list.isFetchingNextPage}
+          onClick={() => list.fetchNextPage()}
+        >
+          Load more
+        </Button>
+      )}
+    </>
   )
 }

@@ -1,0 +1,33 @@
+import type { AuditEntry } from '@keymeter/contract'
+import { Moment } from '../ui/moment.tsx'
+import { describeClient } from './describe-client.ts'
+import { describeEntry } from './describe-entry.ts'
+
+export function ActivityEntry({ entry }: { entry: AuditEntry }) {
+  const { actor, keyName, clientAddress, userAgent, requestId, createdAt } = entry
+  return (
+    <li className="grid gap-1 border-line px-4 py-3 text-sm not-last:border-b">
+      <div className="flex flex-wrap items-baseline justify-between gap-x-4">
+        <p className="min-w-0 wrap-anywhere">
+          <span className="font-medium">{describeEntry(entry)}</span>
+          {keyName !== null && <span className="text-ink-soft"> · {keyName}</span>}
+        </p>
+        <span className="text-ink-soft">
+          <Moment iso={createdAt} />
+        </span>
+      </div>
+      <p className="wrap-anywhere text-xs text-ink-soft">
+        {actor === 'operator' ? 'By the operator' : 'By you'}
+        {clientAddress !== null && ` from ${clientAddress}`}
+        {userAgent !== null && (
+          <>
+            {' · '}
+            <span title={userAgent}>{describeClient(userAgent)}</span>
+          </>
+        )}
+        {' · request '}
+        <code>{requestId}</code>
+      </p>
+    </li>
+  )
+}

@@ -1,0 +1,52 @@
+import { AuditAction, KEYS_PAGE_MAX } from '@keymeter/contract'
+import { useQuery } from '@tanstack/react-query'
+import { useNavigate, useSearch } from '@tanstack/react-router'
+import { trpc } from '../app/trpc.ts'
+import { Select } from '../ui/select.tsx'
+import type { ActivitySearch } from './activity-search.ts'
+
+const ACTIONS: Record<AuditAction, string> = {
+  'key.created': 'Created',
+  'key.updated': 'Edited',
+  'key.disabled': 'Disabled',
+  'key.enabled': 'Enabled',
+  'key.rotated': 'Rotated',
+  'key.grace_ended': 'Old secret ended early',
+  'key.secret_saved': 'Secret saved',
+  'key.secret_replaced': 'Lost secret replaced',
+  'key.revoked': 'Revoked',
+}
+
+const ALL = { value: '', text: 'All' } as const
+
+const ACTION_OPTIONS = [ALL, ...AuditAction.options.map((value) => ({ value, text: ACTIONS[value] }))]
+
+/** Which changes are listed: kept in the address, so that it survives a reload and the way back. */
+export function ActivityFilters() {
+  const { action, keyId } = useSearch({ from: '/signed-in/activity' })
+  const navigate = useNavigate({ from: '/activity' })
+  const keys = useQuery(trpc.keys.list.queryOptions({ status: 'all', sort: 'name', limit: KEYS_PAGE_MAX })).data?.data ?? []
+  const keyOptions = [ALL, ...keys.map(({ id, name, keyPrefix }) => ({ value: id, text: `${name} (${keyPrefix}…)` }))]
+  // One that the first page of the keys does not hold.
+  if (keyId !== undefined && keys.every(({ id }) => id !== keyId)) keyOptions.push({ value: keyId, text: 'One key' })
+  return (
+    <search className="grid gap-3 sm:grid-cols-2">
+      <Select
+        label="Action"
+        options={ACTION_OPTIONS}
+        value={action ?? ''}
+        onValueChange={(chosen) =>
+          navigate({ search: (current: ActivitySearch) => ({ ...current, action: chosen || undefined }) })
+        }
+      />
+      <Select
+        label="Key"
+        options={keyOptions}
+        value={keyId ?? ''}
+        onValueChange={(chosen) =>
+          navigate({ search: (current: ActivitySearch) => ({ ...current, keyId: chosen || undefined }) })
+        }
+      />
+    </search>
+  )
+}

@@ -1,0 +1,88 @@
+import { keepPreviousData, useInfiniteQuery } from '@tanstack/react-query'
+import { useNavigate, useSearch } from '@tanstack/react-router'
+import { describeCallError } from '../app/call-error.ts'
+import { api, trpc } from '../app/trpc.ts'
+import { Button } from '../ui/button.tsx'
+import { EmptyState } from '../ui/empty-state.tsx'
+import { ErrorNotice } from '../ui/notice.tsx'
+import { ActivityEntry } from './activity-entry.tsx'
+import { ActivityFilters } from './activity-filters.tsx'
+
+const FIRST_PAGE: number | null = null
+
+export function ActivityPage() {
+  return (
+    <section aria-labelledby="activity" className="grid gap-4">
+      <title>Activity · Keymeter</title>
+      <h1 id="activity" className="text-xl font-semibold">
+        Activity
+      </h1>
+      <ActivityFilters />
+      <Entries />
+    </section>
+  )
+}
+
+function Entries() {
+  const { action, keyId } = useSearch({ from: '/signed-in/activity' })
+  const navigate = useNavigate({ from: '/activity' })
+  const list = useInfiniteQuery({
+    queryKey: trpc.audit.list.infiniteQueryKey({ action, keyId }),
+    // tRPC's own function would add a `direction` to the input, which the API refuses as it does any unknown field.
+    queryFn: async ({ pageParam }) => await api.audit.list.query({ action, keyId, cursor: pageParam }),
+    initialPageParam: FIRST_PAGE,
+    getNextPageParam: (page) => page.nextCursor,
+    placeholderData: keepPreviousData,
+  })
+  const entries = list.data?.pages.flatMap((page) => page.data)
+  const isFiltered = action !== undefined || keyId !== undefined
+  return (
+    <>
+      {list.isError && (
+        <ErrorNotice error={describeCallError(list.error)}>
+          <Button variant="secondary" onClick={() => list.refetch()}>
+            Retry
+          </Button>
+        </ErrorNotice>
+      )}
+      {entries === undefined ? (
+        list.isError || <EntriesSkeleton />
+      ) : entries.length > 0 ? (
+        <ol className="rounded-2xl border border-line bg-surface">
+          {entries.map((entry) => (
+            <ActivityEntry key={entry.sequence} entry={entry} />
+          ))}
+        </ol>
+      ) : isFiltered ? (
+        <EmptyState>
+          <p>No activity matches.</p>
+          <Button variant="secondary" onClick={() => navigate({ search: {} })}>
+            Clear filters
+          </Button>
+        </EmptyState>
+      ) : (
+        <EmptyState>
+          <p>Nothing has happened yet.</p>
+        </EmptyState>
+      )}
+      {list.hasNextPage && (
+        <Button
+          variant="secondary"
+          className="justify-self-center"
+          isPending={list.isFetchingNextPage}
+          onClick={() => list.fetchNextPage()}
+        >
+          Load more
+        </Button>
+      )}
+    </>
+  )
+}
+
+function EntriesSkeleton() {
+  return (
+    <div role="status" aria-label="Loading the activity" className="rounded-2xl border border-line bg-surface p-4">
+      <div className="h-24 motion-safe:animate-pulse rounded bg-raised" />
+    </div>
+  )
+}

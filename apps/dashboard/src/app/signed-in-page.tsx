@@ -1,0 +1,63 @@
+import { Link, type LinkProps, Outlet } from '@tanstack/react-router'
+import { useEffect } from 'react'
+import { provision, provisionOnce, useProvisioning } from '../auth/provisioning.ts'
+import { signOut, useSession } from '../auth/session.ts'
+import { Button } from '../ui/button.tsx'
+import { ErrorNotice } from '../ui/notice.tsx'
+
+/** The frame of every page behind the sign-in. */
+export function SignedInPage() {
+  const user = useSession()?.user
+  const userId = user?.id
+  useEffect(() => {
+    if (userId !== undefined) provisionOnce(userId)
+  }, [userId])
+  return (
+    <>
+      <header className="border-b border-line bg-surface">
+        <div className="mx-auto flex max-w-5xl flex-wrap items-center gap-x-3 gap-y-1 px-4 py-3">
+          <img src="/favicon.svg" alt="" className="size-7" />
+          <span className="font-semibold tracking-tight">Keymeter</span>
+          <nav aria-label="Pages" className="order-last -ml-3 flex basis-full gap-1 sm:order-none sm:ml-3 sm:basis-auto">
+            <PageLink to="/">API keys</PageLink>
+            <PageLink to="/activity">Activity</PageLink>
+          </nav>
+          <span className="ml-auto min-w-0 flex-1 truncate text-right text-sm text-ink-soft">{user?.email}</span>
+          <Button variant="quiet" className="shrink-0" onClick={signOut}>
+            Sign out
+          </Button>
+        </div>
+      </header>
+      {/* Nothing that shows one person's data is there for the next. */}
+      <main key={userId} className="mx-auto grid max-w-5xl gap-6 px-4 py-8">
+        {userId !== undefined && <ProvisioningFault userId={userId} />}
+        <Outlet />
+      </main>
+    </>
+  )
+}
+
+/** The router marks the one that is open with `aria-current`. */
+function PageLink(props: Pick<LinkProps, 'to' | 'children'>) {
+  return (
+    <Link
+      {...props}
+      preload="intent"
+      activeOptions={{ exact: true, includeSearch: false }}
+      className="flex min-h-10 items-center rounded-lg px-3 text-sm font-medium text-ink-soft hover:bg-raised hover:text-ink aria-[current=page]:bg-accent-soft aria-[current=page]:text-accent"
+    />
+  )
+}
+
+function ProvisioningFault({ userId }: { userId: string }) {
+  const provisioning = useProvisioning()
+  if (provisioning.state !== 'failed') return null
+  const { error } = provisioning
+  return (
+    <ErrorNotice error={{ ...error, message: `Your account could not be set up yet. ${error.message}` }}>
+      <Button variant="secondary" onClick={() => provision(userId)}>
+        Retry
+      </Button>
+    </ErrorNotice>
+  )
+}

@@ -1,0 +1,53 @@
+import { useMutation } from '@tanstack/react-query'
+import type { ReactNode } from 'react'
+import { describeCallError } from '../app/call-error.ts'
+import { queryClient } from '../app/trpc.ts'
+import { AlertDialog } from '../ui/alert-dialog.tsx'
+import { Button } from '../ui/button.tsx'
+import { ErrorNotice } from '../ui/notice.tsx'
+import { announce } from '../ui/toasts.tsx'
+
+interface ConfirmKeyDialogProps {
+  title: string
+  isOpen: boolean
+  onClose: () => void
+  actionLabel: string
+  /** Said when it is done. */
+  doneText: string
+  /** Its answer must hold no secret. */
+  call: () => Promise<unknown>
+  children: ReactNode
+}
+
+/** Never optimistic: it is done when the server says so. */
+export function ConfirmKeyDialog({ title, isOpen, onClose, actionLabel, doneText, call, children }: ConfirmKeyDialogProps) {
+  const mutation = useMutation({
+    mutationFn: call,
+    onSuccess: async () => {
+      await queryClient.invalidateQueries()
+      announce(doneText)
+      onClose()
+    },
+  })
+  const cancel = () => {
+    if (mutation.isPending) return
+    mutation.reset()
+    onClose()
+  }
+  return (
+    <AlertDialog
+      title={title}
+      isOpen={isOpen}
+      onCancel={cancel}
+      finalFocus={() => (mutation.isSuccess ? document.getElementById('keys') : true)}
+      action={
+        <Button variant="danger" isPending={mutation.isPending} onClick={() => mutation.mutate()}>
+          {actionLabel}
+        </Button>
+      }
+    >
+      {children}
+      {mutation.isError && <ErrorNotice error={describeCallError(mutation.error)} />}
+    </AlertDialog>
+  )
+}

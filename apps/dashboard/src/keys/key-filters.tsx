@@ -1,0 +1,86 @@
+import { KEY_NAME_LENGTH_MAX, type KeyFilter, type KeySort } from '@keymeter/contract'
+import { useNavigate, useSearch } from '@tanstack/react-router'
+import { useEffect, useState } from 'react'
+import { TextField } from '../ui/field.tsx'
+import { Select } from '../ui/select.tsx'
+import { type KeysSearch, SORT_DEFAULT, STATUS_DEFAULT } from './keys-search.ts'
+import { withoutSecrets } from './without-secrets.ts'
+
+const SEARCH_DELAY_MS = 200
+
+const STATUSES: { value: KeyFilter; text: string }[] = [
+  { value: 'live', text: 'Live' },
+  { value: 'active', text: 'Active' },
+  { value: 'disabled', text: 'Disabled' },
+  { value: 'expired', text: 'Expired' },
+  { value: 'revoked', text: 'Revoked' },
+  { value: 'all', text: 'All' },
+]
+
+const SORTS: { value: KeySort; text: string }[] = [
+  { value: 'newest', text: 'Newest' },
+  { value: 'oldest', text: 'Oldest' },
+  { value: 'name', text: 'Name' },
+  { value: 'lastUsed', text: 'Last used' },
+]
+
+/** Which keys are listed, and in what order: kept in the address, so that it survives a reload and the way back. */
+export function KeyFilters() {
+  const { status = STATUS_DEFAULT, sort = SORT_DEFAULT } = useSearch({ from: '/signed-in/' })
+  const navigate = useNavigate({ from: '/' })
+  return (
+    <search className="grid grid-cols-2 gap-3 sm:grid-cols-[minmax(0,1fr)_auto_auto]">
+      <SearchField />
+      <Select
+        label="Status"
+        options={STATUSES}
+        value={status}
+        onValueChange={(chosen) =>
+          navigate({
+            search: (current: KeysSearch) => ({ ...current, status: chosen === STATUS_DEFAULT ? undefined : chosen }),
+          })
+        }
+      />
+      <Select
+        label="Sort by"
+        options={SORTS}
+        value={sort}
+        onValueChange={(chosen) =>
+          navigate({ search: (current: KeysSearch) => ({ ...current, sort: chosen === SORT_DEFAULT ? undefined : chosen }) })
+        }
+      />
+    </search>
+  )
+}
+
+function SearchField() {
+  const { search = '' } = useSearch({ from: '/signed-in/' })
+  const navigate = useNavigate({ from: '/' })
+  /** What is typed and not yet in the address, which decides otherwise: on the way back, say. */
+  const [typed, setTyped] = useState<string | null>(null)
+  useEffect(() => {
+    if (typed === null) return
+    const timer = setTimeout(async () => {
+      await navigate({
+        search: (current: KeysSearch) => ({ ...current, search: typed.trim() === '' ? undefined : typed }),
+        replace: true,
+      })
+      setTyped((current) => (current === typed ? null : current))
+    }, SEARCH_DELAY_MS)
+    return () => clearTimeout(timer)
+  }, [typed, navigate])
+  return (
+    <div className="col-span-2 sm:col-span-1">
+      <TextField
+        label="Search"
+        type="search"
+        autoComplete="off"
+        spellCheck={false}
+        placeholder="Name or key prefix"
+        maxLength={KEY_NAME_LENGTH_MAX}
+        value={typed ?? search}
+        onChange={(event) => setTyped(withoutSecrets(event.target.value))}
+      />
+    </div>
+  )
+}

@@ -1,0 +1,112 @@
+import type { KeyWithUsage } from '@keymeter/contract'
+import { lazyRouteComponent } from '@tanstack/react-router'
+import { Suspense, useState } from 'react'
+import { type CallError, describeCallError } from '../app/call-error.ts'
+import { api, queryClient } from '../app/trpc.ts'
+import { currentSession } from '../auth/session.ts'
+import { formatCredits, formatMoment } from '../format.ts'
+import { Badge } from '../ui/badge.tsx'
+import { Moment } from '../ui/moment.tsx'
+import { ErrorNotice } from '../ui/notice.tsx'
+import { TextButton } from '../ui/text-button.tsx'
+import { announce } from '../ui/toasts.tsx'
+import type { KeyDialog } from './key-dialog.ts'
+import { KeyStatusBadge } from './key-status-badge.tsx'
+import { showSecret } from './new-secret.ts'
+
+/** A menu needs a lot of script: it comes on its own, at once and while the keys are asked for. */
+const KeyActions = lazyRouteComponent(() => import('./key-actions.tsx'), 'KeyActions')
+void KeyActions.preload?.()
+
+export function KeyRow({ apiKey, onDialog }: { apiKey: KeyWithUsage; onDialog: (dialog: KeyDialog) => void }) {
+  const [fault, setFault] = useState<CallError | null>(null)
+  const [isBusy, setIsBusy] = useState(false)
+  const isRevoked = apiKey.revokedAt !== null
+  const lastUsed = apiKey.lastUsedAt === null ? 'Never used' : <Moment iso={apiKey.lastUsedAt} />
+
+  const act = async (work: () => Promise<void>) => {
+    setFault(null)
+    setIsBusy(true)
+    try {
+      await work()
+    } catch (error) {
+      setFault(describeCallError(error))
+    }
+    // After a refusal too: somebody else may have been faster.
+    await queryClient.invalidateQueries()
+    setIsBusy(false)
+  }
+  const toggle = async () => {
+    const isDisabled = apiKey.disabledAt !== null
+    await (isDisabled ? api.keys.enable : api.keys.disable).mutate({ id: apiKey.id })
+    announce(`The key ${apiKey.name} is ${isDisabled ? 'enabled' : 'disabled'}.`)
+  }
+  const replaceLostSecret = async () => {
+    const userId = currentSession()?.user.id
+    if (userId === undefined) return
+    const { requestId: _, ...key } = await api.keys.replaceLostSecret.mutate({ id: apiKey.id })
+    showSecret(userId, key)
+  }
+
+  return (
+    <>
+      <tr className="border-line not-last:border-b align-middle">
+        <td className="w-full max-w-0 px-4 py-3 md:w-auto md:max-w-80">
+          <div className="flex min-w-0 flex-wrap items-center gap-x-2 gap-y-1">
+            <span className="min-w-0 truncate font-medium" title={apiKey.name}>
+              {apiKey.name}
+            </span>
+            <Badge tone={apiKey.keyType === 'prod' ? 'warm' : 'accent'}>{apiKey.keyType}</Badge>
+            <KeyStatusBadge apiKey={apiKey} />
+          </div>
+          <code className="block truncate font-mono text-xs text-ink-soft">{apiKey.keyPrefix}…</code>
+          <div className="text-xs text-ink-soft md:hidden">
+            Created <Moment iso={apiKey.createdAt} /> · {apiKey.lastUsedAt !== null && 'used '}
+            {lastUsed}
+          </div>
+          {!apiKey.isSecretSaved && !isRevoked && (
+            <p className="text-xs text-ink-soft">
+              Secret not saved?{' '}
+              <TextButton isPending={isBusy} onClick={() => act(replaceLostSecret)}>
+                Get a new one
+              </TextButton>
+            </p>
+          )}
+          {apiKey.graceEndsAt !== null && (
+            <p className="text-xs text-ink-soft">
+              Old secret works until <time dateTime={apiKey.graceEndsAt}>{formatMoment(apiKey.graceEndsAt)}</time>{' '}
+              <TextButton onClick={() => onDialog('endGrace')}>End now</TextButton>
+            </p>
+          )}
+        </td>
+        <td className="hidden whitespace-nowrap px-4 py-3 text-ink-soft md:table-cell">
+          <Moment iso={apiKey.createdAt} />
+        </td>
+        <td className="hidden whitespace-nowrap px-4 py-3 text-ink-soft md:table-cell">{lastUsed}</td>
+        <td className="figures px-2 py-3 text-right sm:px-4">
+          <span className="whitespace-nowrap font-medium">{formatCredits(apiKey.creditsUsed)}</span>
+          {apiKey.creditLimit !== null && (
+            <>
+              {' '}
+              <span className="whitespace-nowrap text-ink-soft">of {formatCredits(apiKey.creditLimit)}</span>
+            </>
+          )}
+        </td>
+        <td className="py-3 pr-3 text-right">
+          {!isRevoked && (
+            <Suspense fallback={<span className="inline-block size-10" />}>
+              <KeyActions apiKey={apiKey} onDialog={onDialog} onToggle={() => act(toggle)} />
+            </Suspense>
+          )}
+        </td>
+      </tr>
+      {fault !== null && (
+        <tr className="border-line not-last:border-b">
+          <td colSpan={5} className="px-4 pb-3">
+            <ErrorNotice error={fault} />
+          </td>
+        </tr>
+      )}
+    </>
+  )
+}

@@ -1,0 +1,39 @@
+import type { KeyWithUsage } from '@keymeter/contract'
+import { formatMoment, formatRelative } from '../format.ts'
+import { Badge } from '../ui/badge.tsx'
+
+const EXPIRING_MS = 7 * 86_400_000
+
+/** What keeps the key from being used, or soon will. An active one needs no saying. */
+export function KeyStatusBadge({ apiKey: { status, revokedAt, disabledAt, expiresAt } }: { apiKey: KeyWithUsage }) {
+  switch (status) {
+    case 'revoked':
+      return (
+        <Badge tone="danger" {...since(revokedAt)}>
+          Revoked
+        </Badge>
+      )
+    case 'disabled':
+      return (
+        <Badge tone="plain" {...since(disabledAt)}>
+          Disabled
+        </Badge>
+      )
+    case 'expired':
+      return (
+        <Badge tone="danger" {...since(expiresAt)}>
+          Expired
+        </Badge>
+      )
+    case 'active':
+      return expiresAt !== null && Date.parse(expiresAt) - Date.now() < EXPIRING_MS ? (
+        <Badge tone="warm" title={formatMoment(expiresAt)}>
+          Expires {formatRelative(expiresAt)}
+        </Badge>
+      ) : null
+  }
+}
+
+function since(iso: string | null) {
+  return iso === null ? {} : { title: `Since ${formatMoment(iso)}` }
+}

@@ -1,0 +1,77 @@
+import { GRACE_SECONDS_DEFAULT, GRACE_SECONDS_MAX } from '@keymeter/contract'
+import { type FormEvent, useState } from 'react'
+import { type CallError, describeCallError } from '../app/call-error.ts'
+import { api, queryClient } from '../app/trpc.ts'
+import { currentSession } from '../auth/session.ts'
+import { formatMoment } from '../format.ts'
+import { Button } from '../ui/button.tsx'
+import { Choice } from '../ui/choice.tsx'
+import { Dialog } from '../ui/dialog.tsx'
+import { ErrorNotice, Notice } from '../ui/notice.tsx'
+import type { KeyDialogProps } from './key-dialog.ts'
+import { showSecret } from './new-secret.ts'
+
+const GRACE_PERIODS = [
+  { value: 0, title: 'End it now', text: 'When it may have leaked.' },
+  { value: 3_600, title: '1 hour' },
+  { value: GRACE_SECONDS_DEFAULT, title: '24 hours' },
+  { value: GRACE_SECONDS_MAX, title: '7 days' },
+]
+
+export function RotateKeyDialog({ apiKey, isOpen, onClose }: KeyDialogProps) {
+  return (
+    <Dialog title="Rotate secret" isOpen={isOpen} onCloseRequest={onClose}>
+      <RotateKeyForm apiKey={apiKey} onClose={onClose} />
+    </Dialog>
+  )
+}
+
+function RotateKeyForm({ apiKey, onClose }: Omit<KeyDialogProps, 'isOpen'>) {
+  const [graceSeconds, setGraceSeconds] = useState(GRACE_SECONDS_DEFAULT)
+  const [isPending, setIsPending] = useState(false)
+  const [fault, setFault] = useState<CallError | null>(null)
+  const submit = async (event: FormEvent) => {
+    event.preventDefault()
+    const userId = currentSession()?.user.id
+    if (userId === undefined || isPending) return
+    setFault(null)
+    setIsPending(true)
+    try {
+      const { requestId: _, ...key } = await api.keys.rotate.mutate({ id: apiKey.id, graceSeconds })
+      showSecret(userId, key)
+      onClose()
+      await queryClient.invalidateQueries()
+    } catch (error) {
+      setFault(describeCallError(error))
+    }
+    setIsPending(false)
+  }
+  return (
+    <form noValidate onSubmit={submit} className="grid gap-5">
+      {fault !== null && <ErrorNotice error={fault} />}
+      <p className="text-sm text-ink-soft">
+        <strong className="break-words font-medium text-ink">{apiKey.name}</strong> gets a new secret and stays the same key,
+        with its usage, limits and history. Until the old secret ends, both work: time to put the new one in its place.
+      </p>
+      <Choice
+        label="How long the old secret still works"
+        options={GRACE_PERIODS}
+        value={graceSeconds}
+        onChange={setGraceSeconds}
+      />
+      {apiKey.graceEndsAt !== null && (
+        <Notice>
+          The secret from before the last rotation would work until {formatMoment(apiKey.graceEndsAt)}. It ends at once.
+        </Notice>
+      )}
+      <div className="flex justify-end gap-2">
+        <Button variant="secondary" onClick={onClose}>
+          Cancel
+        </Button>
+        <Button type="submit" isPending={isPending}>
+          Rotate secret
+        </Button>
+      </div>
+    </form>
+  )
+}
