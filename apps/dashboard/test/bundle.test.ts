@@ -51,9 +51,17 @@ describe('the built dashboard', () => {
 
   it(`starts with less than ${INITIAL_SCRIPT_KIB_MAX} KiB of script`, () => {
     const html = readFileSync(join(DASHBOARD, 'dist', 'index.html'), 'utf8')
-    const initial = scripts.filter((name) => html.includes(name))
-    const bytes = initial.reduce((sum, name) => sum + gzipSync(readFileSync(join(assets, name))).length, 0)
-    expect(initial).not.toEqual([])
+    const index = scripts.filter((name) => html.includes(name))
+    // The page's first script imports the rest itself, once the settings are on their way.
+    const start = scripts.filter((name) => name.startsWith('start-'))
+    expect(start).toHaveLength(1)
+    const initial = new Set([...index, ...start])
+    for (const name of initial) {
+      const text = readFileSync(join(assets, name), 'utf8')
+      for (const [, imported = ''] of text.matchAll(/(?:from|import)\s*["']\.\/([^"']+\.js)["']/g)) initial.add(imported)
+    }
+    const bytes = [...initial].reduce((sum, name) => sum + gzipSync(readFileSync(join(assets, name))).length, 0)
+    expect(index).not.toEqual([])
     expect(bytes / 1024).toBeLessThan(INITIAL_SCRIPT_KIB_MAX)
   })
 })
