@@ -10,6 +10,7 @@ const server = testServer(database, auth)
 const browser = testBrowser()
 
 const PASSWORD = 'a long password'
+const DAY_MS = 86_400_000
 let people = 0
 let page: Page
 /** What the page reports that nobody should see: errors on the console, and violations of its content policy. */
@@ -58,6 +59,12 @@ async function signInUnprovisioned(): Promise<void> {
 const secretDialog = (on: Page = page) => on.getByRole('dialog', { name: 'Save your secret' })
 const row = (name: string) => page.getByRole('row').filter({ hasText: name })
 
+/** Chooses from a key's menu. */
+async function choose(key: string, action: string | RegExp): Promise<void> {
+  await page.getByRole('button', { name: `Actions for ${key}` }).click()
+  await page.getByRole('menuitem', { name: action }).click()
+}
+
 /** Reads the secret, copies it and closes the dialog. */
 async function saveSecret(on: Page = page): Promise<string> {
   const dialog = secretDialog(on)
@@ -67,6 +74,11 @@ async function saveSecret(on: Page = page): Promise<string> {
   await dialog.getByRole('button', { name: 'Done' }).click()
   await dialog.waitFor({ state: 'hidden' })
   return secret
+}
+
+/** As a field for a date and time takes it, in the browser's zone. */
+function localText(moment: number): string {
+  return new Date(moment).toLocaleString('sv-SE', { timeZone: 'Europe/Berlin' }).slice(0, 16).replace(' ', 'T')
 }
 
 const withClipboard = { permissions: ['clipboard-read', 'clipboard-write'] }
@@ -100,14 +112,14 @@ describe('a person in the browser', () => {
     await page.reload()
     await row('Production').getByText('1,234').waitFor()
 
-    await row('default').getByRole('button', { name: 'Revoke default' }).click()
+    await choose('default', 'Revoke…')
     const revoke = page.getByRole('alertdialog', { name: 'Revoke key' })
     expect(await revoke.getByRole('button', { name: 'Cancel' }).evaluate((button) => button === document.activeElement)).toBe(
       true,
     )
     await revoke.getByRole('button', { name: 'Revoke' }).click()
     await row('default').waitFor({ state: 'detached' })
-    await expect.poll(async () => await page.evaluate(() => document.activeElement?.textContent)).toBe('API keys')
+    await expect.poll(async () => await page.evaluate(() => document.activeElement?.id)).toBe('keys')
 
     await page.getByRole('button', { name: 'Sign out' }).click()
     await page.getByRole('heading', { name: 'Sign in' }).waitFor()
@@ -215,6 +227,331 @@ describe('a person in the browser', () => {
   })
 })
 
+describe('the owner of a key', () => {
+  beforeEach(async () => {
+    await page.context().close()
+    page = await openPage(withClipboard)
+  })
+
+  it('renames it, limits it and lets it expire, and is told at the field what cannot be', async () => {
+    await signUp()
+    await saveSecret()
+    await choose('default', 'Edit…')
+    const edit = page.getByRole('dialog', { name: 'Edit key' })
+    await edit.getByLabel('Name').fill('Renamed')
+    await edit.getByLabel('Credit limit').fill('5oo')
+    await edit.getByRole('button', { name: 'Save' }).click()
+    await edit.getByText('Enter a whole number', { exact: false }).waitFor()
+    await edit.getByLabel('Credit limit').fill('500')
+    await edit.getByLabel('Expires').fill('2001-01-01T12:00')
+    await edit.getByRole('button', { name: 'Save' }).click()
+    await edit.getByText('Choose a moment in the future.').waitFor()
+    expect(await edit.getByLabel('Expires').getAttribute('aria-invalid')).toBe('true')
+    await edit.getByLabel('Expires').fill(localText(Date.now() + 3.5 * DAY_MS))
+    await edit.getByRole('button', { name: 'Save' }).click()
+    await edit.waitFor({ state: 'detached' })
+    await row('Renamed').getByText('Expires in 3 days').waitFor()
+    expect(await row('Renamed').textContent()).toContain('0 of 500')
+    expect(await row('default').count()).toBe(0)
+
+    // What is emptied is lifted; what is not touched stays, to the millisecond.
+    const expiry = async () => (await database.owner.query("select expires_at from api_keys where name = 'Renamed'")).rows
+    await database.owner.query("update api_keys set expires_at = expires_at + interval '7 ms' where name = 'Renamed'")
+    const before = await expiry()
+    await page.reload()
+    await choose('Renamed', 'Edit…')
+    await edit.getByLabel('Credit limit').fill('')
+    await edit.getByRole('button', { name: 'Save' }).click()
+    await edit.waitFor({ state: 'detached' })
+    await expect.poll(async () => await row('Renamed').textContent()).not.toContain('of 500')
+    expect(await expiry()).toEqual(before)
+    expect(complaints).toEqual([])
+  })
+
+  it('does not lose its expiry to a date that is only half filled in', async () => {
+    await signUp()
+    await saveSecret()
+    await choose('default', 'Edit…')
+    const edit = page.getByRole('dialog', { name: 'Edit key' })
+    await edit.getByLabel('Expires').fill(localText(Date.now() + 3.5 * DAY_MS))
+    await edit.getByLabel('Expires').press('Backspace')
+    await edit.getByRole('button', { name: 'Save' }).click()
+    await edit.getByText('Enter both date and time, or nothing.').waitFor()
+  })
+
+  it('makes one with a limit and an end', async () => {
+    await signUp()
+    await saveSecret()
+    await page.getByRole('button', { name: 'Create key' }).click()
+    const create = page.getByRole('dialog', { name: 'Create a key' })
+    await create.getByLabel('Name').fill('bounded')
+    await create.getByText('More options').click()
+    await create.getByLabel('Credit limit').fill('1500')
+    await create.getByLabel('Expires').fill(localText(Date.now() + 2.5 * DAY_MS))
+    await create.getByRole('button', { name: 'Create key' }).click()
+    await saveSecret()
+    await row('bounded').getByText('Expires in 2 days').waitFor()
+    expect(await row('bounded').textContent()).toContain('0 of 1,500')
+  })
+
+  it('rotates its secret: a new one is shown, the old one works until its grace ends, or is ended', async () => {
+    await signUp()
+    const old = await saveSecret()
+    await choose('default', 'Rotate secret…')
+    const rotate = page.getByRole('dialog', { name: 'Rotate secret' })
+    expect(await rotate.getByRole('radio', { name: '24 hours' }).isChecked()).toBe(true)
+    await rotate.getByRole('radio', { name: '1 hour' }).check()
+    await rotate.getByRole('button', { name: 'Rotate secret' }).click()
+    const rotated = await saveSecret()
+    expect(rotated).not.toBe(old)
+    await row('default').getByText('Old secret works until').waitFor()
+    await row('default')
+      .getByText(`${rotated.slice(0, 15)}…`)
+      .waitFor()
+
+    await choose('default', 'Rotate secret…')
+    await rotate.getByText('It ends at once.').waitFor()
+    await page.keyboard.press('Escape')
+
+    await row('default').getByRole('button', { name: 'End now' }).click()
+    await page.getByRole('alertdialog').getByRole('button', { name: 'End now' }).click()
+    await row('default').getByText('Old secret works until').waitFor({ state: 'detached' })
+    expect(complaints).toEqual([])
+  })
+
+  it('loses neither secret when two rotations of it are on their way', async () => {
+    await signUp()
+    await saveSecret()
+    let letGo = () => {}
+    const held = new Promise<void>((resolve) => {
+      letGo = resolve
+    })
+    await page.route(
+      '**/trpc/keys.rotate*',
+      async (route) => {
+        await held
+        await route.continue()
+      },
+      { times: 1 },
+    )
+    const rotate = page.getByRole('dialog', { name: 'Rotate secret' })
+    await choose('default', 'Rotate secret…')
+    await rotate.getByRole('button', { name: 'Rotate secret' }).click()
+    await page.keyboard.press('Escape')
+    await rotate.waitFor({ state: 'detached' })
+    await choose('default', 'Rotate secret…')
+    await rotate.getByRole('button', { name: 'Rotate secret' }).click()
+    await secretDialog().waitFor()
+    const answered = page.waitForResponse(/keys\.rotate/)
+    letGo()
+    await (await answered).finished()
+    const first = await secretDialog().getByRole('textbox').inputValue()
+    await secretDialog().getByRole('button', { name: 'Copy secret' }).click()
+    await secretDialog().getByRole('button', { name: 'Done' }).click()
+    await secretDialog().getByRole('button', { name: 'Copy secret' }).waitFor()
+    expect(await secretDialog().getByRole('textbox').inputValue()).not.toBe(first)
+    // The first one is not the current one any more: that it was copied says nothing of the second.
+    await secretDialog().getByRole('button', { name: 'Done' }).click()
+    await page.getByRole('button', { name: 'Close anyway' }).click()
+    await row('default').getByText('Secret not saved?').waitFor()
+  })
+
+  it('gives back the focus to the menu’s button after a dialog, and reaches everything by keyboard', async () => {
+    await signUp()
+    await saveSecret()
+    const actions = page.getByRole('button', { name: 'Actions for default' })
+    await actions.focus()
+    await page.keyboard.press('Enter')
+    await page.getByRole('menuitem', { name: 'Edit…' }).waitFor()
+    await page.keyboard.press('ArrowDown')
+    await page.keyboard.press('Enter')
+    await page.getByRole('dialog', { name: 'Rotate secret' }).waitFor()
+    await page.keyboard.press('Escape')
+    await page.getByRole('dialog').waitFor({ state: 'detached' })
+    await expect.poll(async () => await actions.evaluate((button) => button === document.activeElement)).toBe(true)
+  })
+
+  it('disables it, finds it among the disabled, and enables it', async () => {
+    await signUp()
+    await saveSecret()
+    await choose('default', 'Disable')
+    await row('default').getByText('Disabled').waitFor()
+    await page.getByLabel('Status').selectOption('Active')
+    await page.getByText('No keys match.').waitFor()
+    await page.getByLabel('Status').selectOption('Disabled')
+    await row('default').waitFor()
+    expect(new URL(page.url()).search).toBe('?status=disabled')
+    await page.reload()
+    await row('default').waitFor()
+    await choose('default', 'Enable')
+    await page.getByRole('button', { name: 'Clear filters' }).click()
+    await row('default').waitFor()
+    expect(await row('default').getByText('Disabled').count()).toBe(0)
+    expect(new URL(page.url()).search).toBe('')
+  })
+
+  it('finds a revoked key, with what it used, among the revoked', async () => {
+    const email = await signUp()
+    await saveSecret()
+    await database.owner.query(
+      `insert into api_key_usage (user_id, api_key_id, credits_charged, created_at)
+       select user_id, api_keys.id, 4321, now() from api_keys join auth.users on users.id = user_id where email = $1`,
+      [email],
+    )
+    await choose('default', 'Revoke…')
+    await page.getByRole('alertdialog').getByRole('button', { name: 'Revoke' }).click()
+    await page.getByText('You have no live keys.', { exact: false }).waitFor()
+    await page.getByLabel('Status').selectOption('Revoked')
+    await row('default').getByText('4,321').waitFor()
+    await row('default').getByText('Revoked').waitFor()
+    expect(await row('default').getByRole('button').count()).toBe(0)
+  })
+
+  it('gets a new secret in place of one that was not saved, once', async () => {
+    await signUp()
+    const lost = await secretDialog().getByRole('textbox').inputValue()
+    await secretDialog().getByRole('button', { name: 'Done' }).click()
+    await page.getByRole('button', { name: 'Close anyway' }).click()
+    await row('default').getByRole('button', { name: 'Get a new one' }).click()
+    const secret = await saveSecret()
+    expect(secret).not.toBe(lost)
+    await row('default')
+      .getByText(`${secret.slice(0, 15)}…`)
+      .waitFor()
+    await row('default').getByText('Secret not saved?').waitFor({ state: 'detached' })
+    await page.reload()
+    await row('default').waitFor()
+    expect(await row('default').getByText('Secret not saved?').count()).toBe(0)
+  })
+
+  it('is told when the secret has been saved elsewhere meanwhile', async () => {
+    await signUp()
+    await secretDialog().getByRole('button', { name: 'Done' }).click()
+    await page.getByRole('button', { name: 'Close anyway' }).click()
+    await row('default').getByRole('button', { name: 'Get a new one' }).waitFor()
+    await database.owner.query('update api_key_secrets set saved_at = now()')
+    await row('default').getByRole('button', { name: 'Get a new one' }).click()
+    const alert = page.getByRole('alert')
+    await alert.getByText('has been saved or used since', { exact: false }).waitFor()
+    await alert.getByText('Request id').waitFor()
+    await row('default').getByText('Secret not saved?').waitFor({ state: 'detached' })
+  })
+
+  it('gets the first secret though the answer that held it never arrived', async () => {
+    await page.route('**/trpc/auth.provision*', async (route) => {
+      await route.fetch()
+      await route.abort()
+    })
+    await signInUnprovisioned()
+    await page.getByText('Your account could not be set up yet.', { exact: false }).waitFor()
+    await page.unroute('**/trpc/auth.provision*')
+    await page.reload()
+    await row('default').getByRole('button', { name: 'Get a new one' }).click()
+    const secret = await saveSecret()
+    expect(secret).toMatch(/^km_dev_[0-9A-Za-z]{55}$/)
+    const saved = async () =>
+      await database.owner.query(
+        'select 1 from api_key_secrets where key_hash = sha256($1::bytea) and valid_until is null and saved_at is not null',
+        [Buffer.from(secret)],
+      )
+    await expect.poll(async () => (await saved()).rowCount).toBe(1)
+  })
+
+  it('searches and sorts, and finds the list as it was after a reload and on the way back', async () => {
+    const email = await signUp()
+    await saveSecret()
+    await database.owner.query(
+      `insert into api_keys (user_id, name, key_type, key_prefix)
+       select users.id, 'n' || lpad(n::text, 2, '0'), 'dev', 'km_dev_0000' || lpad(n::text, 4, '0')
+       from auth.users, generate_series(1, 60) as n where email = $1`,
+      [email],
+    )
+    await page.reload()
+    const names = async () =>
+      await page.locator('tbody tr').evaluateAll((rows) => rows.map((one) => one.textContent?.slice(0, 3)))
+    await page.getByRole('button', { name: 'Load more' }).click()
+    await expect.poll(async () => (await names()).length).toBe(61)
+    expect(await page.getByRole('button', { name: 'Load more' }).count()).toBe(0)
+
+    await page.getByLabel('Sort by').selectOption('Name')
+    await expect.poll(async () => (await names()).slice(0, 2)).toEqual(['def', 'n01'])
+    await page.getByLabel('Search').fill('N0')
+    await expect.poll(async () => (await names()).length).toBe(9)
+    expect(new URL(page.url()).search).toBe('?sort=name&search=N0')
+    await page.reload()
+    await expect.poll(async () => (await names()).at(0)).toBe('n01')
+    expect(await page.getByLabel('Search').inputValue()).toBe('N0')
+    await page.getByRole('link', { name: 'Activity' }).click()
+    await page.getByRole('heading', { name: 'Activity' }).waitFor()
+    await page.goBack()
+    await expect.poll(async () => (await names()).length).toBe(9)
+    await page.getByLabel('Search').fill('nothing like it')
+    await page.getByText('No keys match.').waitFor()
+    await page.getByRole('button', { name: 'Clear filters' }).click()
+    await expect.poll(async () => (await names()).at(0)).toBe('def')
+    expect(complaints).toEqual([])
+  })
+
+  it('finds a key by its whole secret, which never gets into an address or a request', async () => {
+    await signUp()
+    const secret = await saveSecret()
+    await page.getByRole('button', { name: 'Actions for default' }).waitFor()
+    const seen: string[] = []
+    page.on('request', (request) => seen.push(request.url(), request.postData() ?? ''))
+    page.on('framenavigated', (frame) => seen.push(frame.url()))
+    await page.evaluate(async (text) => await navigator.clipboard.writeText(text), secret)
+    await page.getByLabel('Search').focus()
+    await page.keyboard.press('Control+V')
+    expect(await page.getByLabel('Search').inputValue()).toBe(secret.slice(0, 15))
+    await expect.poll(() => seen.some((url) => url.includes('keys.list') && url.includes(secret.slice(0, 15)))).toBe(true)
+    await row('default').waitFor()
+    expect(seen.join()).not.toContain(secret.slice(0, 16))
+    // Who pastes it into the address bar has sent it themselves; it must not stay there.
+    await page.goto(`${server.url}/?search=${secret}`)
+    await row('default').waitFor()
+    await expect.poll(() => page.url()).toBe(`${server.url}/?search=${secret.slice(0, 15)}`)
+  })
+
+  it('sees in the activity what was done, to which key and from where', async () => {
+    await signUp()
+    await saveSecret()
+    await choose('default', 'Edit…')
+    const edit = page.getByRole('dialog', { name: 'Edit key' })
+    await edit.getByLabel('Name').fill('main')
+    await edit.getByLabel('Credit limit').fill('500')
+    await edit.getByRole('button', { name: 'Save' }).click()
+    await edit.waitFor({ state: 'detached' })
+    await page.getByRole('button', { name: 'Create key' }).click()
+    await page.getByRole('dialog').getByLabel('Name').fill('other')
+    await page.getByRole('dialog').getByRole('button', { name: 'Create key' }).click()
+    await saveSecret()
+    await row('other').getByText('Secret not saved?').waitFor({ state: 'detached' })
+
+    await page.getByRole('link', { name: 'Activity' }).click()
+    const entries = page.getByRole('list').getByRole('listitem')
+    await entries.first().waitFor()
+    expect(await page.getByRole('link', { name: 'Activity' }).getAttribute('aria-current')).toBe('page')
+    const texts = async () => await entries.evaluateAll((items) => items.map((item) => item.querySelector('p')?.textContent))
+    expect(await texts()).toEqual([
+      'Secret saved · other',
+      'Created · other',
+      'Renamed from default to main, limit changed from none to 500 · main',
+      'Secret saved · main',
+      'Created · main',
+    ])
+    expect(await entries.first().textContent()).toMatch(/By you from [0-9a-f.:]+ · \S+ on Linux · request \S{8,}/)
+
+    await page.getByLabel('Action').selectOption('Created')
+    await expect.poll(texts).toEqual(['Created · other', 'Created · main'])
+    await page.getByRole('link', { name: 'API keys' }).click()
+    await choose('main', 'Activity')
+    await expect.poll(async () => (await texts()).length).toBe(3)
+    await page.getByLabel('Action').selectOption('Revoked')
+    await page.getByText('No activity matches.').waitFor()
+    expect(complaints).toEqual([])
+  })
+})
+
 describe('the pages', () => {
   for (const colorScheme of ['light', 'dark'] as const) {
     for (const width of [1280, 360]) {
@@ -243,14 +580,44 @@ describe('the pages', () => {
           .evaluate((field) => field.scrollHeight - field.clientHeight)
         expect(hidden).toBeLessThanOrEqual(0)
         await saveSecret()
-        await page.getByRole('button', { name: 'Revoke default' }).first().waitFor()
+        const actions = page.getByRole('button', { name: 'Actions for default' })
+        await actions.waitFor()
+        await inspect()
+        await actions.click()
+        await page.getByRole('menuitem', { name: 'Edit…' }).waitFor()
+        await inspect()
+        await page.getByRole('menuitem', { name: 'Edit…' }).click()
+        await page.getByRole('dialog', { name: 'Edit key' }).waitFor()
+        await inspect()
+        await page.keyboard.press('Escape')
+        await page.getByRole('dialog').waitFor({ state: 'detached' })
+        await choose('default', 'Rotate secret…')
+        await page.getByRole('dialog', { name: 'Rotate secret' }).waitFor()
+        await inspect()
+        await page.getByRole('button', { name: 'Rotate secret' }).click()
+        await secretDialog().getByRole('button', { name: 'Done' }).click()
+        await page.getByRole('alertdialog', { name: 'Close without copying?' }).waitFor()
+        await inspect()
+        await page.getByRole('button', { name: 'Close anyway' }).click()
+        // A row with all that it can have.
+        await row('default').getByRole('button', { name: 'Get a new one' }).waitFor()
+        await row('default').getByRole('button', { name: 'End now' }).waitFor()
+        await choose('default', 'Disable')
+        await row('default').getByText('Disabled').waitFor()
         await inspect()
         await page.getByRole('button', { name: 'Create key' }).first().click()
         await page.getByRole('dialog', { name: 'Create a key' }).waitFor()
+        await page.getByText('More options').click()
         await inspect()
         await page.keyboard.press('Escape')
-        await page.getByRole('button', { name: 'Revoke default' }).first().click()
+        await page.getByRole('dialog').waitFor({ state: 'detached' })
+        await choose('default', 'Revoke…')
         await page.getByRole('alertdialog').waitFor()
+        await inspect()
+        await page.keyboard.press('Escape')
+        await page.getByRole('alertdialog').waitFor({ state: 'detached' })
+        await page.getByRole('link', { name: 'Activity' }).click()
+        await page.getByText(/^Rotated,/).waitFor()
         await inspect()
         expect(complaints).toEqual([])
       })

@@ -15,7 +15,7 @@ const ITEM =
 
 export function KeyActions({ apiKey, onDialog, onToggle }: KeyActionsProps) {
   return (
-    <Menu.Root modal={false}>
+    <Menu.Root>
       <Menu.Trigger
         aria-label={`Actions for ${apiKey.name}`}
         className="inline-grid size-10 place-content-center rounded-lg text-ink-soft hover:bg-raised hover:text-ink data-popup-open:bg-raised"
