@@ -12,7 +12,7 @@ import type { KeyDialogProps } from './key-dialog.ts'
 import { showSecret } from './new-secret.ts'
 
 const GRACE_PERIODS = [
-  { value: 0, title: 'End it now', text: 'When it may have leaked.' },
+  { value: 0, title: 'End it now' },
   { value: 3_600, title: '1 hour' },
   { value: GRACE_SECONDS_DEFAULT, title: '24 hours' },
   { value: GRACE_SECONDS_MAX, title: '7 days' },
@@ -51,7 +51,8 @@ function RotateKeyForm({ apiKey, onClose }: Omit<KeyDialogProps, 'isOpen'>) {
       {fault !== null && <ErrorNotice error={fault} />}
       <p className="text-sm text-ink-soft">
         <strong className="break-words font-medium text-ink">{apiKey.name}</strong> gets a new secret and stays the same key,
-        with its usage, limits and history. Until the old secret ends, both work: time to put the new one in its place.
+        with its usage, limits and history. Until the old secret ends, both work: time to put the new one in its place. If it
+        may have leaked, end it now.
       </p>
       <Choice
         label="How long the old secret still works"
