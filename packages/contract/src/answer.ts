@@ -6,10 +6,11 @@ export const Timestamp = z.iso.datetime({ precision: 3 })
 /** Whole numbers, which JSON carries exactly. */
 export const Credits = z.int().nonnegative()
 
-/** What a person typed. A lone surrogate is no character and would change on its way into UTF-8, so it is refused too. */
-export const UserText = z
-  .string()
-  .refine((text) => text.isWellFormed() && !/\p{Cc}/u.test(text), 'Leave out control characters.')
+/** Text that a person typed. A lone surrogate is no character and would change on its way into UTF-8. */
+export function isPlainText(text: string): boolean {
+  return text.isWellFormed() && !/\p{Cc}/u.test(text)
+}
+export const NOT_PLAIN_TEXT = 'Leave out control characters.'
 
 /** Calls in one HTTP request. */
 export const BATCH_CALLS_MAX = 10

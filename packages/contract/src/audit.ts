@@ -48,6 +48,8 @@ export const ListAudit = z.strictObject({
   /** `nextCursor` of the page before. */
   cursor: z.int().positive().nullish(),
   limit: z.int().min(1).max(AUDIT_PAGE_MAX).default(50),
+  /** Added by tRPC's infinite queries. */
+  direction: z.literal('forward').optional(),
 })
 export type ListAudit = z.infer<typeof ListAudit>
 

@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { Answer, Credits, Timestamp, UserText } from './answer.ts'
+import { Answer, Credits, isPlainText, NOT_PLAIN_TEXT, Timestamp } from './answer.ts'
 import { BillingCycle } from './billing.ts'
 
 export const KEY_NAME_LENGTH_MAX = 64
@@ -20,7 +20,7 @@ export const KeyName = z
   .trim()
   .min(1, 'Enter a name.')
   .refine((name) => [...name].length <= KEY_NAME_LENGTH_MAX, `Use at most ${KEY_NAME_LENGTH_MAX} characters.`)
-  .pipe(UserText)
+  .refine(isPlainText, NOT_PLAIN_TEXT)
 
 /** As Postgres reads a uuid: any 128 bits, whatever their version says. */
 export const KeyId = z.guid()
@@ -89,10 +89,12 @@ export type KeySort = z.infer<typeof KeySort>
 export const ListKeys = z.strictObject({
   status: KeyFilter.default('live'),
   sort: KeySort.default('newest'),
-  search: z.string().trim().max(KEY_NAME_LENGTH_MAX).pipe(UserText).default(''),
+  search: z.string().trim().max(KEY_NAME_LENGTH_MAX).refine(isPlainText, NOT_PLAIN_TEXT).default(''),
   /** `nextCursor` of the page before. */
   cursor: z.string().max(1000).nullish(),
   limit: z.int().min(1).max(KEYS_PAGE_MAX).default(KEYS_PAGE_MAX),
+  /** Added by tRPC's infinite queries. */
+  direction: z.literal('forward').optional(),
 })
 export type ListKeys = z.infer<typeof ListKeys>
 

@@ -1,14 +1,12 @@
 import { keepPreviousData, useInfiniteQuery } from '@tanstack/react-query'
 import { useNavigate, useSearch } from '@tanstack/react-router'
 import { describeCallError } from '../app/call-error.ts'
-import { api, trpc } from '../app/trpc.ts'
+import { trpc } from '../app/trpc.ts'
 import { Button } from '../ui/button.tsx'
 import { EmptyState } from '../ui/empty-state.tsx'
 import { ErrorNotice } from '../ui/notice.tsx'
 import { ActivityEntry } from './activity-entry.tsx'
 import { ActivityFilters } from './activity-filters.tsx'
-
-const FIRST_PAGE: number | null = null
 
 export function ActivityPage() {
   return (
@@ -26,14 +24,12 @@ export function ActivityPage() {
 function Entries() {
   const { action, keyId } = useSearch({ from: '/signed-in/activity' })
   const navigate = useNavigate({ from: '/activity' })
-  const list = useInfiniteQuery({
-    queryKey: trpc.audit.list.infiniteQueryKey({ action, keyId }),
-    // tRPC's own function would add a `direction` to the input, which the API refuses as it does any unknown field.
-    queryFn: async ({ pageParam }) => await api.audit.list.query({ action, keyId, cursor: pageParam }),
-    initialPageParam: FIRST_PAGE,
-    getNextPageParam: (page) => page.nextCursor,
-    placeholderData: keepPreviousData,
-  })
+  const list = useInfiniteQuery(
+    trpc.audit.list.infiniteQueryOptions(
+      { action, keyId },
+      { getNextPageParam: (page) => page.nextCursor, placeholderData: keepPreviousData },
+    ),
+  )
   const entries = list.data?.pages.flatMap((page) => page.data)
   const isFiltered = action !== undefined || keyId !== undefined
   return (

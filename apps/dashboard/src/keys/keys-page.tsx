@@ -3,7 +3,7 @@ import { useNavigate, useSearch } from '@tanstack/react-router'
 import { Plus } from 'lucide-react'
 import { useState } from 'react'
 import { describeCallError } from '../app/call-error.ts'
-import { api, trpc } from '../app/trpc.ts'
+import { trpc } from '../app/trpc.ts'
 import { useProvisioning } from '../auth/provisioning.ts'
 import { AccountCard } from '../billing/account-card.tsx'
 import { Button } from '../ui/button.tsx'
@@ -16,7 +16,6 @@ import { KeyTable, KeyTableSkeleton } from './key-table.tsx'
 /** Spending shows by itself, this soon. */
 const REFRESH_INTERVAL_MS = 10_000
 const PAGE_KEYS = 50
-const FIRST_PAGE: string | null = null
 
 export function KeysPage() {
   const [isCreating, setIsCreating] = useState(false)
@@ -46,16 +45,16 @@ function Keys() {
   const { status, sort, search = '' } = useSearch({ from: '/signed-in/' })
   const navigate = useNavigate({ from: '/' })
   const isProvisioning = useProvisioning().state === 'running'
-  const input = { status, sort, search: search.trim(), limit: PAGE_KEYS }
-  const list = useInfiniteQuery({
-    queryKey: trpc.keys.list.infiniteQueryKey(input),
-    // tRPC's own function would add a `direction` to the input, which the API refuses as it does any unknown field.
-    queryFn: async ({ pageParam }) => await api.keys.list.query({ ...input, cursor: pageParam }),
-    initialPageParam: FIRST_PAGE,
-    getNextPageParam: (page) => page.nextCursor,
-    placeholderData: keepPreviousData,
-    refetchInterval: REFRESH_INTERVAL_MS,
-  })
+  const list = useInfiniteQuery(
+    trpc.keys.list.infiniteQueryOptions(
+      { status, sort, search: search.trim(), limit: PAGE_KEYS },
+      {
+        getNextPageParam: (page) => page.nextCursor,
+        placeholderData: keepPreviousData,
+        refetchInterval: REFRESH_INTERVAL_MS,
+      },
+    ),
+  )
   const keys = list.data?.pages.flatMap((page) => page.data)
   const isFiltered = status !== undefined || search !== ''
   return (

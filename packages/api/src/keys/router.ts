@@ -40,7 +40,7 @@ export const keysRouter = {
 
   list: signedInProcedure
     .meta({ description: 'The live keys, newest first; or those of a status, searched, in another order; in pages.' })
-    .input(ListKeys.prefault({}))
+    .input(ListKeys.default(ListKeys.parse({})))
     .output(ListKeysAnswer)
     .query(async ({ ctx, input }) => ({ ...(await listKeys(ctx.scope, input)), requestId: ctx.requestId })),
 
