@@ -138,7 +138,7 @@ describe('the API over plain HTTP', () => {
         data: { reason: 'internal_error' },
       })
       expect(body).not.toMatch(/column|api_keys|select|stack|\.ts/i)
-      expect(logged.at(-1)).toContain('api_keys.name does not exist')
+      expect(logged.at(-1)).toContain('keys.name does not exist')
     } finally {
       await database.owner.query('alter table api_keys rename column renamed to name')
     }
