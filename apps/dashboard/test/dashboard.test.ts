@@ -56,6 +56,16 @@ async function signInUnprovisioned(): Promise<void> {
   await page.getByRole('button', { name: 'Sign in', exact: true }).click()
 }
 
+/** Charges a key, as the company's backend does. */
+async function charge(key: string, credits: number): Promise<void> {
+  const response = await fetch(`${server.url}/trpc/metering.charge`, {
+    method: 'POST',
+    headers: { authorization: `Bearer ${auth.serviceKey}`, 'content-type': 'application/json' },
+    body: JSON.stringify({ key, credits, idempotencyKey: key.slice(-20) }),
+  })
+  expect(await response.json()).toMatchObject({ result: { data: { verdict: 'charged' } } })
+}
+
 const secretDialog = (on: Page = page) => on.getByRole('dialog', { name: 'Save your secret' })
 const row = (name: string) => page.getByRole('row').filter({ hasText: name })
 
@@ -101,16 +111,13 @@ describe('a person in the browser', () => {
     await create.getByLabel('Name').fill('Production')
     await create.getByRole('radio', { name: /prod/i }).check()
     await create.getByRole('button', { name: 'Create key' }).click()
-    expect(await saveSecret()).toMatch(/^km_prod_/)
+    const production = await saveSecret()
+    expect(production).toMatch(/^km_prod_/)
     await row('Production').waitFor()
 
-    await database.owner.query(
-      `insert into api_key_usage (user_id, api_key_id, credits_charged, created_at)
-       select user_id, api_keys.id, 1234, now() from api_keys join auth.users on users.id = user_id where email = $1 and name = 'Production'`,
-      [email],
-    )
+    await charge(production, 1000)
     await page.reload()
-    await row('Production').getByText('1,234').waitFor()
+    await row('Production').getByText('1,000').waitFor()
 
     await choose('default', 'Revoke…')
     const revoke = page.getByRole('alertdialog', { name: 'Revoke key' })
@@ -391,18 +398,13 @@ describe('the owner of a key', () => {
   })
 
   it('finds a revoked key, with what it used, among the revoked', async () => {
-    const email = await signUp()
-    await saveSecret()
-    await database.owner.query(
-      `insert into api_key_usage (user_id, api_key_id, credits_charged, created_at)
-       select user_id, api_keys.id, 4321, now() from api_keys join auth.users on users.id = user_id where email = $1`,
-      [email],
-    )
+    await signUp()
+    await charge(await saveSecret(), 432)
     await choose('default', 'Revoke…')
     await page.getByRole('alertdialog').getByRole('button', { name: 'Revoke' }).click()
     await page.getByText('You have no live keys.', { exact: false }).waitFor()
     await page.getByLabel('Status').selectOption('Revoked')
-    await row('default').getByText('4,321').waitFor()
+    await row('default').getByText('432').waitFor()
     await row('default').getByText('Revoked').waitFor()
     expect(await row('default').getByRole('button').count()).toBe(0)
   })

@@ -14,6 +14,12 @@ const Env = z
     SUPABASE_URL: blankIsUnset(z.url({ protocol: /^https?$/, error: 'must be an http or https URL' })),
     SUPABASE_PUBLISHABLE_KEY: blankIsUnset(z.string()),
     SUPABASE_JWT_SECRET: blankIsUnset(z.string().min(32, 'must be at least 32 characters long').optional()),
+    KEYMETER_SERVICE_KEY: blankIsUnset(
+      z
+        .string()
+        .regex(/^\S{32,}$/, 'must be at least 32 characters long, without spaces')
+        .optional(),
+    ),
     GOOGLE_OAUTH_CLIENT_ID: blankIsUnset(z.string().optional()),
     KEYMETER_KEY_BRAND: blankIsUnset(KeyBrand.default('km')),
     HOST: blankIsUnset(z.string().default('0.0.0.0')),
@@ -26,6 +32,7 @@ const Env = z
     supabaseUrl: env.SUPABASE_URL,
     supabasePublishableKey: env.SUPABASE_PUBLISHABLE_KEY,
     jwtSecret: env.SUPABASE_JWT_SECRET ?? null,
+    serviceKey: env.KEYMETER_SERVICE_KEY ?? null,
     googleSignIn: ![undefined, GOOGLE_PLACEHOLDER].includes(env.GOOGLE_OAUTH_CLIENT_ID),
     keyBrand: env.KEYMETER_KEY_BRAND,
     host: env.HOST,

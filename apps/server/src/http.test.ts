@@ -1,7 +1,7 @@
 import { createServer, type Server } from 'node:http'
 import { connect } from 'node:net'
 import { getRequestListener } from '@hono/node-server'
-import { createAccessTokenVerifier } from '@keymeter/api/server'
+import { createAccessTokenVerifier, createMetering } from '@keymeter/api/server'
 import { BATCH_CALLS_MAX } from '@keymeter/contract'
 import { ping } from '@keymeter/db'
 import { testAuth, testDatabase } from '@keymeter/local/testing'
@@ -18,13 +18,16 @@ let server: Server
 let url: string
 
 beforeAll(async () => {
+  const log = pino({ level: 'debug' }, { write: (line) => logged.push(line) })
   const app = createHttpApp({
     api: {
       db: database.db,
-      log: pino({ level: 'debug' }, { write: (line) => logged.push(line) }),
+      log,
       supabase: { url: auth.supabaseUrl, publishableKey: auth.publishableKey },
       verifyAccessToken: createAccessTokenVerifier(auth),
       keyBrand: 'km',
+      serviceKey: auth.serviceKey,
+      metering: createMetering({ db: database.db, keyBrand: 'km', log }),
     },
     settings: { supabaseUrl: auth.supabaseUrl, supabasePublishableKey: auth.publishableKey, googleSignIn: false },
     trustedProxyHops: 0,
@@ -58,7 +61,7 @@ async function signUp() {
 
 describe('the API over plain HTTP', () => {
   it('takes a person from sign-up to usage', async () => {
-    const { session, user, defaultKey } = await signUp()
+    const { session, defaultKey } = await signUp()
     const headers = { ...json, authorization: `Bearer ${session.accessToken}` }
     const created = await post('keys.create', JSON.stringify({ name: 'curl', keyType: 'prod' }), headers)
     expect(created.body.result.data).toMatchObject({
@@ -66,10 +69,17 @@ describe('the API over plain HTTP', () => {
       keyType: 'prod',
       secret: expect.stringMatching(/^km_prod_/),
     })
-    await database.owner.query(
-      'insert into api_key_usage (user_id, api_key_id, credits_charged, created_at) values ($1, $2, 12, now())',
-      [user.id, defaultKey.id],
-    )
+    const charge = await fetch(`${url}/trpc/metering.charge`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${auth.serviceKey}`, 'content-type': 'application/json' },
+      body: JSON.stringify({ key: defaultKey.secret, credits: 12, idempotencyKey: 'curl-1', operation: 'search' }),
+    })
+    expect((await parse(charge)).result.data).toMatchObject({
+      verdict: 'charged',
+      credits: 12,
+      remaining: 988,
+      keyId: defaultKey.id,
+    })
     const usage = await parse(await fetch(`${url}/trpc/keys.usage`, { headers }))
     expect(usage.result.data.data.map((key: { name: string; creditsUsed: number }) => [key.name, key.creditsUsed])).toEqual([
       ['curl', 0],

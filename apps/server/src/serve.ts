@@ -1,7 +1,7 @@
 import { createServer, type RequestListener, type Server } from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { getRequestListener } from '@hono/node-server'
-import { createAccessTokenVerifier } from '@keymeter/api/server'
+import { createAccessTokenVerifier, createMetering, makeUsagePartitions } from '@keymeter/api/server'
 import { createDb, type Db, ping } from '@keymeter/db'
 import closeWithGrace from 'close-with-grace'
 import type { Hono, MiddlewareHandler } from 'hono'
@@ -16,6 +16,9 @@ const CLOSE_IDLE_INTERVAL_MS = 50
 const READY_TIMEOUT_MS = 2_000
 /** A client that sends its request slower than this is cut off. */
 const REQUEST_TIMEOUT_MS = 30_000
+/** One batch is in flight at a time; the other connections are for resending and for keeping partitions. */
+const METERING_CONNECTIONS_MAX = 3
+const PARTITIONS_INTERVAL_MS = 6 * 3_600_000
 
 /** What this process serves beside the API. */
 export interface Pages {
@@ -30,7 +33,10 @@ export interface Pages {
 /** Serves until SIGTERM or SIGINT: then finishes what is in flight, closes the pool and ends. */
 export async function serve(env: Env, log: Logger, createPages: (server: Server) => Pages | Promise<Pages>): Promise<void> {
   const server = createServer({ requestTimeout: REQUEST_TIMEOUT_MS })
-  const db = createDb(env.databaseUrl, (error) => log.warn({ err: error }, 'a database connection broke'))
+  const onConnectionError = (error: Error) => log.warn({ err: error }, 'a database connection broke')
+  const db = createDb(env.databaseUrl, onConnectionError)
+  // Charges never wait for a connection that the dashboard's calls hold.
+  const meteringDb = createDb(env.databaseUrl, onConnectionError, { connectionsMax: METERING_CONNECTIONS_MAX })
   const { inFront = (listener) => listener, close: closePages, ...pages } = await createPages(server)
   const app = createHttpApp({
     ...pages,
@@ -40,6 +46,8 @@ export async function serve(env: Env, log: Logger, createPages: (server: Server)
       supabase: { url: env.supabaseUrl, publishableKey: env.supabasePublishableKey },
       verifyAccessToken: createAccessTokenVerifier(env),
       keyBrand: env.keyBrand,
+      serviceKey: env.serviceKey,
+      metering: createMetering({ db: meteringDb, keyBrand: env.keyBrand, log }),
     },
     settings: {
       supabaseUrl: env.supabaseUrl,
@@ -50,15 +58,29 @@ export async function serve(env: Env, log: Logger, createPages: (server: Server)
     isReady: () => isReady(db),
   })
   server.on('request', inFront(getRequestListener(app.fetch)))
+  const partitions = setInterval(() => void keepPartitions(meteringDb, log), PARTITIONS_INTERVAL_MS)
   closeWithGrace({ delay: SHUTDOWN_TIMEOUT_MS }, async ({ err }) => {
     if (err) log.fatal({ err }, 'stopping after an error nobody caught')
     await closePages?.()
     await close(server)
+    clearInterval(partitions)
     await db.destroy()
+    await meteringDb.destroy()
   })
   await listen(server, env)
   log.info({ host: env.host, port: env.port }, 'listening')
+  await keepPartitions(meteringDb, log)
   await ping(db).catch((error) => log.warn({ err: error }, 'the database does not answer: until it does, calls fail'))
+}
+
+/** Ahead of need. Charges go on without, so a failure is only noted. */
+async function keepPartitions(db: Db, log: Logger): Promise<void> {
+  try {
+    const made = await makeUsagePartitions(db)
+    if (made.length > 0) log.info({ made }, 'made partitions of the usage events')
+  } catch (error) {
+    log.warn({ err: error }, 'could not make partitions of the usage events: trying again later')
+  }
 }
 
 /** A database that hangs is as good as none. */

@@ -1,6 +1,7 @@
 import type { Db } from '@keymeter/db'
 import type { Logger } from 'pino'
 import type { AccessTokenVerifier } from './auth/verify-access-token.ts'
+import type { Metering } from './metering/metering.ts'
 import type { CallOrigin } from './scope.ts'
 
 /** What the process gives the product once, at start. */
@@ -9,6 +10,9 @@ export interface ApiDeps {
   log: Logger
   supabase: { url: string; publishableKey: string }
   verifyAccessToken: AccessTokenVerifier
+  metering: Metering
+  /** What the company's backend proves itself with. Null where there is none: nobody may charge then. */
+  serviceKey: string | null
   /** First part of every secret: `km` in `km_dev_…`. */
   keyBrand: string
 }

@@ -10,6 +10,10 @@ const REASONS = {
       'The request could not be read: check its JSON, and that a batch holds at most 10 calls, all queries or all mutations.',
   },
   not_signed_in: { code: 'UNAUTHORIZED', message: 'Sign in, and send the access token as "authorization: Bearer <token>".' },
+  service_key_invalid: {
+    code: 'UNAUTHORIZED',
+    message: 'Send the service key (KEYMETER_SERVICE_KEY of the server) as "authorization: Bearer <key>".',
+  },
   key_not_found: { code: 'NOT_FOUND', message: 'There is no such key on this account.' },
   key_revoked: { code: 'CONFLICT', message: 'This key is revoked, for good: create another one.' },
   key_limit_reached: {

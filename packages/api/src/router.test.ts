@@ -12,6 +12,7 @@ import { appRouter } from './router.ts'
 const database = testDatabase()
 const procedures = Object.entries(appRouter._def.procedures as unknown as Record<string, AnyTRPCProcedure>)
 const PUBLIC = ['auth.signup']
+const FOR_THE_BACKEND = ['metering.charge']
 
 interface InputSchema {
   def: { catchall?: { type: string }; innerType?: InputSchema }
@@ -48,16 +49,22 @@ async function refusal(promise: Promise<unknown>): Promise<unknown> {
 
 describe('every procedure', () => {
   it.each(procedures)('%s declares its output, with the request id', (_, procedure) => {
-    const output = (procedure._def as unknown as { output?: { shape?: Record<string, unknown> } }).output
-    expect(output?.shape).toHaveProperty('requestId')
+    const { output } = procedure._def as unknown as { output?: { def: { left?: InputSchema } } & InputSchema }
+    expect((output?.def.left ?? output)?.shape).toHaveProperty('requestId')
   })
 
   it.each(procedures)('%s refuses input that it does not know', (_, procedure) => {
     for (const input of inputsOf(procedure)) expect(input.def.catchall?.type).toBe('never')
   })
 
-  it.each(procedures.filter(([path]) => !PUBLIC.includes(path)))('%s wants someone signed in', async (path) => {
-    await expect(call(path, null)).rejects.toMatchObject({ code: 'UNAUTHORIZED', reason: 'not_signed_in' })
+  it.each(procedures.filter(([path]) => !PUBLIC.includes(path)))('%s wants a caller who proves who they are', async (path) => {
+    const reason = FOR_THE_BACKEND.includes(path) ? 'service_key_invalid' : 'not_signed_in'
+    await expect(call(path, null)).rejects.toMatchObject({ code: 'UNAUTHORIZED', reason })
+  })
+
+  it.each(FOR_THE_BACKEND)('%s is not for people, however well they are signed in', async (path) => {
+    const { userId } = await provisioned(database)
+    await expect(call(path, userId)).rejects.toMatchObject({ code: 'UNAUTHORIZED', reason: 'service_key_invalid' })
   })
 
   it('that takes a secret is a mutation: a query’s input stands in the URL, and so in every access log', () => {
@@ -109,6 +116,7 @@ describe('another account’s data', () => {
     'keys.rotate': (id) => ({ id }),
     'keys.update': (id) => ({ id, name: 'taken over', creditLimit: 0 }),
     'keys.usage': () => undefined,
+    'metering.charge': () => ({ key: other.defaultKey.secret, credits: 1, idempotencyKey: 'x' }),
   }
 
   it('has an attack for every procedure', () => {

@@ -3,6 +3,7 @@ import { auditRouter } from './audit/router.ts'
 import { authRouter } from './auth/router.ts'
 import { billingRouter } from './billing/router.ts'
 import { keysRouter } from './keys/router.ts'
+import { meteringRouter } from './metering/router.ts'
 import { router } from './trpc.ts'
 
 export const appRouter = router({
@@ -10,6 +11,7 @@ export const appRouter = router({
   auth: authRouter,
   billing: billingRouter,
   keys: keysRouter,
+  metering: meteringRouter,
 })
 
 export type AppRouter = typeof appRouter

@@ -4,7 +4,7 @@ import { withClient } from '@keymeter/local'
 import { testDatabase } from '@keymeter/local/testing'
 import { sql } from 'kysely'
 import { beforeAll, describe, expect, it } from 'vitest'
-import { contextOf, provisioned, signedIn } from '../test/caller.ts'
+import { charge, contextOf, provisioned, signedIn } from '../test/caller.ts'
 import { inAccount } from './scope.ts'
 
 const database = testDatabase()
@@ -13,11 +13,8 @@ let other: Awaited<ReturnType<typeof provisioned>>
 beforeAll(async () => {
   one = await provisioned(database)
   other = await provisioned(database)
-  for (const { userId, defaultKey } of [one, other]) {
-    await database.owner.query('insert into api_key_usage (user_id, api_key_id, credits_charged) values ($1, $2, 5)', [
-      userId,
-      defaultKey.id,
-    ])
+  for (const { defaultKey } of [one, other]) {
+    await charge(database, defaultKey.secret, 5)
   }
 })
 
@@ -25,7 +22,16 @@ const asOne = <T>(...[accessMode, operation]: [Parameters<typeof inAccount<T>>[1
   inAccount({ ...contextOf(database, null), userId: one.userId }, accessMode, operation)
 
 describe('the database itself', () => {
-  const TABLES = ['billing_accounts', 'api_keys', 'api_key_secrets', 'api_key_usage', 'audit_log'] as const
+  const TABLES = [
+    'billing_accounts',
+    'api_keys',
+    'api_key_secrets',
+    'api_key_usage',
+    'api_key_cycle_usage',
+    'api_key_quarter_hour_usage',
+    'usage_operations',
+    'audit_log',
+  ] as const
 
   it('shows the account of the call alone, to a query that asks for all', async () => {
     for (const table of TABLES) {
@@ -80,7 +86,16 @@ describe('the database itself', () => {
       sql`delete from api_key_secrets`,
       sql`update audit_log set detail = '{}'`,
       sql`delete from audit_log`,
-      sql`insert into api_key_usage (user_id, api_key_id, credits_charged) select user_id, id, -1 from api_keys`,
+      sql`update billing_accounts set credits_used = 0`,
+      sql`update billing_accounts set suspended_at = null`,
+      sql`update api_keys set last_used_at = now()`,
+      sql`insert into api_key_usage select * from api_key_usage`,
+      sql`insert into api_key_cycle_usage select * from api_key_cycle_usage`,
+      sql`update api_key_cycle_usage set credits_charged = 0`,
+      sql`delete from api_key_quarter_hour_usage`,
+      sql`delete from usage_operations`,
+      sql`delete from billing_cycles`,
+      sql`select * from api_key_usage_default`,
       sql`update api_key_usage set credits_charged = 0`,
       sql`delete from api_key_usage`,
       sql`truncate api_key_usage`,

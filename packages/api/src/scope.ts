@@ -59,7 +59,8 @@ const CONNECTION_FAILURE = /^(ECONNREFUSED|ECONNRESET|EPIPE|ETIMEDOUT|ENOTFOUND|
 const CONNECTION_LOST_MESSAGE =
   /timeout exceeded when trying to connect|connection terminated|query read timeout|not queryable/i
 
-function isUnavailable(error: unknown): boolean {
+/** Whether the database is at fault and not the statement: trying again may help. */
+export function isUnavailable(error: unknown): boolean {
   if (error instanceof AggregateError) return error.errors.some(isUnavailable)
   if (!(error instanceof Error) || error instanceof AppError) return false
   const code = 'code' in error && typeof error.code === 'string' ? error.code : ''

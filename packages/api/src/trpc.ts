@@ -1,4 +1,5 @@
 import { initTRPC } from '@trpc/server'
+import { verifyServiceKey } from './auth/verify-service-key.ts'
 import type { Context } from './context.ts'
 import { describeError } from './errors.ts'
 import { requestIds } from './request-id.ts'
@@ -42,4 +43,10 @@ export const signedInProcedure = t.procedure.use(async ({ ctx, type, next }) => 
     if (!result.ok) throw result.error
     return result
   })
+})
+
+/** A call by the company's own backend, which speaks for whichever account its input's API key belongs to. */
+export const serviceProcedure = t.procedure.use(async ({ ctx, next }) => {
+  verifyServiceKey(ctx.serviceKey, ctx.authorization)
+  return await next()
 })

@@ -1,9 +1,11 @@
 import { randomUUID } from 'node:crypto'
+import type { Verdict } from '@keymeter/contract'
 import type { TestDatabase } from '@keymeter/local/testing'
 import { SignJWT } from 'jose'
 import { pino } from 'pino'
 import { createAccessTokenVerifier } from '../src/auth/verify-access-token.ts'
 import type { Context } from '../src/context.ts'
+import { createMetering } from '../src/metering/metering.ts'
 import { appRouter } from '../src/router.ts'
 
 export const JWT_SECRET = 'a secret of the tests, longer than 32 characters'
@@ -18,11 +20,16 @@ export async function accessToken(userId: string, claims: Record<string, unknown
     .sign(new TextEncoder().encode(secret))
 }
 
+export const SERVICE_KEY = 'a-service-key-of-the-tests-32-or-more'
+
 /** The real context of one request, on the test's database. */
 export function contextOf({ db }: Pick<TestDatabase, 'db'>, token: string | null, replace: Partial<Context> = {}): Context {
+  const log = pino({ level: 'silent' })
   return {
     db,
-    log: pino({ level: 'silent' }),
+    log,
+    metering: createMetering({ db, keyBrand: 'km', log }),
+    serviceKey: SERVICE_KEY,
     supabase: { url: 'http://127.0.0.1:1', publishableKey: 'none' },
     verifyAccessToken,
     keyBrand: 'km',
@@ -46,4 +53,11 @@ export async function provisioned(database: TestDatabase) {
   const { defaultKey } = await caller.auth.provision()
   if (defaultKey === null) throw new Error('a new user has no default key')
   return { userId, caller, defaultKey }
+}
+
+let charges = 0
+/** Charges a key through the engine, as the company's backend does. */
+export async function charge({ db }: Pick<TestDatabase, 'db'>, key: string, credits: number): Promise<Verdict> {
+  const metering = createMetering({ db, keyBrand: 'km', log: pino({ level: 'silent' }) })
+  return await metering.charge({ key, credits, idempotencyKey: `charge-${charges++}`, operation: 'default' })
 }

@@ -7,6 +7,7 @@ import { z } from 'zod'
 export const Reason = z.enum([
   'bad_request',
   'not_signed_in',
+  'service_key_invalid',
   'key_not_found',
   'key_revoked',
   'key_limit_reached',

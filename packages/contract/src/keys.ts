@@ -66,7 +66,7 @@ export type Key = z.infer<typeof Key>
 export const NewKey = Key.extend({ secret: z.string() })
 export type NewKey = z.infer<typeof NewKey>
 
-/** `creditsUsed` is the key's net credits in the current billing cycle. */
+/** `creditsUsed` is what the key was charged in the current billing cycle, or in the one asked for. */
 export const KeyWithUsage = Key.extend({ creditsUsed: Credits })
 export type KeyWithUsage = z.infer<typeof KeyWithUsage>
 
@@ -97,6 +97,10 @@ export const ListKeys = z.strictObject({
   direction: z.literal('forward').optional(),
 })
 export type ListKeys = z.infer<typeof ListKeys>
+
+/** The current billing cycle, or the one that starts at `cycleStart`. */
+export const KeyUsage = z.strictObject({ cycleStart: z.iso.datetime({ offset: true }).optional() })
+export type KeyUsage = z.infer<typeof KeyUsage>
 
 export const KeyRef = z.strictObject({ id: KeyId })
 export type KeyRef = z.infer<typeof KeyRef>

@@ -16,10 +16,14 @@ const QUERY_TIMEOUT_MS = 10_000
  *
  * @param onConnectionError told of each connection that breaks, by the server's shutdown or the network.
  */
-export function createDb(url: string, onConnectionError: (error: Error) => void): Db {
+export function createDb(
+  url: string,
+  onConnectionError: (error: Error) => void,
+  { connectionsMax = POOL_CONNECTIONS_MAX } = {},
+): Db {
   const pool = new pg.Pool({
     connectionString: url,
-    max: POOL_CONNECTIONS_MAX,
+    max: connectionsMax,
     connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
     query_timeout: QUERY_TIMEOUT_MS,
     application_name: 'keymeter',

@@ -23,6 +23,24 @@ export type JsonValue = JsonArray | JsonObject | JsonPrimitive;
 
 export type Timestamp = ColumnType<Date, Date | string, Date | string>;
 
+export interface ApiKeyCycleUsage {
+  api_key_id: string;
+  charges: number;
+  credits_charged: number;
+  cycle_start: Timestamp;
+  user_id: string;
+}
+
+export interface ApiKeyQuarterHourUsage {
+  api_key_id: string;
+  charges: number;
+  credits_charged: number;
+  cycle_start: Timestamp;
+  operation: string;
+  quarter_hour: Timestamp;
+  user_id: string;
+}
+
 export interface ApiKeys {
   created_at: Generated<Timestamp>;
   /**
@@ -71,10 +89,20 @@ export interface ApiKeySecrets {
 
 export interface ApiKeyUsage {
   api_key_id: string;
-  created_at: Generated<Timestamp>;
+  created_at: Timestamp;
   credits_charged: number;
-  id: Generated<number>;
+  credits_requested: number;
+  cycle_end: Timestamp;
+  cycle_start: Timestamp;
+  /**
+   * Null for what was written before the charge engine.
+   */
+  idempotency_key: string | null;
+  operation: string;
+  remaining: number;
+  sequence: number;
   user_id: string;
+  verdict: string;
 }
 
 export interface AuditLog {
@@ -98,20 +126,48 @@ export interface BillingAccounts {
    * Start of the first billing cycle; every other boundary is computed from it.
    */
   billing_cycle_anchor: Generated<Timestamp>;
+  billing_cycle_end: Generated<Timestamp | null>;
   /**
-   * A cache of the start of the cycle that was current when last written. May be months old; never decides.
+   * Start of the cycle that credits_used is of. May be months old: reads compute the current cycle from the anchor.
    */
   billing_cycle_start: Generated<Timestamp>;
   created_at: Generated<Timestamp>;
   credits_per_cycle: Generated<number>;
+  credits_used: Generated<number>;
+  last_event_at: Timestamp | null;
+  /**
+   * Of the account’s last usage event.
+   */
+  last_sequence: Generated<number>;
   plan: Generated<string>;
+  /**
+   * While set, nothing is charged.
+   */
+  suspended_at: Timestamp | null;
+  user_id: string;
+}
+
+export interface BillingCycles {
+  credits_granted: number;
+  credits_used: number;
+  cycle_end: Timestamp;
+  cycle_start: Timestamp;
+  user_id: string;
+}
+
+export interface UsageOperations {
+  operation: string;
   user_id: string;
 }
 
 export interface DB {
+  api_key_cycle_usage: ApiKeyCycleUsage;
+  api_key_quarter_hour_usage: ApiKeyQuarterHourUsage;
   api_key_secrets: ApiKeySecrets;
   api_key_usage: ApiKeyUsage;
   api_keys: ApiKeys;
   audit_log: AuditLog;
   billing_accounts: BillingAccounts;
+  billing_cycles: BillingCycles;
+  usage_operations: UsageOperations;
 }

@@ -77,48 +77,38 @@ describe('the schema', () => {
     ])
   })
 
-  it('lets other tools insert usage with four columns, until the charge engine lands', async () => {
-    const userId = await database.createUser()
-    const [key] = await rows<{ id: string }>(
-      "insert into api_keys (user_id, name, key_prefix, key_hash) values ($1, 'x', 'km_dev_x', sha256('x')) returning id",
-      [userId],
-    )
-    await database.owner.query(
-      'insert into api_key_usage (user_id, api_key_id, credits_charged, created_at) values ($1, $2, 5, now())',
-      [userId, key?.id],
-    )
-    await expect(
-      database.owner.query('insert into api_key_usage (user_id, api_key_id, credits_charged) values ($1, $2, -1)', [
-        userId,
-        key?.id,
-      ]),
-    ).rejects.toThrow('check constraint')
-    const stranger = await database.createUser()
-    await expect(
-      database.owner.query('insert into api_key_usage (user_id, api_key_id, credits_charged) values ($1, $2, 1)', [
-        stranger,
-        key?.id,
-      ]),
-    ).rejects.toThrow('foreign key')
-  })
-
   it('lets go of everything of a user who is deleted, and of nobody else', async () => {
     const [gone, stays] = [await database.createUser(), await database.createUser()]
+    const TABLES = await rows<{ name: string }>(
+      "select relname as name from pg_class where relnamespace = 'public'::regnamespace and relkind in ('r', 'p') and not relispartition",
+    )
     for (const userId of [gone, stays]) {
       await database.owner.query('insert into billing_accounts (user_id) values ($1)', [userId])
       await database.owner.query(
-        "insert into api_keys (user_id, name, key_prefix, key_hash) values ($1, 'x', 'km_dev_x', sha256('x'))",
+        `with key as (insert into api_keys (user_id, name, key_prefix) values ($1, 'x', 'km_dev_x') returning user_id, id)
+         insert into api_key_secrets (user_id, api_key_id, key_hash) select user_id, id, sha256(id::text::bytea) from key`,
         [userId],
       )
       await database.owner.query(
-        'insert into api_key_usage (user_id, api_key_id, credits_charged) select user_id, id, 1 from api_keys where user_id = $1',
+        `select charge_batch($1, array[$1::uuid], array[key_hash], array[5::bigint], array['a'], array['x']) from api_key_secrets where user_id = $1`,
         [userId],
+      )
+      await database.owner.query(
+        `insert into audit_log (user_id, sequence, actor, action, detail, request_id, created_at, hash) values ($1, 1, 'customer', 'key.created', '{}', 'x', now(), sha256('x'))`,
+        [userId],
+      )
+      await database.owner.query(
+        'insert into billing_cycles (user_id, cycle_start, cycle_end, credits_granted, credits_used) values ($1, $2, now(), 1, 1)',
+        [userId, new Date(0)],
       )
     }
     await database.owner.query('delete from auth.users where id = $1', [gone])
-    for (const table of ['billing_accounts', 'api_keys', 'api_key_usage']) {
-      const owners = await rows<{ user_id: string }>(`select user_id from ${table} where user_id = any($1)`, [[gone, stays]])
-      expect(owners).toEqual([{ user_id: stays }])
+    expect(TABLES.length).toBeGreaterThan(8)
+    for (const { name } of TABLES) {
+      const owners = await rows<{ user_id: string }>(`select distinct user_id from ${name} where user_id = any($1)`, [
+        [gone, stays],
+      ])
+      expect([name, owners]).toEqual([name, [{ user_id: stays }]])
     }
   })
 })

@@ -27,6 +27,7 @@ export interface Stack {
   supabaseUrl: string
   publishableKey: string
   jwtSecret: string
+  serviceKey: string
   /** Settles when a part of the stack ends by itself. */
   broke: Promise<string>
   stop(): Promise<void>
@@ -81,6 +82,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
       supabaseUrl: `http://127.0.0.1:${supabasePort}`,
       publishableKey: secrets.publishableKey,
       jwtSecret: secrets.jwtSecret,
+      serviceKey: secrets.serviceKey,
       broke: Promise.race(started.map(async ({ name, process }) => await process.exited.then(() => name))),
       stop,
     }

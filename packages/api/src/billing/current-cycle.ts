@@ -1,5 +1,6 @@
 import type { BillingCycle } from '@keymeter/contract'
 import { sql } from 'kysely'
+import { AppError } from '../errors.ts'
 import type { Scope } from '../scope.ts'
 import { type Cycle, cycleAt } from './cycle.ts'
 
@@ -8,14 +9,32 @@ import { type Cycle, cycleAt } from './cycle.ts'
  * old. Null until the account has been provisioned.
  */
 export async function currentCycle(scope: Scope): Promise<Cycle | null> {
-  const account = await scope.db
-    .selectFrom('billing_accounts')
-    .select(['billing_cycle_anchor as anchor', sql<Date>`keymeter_now()`.as('now')])
-    .where('user_id', '=', scope.userId)
-    .executeTakeFirst()
+  const account = await readAnchor(scope)
   return account === undefined ? null : cycleAt(account.anchor, account.now)
+}
+
+/**
+ * The cycle that starts at `cycleStart`, the current one or one that has ended.
+ *
+ * @throws AppError `bad_request` when none of the account's cycles starts then.
+ */
+export async function cycleFrom(scope: Scope, cycleStart: string): Promise<Cycle> {
+  const account = await readAnchor(scope)
+  const start = new Date(cycleStart)
+  const cycle = account && start <= account.now ? cycleAt(account.anchor, start) : null
+  if (cycle?.start.getTime() === start.getTime()) return cycle
+  const message = 'No billing cycle of this account starts then: take the start or the end of one that you know.'
+  throw new AppError('bad_request', { field: 'cycleStart', message })
 }
 
 export function toBillingCycle(cycle: Cycle): BillingCycle {
   return { start: cycle.start.toISOString(), end: cycle.end.toISOString() }
+}
+
+async function readAnchor({ db, userId }: Scope): Promise<{ anchor: Date; now: Date } | undefined> {
+  return await db
+    .selectFrom('billing_accounts')
+    .select(['billing_cycle_anchor as anchor', sql<Date>`keymeter_now()`.as('now')])
+    .where('user_id', '=', userId)
+    .executeTakeFirst()
 }

@@ -14,7 +14,7 @@ import { selectKeys, toKey } from './key.ts'
 export async function getKeyWithUsage(scope: Scope, id: string): Promise<KeyWithUsage> {
   const key = await getKey(scope, id, await readClock(scope))
   const cycle = await currentCycle(scope)
-  const used = cycle === null ? undefined : (await creditsUsed(scope, cycle, [id])).get(key.id)
+  const used = cycle === null ? undefined : (await creditsUsed(scope, cycle.start, [id])).get(key.id)
   return { ...key, creditsUsed: used ?? 0 }
 }
 

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { GRACE_SECONDS_MAX, KEYS_LIVE_MAX } from '@keymeter/contract'
 import { testDatabase } from '@keymeter/local/testing'
 import { describe, expect, it } from 'vitest'
-import { provisioned } from '../../test/caller.ts'
+import { charge, provisioned } from '../../test/caller.ts'
 import { hashToken, parseToken } from './token.ts'
 
 const database = testDatabase()
@@ -23,13 +23,10 @@ async function working(userId: string, ...secrets: string[]): Promise<boolean[]>
 
 describe('keys.get', () => {
   it('shows a key of any status, with its usage', async () => {
-    const { userId, caller, defaultKey } = await provisioned(database)
+    const { caller, defaultKey } = await provisioned(database)
     const { id } = defaultKey
-    await database.owner.query('insert into api_key_usage (user_id, api_key_id, credits_charged) values ($1, $2, 7)', [
-      userId,
-      id,
-    ])
-    expect(await caller.keys.get({ id })).toMatchObject({ id, status: 'active', creditsUsed: 7, isSecretSaved: false })
+    await charge(database, defaultKey.secret, 7)
+    expect(await caller.keys.get({ id })).toMatchObject({ id, status: 'active', creditsUsed: 7, isSecretSaved: true })
     await caller.keys.disable({ id })
     expect(await caller.keys.get({ id })).toMatchObject({ status: 'disabled', creditsUsed: 7 })
     await caller.keys.revoke({ id })
@@ -189,16 +186,13 @@ describe('keys.endGrace', () => {
 
 describe('a lost secret', () => {
   it('is known as such until it is confirmed or used', async () => {
-    const { userId, caller, defaultKey } = await provisioned(database)
+    const { caller, defaultKey } = await provisioned(database)
     const used = await caller.keys.create({ name: 'used' })
     const isSaved = async () => (await caller.keys.list({ sort: 'oldest' })).data.map(({ isSecretSaved }) => isSecretSaved)
     expect(await isSaved()).toEqual([false, false])
     expect(await caller.keys.confirmSecretSaved({ id: defaultKey.id })).toMatchObject({ isSecretSaved: true })
     expect(await isSaved()).toEqual([true, false])
-    await database.owner.query('update api_key_secrets set last_used_at = now() where user_id = $1 and api_key_id = $2', [
-      userId,
-      used.id,
-    ])
+    await charge(database, used.secret, 0)
     expect(await isSaved()).toEqual([true, true])
   })
 

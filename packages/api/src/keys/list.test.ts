@@ -1,7 +1,7 @@
 import type { ListKeys } from '@keymeter/contract'
 import { testDatabase } from '@keymeter/local/testing'
 import { describe, expect, it } from 'vitest'
-import { provisioned } from '../../test/caller.ts'
+import { charge, provisioned } from '../../test/caller.ts'
 
 const database = testDatabase()
 type Caller = Awaited<ReturnType<typeof provisioned>>['caller']
@@ -52,13 +52,24 @@ describe('keys.list', () => {
   })
 
   it('keeps the usage of keys that are disabled, expired or revoked', async () => {
-    const { caller, userId } = await accountWithAll()
-    await database.owner.query(
-      'insert into api_key_usage (user_id, api_key_id, credits_charged) select user_id, id, 3 from api_keys where user_id = $1',
-      [userId],
-    )
+    const { caller, userId, defaultKey } = await provisioned(database)
+    const keys = [defaultKey]
+    for (const name of ['disabled', 'expired', 'revoked']) keys.push(await caller.keys.create({ name }))
+    for (const { secret } of keys) await charge(database, secret, 3)
+    const [, disabled, expired, revoked] = keys.map(({ id }) => id)
+    await caller.keys.disable({ id: disabled ?? '' })
+    await caller.keys.revoke({ id: revoked ?? '' })
+    await database.owner.query("update api_keys set expires_at = '2020-01-01' where user_id = $1 and id = $2", [
+      userId,
+      expired,
+    ])
     const { data } = await caller.keys.list({ status: 'all' })
-    expect(data.map(({ creditsUsed }) => creditsUsed)).toEqual(Array(8).fill(3))
+    expect(data.map(({ status, creditsUsed }) => [status, creditsUsed])).toEqual([
+      ['revoked', 3],
+      ['expired', 3],
+      ['disabled', 3],
+      ['active', 3],
+    ])
   })
 
   it('finds by name or key prefix, whatever the case, taking every character for itself', async () => {

@@ -76,7 +76,7 @@ export async function listKeys(
       ? null
       : await creditsUsed(
           scope,
-          cycle,
+          cycle.start,
           page.map(({ id }) => id),
         )
   return {

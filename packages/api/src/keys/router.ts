@@ -3,6 +3,7 @@ import {
   CreateKey,
   KeyAnswer,
   KeyRef,
+  KeyUsage,
   KeyUsageAnswer,
   KeyWithUsageAnswer,
   ListKeys,
@@ -45,9 +46,12 @@ export const keysRouter = {
     .query(async ({ ctx, input }) => ({ ...(await listKeys(ctx.scope, input)), requestId: ctx.requestId })),
 
   usage: signedInProcedure
-    .meta({ description: 'All live keys, newest first, with what each spent in the current billing cycle.' })
+    .meta({
+      description: 'All live keys, newest first, with what each spent in the current billing cycle, or in an earlier one.',
+    })
+    .input(KeyUsage.default({}))
     .output(KeyUsageAnswer)
-    .query(async ({ ctx }) => ({ ...(await keyUsage(ctx.scope)), requestId: ctx.requestId })),
+    .query(async ({ ctx, input }) => ({ ...(await keyUsage(ctx.scope, input)), requestId: ctx.requestId })),
 
   update: signedInProcedure
     .meta({ description: 'Changes a key’s name, its expiry or its limit for a billing cycle. What is left out stays.' })

@@ -127,6 +127,7 @@ async function startServer(stack: Stack | null, signal: AbortSignal): Promise<Ma
     SUPABASE_URL: stack.supabaseUrl,
     SUPABASE_PUBLISHABLE_KEY: stack.publishableKey,
     SUPABASE_JWT_SECRET: stack.jwtSecret,
+    KEYMETER_SERVICE_KEY: process.env['KEYMETER_SERVICE_KEY'] || stack.serviceKey,
     // Offered only where the embedded auth server was given both.
     GOOGLE_OAUTH_CLIENT_ID: googleCredentials()?.clientId ?? '',
   }
@@ -173,13 +174,14 @@ function googleCredentials() {
   return [clientId, clientSecret].some((value) => value === '' || value.startsWith('your-')) ? null : { clientId, clientSecret }
 }
 
-function envFile({ urls, supabaseUrl, publishableKey, jwtSecret }: Stack): string {
+function envFile({ urls, supabaseUrl, publishableKey, jwtSecret, serviceKey }: Stack): string {
   return `# The embedded stack, for tools of yours. Written anew by each \`pnpm dev\`.
 DATABASE_URL=${urls.api}
 MIGRATION_DATABASE_URL=${urls.owner}
 SUPABASE_URL=${supabaseUrl}
 SUPABASE_PUBLISHABLE_KEY=${publishableKey}
 SUPABASE_JWT_SECRET=${jwtSecret}
+KEYMETER_SERVICE_KEY=${process.env['KEYMETER_SERVICE_KEY'] || serviceKey}
 `
 }
 

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import type pg from 'pg'
 import { withClient } from '../database.ts'
 
@@ -9,12 +10,14 @@ const KEYS = [
   { name: 'Batch jobs', keyType: 'prod', dailyCredits: 7 },
   { name: 'Staging', keyType: 'dev', dailyCredits: 2 },
 ]
+const OPERATIONS = ['search', 'image:large', 'embed']
 /** The demo account is this much into its second billing cycle. */
 const DAYS_INTO_CYCLE = 18
 
 /**
- * Adds the demo account through the API, as a person would, then dates it back and spreads usage over its two cycles.
- * Does nothing when it is there already; one that an interrupted run left without usage is made anew.
+ * Adds the demo account through the API, as a person would, then dates it back and charges its keys, through the charge
+ * engine, on each day of its two cycles. Does nothing when it is there already; one that an interrupted run left without
+ * usage is made anew.
  */
 export async function seed(appUrl: string, ownerUrl: string, report: (line: string) => void): Promise<void> {
   await withClient(ownerUrl, async (client) => {
@@ -26,15 +29,20 @@ export async function seed(appUrl: string, ownerUrl: string, report: (line: stri
     await client.query('delete from auth.users where email = $1', [DEMO.email])
 
     const { user, session } = required(await call(appUrl, 'auth.signup', DEMO))
-    for (const { name, keyType } of KEYS) required(await call(appUrl, 'keys.create', { name, keyType }, session.accessToken))
+    const made: { id: string; secret: string; dailyCredits: number }[] = []
+    for (const { name, keyType, dailyCredits } of KEYS) {
+      const { id, secret } = required(await call(appUrl, 'keys.create', { name, keyType }, session.accessToken))
+      made.push({ id, secret, dailyCredits })
+    }
     await client.query('begin')
-    await spreadUsage(client, user.id)
+    await dateBack(client, user.id)
+    await chargeDaily(client, user.id, made)
     await client.query('commit')
     report(`Added the demo account ${DEMO.email}.`)
   })
 }
 
-async function spreadUsage(client: pg.Client, userId: string): Promise<void> {
+async function dateBack(client: pg.Client, userId: string): Promise<void> {
   await client.query(
     `update public.billing_accounts
         set billing_cycle_anchor = anchor, billing_cycle_start = anchor, created_at = anchor
@@ -43,29 +51,56 @@ async function spreadUsage(client: pg.Client, userId: string): Promise<void> {
     [userId, DAYS_INTO_CYCLE],
   )
   await client.query(
-    `insert into public.api_key_usage (user_id, api_key_id, credits_charged, created_at)
-     select keys.user_id, keys.id, 1 + (random() * 2 * daily.credits)::int, moment
-       from unnest($2::text[], $3::int[]) as daily (name, credits)
-       join public.api_keys as keys on keys.user_id = $1 and keys.name = daily.name
-       join public.billing_accounts as accounts on accounts.user_id = keys.user_id
-      cross join generate_series(accounts.billing_cycle_anchor, now(), interval '1 day') as moment`,
-    [userId, KEYS.map(({ name }) => name), KEYS.map(({ dailyCredits }) => dailyCredits)],
-  )
-  await client.query(
-    `update public.api_keys as keys set created_at = used.first, last_used_at = used.last
-       from (select api_key_id, min(created_at) as first, max(created_at) as last
-               from public.api_key_usage where user_id = $1 group by api_key_id) as used
-      where keys.user_id = $1 and keys.id = used.api_key_id`,
+    `update public.api_keys as keys set created_at = anchor + (created_at - now())
+       from (select billing_cycle_anchor as anchor from public.billing_accounts where user_id = $1) as account
+      where user_id = $1`,
     [userId],
   )
 }
 
-interface SignUpData {
+/**
+ * Charges on each past day. The engine goes by the database's clock alone, so the clock is replaced until the transaction
+ * ends, which nobody else sees.
+ */
+async function chargeDaily(
+  client: pg.Client,
+  userId: string,
+  keys: { id: string; secret: string; dailyCredits: number }[],
+): Promise<void> {
+  const clock = await client.query("select pg_get_functiondef('public.keymeter_now'::regproc) as definition")
+  await client.query(
+    `create or replace function public.keymeter_now() returns timestamptz language sql volatile parallel safe set search_path = ''
+       as $$ select current_setting('keymeter.seed_now')::timestamptz $$`,
+  )
+  const days = await client.query(
+    `select date_trunc('milliseconds', moment)::text as moment
+       from public.billing_accounts, generate_series(billing_cycle_anchor + interval '1 minute', now(), interval '1 day') as moment
+      where user_id = $1`,
+    [userId],
+  )
+  for (const { moment } of days.rows) {
+    await client.query("select set_config('keymeter.seed_now', $1, true)", [moment])
+    await client.query('select public.charge_batch($1, $2::uuid[], $3::bytea[], $4::bigint[], $5::text[], $6::text[])', [
+      userId,
+      keys.map(() => userId),
+      keys.map(({ secret }) => createHash('sha256').update(secret).digest()),
+      keys.map(({ dailyCredits }) => 1 + Math.floor(Math.random() * 2 * dailyCredits)),
+      keys.map(({ id }) => `seed-${id}-${moment}`.replaceAll(' ', '_')),
+      keys.map((_, i) => OPERATIONS[i % OPERATIONS.length]),
+    ])
+  }
+  await client.query(clock.rows[0].definition)
+}
+
+/** What is read of the answers of `auth.signup` and `keys.create`. */
+interface Answer {
   user: { id: string }
   session: { accessToken: string }
+  id: string
+  secret: string
 }
 interface CallAnswer {
-  result?: { data: SignUpData }
+  result?: { data: Answer }
   error?: { message: string }
 }
 
@@ -78,7 +113,7 @@ async function call(appUrl: string, procedure: string, input: unknown, accessTok
   return (await response.json()) as CallAnswer
 }
 
-function required({ result, error }: CallAnswer): SignUpData {
+function required({ result, error }: CallAnswer): Answer {
   if (result === undefined) throw new Error(`The demo account could not be made: ${error?.message}`)
   return result.data
 }

@@ -55,12 +55,18 @@ export interface TestAuth {
   supabaseUrl: string
   publishableKey: string
   jwtSecret: string
+  serviceKey: string
 }
 
 /** A real auth server on that database, for the test file that calls this. */
 export function testAuth(database: TestDatabase, options: { emailConfirmation?: boolean } = {}): TestAuth {
   const { dir, secrets } = inject('cluster')
-  const auth = { supabaseUrl: '', publishableKey: secrets.publishableKey, jwtSecret: secrets.jwtSecret }
+  const auth = {
+    supabaseUrl: '',
+    publishableKey: secrets.publishableKey,
+    jwtSecret: secrets.jwtSecret,
+    serviceKey: secrets.serviceKey,
+  }
   let server: ManagedProcess
   beforeAll(async () => {
     const port = await freePort()
@@ -115,5 +121,6 @@ export function serverEnv({ urls }: TestDatabase, auth: TestAuth, port: number):
     SUPABASE_URL: auth.supabaseUrl,
     SUPABASE_PUBLISHABLE_KEY: auth.publishableKey,
     SUPABASE_JWT_SECRET: auth.jwtSecret,
+    KEYMETER_SERVICE_KEY: auth.serviceKey,
   }
 }
