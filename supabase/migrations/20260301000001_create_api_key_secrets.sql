@@ -1,3 +1,8 @@
+-- Written by the release before this one alone, and taken over into api_key_secrets when the key is next rotated.
+-- First, because it takes the strongest lock: a lock that is raised later meets those who wait to raise theirs.
+alter table public.api_keys alter column key_hash drop not null;
+comment on column public.api_keys.key_hash is 'Superseded by api_key_secrets.';
+
 -- A key's secrets as rows of their own, so that a key can be rotated: it keeps its id, name, limits and history while its
 -- secret changes. The current secret has no end; rotating gives it one. A secret that has ended stays as a row, so that
 -- it can never be taken for another's.
@@ -21,14 +26,6 @@ create index api_key_secrets_key_idx on public.api_key_secrets (user_id, api_key
 comment on column public.api_key_secrets.key_hash is 'SHA-256 of the whole secret.';
 comment on column public.api_key_secrets.valid_until is 'The secret ends here, exclusive. Null: the current one. A revoked key has no valid secret, whatever stands here.';
 comment on column public.api_key_secrets.saved_at is 'When its owner said that they have it. Null and never used: it may never have arrived.';
-
--- Nobody was asked whether they saved the secrets that there are, so these are not offered anew.
-insert into public.api_key_secrets (user_id, key_hash, api_key_id, created_at, saved_at)
-  select user_id, key_hash, id, created_at, created_at from public.api_keys;
-
--- Written by the release before this one alone, and taken over into api_key_secrets when the key is next changed.
-alter table public.api_keys alter column key_hash drop not null;
-comment on column public.api_keys.key_hash is 'Superseded by api_key_secrets.';
 
 alter table public.api_key_secrets enable row level security;
 revoke all on public.api_key_secrets from public, anon, authenticated, service_role;

@@ -11,8 +11,8 @@ const MEANING: Record<AuditFault['fault'], string> = {
 /** @returns whether every chain is whole. */
 export async function verifyAuditCommand(db: Db, { json = false }: { json?: boolean }): Promise<boolean> {
   const showProgress = process.stderr.isTTY && !json
-  const verdict = await verifyAudit(db, (entries) => {
-    if (showProgress) process.stderr.write(`\r${entries} entries verified`)
+  const verdict = await verifyAudit(db, {
+    report: (entries) => void (showProgress && process.stderr.write(`\r${entries} entries verified`)),
   })
   if (showProgress) process.stderr.write('\n')
   if (json) {

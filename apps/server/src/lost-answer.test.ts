@@ -42,10 +42,13 @@ afterAll(() => {
 })
 
 interface Answer {
-  result?: { data: { id: string; secret: string; defaultKey: { id: string; secret: string } | null; data: KeyRow[] } }
+  result?: {
+    data: { id: string; secret: string; defaultKey: { id: string; secret: string; keyPrefix: string } | null; data: KeyRow[] }
+  }
 }
 interface KeyRow {
   id: string
+  keyPrefix: string
   isSecretSaved: boolean
   status: string
 }
@@ -90,8 +93,15 @@ describe('a secret whose answer never arrived', () => {
       const calls = ['auth.provision', 'keys.create', 'keys.rotate', 'keys.replaceLostSecret']
       const procedure = calls[kill % calls.length] ?? ''
       const first = procedure === 'auth.provision' ? null : await call(url, token, 'auth.provision', {})
-      const id = first?.data.defaultKey?.id
-      const input = procedure === 'keys.create' ? { name: 'lost' } : id === undefined ? {} : { id }
+      const { id, keyPrefix } = first?.data.defaultKey ?? {}
+      const input =
+        procedure === 'keys.create'
+          ? { name: 'lost' }
+          : procedure === 'keys.replaceLostSecret'
+            ? { id, keyPrefix }
+            : id === undefined
+              ? {}
+              : { id }
 
       const { child, ended }: NonNullable<typeof server> = server
       onCommit = () => child.kill('SIGKILL')
@@ -105,7 +115,7 @@ describe('a secret whose answer never arrived', () => {
       const keys = (await call(url, token, 'keys.list'))?.data.data ?? []
       expect(keys).toHaveLength(procedure === 'keys.create' ? 2 : 1)
       for (const key of keys.filter(({ isSecretSaved }) => !isSecretSaved)) {
-        const replaced = await call(url, token, 'keys.replaceLostSecret', { id: key.id })
+        const replaced = await call(url, token, 'keys.replaceLostSecret', { id: key.id, keyPrefix: key.keyPrefix })
         expect(replaced?.data.id).toBe(key.id)
         expect(await isWorking(replaced?.data.secret ?? '')).toBe(true)
       }

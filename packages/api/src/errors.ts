@@ -20,9 +20,9 @@ const REASONS = {
     code: 'CONFLICT',
     message: `An account has at most ${KEYS_LIVE_MAX} live keys: revoke one that is no longer needed.`,
   },
-  secret_saved: {
+  secret_not_lost: {
     code: 'CONFLICT',
-    message: 'This key’s secret has been saved or used since: rotate the key to get another one.',
+    message: 'This key’s secret has been saved, used or replaced meanwhile: reload, and rotate the key to get another one.',
   },
   procedure_not_found: { code: 'NOT_FOUND', message: 'There is no such procedure: check the path.' },
   method_not_allowed: { code: 'METHOD_NOT_SUPPORTED', message: 'Call a query with GET and a mutation with POST.' },

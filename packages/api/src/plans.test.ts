@@ -109,7 +109,8 @@ describe('with 100,000 keys in the table, each statement goes by an index:', () 
     'keys.disable': async ({ keys }) => await keys.disable({ id: own() }),
     'keys.enable': async ({ keys }) => await keys.enable({ id: own() }),
     'keys.rotate': async ({ keys }) => await keys.rotate({ id: own() }),
-    'keys.replaceLostSecret': async ({ keys }) => await keys.replaceLostSecret({ id: own() }),
+    'keys.replaceLostSecret': async ({ keys }) =>
+      await keys.replaceLostSecret({ id: own(), keyPrefix: (await keys.get({ id: own() })).keyPrefix }),
     'keys.confirmSecretSaved': async ({ keys }) => await keys.confirmSecretSaved({ id: own() }),
     'keys.endGrace': async ({ keys }) => await keys.endGrace({ id: own() }),
     'keys.revoke': async ({ keys }) => await keys.revoke({ id: own() }),

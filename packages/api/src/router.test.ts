@@ -111,7 +111,7 @@ describe('another account’s data', () => {
       cursor: Buffer.from(JSON.stringify(['oldest', 0, id])).toString('base64url'),
       sort: 'oldest',
     }),
-    'keys.replaceLostSecret': (id) => ({ id }),
+    'keys.replaceLostSecret': (id) => ({ id, keyPrefix: other.defaultKey.keyPrefix }),
     'keys.revoke': (id) => ({ id }),
     'keys.rotate': (id) => ({ id }),
     'keys.update': (id) => ({ id, name: 'taken over', creditLimit: 0 }),

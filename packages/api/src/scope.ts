@@ -28,7 +28,8 @@ type AccessMode = 'read only' | 'read write'
  * `app.user_id`, which ends with the transaction, so that a pooled connection never carries it on. Returns after the
  * commit; whatever `operation` throws rolls everything back.
  *
- * @throws AppError `database_unavailable` when Postgres cannot be reached, is shutting down or has no time.
+ * @throws AppError `database_unavailable` when Postgres cannot be reached, is shutting down or has no time, or met a deadlock.
+ * @throws AppError `not_signed_in` when the user has been deleted since the token was issued.
  */
 export async function inAccount<T>(
   { db, ...call }: Omit<Scope, 'db'> & { db: Db },
@@ -44,7 +45,9 @@ export async function inAccount<T>(
         return await operation({ ...call, db: transaction })
       })
   } catch (error) {
-    if (isUnavailable(error)) throw new AppError('database_unavailable', { cause: error })
+    // Met with the deletion of the user (billing/lock-account.ts).
+    if (isUserGone(error)) throw new AppError('not_signed_in', { cause: error })
+    if (isUnavailable(error) || isConflict(error)) throw new AppError('database_unavailable', { cause: error })
     throw error
   }
 }
@@ -63,9 +66,26 @@ const CONNECTION_LOST_MESSAGE =
 export function isUnavailable(error: unknown): boolean {
   if (error instanceof AggregateError) return error.errors.some(isUnavailable)
   if (!(error instanceof Error) || error instanceof AppError) return false
+  if (UNAVAILABLE_SQLSTATE.test(databaseError(error).sqlState)) return true
   const code = 'code' in error && typeof error.code === 'string' ? error.code : ''
-  if (UNAVAILABLE_SQLSTATE.test(code) || CONNECTION_FAILURE.test(code) || CONNECTION_LOST_MESSAGE.test(error.message))
-    return true
-  // tRPC wraps what a procedure throws.
-  return isUnavailable(error.cause)
+  return CONNECTION_FAILURE.test(code) || CONNECTION_LOST_MESSAGE.test(error.message) || isUnavailable(error.cause)
+}
+
+/** Whether Postgres gave this transaction up for another: 40001 serialization failure, 40P01 deadlock detected. */
+export function isConflict(error: unknown): boolean {
+  return /^40(001|P01)$/.test(databaseError(error).sqlState)
+}
+
+/** 23503 foreign key violation: a row was to refer to a user, or to an account, that is there no more. */
+function isUserGone(error: unknown): boolean {
+  const { sqlState, constraint } = databaseError(error)
+  return sqlState === '23503' && constraint.endsWith('_user_id_fkey')
+}
+
+/** What Postgres says of an error, or of its cause: tRPC wraps what a procedure throws. */
+function databaseError(error: unknown): { sqlState: string; constraint: string } {
+  if (!(error instanceof Error) || error instanceof AppError) return { sqlState: '', constraint: '' }
+  const { code, constraint } = error as { code?: unknown; constraint?: unknown }
+  if (typeof code !== 'string' || !/^[0-9A-Z]{5}$/.test(code)) return databaseError(error.cause)
+  return { sqlState: code, constraint: String(constraint ?? '') }
 }

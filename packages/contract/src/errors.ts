@@ -11,7 +11,7 @@ export const Reason = z.enum([
   'key_not_found',
   'key_revoked',
   'key_limit_reached',
-  'secret_saved',
+  'secret_not_lost',
   'procedure_not_found',
   'method_not_allowed',
   'content_type_not_supported',

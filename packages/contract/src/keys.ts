@@ -14,13 +14,17 @@ export const KEYS_PAGE_MAX = 100
 export const KeyType = z.enum(['dev', 'prod'])
 export type KeyType = z.infer<typeof KeyType>
 
-/** Any Unicode, trimmed, 1 to 64 characters (code points, as Postgres counts them), no control characters. */
+/** What a whole secret looks like, with any brand. It does not belong where it would be shown or kept. */
+const SECRET = /[a-z][a-z0-9]{0,15}_(?:dev|prod)_[0-9A-Za-z]{55}/
+
+/** Any Unicode, trimmed, 1 to 64 characters (code points, as Postgres counts them), no control characters, no secret. */
 export const KeyName = z
   .string()
   .trim()
   .min(1, 'Enter a name.')
   .refine((name) => [...name].length <= KEY_NAME_LENGTH_MAX, `Use at most ${KEY_NAME_LENGTH_MAX} characters.`)
   .refine(isPlainText, NOT_PLAIN_TEXT)
+  .refine((name) => !SECRET.test(name), 'This is a secret, which would be shown as a name: choose another.')
 
 /** As Postgres reads a uuid: any 128 bits, whatever their version says. */
 export const KeyId = z.guid()
@@ -85,11 +89,17 @@ export type KeyFilter = z.infer<typeof KeyFilter>
 export const KeySort = z.enum(['newest', 'oldest', 'name', 'lastUsed'])
 export type KeySort = z.infer<typeof KeySort>
 
-/** `search` looks into names and key prefixes, whatever the case. Never put a whole secret there: it would stand in a URL. */
+/** `search` looks into names and key prefixes, whatever the case. */
 export const ListKeys = z.strictObject({
   status: KeyFilter.default('live'),
   sort: KeySort.default('newest'),
-  search: z.string().trim().max(KEY_NAME_LENGTH_MAX).refine(isPlainText, NOT_PLAIN_TEXT).default(''),
+  search: z
+    .string()
+    .trim()
+    .max(KEY_NAME_LENGTH_MAX)
+    .refine(isPlainText, NOT_PLAIN_TEXT)
+    .refine((text) => !SECRET.test(text), 'Search by the key prefix: a whole secret must not stand in an address.')
+    .default(''),
   /** `nextCursor` of the page before. */
   cursor: z.string().max(1000).nullish(),
   limit: z.int().min(1).max(KEYS_PAGE_MAX).default(KEYS_PAGE_MAX),
@@ -122,6 +132,10 @@ export const RotateKey = KeyRef.extend({
     .default(GRACE_SECONDS_DEFAULT),
 })
 export type RotateKey = z.infer<typeof RotateKey>
+
+/** `keyPrefix` says which secret was lost: one that was made meanwhile, in another tab say, is not. */
+export const ReplaceLostSecret = KeyRef.extend({ keyPrefix: z.string().max(100) })
+export type ReplaceLostSecret = z.infer<typeof ReplaceLostSecret>
 
 /** `keyPrefix` says which secret was saved: a key that was rotated since has another one, and stays unsaved. */
 export const ConfirmSecretSaved = KeyRef.extend({ keyPrefix: z.string().max(100).optional() })

@@ -3,6 +3,7 @@ import { testDatabase } from '@keymeter/local/testing'
 import { afterAll, beforeEach, describe, expect, it } from 'vitest'
 import { accessToken, contextOf, provisioned } from '../../test/caller.ts'
 import { appRouter } from '../router.ts'
+import { chainHash } from './chain.ts'
 import { verifyAudit } from './verify.ts'
 
 const database = testDatabase()
@@ -24,9 +25,9 @@ describe('audit.list', () => {
     await caller.keys.disable({ id })
     await caller.keys.enable({ id })
     await caller.keys.confirmSecretSaved({ id })
-    await caller.keys.rotate({ id, graceSeconds: 60 })
+    const rotated = await caller.keys.rotate({ id, graceSeconds: 60 })
     await caller.keys.endGrace({ id })
-    await caller.keys.replaceLostSecret({ id })
+    await caller.keys.replaceLostSecret({ id, keyPrefix: rotated.keyPrefix })
     await caller.keys.revoke({ id })
 
     const { data, nextCursor } = await caller.audit.list()
@@ -71,8 +72,9 @@ describe('audit.list', () => {
   it('never holds a secret', async () => {
     const { userId, caller, defaultKey } = await provisioned(database)
     const secrets = [defaultKey.secret]
-    secrets.push((await caller.keys.rotate({ id: defaultKey.id })).secret)
-    secrets.push((await caller.keys.replaceLostSecret({ id: defaultKey.id })).secret)
+    const rotated = await caller.keys.rotate({ id: defaultKey.id })
+    const replaced = await caller.keys.replaceLostSecret({ id: defaultKey.id, keyPrefix: rotated.keyPrefix })
+    secrets.push(rotated.secret, replaced.secret)
     const { rows } = await database.owner.query('select jsonb_agg(log)::text as log from audit_log log where user_id = $1', [
       userId,
     ])
@@ -193,5 +195,75 @@ describe('the audit chain', () => {
     for (const statement of sql.split('; '))
       await database.owner.query(statement.includes('$1') ? { text: statement, values: [userId] } : statement)
     expect((await verifyAudit(ownerDb)).faults).toEqual([{ userId, sequence, fault }])
+  })
+
+  it('shows an entry that was rewritten with a hash of its own: the one after it does not follow', async () => {
+    const { rows } = await database.owner.query(
+      'select sequence::int, hash, request_id, created_at, api_key_id from audit_log where user_id = $1 order by sequence',
+      [userId],
+    )
+    const forged = {
+      userId,
+      sequence: 3,
+      actor: 'customer',
+      action: 'key.enabled',
+      keyId: rows[2].api_key_id,
+      detail: '{"forged":true}',
+      requestId: rows[2].request_id,
+      clientAddress: '127.0.0.1',
+      userAgent: 'a test',
+      createdAt: rows[2].created_at.toISOString(),
+    }
+    await database.owner.query('update audit_log set detail = $2, hash = $3 where user_id = $1 and sequence = 3', [
+      userId,
+      forged.detail,
+      chainHash(rows[1].hash, forged),
+    ])
+    expect((await verifyAudit(ownerDb)).faults).toEqual([{ userId, sequence: 4, fault: 'altered' }])
+  })
+
+  it('is read whole, page by page, in one snapshot: what is written meanwhile is no fault', async () => {
+    const accounts = [await provisioned(database), await provisioned(database), await provisioned(database)]
+    const whole = await verifyAudit(ownerDb)
+    const paged = await verifyAudit(ownerDb, {
+      accountsPage: 2,
+      entriesPage: 3,
+      report: async () => {
+        for (const { caller, defaultKey } of accounts) await caller.keys.disable({ id: defaultKey.id })
+        for (const { caller, defaultKey } of accounts) await caller.keys.enable({ id: defaultKey.id })
+      },
+    })
+    expect(paged).toEqual(whole)
+    expect(whole).toMatchObject({ accounts: 6, faults: [] })
+    const last = (await database.owner.query('select user_id from billing_accounts order by user_id desc limit 1')).rows[0]
+      .user_id
+    await database.owner.query("update audit_log set request_id = 'x' where user_id = $1 and sequence = 1", [last])
+    await database.owner.query("update audit_log set request_id = 'x' where user_id = $1 and sequence = 7", [userId])
+    const { faults } = await verifyAudit(ownerDb, { accountsPage: 2, entriesPage: 3 })
+    expect(new Set(faults.map((fault) => fault.userId))).toEqual(new Set([last, userId]))
+  })
+
+  it('is verified to its end whatever a tamperer writes: values that no program can hold are faults of their account alone', async () => {
+    const { rows } = await database.owner.query('select user_id from billing_accounts order by user_id')
+    const [first, second, third] = rows.map(({ user_id }) => user_id)
+    for (const table of ['audit_log', 'billing_accounts'])
+      await database.owner.query(`
+        do $$ declare name text; begin
+          for name in select conname from pg_constraint where conrelid = '${table}'::regclass and contype = 'c' loop
+            execute format('alter table ${table} drop constraint %I', name);
+          end loop; end $$`)
+    await database.owner.query("update audit_log set created_at = 'infinity' where user_id = $1 and sequence = 1", [first])
+    await database.owner.query('update audit_log set sequence = 9007199254740993 where user_id = $1 and sequence = 1', [second])
+    await database.owner.query('update billing_accounts set audit_length = 9223372036854775807 where user_id = $1', [third])
+    const { faults } = await verifyAudit(ownerDb)
+    expect(faults.map((fault) => [fault.userId, fault.fault])).toEqual([
+      [first, 'altered'],
+      [second, 'missing'],
+      [third, 'missing'],
+    ])
+  })
+
+  it('cannot be verified by a role that sees one account at a time: it would find every chain whole', async () => {
+    await expect(verifyAudit(database.db)).rejects.toThrow('row-level security')
   })
 })

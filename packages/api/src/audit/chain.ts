@@ -11,7 +11,8 @@ export interface ChainedEntry {
   requestId: string
   clientAddress: string | null
   userAgent: string | null
-  createdAt: Date
+  /** ISO-8601 in UTC, with milliseconds. */
+  createdAt: string
 }
 
 /**
@@ -29,7 +30,7 @@ export function chainHash(previous: Buffer | null, entry: ChainedEntry): Buffer 
     entry.requestId,
     entry.clientAddress,
     entry.userAgent,
-    entry.createdAt.toISOString(),
+    entry.createdAt,
   ]
   return createHash('sha256')
     .update(previous ?? '')

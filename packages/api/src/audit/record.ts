@@ -30,7 +30,7 @@ export async function recordAudit(scope: Scope, now: Date, { action, keyId, deta
     requestId,
     clientAddress,
     userAgent,
-    createdAt: now,
+    createdAt: now.toISOString(),
   }
   const hash = chainHash(head, entry)
   await db

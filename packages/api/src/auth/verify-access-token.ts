@@ -13,7 +13,11 @@ export type AccessTokenVerifier = (authorization: string | null) => Promise<stri
  * The rest of what a person's token must say. The project's public `anon` and `service_role` keys are tokens too, signed
  * alike: they have no user, and an anonymous user has no account.
  */
-const Claims = z.object({ sub: z.guid(), role: z.literal('authenticated'), is_anonymous: z.literal(false).optional() })
+const Claims = z.object({
+  sub: z.guid().toLowerCase(),
+  role: z.literal('authenticated'),
+  is_anonymous: z.literal(false).optional(),
+})
 
 const CLOCK_TOLERANCE_SECONDS = 5
 const BEARER = /^Bearer ([\w-]+\.[\w-]+\.[\w-]+)$/i

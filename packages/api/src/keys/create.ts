@@ -1,4 +1,5 @@
 import { type CreateKey, KEYS_LIVE_MAX, type NewKey } from '@keymeter/contract'
+import { sql } from 'kysely'
 import { recordAudit } from '../audit/record.ts'
 import { ensureAccount } from '../billing/ensure-account.ts'
 import { readClock } from '../clock.ts'
@@ -30,10 +31,20 @@ export async function createKey(scope: Scope, { name, keyType, expiresAt, credit
   const { secret, keyPrefix, hash } = mintSecret(scope, keyType)
   const { id } = await db
     .insertInto('api_keys')
-    .values({ user_id: userId, name, key_type: keyType, key_prefix: keyPrefix, expires_at: expiry, credit_limit: creditLimit })
+    .values({
+      user_id: userId,
+      name,
+      key_type: keyType,
+      key_prefix: keyPrefix,
+      expires_at: expiry,
+      credit_limit: creditLimit,
+      // Later than every other key's: a list in this order never gets a key in its middle.
+      created_at: sql<Date>`greatest(${now}::timestamptz,
+        (select max(created_at) + interval '1 microsecond' from api_keys where user_id = ${userId}))`,
+    })
     .returning('id')
     .executeTakeFirstOrThrow()
-  await addSecret(scope, id, hash)
+  await addSecret(scope, id, hash, now)
   const detail = { name, keyType, keyPrefix, expiresAt: expiry?.toISOString() ?? null, creditLimit }
   await recordAudit(scope, now, { action: 'key.created', keyId: id, detail })
   return { ...(await getKey(scope, id, now)), secret }

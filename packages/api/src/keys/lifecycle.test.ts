@@ -3,6 +3,7 @@ import { GRACE_SECONDS_MAX, KEYS_LIVE_MAX } from '@keymeter/contract'
 import { testDatabase } from '@keymeter/local/testing'
 import { describe, expect, it } from 'vitest'
 import { charge, provisioned } from '../../test/caller.ts'
+import { replaceClock } from '../../test/clock.ts'
 import { hashToken, parseToken } from './token.ts'
 
 const database = testDatabase()
@@ -200,7 +201,7 @@ describe('a lost secret', () => {
     const { userId, caller, defaultKey } = await provisioned(database)
     const { id } = defaultKey
     const lost = await caller.keys.rotate({ id, graceSeconds: 3600 })
-    const replaced = await caller.keys.replaceLostSecret({ id })
+    const replaced = await caller.keys.replaceLostSecret({ id, keyPrefix: lost.keyPrefix })
     expect(await working(userId, defaultKey.secret, lost.secret, replaced.secret)).toEqual([true, false, true])
     expect(replaced).toMatchObject({ id, graceEndsAt: lost.graceEndsAt, isSecretSaved: false })
   })
@@ -209,7 +210,8 @@ describe('a lost secret', () => {
     const { userId, caller, defaultKey } = await provisioned(database)
     const { id } = defaultKey
     await caller.keys.confirmSecretSaved({ id, keyPrefix: defaultKey.keyPrefix })
-    await expect(caller.keys.replaceLostSecret({ id })).rejects.toMatchObject({ code: 'CONFLICT', reason: 'secret_saved' })
+    const replace = caller.keys.replaceLostSecret({ id, keyPrefix: defaultKey.keyPrefix })
+    await expect(replace).rejects.toMatchObject({ code: 'CONFLICT', reason: 'secret_not_lost' })
     expect(await working(userId, defaultKey.secret)).toEqual([true])
   })
 
@@ -230,8 +232,9 @@ describe('a revoked key', () => {
     const { secret } = await caller.keys.rotate({ id, graceSeconds: 3600 })
     expect(await caller.keys.revoke({ id })).toMatchObject({ status: 'revoked', graceEndsAt: null })
     expect(await working(userId, defaultKey.secret, secret)).toEqual([false, false])
-    const { rotate, replaceLostSecret, enable, disable, endGrace, update, confirmSecretSaved } = caller.keys
-    for (const change of [rotate, replaceLostSecret, enable, disable, endGrace, update, confirmSecretSaved]) {
+    const { rotate, enable, disable, endGrace, update, confirmSecretSaved, replaceLostSecret } = caller.keys
+    const replace = async () => await replaceLostSecret({ id, keyPrefix: defaultKey.keyPrefix })
+    for (const change of [rotate, replace, enable, disable, endGrace, update, confirmSecretSaved]) {
       await expect(change({ id })).rejects.toMatchObject({ code: 'CONFLICT', reason: 'key_revoked' })
     }
     expect(await working(userId, defaultKey.secret, secret)).toEqual([false, false])
@@ -266,12 +269,13 @@ describe('changes of one key at once', () => {
         caller.keys.endGrace({ id }),
         caller.keys.disable({ id }),
         caller.keys.enable({ id }),
-        caller.keys.replaceLostSecret({ id }),
+        caller.keys.replaceLostSecret({ id, keyPrefix: defaultKey.keyPrefix }),
         caller.keys.update({ id, name: `round ${round}` }),
         ...(isRevoking ? [caller.keys.revoke({ id })] : []),
       ])
       for (const answer of answers) {
-        if (answer.status === 'rejected') expect(answer.reason).toMatchObject({ reason: 'key_revoked' })
+        if (answer.status === 'rejected')
+          expect(answer.reason.reason).toMatch(isRevoking ? /^(key_revoked|secret_not_lost)$/ : /^secret_not_lost$/)
       }
       const { rows } = await database.owner.query(
         'select count(*) filter (where valid_until is null)::int as current, count(*) filter (where valid_until > now())::int as grace from api_key_secrets where user_id = $1',
@@ -296,5 +300,169 @@ describe('changes of one key at once', () => {
         secrets.length,
       )
     }
+  })
+})
+
+describe('what is done to one key', () => {
+  it('leaves the account’s other keys as they are', async () => {
+    const { userId, caller, defaultKey } = await provisioned(database)
+    const other = await caller.keys.create({ name: 'other' })
+    const otherRotated = await caller.keys.rotate({ id: other.id, graceSeconds: 3600 })
+    const { requestId: _, ...before } = await caller.keys.get({ id: other.id })
+    const { id } = defaultKey
+    await caller.keys.rotate({ id, graceSeconds: 3600 })
+    await caller.keys.rotate({ id, graceSeconds: 0 })
+    await caller.keys.endGrace({ id })
+    const { keyPrefix } = await caller.keys.rotate({ id, graceSeconds: 60 })
+    await caller.keys.replaceLostSecret({ id, keyPrefix })
+    await caller.keys.confirmSecretSaved({ id })
+    await caller.keys.update({ id, name: 'renamed', creditLimit: 1 })
+    await caller.keys.disable({ id })
+    await caller.keys.revoke({ id })
+    expect(await caller.keys.get({ id: other.id })).toMatchObject(before)
+    expect(await working(userId, other.secret, otherRotated.secret)).toEqual([true, true])
+  })
+
+  it('leaves its other secrets as they are: only the current one is lost, and only it is confirmed', async () => {
+    const { userId, caller, defaultKey } = await provisioned(database)
+    const { id } = defaultKey
+    const { keyPrefix } = await caller.keys.rotate({ id, graceSeconds: 3600 })
+    await caller.keys.confirmSecretSaved({ id, keyPrefix })
+    // The first secret was never confirmed; that is no matter any more.
+    expect(await caller.keys.get({ id })).toMatchObject({ isSecretSaved: true })
+    await expect(caller.keys.replaceLostSecret({ id, keyPrefix })).rejects.toMatchObject({ reason: 'secret_not_lost' })
+    const { rows } = await database.owner.query(
+      'select valid_until is null as current, saved_at is not null as saved from api_key_secrets where user_id = $1 order by 1',
+      [userId],
+    )
+    expect(rows).toEqual([
+      { current: false, saved: false },
+      { current: true, saved: true },
+    ])
+  })
+
+  it('gives one of two who replace a lost secret at once a secret that works, and tells the other', async () => {
+    const { userId, caller, defaultKey } = await provisioned(database)
+    const { id, keyPrefix } = defaultKey
+    const answers = await Promise.allSettled([1, 2].map(async () => await caller.keys.replaceLostSecret({ id, keyPrefix })))
+    const [won] = answers.flatMap((answer) => (answer.status === 'fulfilled' ? [answer.value.secret] : []))
+    expect(answers.map(({ status }) => status).sort()).toEqual(['fulfilled', 'rejected'])
+    expect(await working(userId, won ?? '')).toEqual([true])
+  })
+})
+
+describe('the moment of a change', () => {
+  const START = new Date('2027-03-01T00:00:00.000Z')
+
+  it('is exact to the millisecond, for expiry and grace', async () => {
+    const clock = await replaceClock(database)
+    await clock.set(START)
+    const { userId, caller, defaultKey } = await provisioned(database)
+    const { id } = defaultKey
+    const at = (ms: number) => new Date(START.getTime() + ms).toISOString()
+    await expect(caller.keys.update({ id, expiresAt: at(0) })).rejects.toMatchObject({ issues: [{ field: 'expiresAt' }] })
+    await expect(caller.keys.create({ name: 'x', expiresAt: at(0) })).rejects.toMatchObject({
+      issues: [{ field: 'expiresAt' }],
+    })
+    await expect(caller.keys.create({ name: 'x', expiresAt: '9999-12-31T23:59:59-00:01' })).rejects.toMatchObject({
+      issues: [{ field: 'expiresAt' }],
+    })
+    expect(await caller.keys.update({ id, expiresAt: at(1) })).toMatchObject({ expiresAt: at(1), status: 'active' })
+    expect(await caller.keys.create({ name: 'x', expiresAt: '9999-12-31T23:59:59Z' })).toMatchObject({ createdAt: at(0) })
+    await clock.set(new Date(at(1)))
+    expect(await caller.keys.get({ id })).toMatchObject({ status: 'expired' })
+    expect((await caller.keys.list({ status: 'expired' })).data).toHaveLength(1)
+
+    expect(await caller.keys.rotate({ id, graceSeconds: 100 })).toMatchObject({ graceEndsAt: at(100_001) })
+    expect(await caller.keys.rotate({ id, graceSeconds: GRACE_SECONDS_MAX })).toMatchObject({ graceEndsAt: at(604_800_001) })
+    await clock.set(new Date(at(5_000)))
+    await caller.keys.rotate({ id, graceSeconds: 1 })
+    await clock.set(new Date(at(6_000)))
+    expect(await caller.keys.get({ id })).toMatchObject({ graceEndsAt: null })
+    await caller.keys.rotate({ id, graceSeconds: 0 })
+    // What had ended before keeps the moment of its end.
+    const ends = await database.owner.query(
+      'select valid_until from api_key_secrets where user_id = $1 and api_key_id = $2 order by created_at, valid_until',
+      [userId, id],
+    )
+    expect(ends.rows.map(({ valid_until }) => valid_until?.toISOString() ?? null)).toEqual([
+      at(1),
+      at(5_000),
+      at(6_000),
+      at(6_000),
+      null,
+    ])
+  })
+
+  it('is the one after the account’s lock, not the one of the call', async () => {
+    const clock = await replaceClock(database)
+    await clock.set(START)
+    const { userId, caller, defaultKey } = await provisioned(database)
+    const blocker = await database.owner.connect()
+    await blocker.query('begin')
+    await blocker.query('select 1 from billing_accounts where user_id = $1 for no key update', [userId])
+    const waiting = [caller.keys.create({ name: 'x' }), caller.keys.disable({ id: defaultKey.id })] as const
+    const blocked = async () =>
+      (
+        await database.owner.query(
+          "select count(*)::int as n from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'",
+        )
+      ).rows[0].n
+    await expect.poll(blocked).toBe(2)
+    const later = new Date(START.getTime() + 5_000)
+    await clock.set(later)
+    await blocker.query('commit')
+    blocker.release()
+    const [created, disabled] = await Promise.all(waiting)
+    expect([created.createdAt, disabled.disabledAt]).toEqual([later.toISOString(), later.toISOString()])
+  })
+})
+
+describe('the release before this one, while both are running', () => {
+  it('revokes without the account’s lock, and its moment stays', async () => {
+    for (const change of ['revoke', 'rotate'] as const) {
+      const { userId, caller, defaultKey } = await provisioned(database)
+      const { id } = defaultKey
+      const before = await database.owner.connect()
+      await before.query('begin')
+      await before.query("update api_keys set revoked_at = '2026-03-01T00:00:00Z' where user_id = $1 and id = $2", [userId, id])
+      const changed = caller.keys[change]({ id }).catch((error: unknown) => error)
+      await new Promise((resolve) => setTimeout(resolve, 200))
+      await before.query('commit')
+      before.release()
+      const expected = change === 'revoke' ? { revokedAt: '2026-03-01T00:00:00.000Z' } : { reason: 'key_revoked' }
+      expect(await changed).toMatchObject(expected)
+      expect(await caller.keys.get({ id })).toMatchObject({ revokedAt: '2026-03-01T00:00:00.000Z' })
+    }
+  })
+})
+
+describe('a user who is being deleted', () => {
+  it('is told to sign in again or to try again, and never that something is wrong inside', async () => {
+    for (let round = 0; round < 20; round++) {
+      const { userId, caller, defaultKey } = await provisioned(database)
+      const { id } = defaultKey
+      const answers = await Promise.allSettled([
+        caller.keys.create({ name: 'x' }),
+        caller.keys.rotate({ id }),
+        database.owner.query('delete from auth.users where id = $1', [userId]),
+        caller.keys.create({ name: 'y' }),
+        caller.keys.disable({ id }),
+        caller.auth.provision(),
+      ])
+      for (const [i, answer] of answers.entries()) {
+        if (answer.status === 'rejected' && i !== 2)
+          expect(answer.reason.reason).toMatch(/^(not_signed_in|key_not_found|database_unavailable)$/)
+      }
+    }
+  })
+})
+
+describe('a whole secret', () => {
+  it('is refused as a name and as a search, where it would be shown or kept', async () => {
+    const { caller, defaultKey } = await provisioned(database)
+    const refused = (field: string) => ({ code: 'BAD_REQUEST', message: expect.stringContaining(field) })
+    await expect(caller.keys.create({ name: defaultKey.secret })).rejects.toMatchObject(refused('name'))
+    await expect(caller.keys.list({ search: defaultKey.secret })).rejects.toMatchObject(refused('search'))
   })
 })

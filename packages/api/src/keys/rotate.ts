@@ -15,7 +15,7 @@ export async function rotateKey(scope: Scope, { id, graceSeconds }: RotateKey): 
     const minted = mintSecret(scope, keyType)
     await endOlderSecrets(scope, id, now)
     await endCurrentSecret(scope, id, new Date(now.getTime() + graceSeconds * 1000))
-    await addSecret(scope, id, minted.hash)
+    await addSecret(scope, id, minted.hash, now)
     await setKey(scope, id, { key_prefix: minted.keyPrefix })
     secret = minted.secret
     return { action: 'key.rotated', detail: { graceSeconds, keyPrefix: { from: replaced, to: minted.keyPrefix } } }

@@ -9,6 +9,7 @@ import {
   ListKeys,
   ListKeysAnswer,
   NewKeyAnswer,
+  ReplaceLostSecret,
   RotateKey,
   UpdateKey,
 } from '@keymeter/contract'
@@ -91,7 +92,7 @@ export const keysRouter = {
 
   replaceLostSecret: signedInProcedure
     .meta({ description: 'Makes a new secret in place of one that was neither saved nor ever used.' })
-    .input(KeyRef)
+    .input(ReplaceLostSecret)
     .output(NewKeyAnswer)
     .mutation(async ({ ctx, input }) => ({ ...(await replaceLostSecret(ctx.scope, input)), requestId: ctx.requestId })),
 

@@ -9,8 +9,11 @@ export function mintSecret({ userId, keyBrand }: Scope, keyType: KeyType) {
 }
 
 /** Stores `hash` as the key's current secret. The one before must have been ended. */
-export async function addSecret({ db, userId }: Scope, keyId: string, hash: Buffer): Promise<void> {
-  await db.insertInto('api_key_secrets').values({ user_id: userId, api_key_id: keyId, key_hash: hash }).execute()
+export async function addSecret({ db, userId }: Scope, keyId: string, hash: Buffer, now: Date): Promise<void> {
+  await db
+    .insertInto('api_key_secrets')
+    .values({ user_id: userId, api_key_id: keyId, key_hash: hash, created_at: now })
+    .execute()
 }
 
 /** Lets the key's current secret work until `until`, exclusive. */

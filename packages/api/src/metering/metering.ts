@@ -4,7 +4,7 @@ import type { Db } from '@keymeter/db'
 import type { Logger } from 'pino'
 import { AppError } from '../errors.ts'
 import { hashToken, parseToken } from '../keys/token.ts'
-import { isUnavailable } from '../scope.ts'
+import { isConflict, isUnavailable } from '../scope.ts'
 import { type BatchItem, chargeBatch } from './charge-batch.ts'
 import { Lane } from './lane.ts'
 
@@ -109,9 +109,4 @@ async function sendUntilAnswered(db: Db, log: Logger, items: BatchItem[]): Promi
     }
   }
   throw new AppError('database_unavailable', { cause: failure })
-}
-
-/** SQLSTATE: 40001 serialization failure, 40P01 deadlock detected. */
-function isConflict(error: unknown): boolean {
-  return error instanceof Error && 'code' in error && (error.code === '40001' || error.code === '40P01')
 }

@@ -10,7 +10,7 @@ comment on column public.api_keys.credit_limit is 'The most that the key may spe
 -- Serves the lists that show revoked keys too, newest first.
 create index api_keys_created_idx on public.api_keys (user_id, created_at desc, id desc);
 
-grant insert (expires_at, credit_limit), update (name, key_prefix, expires_at, disabled_at, credit_limit)
+grant insert (created_at, expires_at, credit_limit), update (name, key_prefix, expires_at, disabled_at, credit_limit)
   on public.api_keys to keymeter_api;
 
 -- The one clock of everything that is decided about accounts and keys: the database's, to the millisecond that SQL and
