@@ -405,7 +405,7 @@ describe('the moment of a change', () => {
     const blocked = async () =>
       (
         await database.owner.query(
-          "select count(*)::int as n from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'",
+          'select count(distinct pid)::int as n from pg_locks join pg_stat_activity using (pid) where not granted and datname = current_database()',
         )
       ).rows[0].n
     await expect.poll(blocked).toBe(2)
