@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { readFileSync } from 'node:fs'
-import { type KeyWithUsage, Reason } from '@keymeter/contract'
+import { type KeyWithUsage, Reason, Verdict } from '@keymeter/contract'
 import { testDatabase } from '@keymeter/local/testing'
 import type { AnyTRPCProcedure } from '@trpc/server'
 import { callTRPCProcedure } from '@trpc/server'
@@ -156,10 +156,19 @@ describe('the router’s types', () => {
 })
 
 describe('docs/errors.md', () => {
+  const [errors = '', verdicts = ''] = readFileSync(new URL('../../../docs/errors.md', import.meta.url), 'utf8').split(
+    '## Verdicts',
+  )
+  const documented = (text: string) => [...text.matchAll(/^\| `([a-z_]+)` +\|/gm)].map(([, name]) => name).sort()
+
   it('describes every reason, and no other', () => {
-    const documented = [
-      ...readFileSync(new URL('../../../docs/errors.md', import.meta.url), 'utf8').matchAll(/^\| `([a-z_]+)` +\|/gm),
-    ]
-    expect(documented.map(([, reason]) => reason).sort()).toEqual([...Reason.options].sort())
+    expect(documented(errors)).toEqual([...Reason.options].sort())
+  })
+
+  it('describes every verdict, and no other', () => {
+    const all = Verdict.options.flatMap(({ shape: { verdict } }) =>
+      'options' in verdict ? verdict.options : [...verdict.values],
+    )
+    expect(documented(verdicts)).toEqual([...all].sort())
   })
 })
