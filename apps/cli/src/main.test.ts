@@ -38,6 +38,22 @@ describe('pnpm keymeter', () => {
     expect(JSON.parse(json.stdout)).toEqual({ accounts: 1, entries: 0, faults: [{ userId, sequence: 1, fault: 'missing' }] })
   })
 
+  it('reconcile does the same for what is kept of usage', async () => {
+    await database.owner.query('delete from billing_accounts')
+    expect(await keymeter(['reconcile'])).toMatchObject({ code: 0, stdout: 'Everything agrees.\n' })
+    const userId = await database.createUser()
+    await database.owner.query('insert into billing_accounts (user_id) values ($1)', [userId])
+    await database.owner.query('update billing_accounts set credits_used = 5 where user_id = $1', [userId])
+    const differs = await keymeter(['reconcile'])
+    expect(differs.code).toBe(1)
+    expect(differs.stdout).toMatch(new RegExp(`Account ${userId}: balance, cycle .*: 5 is kept, the events say 0\\.`))
+    const { code, stdout } = await keymeter(['reconcile', '--json'])
+    expect([code, JSON.parse(stdout)]).toMatchObject([
+      1,
+      { differences: [{ userId, what: 'balance', kept: '5', counted: '0' }] },
+    ])
+  })
+
   it('says with exit code 2 why it cannot run', async () => {
     const unreachable = await keymeter(['verify-audit'], 'postgresql://postgres:hidden@127.0.0.1:1/none')
     expect(unreachable).toMatchObject({ code: 2, stderr: expect.stringContaining('ECONNREFUSED') })

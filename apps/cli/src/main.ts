@@ -7,6 +7,7 @@ import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { createDb, type Db } from '@keymeter/db'
 import { program } from 'commander'
+import { reconcileCommand } from './reconcile.ts'
 import { verifyAuditCommand } from './verify-audit.ts'
 
 const REPOSITORY = join(import.meta.dirname, '../../..')
@@ -23,6 +24,12 @@ program
   .option('--json', 'write one JSON object')
   .action(async (options: { json?: boolean }) => await withOwner(async (db) => await verifyAuditCommand(db, options)))
 
+program
+  .command('reconcile')
+  .description('Computes balances, roll-ups and cycles anew from the usage events and names every difference.')
+  .option('--json', 'write one JSON object')
+  .action(async (options: { json?: boolean }) => await withOwner(async (db) => await reconcileCommand(db, options)))
+
 await program.parseAsync()
 
 /** Runs `command`, which answers whether all is well. */
@@ -33,7 +40,7 @@ async function withOwner(command: (db: Db) => Promise<boolean>): Promise<void> {
     process.exitCode = 2
     return
   }
-  const db = createDb(url, () => {})
+  const db = createDb(url, () => {}, { queryTimeoutMs: 0 })
   try {
     process.exitCode = (await command(db)) ? 0 : 1
   } catch (error) {

@@ -19,13 +19,13 @@ const QUERY_TIMEOUT_MS = 10_000
 export function createDb(
   url: string,
   onConnectionError: (error: Error) => void,
-  { connectionsMax = POOL_CONNECTIONS_MAX } = {},
+  { connectionsMax = POOL_CONNECTIONS_MAX, queryTimeoutMs = QUERY_TIMEOUT_MS } = {},
 ): Db {
   const pool = new pg.Pool({
     connectionString: url,
     max: connectionsMax,
     connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
-    query_timeout: QUERY_TIMEOUT_MS,
+    query_timeout: queryTimeoutMs,
     application_name: 'keymeter',
     types: { getTypeParser },
   })

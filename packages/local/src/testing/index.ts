@@ -34,7 +34,8 @@ export function testDatabase(): TestDatabase {
     await grantSupabaseDefaults(urls)
   })
   const owner = new pg.Pool({ connectionString: urls.owner })
-  // Dropping the database may end a connection that is just being closed.
+  // Dropping the database may end a connection that is just being closed, idle ones by way of the pool.
+  owner.on('error', () => {})
   owner.on('connect', (client) => client.on('error', () => {}))
   const db = createDb(urls.api, () => {})
   afterAll(async () => {

@@ -1,0 +1,155 @@
+import { createDb } from '@keymeter/db'
+import { testDatabase } from '@keymeter/local/testing'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { charge, provisioned } from '../../test/caller.ts'
+import { replaceClock } from '../../test/clock.ts'
+import { disagreements } from '../../test/totals.ts'
+import { reconcile } from './reconcile.ts'
+
+const database = testDatabase()
+const ownerDb = createDb(database.urls.owner, () => {})
+afterAll(async () => await ownerDb.destroy())
+
+const START = new Date('2027-01-31T00:00:00.000Z')
+const DAY_MS = 86_400_000
+const accounts: Awaited<ReturnType<typeof provisioned>>[] = []
+
+beforeAll(async () => {
+  const clock = await replaceClock(database)
+  await clock.set(START)
+  for (let i = 0; i < 10; i++) {
+    const account = await provisioned(database)
+    accounts.push(account)
+    await database.owner.query(
+      'update billing_accounts set billing_cycle_anchor = $2, billing_cycle_start = $2 where user_id = $1',
+      [account.userId, START],
+    )
+  }
+  for (let day = 0; day < 100; day += 9) {
+    await clock.set(new Date(START.getTime() + day * DAY_MS))
+    for (const [i, { defaultKey }] of accounts.entries()) await charge(database, defaultKey.secret, 1 + ((i * 7 + day) % 120))
+  }
+})
+
+/** Runs a statement that plants one error, says what is found, and takes the error back. */
+async function plant(statement: string): Promise<{ what: string; userId: string }[]> {
+  const { rows } = await database.owner.query(statement)
+  expect(rows.length, statement).toBe(1)
+  return (await reconcile(ownerDb)).map(({ what, userId }) => ({ what, userId }))
+}
+
+describe('reconcile', () => {
+  it('finds nothing where nothing is wrong: closed cycles, idle ones, accounts that never charged', async () => {
+    await provisioned(database)
+    expect(await reconcile(ownerDb)).toEqual([])
+    expect(await disagreements(database)).toEqual([])
+  })
+
+  it('cannot be run by a role that sees one account at a time', async () => {
+    await expect(reconcile(database.db)).rejects.toThrow('row-level security')
+  })
+
+  /** What each error is found as; and how it is undone. `$user` is the account. */
+  const PLANTED: [what: string, plant: string, undo: string][] = [
+    [
+      'balance',
+      "update billing_accounts set credits_used = credits_used + 1 where user_id = '$user' returning 1",
+      "update billing_accounts set credits_used = credits_used - 1 where user_id = '$user'",
+    ],
+    [
+      'last event',
+      "update billing_accounts set last_event_at = last_event_at + interval '1 ms' where user_id = '$user' returning 1",
+      "update billing_accounts set last_event_at = last_event_at - interval '1 ms' where user_id = '$user'",
+    ],
+    [
+      'last event',
+      "update billing_accounts set last_sequence = last_sequence + 1 where user_id = '$user' returning 1",
+      "update billing_accounts set last_sequence = last_sequence - 1 where user_id = '$user'",
+    ],
+    [
+      'roll-up by cycle',
+      "update api_key_cycle_usage set credits_charged = credits_charged + 1 where user_id = '$user' and cycle_start = '2027-01-31Z' returning 1",
+      "update api_key_cycle_usage set credits_charged = credits_charged - 1 where user_id = '$user' and cycle_start = '2027-01-31Z'",
+    ],
+    [
+      'roll-up by cycle',
+      "update api_key_cycle_usage set charges = charges + 1 where user_id = '$user' and cycle_start = '2027-02-28Z' returning 1",
+      "update api_key_cycle_usage set charges = charges - 1 where user_id = '$user' and cycle_start = '2027-02-28Z'",
+    ],
+    [
+      'roll-up by cycle',
+      "insert into api_key_cycle_usage select user_id, '2020-01-01Z', api_key_id, 1, 1 from api_key_cycle_usage where user_id = '$user' limit 1 returning 1",
+      "delete from api_key_cycle_usage where user_id = '$user' and cycle_start = '2020-01-01Z'",
+    ],
+    [
+      'roll-up by quarter of an hour',
+      "update api_key_quarter_hour_usage set credits_charged = credits_charged + 5 where user_id = '$user' and quarter_hour = '2027-02-09Z' returning 1",
+      "update api_key_quarter_hour_usage set credits_charged = credits_charged - 5 where user_id = '$user' and quarter_hour = '2027-02-09Z'",
+    ],
+    [
+      'closed cycle',
+      "update billing_cycles set credits_used = credits_used + 1 where user_id = '$user' and cycle_start = '2027-01-31Z' returning 1",
+      "update billing_cycles set credits_used = credits_used - 1 where user_id = '$user' and cycle_start = '2027-01-31Z'",
+    ],
+    [
+      'closed cycle',
+      "update billing_cycles set cycle_end = cycle_end + interval '1 day' where user_id = '$user' and cycle_start = '2027-02-28Z' returning 1",
+      "update billing_cycles set cycle_end = cycle_end - interval '1 day' where user_id = '$user' and cycle_start = '2027-02-28Z'",
+    ],
+    [
+      'operation',
+      "insert into usage_operations values ('$user', 'never-used') returning 1",
+      "delete from usage_operations where user_id = '$user' and operation = 'never-used'",
+    ],
+  ]
+
+  it(`names each of ${PLANTED.length * 10} planted errors, and nothing else`, async () => {
+    for (const { userId } of accounts) {
+      for (const [what, statement, undo] of PLANTED) {
+        expect(await plant(statement.replaceAll('$user', userId))).toEqual([{ what, userId }])
+        await database.owner.query(undo.replaceAll('$user', userId))
+      }
+    }
+    expect(await reconcile(ownerDb)).toEqual([])
+  }, 120_000)
+
+  it('names what a lost, a doubled or an altered event leaves behind', async () => {
+    const { userId } = accounts[3] ?? { userId: '' }
+    const found = async (statement: string) => {
+      await database.owner.query(`create table saved as select * from api_key_usage where user_id = '${userId}'`)
+      await database.owner.query(statement)
+      const differences = await reconcile(ownerDb)
+      await database.owner.query(
+        `delete from api_key_usage where user_id = '${userId}'; insert into api_key_usage select * from saved; drop table saved`,
+      )
+      expect(new Set(differences.map((difference) => difference.userId))).toEqual(new Set([userId]))
+      return [...new Set(differences.map(({ what }) => what))].sort()
+    }
+    expect(await found(`delete from api_key_usage where user_id = '${userId}' and sequence = 3`)).toEqual([
+      'closed cycle',
+      'roll-up by cycle',
+      'roll-up by quarter of an hour',
+      'sequence of events',
+    ])
+    expect(
+      await found(
+        `update api_key_usage set credits_charged = credits_charged + 1 where user_id = '${userId}' and sequence = 12`,
+      ),
+    ).toEqual(['balance', 'event itself', 'roll-up by cycle', 'roll-up by quarter of an hour'])
+    expect(
+      await found(
+        `update api_key_usage set idempotency_key = (select idempotency_key from api_key_usage where user_id = '${userId}' and sequence = 5)
+          where user_id = '${userId}' and sequence = 6`,
+      ),
+    ).toEqual(['idempotency key'])
+    expect(await reconcile(ownerDb)).toEqual([])
+  })
+
+  it('names a cycle that was not closed', async () => {
+    const { userId } = accounts[4] ?? { userId: '' }
+    await database.owner.query("delete from billing_cycles where user_id = $1 and cycle_start = '2027-02-28Z'", [userId])
+    expect(await reconcile(ownerDb)).toMatchObject([
+      { userId, what: 'cycle that was not closed', subject: 'cycle 2027-02-28T00:00:00.000Z' },
+    ])
+  })
+})
