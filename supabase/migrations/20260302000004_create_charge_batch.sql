@@ -22,6 +22,8 @@ create function public.charge_batch(
   set search_path = '' set timezone = 'UTC'
   set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off set enable_bitmapscan = off set jit = off
   set plan_cache_mode = force_generic_plan
+  -- One account that somebody holds must not hold up the batch for long.
+  set lock_timeout = '1s'
   as $$
 #variable_conflict use_column
 declare

@@ -16,8 +16,8 @@ const CLOSE_IDLE_INTERVAL_MS = 50
 const READY_TIMEOUT_MS = 2_000
 /** A client that sends its request slower than this is cut off. */
 const REQUEST_TIMEOUT_MS = 30_000
-/** One batch is in flight at a time; the other connections are for resending and for keeping partitions. */
-const METERING_CONNECTIONS_MAX = 3
+/** One batch is in flight at a time; the other connections are for accounts that wait for their lock, and for upkeep. */
+const METERING_CONNECTIONS_MAX = 8
 const PARTITIONS_INTERVAL_MS = 6 * 3_600_000
 
 /** What this process serves beside the API. */

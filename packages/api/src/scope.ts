@@ -76,6 +76,11 @@ export function isConflict(error: unknown): boolean {
   return /^40(001|P01)$/.test(databaseError(error).sqlState)
 }
 
+/** 55P03: somebody else held a lock for too long. */
+export function isLockTimeout(error: unknown): boolean {
+  return databaseError(error).sqlState === '55P03'
+}
+
 /** 23503 foreign key violation: a row was to refer to a user, or to an account, that is there no more. */
 function isUserGone(error: unknown): boolean {
   const { sqlState, constraint } = databaseError(error)

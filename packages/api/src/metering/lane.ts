@@ -1,9 +1,12 @@
 /** A call that waits for its answer. */
 interface Waiting<Item, Answer> {
   item: Item
-  resolve: (answer: Answer) => void
+  resolve: (answer: Answer | PromiseLike<Answer>) => void
   reject: (error: unknown) => void
 }
+
+/** An item's answer, its refusal, or the promise of an answer by somebody else who took the item over. */
+export type Settled<Answer> = PromiseSettledResult<Answer | PromiseLike<Answer>>
 
 /**
  * Group commit: one batch is in flight, and what arrives meanwhile forms the next one. There is no timer, so a lone call
@@ -11,7 +14,7 @@ interface Waiting<Item, Answer> {
  */
 export class Lane<Item, Answer> {
   readonly #batchMax: number
-  readonly #send: (items: Item[]) => Promise<PromiseSettledResult<Answer>[]>
+  readonly #send: (items: Item[]) => Promise<Settled<Answer>[]>
   readonly #onIdle: () => void
   #queue: Waiting<Item, Answer>[] = []
   #isRunning = false
@@ -20,11 +23,7 @@ export class Lane<Item, Answer> {
    * @param send answers each item of a batch of at most `batchMax`, in their order.
    * @param onIdle told when nothing is in flight and nothing waits.
    */
-  constructor(
-    batchMax: number,
-    send: (items: Item[]) => Promise<PromiseSettledResult<Answer>[]>,
-    onIdle: () => void = () => {},
-  ) {
+  constructor(batchMax: number, send: (items: Item[]) => Promise<Settled<Answer>[]>, onIdle: () => void = () => {}) {
     this.#batchMax = batchMax
     this.#send = send
     this.#onIdle = onIdle

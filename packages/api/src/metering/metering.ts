@@ -4,15 +4,17 @@ import type { Db } from '@keymeter/db'
 import type { Logger } from 'pino'
 import { AppError } from '../errors.ts'
 import { hashToken, parseToken } from '../keys/token.ts'
-import { isConflict, isUnavailable } from '../scope.ts'
+import { isConflict, isLockTimeout, isUnavailable } from '../scope.ts'
 import { type BatchItem, chargeBatch } from './charge-batch.ts'
-import { Lane } from './lane.ts'
+import { Lane, type Settled } from './lane.ts'
 
 /** Calls that wait at most; past it a call is told `overloaded` at once. */
 const WAITING_MAX = 10_000
 /** A batch whose connection broke, or that met a deadlock, is sent again this often, after these pauses. */
 const RESEND_PAUSES_MS = [0, 50, 200, 1000]
 const RETRY_AFTER_MS_MIN = 100
+/** Accounts that may wait for their lock, each on a connection of the pool. Of more than these, charges are not taken on. */
+const HELD_MAX = 4
 
 export interface MeteringOptions {
   /** A pool of its own: charges must not wait behind the dashboard's calls. */
@@ -41,30 +43,74 @@ export interface Metering {
 
 export function createMetering({ db, keyBrand, log, lanes = 'all', waitingMax = WAITING_MAX }: MeteringOptions): Metering {
   const open = new Map<string, Lane<BatchItem, Verdict>>()
+  /** Accounts that somebody else holds the lock of. They wait in lanes of their own, so that nobody waits for them. */
+  const held = new Set<string>()
   let waiting = 0
   let lastBatchMs = 0
 
-  const send = async (items: BatchItem[]) => {
+  const laneOf = (userId: string) => {
+    const name = lanes === 'account' || held.has(userId) ? userId : ''
+    const lane = open.get(name) ?? new Lane<BatchItem, Verdict>(CHARGES_MAX, send, () => open.delete(name))
+    open.set(name, lane)
+    return lane
+  }
+
+  const send = async (items: BatchItem[]): Promise<Settled<Verdict>[]> => {
     const start = performance.now()
-    const verdicts = await decide(db, log, items)
+    const verdicts = await decide(items)
     lastBatchMs = performance.now() - start
     return verdicts
+  }
+
+  const decide = async (items: BatchItem[]): Promise<Settled<Verdict>[]> => {
+    const accounts = Map.groupBy(items.keys(), (i) => items[i]?.userId ?? '')
+    try {
+      const verdicts = await sendUntilAnswered(db, log, items, accounts.size > 1)
+      for (const userId of accounts.keys()) held.delete(userId)
+      return verdicts.map((value) => ({ status: 'fulfilled', value }))
+    } catch (reason) {
+      if (accounts.size > 1 && isLockTimeout(reason)) return await decideByAccount(items, [...accounts.values()])
+      if (items.length === 1 || reason instanceof AppError) return items.map(() => ({ status: 'rejected', reason }))
+      // One item that the database cannot take must not fail those of other callers.
+      log.error({ err: reason, items: items.length }, 'a batch of charges failed: sending its items one by one')
+      const each: Settled<Verdict>[] = []
+      for (const item of items) each.push(...(await decide([item])))
+      return each
+    }
+  }
+
+  /** Finds the account that is held, and hands its items over to a lane of its own. */
+  const decideByAccount = async (items: BatchItem[], accounts: number[][]): Promise<Settled<Verdict>[]> => {
+    const settled: Settled<Verdict>[] = []
+    for (const indexes of accounts) {
+      const own = indexes.flatMap((i) => items[i] ?? [])
+      const userId = own[0]?.userId ?? ''
+      const answers = await chargeBatch(db, own).then(
+        (verdicts) => verdicts.map((value): Settled<Verdict> => ({ status: 'fulfilled', value })),
+        async (error): Promise<Settled<Verdict>[]> => {
+          if (!isLockTimeout(error)) return await decide(own)
+          log.warn({ userId }, 'somebody else holds an account: its charges wait by themselves')
+          held.add(userId)
+          return own.map((item) => ({ status: 'fulfilled', value: laneOf(userId).enqueue(item) }))
+        },
+      )
+      for (const [n, i] of indexes.entries()) settled[i] = answers[n] ?? { status: 'rejected', reason: new Error('no answer') }
+    }
+    return settled
   }
 
   const charge = async ({ key, credits, idempotencyKey, operation }: Charge): Promise<Verdict> => {
     const token = parseToken(keyBrand, key)
     // No token of ours: a typo or a probe, which costs the database nothing.
     if (token === null) return { verdict: 'not_found' }
-    if (waiting >= waitingMax) {
+    const { userId } = token
+    if (waiting >= waitingMax || (held.size > HELD_MAX && held.has(userId))) {
       const retryAfterMs = Math.max(RETRY_AFTER_MS_MIN, Math.ceil((waiting / CHARGES_MAX) * lastBatchMs))
       return { verdict: 'overloaded', retryAfterMs }
     }
-    const name = lanes === 'all' ? '' : token.userId
-    const lane = open.get(name) ?? new Lane<BatchItem, Verdict>(CHARGES_MAX, send, () => open.delete(name))
-    open.set(name, lane)
     waiting++
     try {
-      return await lane.enqueue({ userId: token.userId, keyHash: hashToken(key), credits, idempotencyKey, operation })
+      return await laneOf(userId).enqueue({ userId, keyHash: hashToken(key), credits, idempotencyKey, operation })
     } finally {
       waiting--
     }
@@ -78,32 +124,20 @@ export function createMetering({ db, keyBrand, log, lanes = 'all', waitingMax = 
   return { charge, chargeMany }
 }
 
-async function decide(db: Db, log: Logger, items: BatchItem[]): Promise<PromiseSettledResult<Verdict>[]> {
-  try {
-    const verdicts = await sendUntilAnswered(db, log, items)
-    return verdicts.map((value) => ({ status: 'fulfilled', value }))
-  } catch (reason) {
-    if (items.length === 1 || reason instanceof AppError) return items.map(() => ({ status: 'rejected', reason }))
-    // One item that the database cannot take must not fail those of other callers.
-    log.error({ err: reason, items: items.length }, 'a batch of charges failed: sending its items one by one')
-    const each: PromiseSettledResult<Verdict>[] = []
-    for (const item of items) each.push(...(await decide(db, log, [item])))
-    return each
-  }
-}
-
 /**
  * A connection that broke may have broken after the commit. Sent again, what has an idempotency key is answered its first
  * verdict, and what has none took nothing.
+ *
+ * @param isMixed whether it is of several accounts: then it is not worth waiting longer for the one that is held.
  */
-async function sendUntilAnswered(db: Db, log: Logger, items: BatchItem[]): Promise<Verdict[]> {
+async function sendUntilAnswered(db: Db, log: Logger, items: BatchItem[], isMixed: boolean): Promise<Verdict[]> {
   let failure: unknown
   for (const pause of RESEND_PAUSES_MS) {
     if (pause > 0) await sleep(pause)
     try {
       return await chargeBatch(db, items)
     } catch (error) {
-      if (!isUnavailable(error) && !isConflict(error)) throw error
+      if ((!isUnavailable(error) && !isConflict(error)) || (isMixed && isLockTimeout(error))) throw error
       failure = error
       log.warn({ err: error, items: items.length }, 'a batch of charges was not answered: sending it again')
     }
