@@ -42,6 +42,11 @@ beforeAll(async () => {
      select user_id, id, billing_cycle_start, 1, 1 from api_keys join billing_accounts using (user_id)`,
   )
   await owner.query(
+    `insert into api_key_quarter_hour_usage (user_id, api_key_id, cycle_start, operation, quarter_hour, credits_charged, charges)
+     select user_id, id, billing_cycle_start, 'default', date_bin('15 minutes', now(), 'epoch'), 1, 1
+       from api_keys join billing_accounts using (user_id)`,
+  )
+  await owner.query(
     `insert into audit_log (user_id, sequence, actor, action, api_key_id, detail, request_id, created_at, hash)
      select user_id, 1000000 + row_number() over (), 'customer', 'key.created', id, '{}', 'x', now(), sha256('x') from api_keys`,
   )
@@ -104,6 +109,9 @@ describe('with 100,000 keys in the table, each statement goes by an index:', () 
     'keys.list by name': async ({ keys }) => await keys.list({ sort: 'name' }),
     'keys.list by last use': async ({ keys }) => await keys.list({ sort: 'lastUsed', status: 'disabled' }),
     'keys.usage': async ({ keys }) => await keys.usage(),
+    'usage.timeseries': async ({ usage }) => await usage.timeseries(),
+    'usage.timeseries of a range': async ({ usage }) =>
+      await usage.timeseries({ from: '2026-01-01T00:00:00Z', to: '2027-01-01T00:00:00Z', by: 'operation' }),
     'keys.create': async ({ keys }) => await keys.create({ name: 'one more' }),
     'keys.update': async ({ keys }) => await keys.update({ id: own(), name: 'renamed', creditLimit: 9 }),
     'keys.disable': async ({ keys }) => await keys.disable({ id: own() }),

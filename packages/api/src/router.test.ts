@@ -116,6 +116,7 @@ describe('another account’s data', () => {
     'keys.rotate': (id) => ({ id }),
     'keys.update': (id) => ({ id, name: 'taken over', creditLimit: 0 }),
     'keys.usage': () => undefined,
+    'usage.timeseries': (keyId) => ({ keyId }),
     'metering.charge': () => ({ key: other.defaultKey.secret, credits: 1, idempotencyKey: 'x' }),
   }
 

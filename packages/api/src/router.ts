@@ -5,6 +5,7 @@ import { billingRouter } from './billing/router.ts'
 import { keysRouter } from './keys/router.ts'
 import { meteringRouter } from './metering/router.ts'
 import { router } from './trpc.ts'
+import { usageRouter } from './usage/router.ts'
 
 export const appRouter = router({
   audit: auditRouter,
@@ -12,6 +13,7 @@ export const appRouter = router({
   billing: billingRouter,
   keys: keysRouter,
   metering: meteringRouter,
+  usage: usageRouter,
 })
 
 export type AppRouter = typeof appRouter

@@ -1,0 +1,178 @@
+import type { UsageSeries } from '@keymeter/contract'
+import { testDatabase } from '@keymeter/local/testing'
+import fc from 'fast-check'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { contextOf, provisioned } from '../../test/caller.ts'
+import { replaceClock } from '../../test/clock.ts'
+import { disagreements } from '../../test/totals.ts'
+
+const database = testDatabase()
+const { metering } = contextOf(database, null)
+const HOUR_MS = 3_600_000
+/** Within a quarter of an hour, so that the cycle turns there. */
+const ANCHOR = new Date('2027-03-05T10:20:30.456Z')
+
+let clock: Awaited<ReturnType<typeof replaceClock>>
+let requests = 0
+beforeEach(async () => {
+  clock = await replaceClock(database)
+  await clock.set(ANCHOR)
+})
+afterEach(async () => expect(await disagreements(database)).toEqual([]))
+
+async function account() {
+  const made = await provisioned(database)
+  await database.owner.query(
+    'update billing_accounts set billing_cycle_anchor = $2, billing_cycle_start = $2, credits_per_cycle = 1000000 where user_id = $1',
+    [made.userId, ANCHOR],
+  )
+  return made
+}
+const charge = async (at: string | Date, key: string, credits: number, operation = 'default') => {
+  await clock.set(new Date(at))
+  const verdict = await metering.charge({ key, credits, idempotencyKey: `request-${requests++}`, operation })
+  expect(verdict.verdict).toBe('charged')
+}
+const sum = (series: UsageSeries[]) => series.flatMap(({ credits }) => credits).reduce((total, value) => total + value, 0)
+
+describe('usage.timeseries', () => {
+  it('shows each day of the cycle, zero-filled, by key, the largest first', async () => {
+    const { caller, defaultKey } = await account()
+    const other = await caller.keys.create({ name: 'other' })
+    await charge('2027-03-05T10:25:00Z', defaultKey.secret, 3)
+    await charge('2027-03-07T23:59:59.999Z', defaultKey.secret, 4)
+    await charge('2027-03-08T00:00:00Z', other.secret, 50)
+    const { from, to, buckets, series } = await caller.usage.timeseries()
+    expect([from, to]).toEqual(['2027-03-05T10:20:30.456Z', '2027-04-05T10:20:30.456Z'])
+    expect(buckets).toHaveLength(32)
+    expect([buckets[0], buckets[31]]).toEqual(['2027-03-05T00:00:00.000Z', '2027-04-05T00:00:00.000Z'])
+    expect(series.map(({ keyName, credits }) => [keyName, credits.slice(0, 5)])).toEqual([
+      ['other', [0, 0, 0, 50, 0]],
+      ['default', [3, 0, 4, 0, 0]],
+    ])
+    expect(series[1]).toMatchObject({ keyId: defaultKey.id, operation: null, charges: expect.arrayContaining([1]) })
+    for (const { credits, charges } of series) expect([credits.length, charges.length]).toEqual([32, 32])
+  })
+
+  it('shows it by operation, and of one key or one operation alone', async () => {
+    const { caller, defaultKey } = await account()
+    const other = await caller.keys.create({ name: 'other' })
+    await charge('2027-03-06T00:00:00Z', defaultKey.secret, 1, 'a')
+    await charge('2027-03-06T00:00:00Z', defaultKey.secret, 20, 'b')
+    await charge('2027-03-06T00:00:00Z', other.secret, 300, 'a')
+    const shown = async (input: Parameters<typeof caller.usage.timeseries>[0]) =>
+      (await caller.usage.timeseries(input)).series.map((series) => [series.operation ?? series.keyName, sum([series])])
+    expect(await shown({ by: 'operation' })).toEqual([
+      ['a', 301],
+      ['b', 20],
+    ])
+    expect(await shown({ by: 'operation', keyId: defaultKey.id })).toEqual([
+      ['b', 20],
+      ['a', 1],
+    ])
+    expect(await shown({ operation: 'a' })).toEqual([
+      ['other', 300],
+      ['default', 1],
+    ])
+  })
+
+  it.each([
+    // A day of 23 hours and one of 25, a quarter of a day's offset, and a shift of half an hour.
+    ['Europe/Berlin', '2027-03-28T10:00:00Z', '2027-03-27T23:00:00.000Z', '2027-03-28T22:00:00.000Z'],
+    ['Europe/Berlin', '2027-10-31T10:00:00Z', '2027-10-30T22:00:00.000Z', '2027-10-31T23:00:00.000Z'],
+    ['Asia/Kolkata', '2027-03-10T00:00:00Z', '2027-03-09T18:30:00.000Z', '2027-03-10T18:30:00.000Z'],
+    ['Asia/Kathmandu', '2027-03-10T00:00:00Z', '2027-03-09T18:15:00.000Z', '2027-03-10T18:15:00.000Z'],
+    ['Australia/Lord_Howe', '2027-04-03T20:00:00Z', '2027-04-03T13:00:00.000Z', '2027-04-04T13:30:00.000Z'],
+    ['America/Santiago', '2027-09-05T12:00:00Z', '2027-09-05T04:00:00.000Z', '2027-09-06T03:00:00.000Z'],
+  ])('cuts days in %s where that zone does', async (timeZone, at, start, end) => {
+    const { caller, defaultKey } = await account()
+    for (const [moment, credits] of [
+      [Date.parse(start) - 1, 1],
+      [Date.parse(start), 10],
+      [Date.parse(at), 100],
+      [Date.parse(end) - 1, 1000],
+      [Date.parse(end), 10000],
+    ] as const)
+      await charge(new Date(moment), defaultKey.secret, credits)
+    const day = 24 * HOUR_MS
+    const range = {
+      from: new Date(Date.parse(start) - 3 * day).toISOString(),
+      to: new Date(Date.parse(end) + 3 * day).toISOString(),
+    }
+    const { buckets, series } = await caller.usage.timeseries({ ...range, timeZone })
+    const i = buckets.indexOf(start)
+    expect(buckets[i + 1]).toBe(end)
+    expect(series[0]?.credits.slice(i - 1, i + 2)).toEqual([1, 1110, 10000])
+  })
+
+  it('shows hours, those of zones with half hours too, and none that a zone skips', async () => {
+    const { caller, defaultKey } = await account()
+    await charge('2027-03-28T00:59:59Z', defaultKey.secret, 1)
+    await charge('2027-03-28T01:00:00Z', defaultKey.secret, 20)
+    const range = { from: '2027-03-28T00:00:00Z', to: '2027-03-28T04:00:00Z', unit: 'hour' } as const
+    expect((await caller.usage.timeseries({ ...range, timeZone: 'Europe/Berlin' })).series[0]?.credits).toEqual([1, 20, 0, 0])
+    const india = await caller.usage.timeseries({ ...range, timeZone: 'Asia/Kolkata' })
+    expect(india.buckets.map((bucket) => bucket.slice(11, 16))).toEqual(['23:30', '00:30', '01:30', '02:30', '03:30'])
+    expect(india.series[0]?.credits).toEqual([0, 21, 0, 0, 0])
+  })
+
+  it('sums to keys.usage, for each cycle, in any zone and unit, whatever the history', async () => {
+    const zones = ['UTC', 'Asia/Kathmandu', 'America/St_Johns', 'Pacific/Apia', 'Australia/Lord_Howe']
+    const step = fc.record({ key: fc.nat({ max: 1 }), credits: fc.nat({ max: 50 }), minutes: fc.nat({ max: 30_000 }) })
+    await fc.assert(
+      fc.asyncProperty(fc.array(step, { maxLength: 15 }), fc.constantFrom(...zones), async (steps, timeZone) => {
+        await clock.set(ANCHOR)
+        const { caller, defaultKey } = await account()
+        const keys = [defaultKey, await caller.keys.create({ name: 'b' })]
+        let now = ANCHOR.getTime()
+        for (const { key, credits, minutes } of steps) {
+          now += minutes * 60_000
+          await charge(new Date(now), keys[key]?.secret ?? '', credits)
+        }
+        let cycleStart: string | undefined = ANCHOR.toISOString()
+        while (cycleStart !== undefined && Date.parse(cycleStart) <= now) {
+          const usage: Awaited<ReturnType<typeof caller.keys.usage>> = await caller.keys.usage({ cycleStart })
+          const used = new Map(usage.data.map(({ id, creditsUsed }) => [id, creditsUsed]))
+          for (const unit of ['day', 'hour'] as const) {
+            const { series } = await caller.usage.timeseries({ cycleStart, unit, timeZone })
+            for (const own of series) expect(sum([own])).toBe(used.get(own.keyId ?? ''))
+            expect(sum(series)).toBe([...used.values()].reduce((total, value) => total + value, 0))
+            expect(sum((await caller.usage.timeseries({ cycleStart, unit, timeZone, by: 'operation' })).series)).toBe(
+              sum(series),
+            )
+          }
+          cycleStart = usage.billingCycle?.end
+        }
+      }),
+      { numRuns: 15 },
+    )
+  })
+
+  it.each([
+    [{ timeZone: 'Mars/Olympus' }, 'timeZone'],
+    [{ timeZone: "UTC'; select 1" }, 'timeZone'],
+    [{ from: '2027-01-01T00:00:00Z' }, 'to'],
+    [{ from: '2027-01-01T00:00:00Z', to: '2027-01-01T00:00:00Z' }, 'to'],
+    [{ from: '2027-01-01T00:01:00Z', to: '2027-01-02T00:00:00Z' }, 'from'],
+    [{ from: '2027-01-01T00:00:00Z', to: '2029-01-01T00:00:00Z' }, 'from'],
+    [{ from: '2027-01-01T00:00:00Z', to: '2027-03-01T00:00:00Z', unit: 'hour' }, 'from'],
+    [{ from: '2027-01-01T00:00:00Z', to: '2027-03-01T00:00:00Z', cycleStart: ANCHOR.toISOString() }, 'cycleStart'],
+    [{ cycleStart: '2027-01-01T00:00:00Z' }, 'cycleStart'],
+    [{ operation: 'Not one' }, 'operation'],
+    [{ unit: 'week' }, 'unit'],
+  ] as const)('refuses %j and names the field', async (input, field) => {
+    const { caller } = await account()
+    const refusal = await caller.usage.timeseries(input as object).catch((error: unknown) => error)
+    expect(refusal).toMatchObject({ code: 'BAD_REQUEST' })
+    const { issues, cause } = refusal as { issues?: { field: string }[]; cause?: { issues: { path: string[] }[] } }
+    expect([...(issues ?? []).map((issue) => issue.field), ...(cause?.issues ?? []).map(({ path }) => path[0])]).toContain(
+      field,
+    )
+  })
+
+  it('is empty before the account is there', async () => {
+    const { signedIn } = await import('../../test/caller.ts')
+    const caller = await signedIn(database, await database.createUser())
+    expect(await caller.usage.timeseries()).toMatchObject({ buckets: [], series: [] })
+  })
+})

@@ -1,0 +1,82 @@
+import { z } from 'zod'
+import { Answer, Credits, Timestamp } from './answer.ts'
+import { KeyId } from './keys.ts'
+import { Operation } from './metering.ts'
+
+/** Usage is kept by quarters of an hour: every time zone's days and hours are made of whole ones. */
+const QUARTER_HOUR_MS = 15 * 60_000
+export const TIMESERIES_DAYS_MAX = 400
+export const TIMESERIES_HOURS_MAX = 31 * 24
+
+/** As both this runtime and Postgres know it: `Asia/Kolkata`. */
+const TimeZone = z.string().refine((name) => {
+  try {
+    return Intl.DateTimeFormat('en', { timeZone: name }) !== undefined && /^[A-Za-z_+\-/0-9]+$/.test(name)
+  } catch {
+    return false
+  }
+}, 'Name a time zone of the IANA database, like Europe/Berlin.')
+
+const QuarterHour = z.iso
+  .datetime({ offset: true, error: 'Enter a moment as ISO-8601, like 2027-01-31T12:00:00Z.' })
+  .refine((moment) => Date.parse(moment) % QUARTER_HOUR_MS === 0, 'Choose a full quarter of an hour.')
+
+export const TimeseriesUnit = z.enum(['hour', 'day'])
+export type TimeseriesUnit = z.infer<typeof TimeseriesUnit>
+
+/**
+ * Which usage: of a billing cycle (the current one, or that which starts at `cycleStart`), or from `from` until `to`, which
+ * is not included. Both of these or neither.
+ */
+export const UsageTimeseries = z
+  .strictObject({
+    cycleStart: z.iso.datetime({ offset: true }).optional(),
+    from: QuarterHour.optional(),
+    to: QuarterHour.optional(),
+    unit: TimeseriesUnit.default('day'),
+    by: z.enum(['key', 'operation']).default('key'),
+    timeZone: TimeZone.default('UTC'),
+    keyId: KeyId.optional(),
+    operation: Operation.optional(),
+  })
+  .refine(({ from, to }) => (from === undefined) === (to === undefined), {
+    path: ['to'],
+    message: 'Say both from and to, or neither.',
+  })
+  .refine(({ from, to }) => from === undefined || to === undefined || Date.parse(from) < Date.parse(to), {
+    path: ['to'],
+    message: 'Choose an end after the beginning.',
+  })
+  .refine(({ from, cycleStart }) => from === undefined || cycleStart === undefined, {
+    path: ['cycleStart'],
+    message: 'Say a cycle or a range, not both.',
+  })
+  .refine(
+    ({ from, to, unit }) => {
+      const days = unit === 'day' ? TIMESERIES_DAYS_MAX : TIMESERIES_HOURS_MAX / 24
+      return from === undefined || to === undefined || Date.parse(to) - Date.parse(from) <= days * 86_400_000
+    },
+    { path: ['from'], message: `Ask for at most ${TIMESERIES_DAYS_MAX} days, or ${TIMESERIES_HOURS_MAX} hours.` },
+  )
+export type UsageTimeseries = z.infer<typeof UsageTimeseries>
+
+/** What one key, or one operation, used: one number for each bucket, 0 where there was nothing. */
+export const UsageSeries = z.object({
+  keyId: KeyId.nullable(),
+  keyName: z.string().nullable(),
+  operation: z.string().nullable(),
+  credits: z.array(Credits),
+  charges: z.array(Credits),
+})
+export type UsageSeries = z.infer<typeof UsageSeries>
+
+/**
+ * `buckets` are the starts of the hours or days, in the time zone asked for; the first may begin before `from`, and counts
+ * from there. `series` has whoever used something, the largest first.
+ */
+export const UsageTimeseriesAnswer = Answer.extend({
+  from: Timestamp,
+  to: Timestamp,
+  buckets: z.array(Timestamp),
+  series: z.array(UsageSeries),
+})
