@@ -554,6 +554,41 @@ describe('the owner of a key', () => {
   })
 })
 
+describe('the usage page', () => {
+  it('shows what each key and operation used, by days and hours, to the pointer, the keyboard and the screen reader', async () => {
+    await page.context().close()
+    page = await openPage(withClipboard)
+    await signUp()
+    const secret = await saveSecret()
+    await page.getByRole('link', { name: 'Usage' }).click()
+    await page.getByText('Nothing was used in this time.').waitFor()
+    await charge(secret, 120)
+    await page.reload()
+    await page.getByRole('row', { name: /default 1 120/ }).waitFor()
+    const columns = page.getByRole('group', { name: 'Credits by time' }).getByRole('button')
+    const used = page.getByRole('button', { name: /: 120 credits \(default 120\)/ })
+    expect(await used.count()).toBe(1)
+
+    await used.focus()
+    await page.keyboard.press('Home')
+    expect(await columns.first().evaluate((button) => button === document.activeElement)).toBe(true)
+    await page.keyboard.press('ArrowRight')
+    expect(await columns.nth(1).evaluate((button) => button === document.activeElement)).toBe(true)
+    await used.hover()
+    await page.getByText(/^\d+ \w+: 120$/).waitFor()
+
+    await page.getByRole('combobox', { name: 'Time' }).selectOption('Last 24 hours')
+    await page.waitForURL(/range=day/)
+    await expect.poll(async () => await columns.count()).toBe(24)
+    expect(await used.count()).toBe(1)
+    await page.getByRole('combobox', { name: 'By' }).selectOption('Operation')
+    await page.getByRole('button', { name: /: 120 credits \(default 120\)/ }).waitFor()
+    await page.getByRole('combobox', { name: 'Time' }).selectOption('Last 30 days')
+    await expect.poll(async () => await columns.count()).toBe(30)
+    expect(complaints).toEqual([])
+  })
+})
+
 describe('the pages', () => {
   for (const colorScheme of ['light', 'dark'] as const) {
     for (const width of [1280, 360]) {
@@ -581,7 +616,7 @@ describe('the pages', () => {
           .getByRole('textbox')
           .evaluate((field) => field.scrollHeight - field.clientHeight)
         expect(hidden).toBeLessThanOrEqual(0)
-        await saveSecret()
+        await charge(await saveSecret(), 7)
         const actions = page.getByRole('button', { name: 'Actions for default' })
         await actions.waitFor()
         await inspect()
@@ -620,6 +655,9 @@ describe('the pages', () => {
         await page.getByRole('alertdialog').waitFor({ state: 'detached' })
         await page.getByRole('link', { name: 'Activity' }).click()
         await page.getByText(/^Rotated,/).waitFor()
+        await inspect()
+        await page.getByRole('link', { name: 'Usage' }).click()
+        await page.getByRole('group', { name: 'Credits by time' }).waitFor()
         await inspect()
         expect(complaints).toEqual([])
       })

@@ -7,6 +7,7 @@ import { KeysPage } from '../keys/keys-page.tsx'
 import { parseKeysSearch } from '../keys/keys-search.ts'
 import { SecretDialog } from '../keys/secret-dialog.tsx'
 import { Toasts } from '../ui/toasts.tsx'
+import { parseUsageSearch } from '../usage/usage-search.ts'
 import { SignedInPage } from './signed-in-page.tsx'
 
 const rootRoute = createRootRoute({
@@ -41,6 +42,12 @@ const routeTree = rootRoute.addChildren([
       path: '/',
       validateSearch: parseKeysSearch,
       component: KeysPage,
+    }),
+    createRoute({
+      getParentRoute: () => signedInRoute,
+      path: '/usage',
+      validateSearch: parseUsageSearch,
+      component: lazyRouteComponent(() => import('../usage/usage-page.tsx'), 'UsagePage'),
     }),
     createRoute({
       getParentRoute: () => signedInRoute,

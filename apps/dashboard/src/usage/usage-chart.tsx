@@ -1,0 +1,111 @@
+import { type KeyboardEvent, useRef, useState } from 'react'
+import { formatCredits } from '../format.ts'
+
+/** What one key or operation used, a number for each bucket. */
+export interface ChartSeries {
+  name: string
+  credits: number[]
+}
+
+interface UsageChartProps {
+  /** The name of each bucket: `5 Mar`. */
+  buckets: string[]
+  /** The largest first; drawn from below. At most as many as there are colours. */
+  series: ChartSeries[]
+  /** The bucket that is chosen at first. */
+  current: number
+}
+
+const FILLS = ['fill-series-1', 'fill-series-2', 'fill-series-3', 'fill-series-4', 'fill-series-5', 'fill-series-6']
+const SWATCHES = ['bg-series-1', 'bg-series-2', 'bg-series-3', 'bg-series-4', 'bg-series-5', 'bg-series-6']
+export const CHART_SERIES_MAX = FILLS.length
+
+const COLUMN_WIDTH = 10
+const BAR_WIDTH = 7
+const HEIGHT = 100
+
+/** Stacked columns. A pointer or the arrow keys choose one, whose figures stand below; the same as a table is beside it. */
+export function UsageChart({ buckets, series, current }: UsageChartProps) {
+  const totals = buckets.map((_, i) => series.reduce((sum, { credits }) => sum + (credits[i] ?? 0), 0))
+  const highest = Math.max(1, ...totals)
+  const [chosen, setChosen] = useState(current)
+  const columns = useRef<HTMLDivElement>(null)
+  const shown = Math.min(chosen, buckets.length - 1)
+  const move = (event: KeyboardEvent) => {
+    const step = { ArrowLeft: -1, ArrowRight: 1, Home: -buckets.length, End: buckets.length }[event.key]
+    if (step === undefined) return
+    event.preventDefault()
+    const next = Math.max(0, Math.min(buckets.length - 1, shown + step))
+    setChosen(next)
+    columns.current?.querySelectorAll('button')[next]?.focus()
+  }
+  return (
+    <div className="grid gap-3">
+      <div className="flex justify-between text-xs text-ink-soft">
+        <span className="figures">{formatCredits(highest)} credits</span>
+      </div>
+      <div className="relative h-48 border-line border-y">
+        <svg
+          viewBox={`0 0 ${buckets.length * COLUMN_WIDTH} ${HEIGHT}`}
+          preserveAspectRatio="none"
+          className="absolute inset-0 size-full"
+          aria-hidden="true"
+        >
+          {buckets.map((bucket, i) => {
+            let below = 0
+            return series.map(({ name, credits }, of) => {
+              const height = ((credits[i] ?? 0) / highest) * HEIGHT
+              below += height
+              return (
+                <rect
+                  key={`${bucket} ${name}`}
+                  x={i * COLUMN_WIDTH + (COLUMN_WIDTH - BAR_WIDTH) / 2}
+                  y={HEIGHT - below}
+                  width={BAR_WIDTH}
+                  height={height}
+                  className={FILLS[of]}
+                />
+              )
+            })
+          })}
+        </svg>
+        {/* biome-ignore lint/a11y/useSemanticElements: a fieldset draws what a chart has no room for. */}
+        <div ref={columns} role="group" aria-label="Credits by time" className="absolute inset-0 flex" onKeyDown={move}>
+          {buckets.map((bucket, i) => (
+            <button
+              key={bucket}
+              type="button"
+              tabIndex={i === shown ? 0 : -1}
+              aria-label={describe(bucket, i, totals, series)}
+              onFocus={() => setChosen(i)}
+              onPointerEnter={() => setChosen(i)}
+              onClick={() => setChosen(i)}
+              className={`h-full min-w-0 flex-1 rounded-sm ${i === shown ? 'bg-ink/10' : ''}`}
+            />
+          ))}
+        </div>
+      </div>
+      <div className="flex justify-between text-xs text-ink-soft">
+        <span>{buckets[0]}</span>
+        <span>{buckets.at(-1)}</span>
+      </div>
+      <div className="flex flex-wrap gap-x-4 gap-y-1 text-sm" aria-live="polite">
+        <span className="font-medium">
+          {buckets[shown]}: <span className="figures">{formatCredits(totals[shown] ?? 0)}</span>
+        </span>
+        {series.map(({ name, credits }, of) => (
+          <span key={name} className="inline-flex min-w-0 items-center gap-1.5 text-ink-soft">
+            <span className={`size-3 shrink-0 rounded-sm ${SWATCHES[of]}`} aria-hidden="true" />
+            <span className="truncate">{name}</span>
+            <span className="figures">{formatCredits(credits[shown] ?? 0)}</span>
+          </span>
+        ))}
+      </div>
+    </div>
+  )
+}
+
+function describe(bucket: string, i: number, totals: number[], series: ChartSeries[]): string {
+  const parts = series.flatMap(({ name, credits }) => (credits[i] ? [`${name} ${formatCredits(credits[i])}`] : []))
+  return `${bucket}: ${formatCredits(totals[i] ?? 0)} credits${parts.length > 0 ? ` (${parts.join(', ')})` : ''}`
+}
