@@ -76,7 +76,8 @@ begin
   -- Everything that the decision needs, in one look.
   select array_agg(decided order by i), array_agg(replay is not null order by i), array_agg(key_id order by i),
          array_agg(type order by i), array_agg(coalesce(replay_charged, 0) order by i),
-         array_agg(coalesce(replay_remaining, account_left - spent)::bigint order by i),
+         -- What was asked for together may be more than a number in JSON holds.
+         array_agg(coalesce(replay_remaining, greatest(0, account_left - spent))::bigint order by i),
          array_agg(coalesce(replay_end, ends_at) order by i), array_agg(moment order by i), array_agg(starts_at order by i),
          array_agg(last_sequence order by i), array_agg(leader order by i), array_agg(is_fresh order by i),
          array_agg(account_left order by i), array_agg(key_left order by i),
@@ -137,7 +138,9 @@ begin
                     left join lateral (
                       select events.* from public.api_key_usage as events
                        where events.user_id = item.account and events.idempotency_key = item.idempotency_key
+                         -- The first names the partitions that need no look, the second is exact: by the account's time.
                          and events.created_at > v_now - remembered_for
+                         and events.created_at > greatest(v_now, accounts.last_event_at, accounts.billing_cycle_start) - remembered_for
                          and events.created_at <= greatest(v_now, accounts.last_event_at, accounts.billing_cycle_start)
                          and keys.id is not null
                        limit 1
@@ -169,6 +172,13 @@ begin
         select count(*) into known from public.usage_operations as o where o.user_id = user_ids[n];
         if known >= operations_max then
           verdicts[n] := 'operation_limit_exceeded';
+          -- It leaves no trace: the next item with its idempotency key is decided for itself, and leads the rest.
+          lead := null;
+          for later in n + 1 .. cardinality(leads) loop
+            continue when leads[later] <> n;
+            lead := coalesce(lead, later);
+            leads[later] := lead;
+          end loop;
         else
           insert into public.usage_operations values (user_ids[n], operations[n]);
         end if;
@@ -205,7 +215,7 @@ begin
         verdicts[n] := verdicts[lead];
         charged[n] := charged[lead];
         lefts[n] := lefts[lead];
-        replays[n] := verdicts[n] <> 'operation_limit_exceeded';
+        replays[n] := true;
       else
         verdicts[n] := 'conflict';
       end if;

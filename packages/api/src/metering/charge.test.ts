@@ -1,11 +1,14 @@
 import type { Charge } from '@keymeter/contract'
 import { testDatabase } from '@keymeter/local/testing'
+import { pino } from 'pino'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { contextOf, provisioned, SERVICE_KEY } from '../../test/caller.ts'
 import { replaceClock } from '../../test/clock.ts'
 import { disagreements } from '../../test/totals.ts'
 import { cycleBoundary } from '../billing/cycle.ts'
+import { mintToken } from '../keys/token.ts'
 import { appRouter } from '../router.ts'
+import { createMetering } from './metering.ts'
 
 const database = testDatabase()
 const backend = appRouter.createCaller({ ...contextOf(database, null), authorization: `Bearer ${SERVICE_KEY}` })
@@ -256,7 +259,19 @@ describe('a retry', () => {
     await clock.set(new Date(now.getTime() + 35 * DAY_MS - 1))
     expect(await charge({ idempotencyKey: 'a' })).toMatchObject({ replayed: true })
     await clock.set(new Date(now.getTime() + 35 * DAY_MS))
+    expect(await charge({ idempotencyKey: 'a' })).toMatchObject({ replayed: false, remaining: 999 })
     expect(await charge({ idempotencyKey: 'b' })).toMatchObject({ replayed: false })
+  })
+
+  it('that was forgotten stays forgotten, though the clock turns back', async () => {
+    const now = new Date('2027-01-20T00:00:00.000Z')
+    await clock.set(now)
+    await charge({ idempotencyKey: 'a' })
+    await clock.set(new Date(now.getTime() + 36 * DAY_MS))
+    await charge()
+    await clock.set(new Date(now.getTime() + 20 * DAY_MS))
+    expect(await charge({ idempotencyKey: 'a', credits: 2 })).toMatchObject({ verdict: 'charged', credits: 2, replayed: false })
+    expect(await charge({ idempotencyKey: 'a', credits: 2 })).toMatchObject({ credits: 2, replayed: true })
   })
 })
 
@@ -318,6 +333,44 @@ describe('an operation', () => {
       remaining: 899,
       replayed: false,
     })
+  })
+})
+
+describe('a batch', () => {
+  const metering = createMetering({ db: database.db, keyBrand: 'km', log: pino({ level: 'silent' }) })
+  const item = (input: Partial<Charge>): Charge => ({
+    key: account.defaultKey.secret,
+    credits: 1,
+    idempotencyKey: `request-${requests++}`,
+    operation: 'default',
+    ...input,
+  })
+
+  it('decides an item whose idempotency key another item was refused with, when that refusal leaves no trace', async () => {
+    await metering.chargeMany(Array.from({ length: 100 }, (_, n) => item({ operation: `op-${n}` })))
+    const [refused, again, charged, retried, other] = await metering.chargeMany([
+      item({ operation: 'op-100', idempotencyKey: 'a' }),
+      item({ operation: 'op-100', idempotencyKey: 'a' }),
+      item({ operation: 'op-99', idempotencyKey: 'a' }),
+      item({ operation: 'op-99', idempotencyKey: 'a' }),
+      item({ operation: 'op-98', idempotencyKey: 'a' }),
+    ])
+    expect([refused, again]).toEqual([{ verdict: 'operation_limit_exceeded' }, { verdict: 'operation_limit_exceeded' }])
+    expect(charged).toMatchObject({ verdict: 'charged', remaining: 899, replayed: false })
+    expect(retried).toEqual({ ...charged, replayed: true })
+    expect(other).toEqual({ verdict: 'conflict' })
+  })
+
+  it('may ask for more in all than JSON carries, and is answered at the first attempt', async () => {
+    const first = item({ credits: Number.MAX_SAFE_INTEGER })
+    const unknown = item({ key: mintToken('km', 'dev', account.userId) })
+    const verdicts = await metering.chargeMany([first, item({ credits: 2 ** 52 }), { ...first, operation: 'other' }, unknown])
+    expect(verdicts).toMatchObject([
+      { verdict: 'insufficient_credits', remaining: 1000, replayed: false },
+      { verdict: 'insufficient_credits', remaining: 1000, replayed: false },
+      { verdict: 'conflict' },
+      { verdict: 'not_found' },
+    ])
   })
 })
 
