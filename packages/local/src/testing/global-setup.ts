@@ -17,6 +17,8 @@ declare module 'vitest' {
   interface ProvidedContext {
     /** One Postgres for the whole run. `dir` goes when the run ends. */
     cluster: { dir: string; port: number; secrets: Secrets }
+    /** Whether the tests that look for rare faults take their long form: `pnpm test:soak`. */
+    isSoak: boolean
   }
 }
 
@@ -51,6 +53,7 @@ export default async function setup(project: TestProject): Promise<() => Promise
     await migrate(template.owner)
     await letServerIn(template, secrets)
     project.provide('cluster', { dir, port, secrets })
+    project.provide('isSoak', process.env['KEYMETER_SOAK'] === '1')
     return teardown
   } catch (error) {
     await teardown()
