@@ -434,7 +434,7 @@ describe('the owner of a key', () => {
     await database.owner.query('update api_key_secrets set saved_at = now()')
     await row('default').getByRole('button', { name: 'Get a new one' }).click()
     const alert = page.getByRole('alert')
-    await alert.getByText('has been saved or used since', { exact: false }).waitFor()
+    await alert.getByText('has been saved, used or replaced', { exact: false }).waitFor()
     await alert.getByText('Request id').waitFor()
     await row('default').getByText('Secret not saved?').waitFor({ state: 'detached' })
   })

@@ -231,7 +231,10 @@ const changes = [
     async ({ key: n, expiresInMs }, model, real) => {
       const key = pick(model.keys, n)
       const expiresAt = expiresInMs === null ? null : model.now + expiresInMs
-      const updated = callerOf(real, key.account).keys.update({ id: key.id, expiresAt: expiresAt === null ? null : iso(expiresAt) })
+      const updated = callerOf(real, key.account).keys.update({
+        id: key.id,
+        expiresAt: expiresAt === null ? null : iso(expiresAt),
+      })
       if (key.isRevoked) return await expectRevoked(updated)
       await updated
       key.expiresAt = expiresAt
