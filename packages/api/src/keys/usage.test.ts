@@ -1,12 +1,11 @@
 import { createDb } from '@keymeter/db'
-import { testDatabase } from '@keymeter/local/testing'
+import { disagreements, testDatabase } from '@keymeter/local/testing'
 import fc from 'fast-check'
 import { sql } from 'kysely'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { charge, provisioned, signedIn } from '../../test/caller.ts'
 import { replaceClock } from '../../test/clock.ts'
 import { naiveBoundary } from '../../test/naive-cycle.ts'
-import { disagreements } from '../../test/totals.ts'
 
 const database = testDatabase()
 const DAY_MS = 86_400_000

@@ -35,23 +35,8 @@ export default async function setup(project: TestProject): Promise<() => Promise
     rmSync(dir, { recursive: true, force: true })
   }
   try {
-    postgres = await startPostgres({
-      dataDir: join(dir, 'postgres'),
-      logFile: join(dir, 'postgres.log'),
-      port,
-      superuserPassword: secrets.superuserPassword,
-      binaries: process.env['POSTGRES_BINARIES'],
-      report: () => {},
-    })
-    const cluster = databaseUrls(port, 'postgres', secrets)
-    await createSupabaseRoles(cluster, secrets)
-    await createDatabase(cluster.owner, TEMPLATE_DATABASE)
-
-    const template = databaseUrls(port, TEMPLATE_DATABASE, secrets)
-    await grantSupabaseDefaults(template)
-    await createAuthSchema(join(dir, 'auth'), template.auth, secrets)
-    await migrate(template.owner)
-    await letServerIn(template, secrets)
+    postgres = await startCluster(dir, port, secrets)
+    await createTemplate(dir, port, secrets)
     project.provide('cluster', { dir, port, secrets })
     project.provide('isSoak', process.env['KEYMETER_SOAK'] === '1')
     return teardown
@@ -59,6 +44,31 @@ export default async function setup(project: TestProject): Promise<() => Promise
     await teardown()
     throw error
   }
+}
+
+/** Postgres on the data in `dir`, which is made where there is none. */
+export async function startCluster(dir: string, port: number, secrets: Secrets): Promise<ManagedProcess> {
+  return await startPostgres({
+    dataDir: join(dir, 'postgres'),
+    logFile: join(dir, 'postgres.log'),
+    port,
+    superuserPassword: secrets.superuserPassword,
+    binaries: process.env['POSTGRES_BINARIES'],
+    report: () => {},
+  })
+}
+
+/** The roles, and the migrated database that others are copied from. */
+export async function createTemplate(dir: string, port: number, secrets: Secrets): Promise<void> {
+  const cluster = databaseUrls(port, 'postgres', secrets)
+  await createSupabaseRoles(cluster, secrets)
+  await createDatabase(cluster.owner, TEMPLATE_DATABASE)
+
+  const template = databaseUrls(port, TEMPLATE_DATABASE, secrets)
+  await grantSupabaseDefaults(template)
+  await createAuthSchema(join(dir, 'auth'), template.auth, secrets)
+  await migrate(template.owner)
+  await letServerIn(template, secrets)
 }
 
 /** The auth server makes its schema when it starts. */

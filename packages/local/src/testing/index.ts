@@ -10,6 +10,9 @@ import { freePort } from '../ports.ts'
 import { type ManagedProcess, startProcess } from '../process.ts'
 import { createDatabase, TEMPLATE_DATABASE } from './global-setup.ts'
 
+export { type OwnPostgres, ownPostgres } from './own-postgres.ts'
+export { disagreements } from './totals.ts'
+
 const SERVER_TIMEOUT_MS = 30_000
 
 /** A database as a test uses it. `db` is the server's own handle; `owner` stands above row level security. */
@@ -114,7 +117,7 @@ export function testServer(database: TestDatabase, auth: TestAuth, entry: 'main'
 }
 
 /** The environment that a deployment would give the server. */
-export function serverEnv({ urls }: TestDatabase, auth: TestAuth, port: number): Record<string, string> {
+export function serverEnv({ urls }: Pick<TestDatabase, 'urls'>, auth: TestAuth, port: number): Record<string, string> {
   return {
     HOST: '127.0.0.1',
     PORT: String(port),

@@ -1,4 +1,4 @@
-import type { TestDatabase } from '@keymeter/local/testing'
+import type { TestDatabase } from './index.ts'
 
 /**
  * Every place where the three totals (balance, roll-ups, events) or the events themselves disagree. Empty, always.

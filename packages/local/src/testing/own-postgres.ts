@@ -1,0 +1,65 @@
+import { chmodSync, mkdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import pg from 'pg'
+import { afterAll, beforeAll, inject } from 'vitest'
+import { databaseUrls } from '../database.ts'
+import { freePort } from '../ports.ts'
+import type { ManagedProcess } from '../process.ts'
+import { createTemplate, startCluster, TEMPLATE_DATABASE } from './global-setup.ts'
+import type { TestDatabase } from './index.ts'
+
+const RESTART_TRIES = 50
+const RESTART_PAUSE_MS = 100
+
+/** A migrated, empty database on a Postgres that no other test is on: one that may be killed. */
+export interface OwnPostgres extends Pick<TestDatabase, 'urls' | 'owner' | 'createUser'> {
+  /** Ends it at once, as a power cut or the kernel would (SIGKILL), or as `pg_ctl stop -m immediate` does (SIGQUIT). */
+  kill(signal: 'SIGKILL' | 'SIGQUIT'): Promise<void>
+  start(): Promise<void>
+}
+
+/** For the test file that calls this, running before the first test; ended after the last, whatever state it is in. */
+export async function ownPostgres(name: string): Promise<OwnPostgres> {
+  const { dir: runDir, secrets } = inject('cluster')
+  const dir = join(runDir, name)
+  const port = await freePort()
+  const urls = databaseUrls(port, TEMPLATE_DATABASE, secrets)
+  const owner = new pg.Pool({ connectionString: urls.owner })
+  owner.on('error', () => {}).on('connect', (client) => client.on('error', () => {}))
+  let running: ManagedProcess | null = null
+
+  const start = async () => {
+    for (let tries = 1; running === null; tries++) {
+      try {
+        running = await startCluster(dir, port, secrets)
+      } catch (error) {
+        // The killed server's sessions still hold its memory for a moment.
+        if (tries === RESTART_TRIES) throw error
+        await sleep(RESTART_PAUSE_MS)
+      }
+    }
+  }
+  const kill = async (signal: 'SIGKILL' | 'SIGQUIT') => {
+    process.kill(Number(readFileSync(join(dir, 'postgres', 'postmaster.pid'), 'utf8').split('\n')[0]), signal)
+    await running?.exited
+    running = null
+  }
+  beforeAll(async () => {
+    mkdirSync(dir, { recursive: true })
+    chmodSync(dir, 0o711)
+    await start()
+    await createTemplate(dir, port, secrets)
+  })
+  afterAll(async () => {
+    await owner.end()
+    await running?.stop()
+  })
+  const createUser = async () =>
+    (
+      await owner.query<{ id: string }>(
+        "insert into auth.users (id, email) select id, id || '@example.com' from gen_random_uuid() as id returning id",
+      )
+    ).rows[0]?.id ?? ''
+  return { urls, owner, createUser, kill, start }
+}
