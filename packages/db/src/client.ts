@@ -1,3 +1,4 @@
+import { Socket } from 'node:net'
 import { Kysely, PostgresDialect } from 'kysely'
 import pg from 'pg'
 import type { DB } from './schema.gen.ts'
@@ -26,6 +27,7 @@ export function createDb(
     max: connectionsMax,
     connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
     query_timeout: queryTimeoutMs,
+    stream: () => createSocket(queryTimeoutMs),
     application_name: 'keymeter',
     types: { getTypeParser },
   })
@@ -34,6 +36,17 @@ export function createDb(
   pool.on('error', onConnectionError)
   pool.on('connect', (client) => client.on('error', onConnectionError))
   return new Kysely<DB>({ dialect: new PostgresDialect({ pool }) })
+}
+
+/**
+ * A connection that says nothing for as long as a query may take is dead, though nobody closed it. It must end with its
+ * query: given back to the pool, it would be the first to be taken again, and every query after would wait behind the lost
+ * one. A little later than the pool lets go of an idle connection, which is no fault.
+ */
+function createSocket(queryTimeoutMs: number): Socket {
+  const socket = new Socket()
+  if (queryTimeoutMs === 0) return socket
+  return socket.setTimeout(queryTimeoutMs + 1_000, () => socket.destroy(new Error('Connection terminated: Postgres is silent')))
 }
 
 /** `bigint` and `numeric` hold credits: whole numbers, which JSON must carry exactly or not at all. */
