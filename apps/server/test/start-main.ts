@@ -3,13 +3,16 @@ import { fileURLToPath } from 'node:url'
 
 const MAIN = fileURLToPath(new URL('../src/main.ts', import.meta.url))
 
-/** The production process, without a guard, to be ended by the test in its own way. */
+/** The production process, without a guard, to be ended by the test in its own way, or else with the test's process. */
 export function startMain(env: Record<string, string>): {
   child: ChildProcess
   output(): string
   ended: Promise<number | null>
 } {
   const child = spawn(process.execPath, [MAIN], { env })
+  const end = () => void child.kill('SIGKILL')
+  process.once('exit', end)
+  child.once('exit', () => process.off('exit', end))
   let output = ''
   child.stdout.on('data', (data) => (output += data))
   child.stderr.on('data', (data) => (output += data))

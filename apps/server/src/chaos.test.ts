@@ -1,0 +1,222 @@
+import { randomInt } from 'node:crypto'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { freePort } from '@keymeter/local'
+import { disagreements, ownPostgres, serverEnv, type TestDatabase, testAuth, testDatabase } from '@keymeter/local/testing'
+import { afterEach, describe, expect, it } from 'vitest'
+import { type Ask, type Customer, chargeUntilTold, provision, startClients, type Told, tryCharge } from '../test/charging.ts'
+import { type PostgresProxy, startPostgresProxy } from '../test/postgres-proxy.ts'
+import { startReadyMain } from '../test/start-main.ts'
+
+/** `pnpm test:chaos` breaks things more often than the suite does. */
+const IS_LONG = process.env['KEYMETER_CHAOS'] === '1'
+const SERVER_KILLS = IS_LONG ? 20 : 3
+const POSTGRES_STOPS = IS_LONG ? 10 : 2
+const CUT_CHARGES = IS_LONG ? 2000 : 300
+const CUT_CHANCE = 0.2
+const CLIENTS = 6
+const CHARGES_BETWEEN_FAULTS = 150
+/** Runs out on the way, so that refusals are retried too. */
+const POOR_CREDITS = 200
+const RICH_CREDITS = 1_000_000
+/**
+ * A call may wait for the batch before its own. Each is given up 10 s after it was sent, and sent again three times, on
+ * connections that are given up after 5 s.
+ */
+const GIVES_UP_WITHIN_MS = 60_000
+const TIMEOUT_MS = 600_000
+
+const database = testDatabase()
+const auth = testAuth(database)
+const postgres = await ownPostgres('chaos')
+
+/** Whatever a test started, ended after it, however the test ended. */
+const started: (() => void)[] = []
+afterEach(() => {
+  for (const end of started.splice(0)) end()
+})
+
+type Store = Pick<TestDatabase, 'owner' | 'createUser'>
+
+async function startServer(databaseUrl: string, onPort?: number) {
+  const port = onPort ?? (await freePort())
+  const url = `http://127.0.0.1:${port}`
+  const main = await startReadyMain({ ...serverEnv(database, auth, port), DATABASE_URL: databaseUrl }, url)
+  started.push(() => main.child.kill('SIGKILL'))
+  return { ...main, port, url, serviceKey: auth.serviceKey }
+}
+
+async function startProxy(): Promise<PostgresProxy> {
+  const proxy = await startPostgresProxy(database.urls.api)
+  started.push(proxy.close)
+  return proxy
+}
+
+/** One account with plenty of credits, and one that runs out. */
+async function createCustomers({ owner, createUser }: Store, url: string): Promise<Customer[]> {
+  const customers: Customer[] = []
+  for (const credits of [RICH_CREDITS, POOR_CREDITS]) {
+    const customer = await provision(url, auth.jwtSecret, await createUser())
+    await owner.query('update billing_accounts set credits_per_cycle = $2 where user_id = $1', [customer.userId, credits])
+    customers.push(customer)
+  }
+  return customers
+}
+
+function askOf(customers: Customer[], name: string): () => Ask {
+  let asked = 0
+  return () => {
+    const customer = customers[asked % customers.length]
+    if (customer === undefined) throw new Error('nobody is charged')
+    return { customer, credits: randomInt(4), idempotencyKey: `${name}-${asked++}` }
+  }
+}
+
+/**
+ * What the clients were told is what stands in the database, each charge once and nothing beside them; all totals agree;
+ * and what is left is what the clients' own sum leaves.
+ */
+async function expectExact({ owner }: Pick<Store, 'owner'>, customers: Customer[], told: Told[]): Promise<void> {
+  expect(await disagreements({ owner })).toEqual([])
+  for (const { userId } of customers) {
+    const events = await owner.query(
+      `select idempotency_key as "idempotencyKey", verdict, credits_requested::int as asked, credits_charged::int as charged, remaining::int
+         from api_key_usage where user_id = $1 order by idempotency_key`,
+      [userId],
+    )
+    const own = told.filter(({ customer }) => customer.userId === userId)
+    const byKey = ({ idempotencyKey: a }: { idempotencyKey: string }, { idempotencyKey: b }: { idempotencyKey: string }) =>
+      a < b ? -1 : 1
+    const expected = own.map(({ idempotencyKey, credits, verdict }) => ({
+      idempotencyKey,
+      verdict: verdict.verdict,
+      asked: credits,
+      charged: verdict.verdict === 'charged' ? verdict.credits : 0,
+      remaining: 'remaining' in verdict ? verdict.remaining : null,
+    }))
+    expect(events.rows.sort(byKey)).toEqual(expected.sort(byKey))
+    const charged = expected.reduce((sum, event) => sum + event.charged, 0)
+    const { rows } = await owner.query(
+      'select credits_per_cycle::int - credits_used::int as left, credits_per_cycle::int as granted from billing_accounts where user_id = $1',
+      [userId],
+    )
+    expect(rows[0]?.left).toBe(rows[0]?.granted - charged)
+  }
+}
+
+describe('a charge that was answered is in the database exactly once, and one that was not is when it is sent again', () => {
+  it(
+    `though the server is killed under load, ${SERVER_KILLS} times`,
+    async () => {
+      let server = await startServer(database.urls.api)
+      const customers = await createCustomers(database, server.url)
+      const clients = startClients(server, CLIENTS, askOf(customers, 'server'))
+      for (let kill = 0; kill < SERVER_KILLS; kill++) {
+        await clients.moreTold(CHARGES_BETWEEN_FAULTS)
+        await sleep(randomInt(20))
+        server.child.kill('SIGKILL')
+        await server.ended
+        server = await startServer(database.urls.api, server.port)
+      }
+      await clients.moreTold(CHARGES_BETWEEN_FAULTS)
+      await clients.stop()
+      expect(clients.told.filter(({ tries }) => tries > 1).length).toBeGreaterThanOrEqual(SERVER_KILLS)
+      expect(new Set(clients.told.map(({ verdict }) => verdict.verdict))).toEqual(new Set(['charged', 'insufficient_credits']))
+      await expectExact(database, customers, clients.told)
+    },
+    TIMEOUT_MS,
+  )
+
+  it(
+    `though Postgres is stopped at once under load, ${POSTGRES_STOPS} times, by a server that needs no restart`,
+    async () => {
+      const server = await startServer(postgres.urls.api)
+      const customers = await createCustomers(postgres, server.url)
+      const clients = startClients(server, CLIENTS, askOf(customers, 'postgres'))
+      for (let stop = 0; stop < POSTGRES_STOPS; stop++) {
+        await clients.moreTold(CHARGES_BETWEEN_FAULTS)
+        await sleep(randomInt(20))
+        await postgres.kill(stop % 2 === 0 ? 'SIGKILL' : 'SIGQUIT')
+        // Every other time for longer than the engine tries by itself.
+        await sleep(stop % 2 === 0 ? 0 : 2_000)
+        await postgres.start()
+      }
+      await clients.moreTold(CHARGES_BETWEEN_FAULTS)
+      await clients.stop()
+      expect(server.child.exitCode ?? server.child.signalCode).toBeNull()
+      expect(server.output()).toContain('a batch of charges was not answered: sending it again')
+      await expectExact(postgres, customers, clients.told)
+    },
+    TIMEOUT_MS,
+  )
+})
+
+describe('the engine itself', () => {
+  it(
+    `gives each of ${CUT_CHARGES} charges its verdict, though connections are cut between commit and answer`,
+    async () => {
+      const proxy = await startProxy()
+      const server = await startServer(proxy.url)
+      const customers = await createCustomers(database, server.url)
+      const nextAsk = askOf(customers, 'cut')
+      proxy.cutChance = CUT_CHANCE
+      const told: Told[] = []
+      const asks = Array.from({ length: CUT_CHARGES }, nextAsk)
+      await Promise.all(
+        Array.from({ length: CLIENTS }, async () => {
+          for (let ask = asks.pop(); ask !== undefined; ask = asks.pop()) {
+            const { verdict, status } = await tryCharge(server, ask)
+            expect([status, verdict?.verdict]).toEqual([200, expect.stringMatching(/^(charged|insufficient_credits)$/)])
+            if (verdict !== undefined) told.push({ ...ask, verdict, tries: 1 })
+          }
+        }),
+      )
+      expect(told).toHaveLength(CUT_CHARGES)
+      expect(proxy.cuts).toBeGreaterThan((proxy.batches * CUT_CHANCE) / 3)
+      await expectExact(database, customers, told)
+    },
+    TIMEOUT_MS,
+  )
+
+  it(
+    'only takes longer on a Postgres that is slow',
+    async () => {
+      const proxy = await startProxy()
+      const server = await startServer(proxy.url)
+      const customers = await createCustomers(database, server.url)
+      const nextAsk = askOf(customers, 'slow')
+      proxy.delayMs = 500
+      const told = await Promise.all(Array.from({ length: 20 }, async () => await chargeUntilTold(server, nextAsk())))
+      expect(told.every(({ tries }) => tries === 1)).toBe(true)
+      await expectExact(database, customers, told)
+    },
+    TIMEOUT_MS,
+  )
+
+  it(
+    'ends each call as `database_unavailable` when Postgres hangs, and is exact and quick again when it no longer does',
+    async () => {
+      const proxy = await startProxy()
+      const server = await startServer(proxy.url)
+      const customers = await createCustomers(database, server.url)
+      const nextAsk = askOf(customers, 'hung')
+      // All the connections that there may be, so that each of them hangs.
+      const told = await Promise.all(Array.from({ length: 20 }, async () => await chargeUntilTold(server, nextAsk())))
+
+      proxy.hang()
+      const hung = Array.from({ length: IS_LONG ? 5 : 1 }, nextAsk)
+      const start = performance.now()
+      const answers = await Promise.all(hung.map(async (ask) => await tryCharge(server, ask)))
+      expect(answers).toEqual(hung.map(() => ({ status: 503, verdict: undefined, reason: 'database_unavailable' })))
+      expect(performance.now() - start).toBeLessThan(GIVES_UP_WITHIN_MS)
+
+      proxy.resume()
+      const resumed = performance.now()
+      told.push(...(await Promise.all(hung.map(async (ask) => await chargeUntilTold(server, ask)))))
+      for (let n = 0; n < 20; n++) told.push(await chargeUntilTold(server, nextAsk()))
+      expect(performance.now() - resumed).toBeLessThan(5_000)
+      expect((await fetch(`${server.url}/readyz`)).status).toBe(200)
+      await expectExact(database, customers, told)
+    },
+    TIMEOUT_MS,
+  )
+})
