@@ -83,9 +83,11 @@ $$;
 revoke all on function public.make_usage_partitions(int) from public, anon, authenticated, service_role;
 grant execute on function public.make_usage_partitions(int) to keymeter_api;
 
+-- Cut to the millisecond, never rounded up: that could be the boundary of the cycle after.
 insert into public.api_key_usage
   (user_id, sequence, created_at, api_key_id, operation, verdict, credits_requested, credits_charged, remaining, cycle_start, cycle_end)
-  select before.user_id, row_number() over (partition by before.user_id order by before.created_at, before.id), before.created_at,
+  select before.user_id, row_number() over (partition by before.user_id order by before.created_at, before.id),
+         date_trunc('milliseconds', before.created_at),
          before.api_key_id, 'default', 'charged', credits_charged, credits_charged, 0,
          public.cycle_boundary(billing_cycle_anchor, public.cycle_index(billing_cycle_anchor, before.created_at)),
          public.cycle_boundary(billing_cycle_anchor, public.cycle_index(billing_cycle_anchor, before.created_at) + 1)

@@ -81,6 +81,14 @@ insert into public.api_key_quarter_hour_usage (user_id, cycle_start, api_key_id,
   select user_id, cycle_start, api_key_id, operation, date_bin('15 minutes', created_at, 'epoch'), sum(credits_charged), count(*)
     from public.api_key_usage group by 1, 2, 3, 4, 5;
 insert into public.usage_operations select distinct user_id, operation from public.api_key_usage;
+-- Every cycle that has ended, idle ones too.
+insert into public.billing_cycles (user_id, cycle_start, cycle_end, credits_granted, credits_used)
+  select accounts.user_id, ended.cycle_start, public.cycle_boundary(billing_cycle_anchor, k + 1), credits_per_cycle,
+         coalesce((select sum(credits_charged) from public.api_key_cycle_usage as used
+                    where used.user_id = accounts.user_id and used.cycle_start = ended.cycle_start), 0)
+    from public.billing_accounts as accounts
+   cross join lateral generate_series(0, public.cycle_index(billing_cycle_anchor, now()) - 1) as k
+   cross join lateral (select public.cycle_boundary(billing_cycle_anchor, k) as cycle_start) as ended;
 update public.billing_accounts as accounts
    set billing_cycle_start = current.cycle_start,
        credits_used = coalesce((select sum(credits_charged) from public.api_key_cycle_usage as used
