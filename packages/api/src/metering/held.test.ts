@@ -1,8 +1,7 @@
-import { testDatabase } from '@keymeter/local/testing'
+import { disagreements, testDatabase } from '@keymeter/local/testing'
 import { pino } from 'pino'
 import { expect, it } from 'vitest'
 import { provisioned } from '../../test/caller.ts'
-import { disagreements } from '../../test/totals.ts'
 import { createMetering } from './metering.ts'
 
 const database = testDatabase()

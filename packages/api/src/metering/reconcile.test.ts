@@ -1,9 +1,8 @@
 import { createDb } from '@keymeter/db'
-import { testDatabase } from '@keymeter/local/testing'
+import { disagreements, testDatabase } from '@keymeter/local/testing'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { charge, provisioned } from '../../test/caller.ts'
 import { replaceClock } from '../../test/clock.ts'
-import { disagreements } from '../../test/totals.ts'
 import { reconcile } from './reconcile.ts'
 
 const database = testDatabase()

@@ -1,10 +1,9 @@
 import type { UsageSeries } from '@keymeter/contract'
-import { testDatabase } from '@keymeter/local/testing'
+import { disagreements, testDatabase } from '@keymeter/local/testing'
 import fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { contextOf, provisioned } from '../../test/caller.ts'
 import { replaceClock } from '../../test/clock.ts'
-import { disagreements } from '../../test/totals.ts'
 
 const database = testDatabase()
 const { metering } = contextOf(database, null)
