@@ -1,16 +1,14 @@
 import { randomBytes, randomUUID } from 'node:crypto'
-import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest'
 import { databaseUrls, grantSupabaseDefaults, letServerIn, withClient } from './database.ts'
-import { REPOSITORY } from './migrate.ts'
+import { applyMigrations } from './testing/apply-migrations.ts'
 import { createAuthSchema, createDatabase } from './testing/global-setup.ts'
 import { disagreements } from './testing/index.ts'
 
 /** The last migration of the release before the charge engine. */
-const EARLIER = '20260301000003'
-const MIGRATIONS = join(REPOSITORY, 'supabase/migrations')
+const EARLIER = '20260301000004'
 const HASH = randomBytes(32)
 const OLD_HASH = randomBytes(32)
 
@@ -19,17 +17,8 @@ const name = `earlier_${randomBytes(6).toString('hex')}`
 const urls = databaseUrls(port, name, secrets)
 const cluster = databaseUrls(port, 'postgres', secrets)
 const owner = new pg.Pool({ connectionString: urls.owner })
+owner.on('error', () => {})
 owner.on('connect', (client) => client.on('error', () => {}))
-
-/** In the order of their versions, each in a transaction, as the Supabase CLI applies them. */
-async function apply(isWanted: (version: string) => boolean): Promise<void> {
-  for (const file of readdirSync(MIGRATIONS).sort()) {
-    if (!isWanted(file.slice(0, EARLIER.length))) continue
-    await withClient(urls.owner, async (client) => {
-      await client.query(`begin;\n${readFileSync(join(MIGRATIONS, file), 'utf8')}\n;commit`)
-    })
-  }
-}
 
 interface EarlierAccount {
   userId: string
@@ -96,7 +85,7 @@ beforeAll(async () => {
   await createDatabase(cluster.owner, name)
   await grantSupabaseDefaults(urls)
   await createAuthSchema(join(dir, name), urls.auth, secrets)
-  await apply((version) => version <= EARLIER)
+  await applyMigrations(urls.owner, (version) => version <= EARLIER)
   await letServerIn(urls, secrets)
   for (const { userId, anchor, usage } of ACCOUNTS) {
     await owner.query('insert into auth.users (id, email) values ($1, $2)', [userId, `${userId}@example.com`])
@@ -135,7 +124,7 @@ beforeAll(async () => {
     [ACCOUNTS[2]?.userId, OLD_HASH],
   )
   before = await usedPerCycle()
-  await apply((version) => version > EARLIER)
+  await applyMigrations(urls.owner, (version) => version > EARLIER)
 })
 afterAll(async () => {
   await owner.end()
