@@ -51,6 +51,8 @@ begin
      where accounts.user_id = any(user_ids)
        and billing_cycle_end <= greatest(v_now, last_event_at, billing_cycle_start)
   ) then
+    -- Before the account is written to: make_usage_partitions holds a partition when it waits for whoever writes to accounts.
+    lock table public.api_key_usage in access share mode;
     insert into public.billing_cycles (user_id, cycle_start, cycle_end, credits_granted, credits_used)
       select accounts.user_id, public.cycle_boundary(billing_cycle_anchor, k), public.cycle_boundary(billing_cycle_anchor, k + 1),
              credits_per_cycle, case when public.cycle_boundary(billing_cycle_anchor, k) = billing_cycle_start then credits_used else 0 end
