@@ -1,0 +1,315 @@
+import { type ChildProcess, fork } from 'node:child_process'
+import { once } from 'node:events'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import type { Charge, Verdict } from '@keymeter/contract'
+import { testDatabase } from '@keymeter/local/testing'
+import { afterAll, afterEach, beforeAll, describe, expect, inject, it } from 'vitest'
+import { provisioned } from '../../test/caller.ts'
+import { replaceClock } from '../../test/clock.ts'
+import { disagreements } from '../../test/totals.ts'
+import type { Call, Result, Work, Worked } from '../../test/worker.ts'
+import { cycleBoundary } from '../billing/cycle.ts'
+
+const PROCESSES = 4
+const size = inject('isSoak')
+  ? { charges: 10_000, credits: 1000, mixed: 16_000, amounts: 8000 }
+  : { charges: 2000, credits: 400, mixed: 3000, amounts: 2000 }
+const TIMEOUT_MS = 300_000
+
+const database = testDatabase()
+const workers: ChildProcess[] = []
+beforeAll(() => {
+  const script = fileURLToPath(new URL('../../test/worker.ts', import.meta.url))
+  for (let n = 0; n < PROCESSES; n++)
+    workers.push(fork(script, [database.urls.api], { execPath: process.execPath, execArgv: [] }))
+})
+afterAll(async () => {
+  await Promise.all(
+    workers.map(async (worker) => {
+      const ended = once(worker, 'exit')
+      worker.disconnect()
+      await ended
+    }),
+  )
+})
+afterEach(async () => {
+  expect(await disagreements(database)).toEqual([])
+  const { rows } = await database.owner.query('select deadlocks::int from pg_stat_database where datname = $1', [database.name])
+  expect(rows).toEqual([{ deadlocks: 0 }])
+})
+
+/** Shares the calls out to the processes, round and round, and resolves to their results in the order of the calls. */
+async function raced(calls: Call[], lanes: Work['lanes'], inFlight = 50): Promise<Result[]> {
+  const results: Result[] = []
+  await Promise.all(
+    workers.map(async (worker, w) => {
+      const mine = [...calls.entries()].filter(([i]) => i % PROCESSES === w)
+      const listening = new AbortController()
+      const { signal } = listening
+      const answered = Promise.race([
+        once(worker, 'message', { signal }),
+        once(worker, 'exit', { signal }).then(() => Promise.reject(new Error('a process ended'))),
+      ])
+      worker.send({ calls: mine.map(([, call]) => call), inFlight, lanes } satisfies Work)
+      const [worked]: Worked[] = await answered.finally(() => listening.abort())
+      // Nothing broke and nothing had to be sent again: 40P01, a deadlock, would be among these.
+      expect(worked?.warnings).toEqual([])
+      for (const [n, [i]] of mine.entries()) {
+        const result = worked?.results[n]
+        if (result !== undefined) results[i] = result
+      }
+    }),
+  )
+  expect(Object.keys(results)).toHaveLength(calls.length)
+  return results
+}
+
+let idempotencyKeys = 0
+const request = (key: string, credits = 1): Charge => ({
+  key,
+  credits,
+  idempotencyKey: credits === 0 ? null : `r-${idempotencyKeys++}`,
+  operation: 'default',
+})
+const charge = (item: Charge): Call => ({ type: 'charge', request: item })
+const verdictsOf = (results: Result[]): Verdict[] =>
+  results.flatMap((result) => {
+    if ('verdicts' in result) return result.verdicts
+    throw new Error(`a charge was not decided: ${JSON.stringify(result)}`)
+  })
+const counted = (verdicts: Verdict[]) => {
+  const counts: Record<string, number> = {}
+  for (const { verdict } of verdicts) counts[verdict] = (counts[verdict] ?? 0) + 1
+  return counts
+}
+const setCredits = async (userId: string, credits: number) =>
+  await database.owner.query('update billing_accounts set credits_per_cycle = $2 where user_id = $1', [userId, credits])
+const eventsOf = async (userId: string) =>
+  (
+    await database.owner.query('select sequence::int, verdict from api_key_usage where user_id = $1 order by sequence', [
+      userId,
+    ])
+  ).rows
+/** Without what tells a retry from the first. */
+const same = (verdict: Verdict) => JSON.stringify({ ...verdict, replayed: null })
+
+/** Accounts with several keys each, and the same numbers every time. */
+async function accounts(count: number, keysEach: number) {
+  const all: { userId: string; keys: { id: string; secret: string }[] }[] = []
+  for (let n = 0; n < count; n++) {
+    const { userId, caller, defaultKey } = await provisioned(database)
+    const keys = [{ id: defaultKey.id, secret: defaultKey.secret }]
+    while (keys.length < keysEach) {
+      const { id, secret } = await caller.keys.create({
+        name: `key ${keys.length}`,
+        creditLimit: keys.length % 3 === 0 ? 150 : null,
+      })
+      keys.push({ id, secret })
+    }
+    all.push({ userId, keys })
+  }
+  return all
+}
+function numbers(seed: number) {
+  let state = seed
+  return (below: number) => {
+    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0
+    return Math.floor((state / 2 ** 32) * below)
+  }
+}
+function at<T>(all: readonly T[], n: number): T {
+  const found = all[n]
+  if (found === undefined) throw new RangeError(`${n} of ${all.length}`)
+  return found
+}
+
+/** What was told to have been charged, each idempotency key once, by account. */
+function chargedBy(calls: Charge[], verdicts: Verdict[]): Map<string, number> {
+  const sums = new Map<string, number>()
+  const seen = new Set<string>()
+  for (const [i, verdict] of verdicts.entries()) {
+    const { idempotencyKey } = at(calls, i)
+    if (verdict.verdict !== 'charged' || idempotencyKey === null || seen.has(idempotencyKey)) continue
+    seen.add(idempotencyKey)
+    sums.set(verdict.accountId, (sums.get(verdict.accountId) ?? 0) + verdict.credits)
+  }
+  return sums
+}
+async function expectBalances(sums: Map<string, number>, userIds: string[]): Promise<void> {
+  const { rows } = await database.owner.query(
+    'select user_id as "userId", credits_used::int as used from billing_accounts where user_id = any($1)',
+    [userIds],
+  )
+  expect(Object.fromEntries(rows.map(({ userId, used }) => [userId, used]))).toEqual(
+    Object.fromEntries(userIds.map((userId) => [userId, sums.get(userId) ?? 0])),
+  )
+}
+
+describe.each(['all', 'account'] as const)('from several processes, with lanes: %s', { timeout: TIMEOUT_MS }, (lanes) => {
+  it('exactly as many charges are taken as there are credits', async () => {
+    const { userId, defaultKey } = await provisioned(database)
+    await setCredits(userId, size.credits)
+    const calls = Array.from({ length: size.charges }, () => charge(request(defaultKey.secret)))
+    const verdicts = verdictsOf(await raced(calls, lanes, 200))
+    expect(counted(verdicts)).toEqual({ charged: size.credits, insufficient_credits: size.charges - size.credits })
+    const left = verdicts.flatMap((verdict) => (verdict.verdict === 'charged' ? [verdict.remaining] : []))
+    expect(left.toSorted((a, b) => a - b)).toEqual(Array.from({ length: size.credits }, (_, n) => n))
+  })
+
+  it('one idempotency key is one charge, and everybody is told the same', async () => {
+    const { userId, defaultKey } = await provisioned(database)
+    const once = charge(request(defaultKey.secret, 5))
+    const verdicts = verdictsOf(
+      await raced(
+        Array.from({ length: 100 }, () => once),
+        lanes,
+        25,
+      ),
+    )
+    expect(new Set(verdicts.map(same)).size).toBe(1)
+    expect(verdicts.filter((verdict) => 'replayed' in verdict && !verdict.replayed)).toHaveLength(1)
+    expect(await eventsOf(userId)).toEqual([{ sequence: 1, verdict: 'charged' }])
+  })
+
+  it('any amounts on many keys of many accounts add up to the balances, to the credit', async () => {
+    const all = await accounts(20, 10)
+    const random = numbers(1)
+    const requests = Array.from({ length: size.amounts }, () => {
+      const { keys } = at(all, random(20))
+      return request(at(keys, random(10)).secret, 1 + random(50))
+    })
+    const verdicts = verdictsOf(await raced(requests.map(charge), lanes, 100))
+    expect(counted(verdicts)).toMatchObject({ charged: expect.any(Number), insufficient_credits: expect.any(Number) })
+    await expectBalances(
+      chargedBy(requests, verdicts),
+      all.map(({ userId }) => userId),
+    )
+  })
+
+  it('charges, retries, verifies, changes of keys and sign-ups never wait for each other in a circle', async () => {
+    const all = await accounts(20, 10)
+    const random = numbers(2)
+    const sent: Charge[] = []
+    const calls: Call[] = []
+    const one = () => request(at(at(all, random(20)).keys, random(10)).secret, 1 + random(5))
+    while (calls.length < size.mixed) {
+      const dice = random(100)
+      const { userId, keys } = at(all, random(20))
+      // A few keys are changed, so that the rest stay good.
+      const { id } = at(keys, random(2))
+      if (dice < 55 || sent.length === 0) {
+        const item = one()
+        sent.push(item)
+        calls.push(charge(item))
+      } else if (dice < 65) {
+        calls.push(charge(at(sent, sent.length - 1 - random(Math.min(sent.length, 50)))))
+      } else if (dice < 75) {
+        calls.push(charge(request(at(keys, random(10)).secret, 0)))
+      } else if (dice < 85) {
+        const items = Array.from({ length: 20 }, one)
+        sent.push(...items)
+        calls.push({ type: 'chargeMany', requests: items })
+      } else if (dice < 98) {
+        calls.push({ type: at(['rotate', 'disable', 'enable', 'enable'] as const, random(4)), userId, id })
+      } else if (dice < 99) {
+        calls.push({ type: 'revoke', userId, id: at(keys, 2).id })
+      } else {
+        const newUser = await database.createUser()
+        for (let n = 0; n < PROCESSES; n++) calls.push({ type: 'provision', userId: newUser })
+      }
+    }
+    const results = await raced(calls, lanes, 60)
+    const failed = results.flatMap((result) => ('error' in result ? [result.error] : []))
+    expect(failed).toEqual([])
+
+    const requests: Charge[] = []
+    const verdicts: Verdict[] = []
+    const told = new Map<string, string>()
+    for (const [i, call] of calls.entries()) {
+      if (call.type !== 'charge' && call.type !== 'chargeMany') continue
+      requests.push(...(call.type === 'charge' ? [call.request] : call.requests))
+      verdicts.push(...verdictsOf([at(results, i)]))
+    }
+    expect(verdicts).toHaveLength(requests.length)
+    for (const [i, verdict] of verdicts.entries()) {
+      const { idempotencyKey } = at(requests, i)
+      if (idempotencyKey === null) continue
+      expect(same(verdict)).toBe(told.get(idempotencyKey) ?? same(verdict))
+      told.set(idempotencyKey, same(verdict))
+    }
+    await expectBalances(
+      chargedBy(requests, verdicts),
+      all.map(({ userId }) => userId),
+    )
+  })
+
+  it('nothing is charged once a revoke has been answered, while the key is rotated and charged', async () => {
+    const { userId, caller, defaultKey } = await provisioned(database)
+    await setCredits(userId, 1_000_000)
+    const { id, secret } = defaultKey
+    const calls = Array.from(
+      { length: 2000 },
+      (_, n): Call => (n % 100 === 50 ? { type: 'rotate', userId, id } : charge(request(secret))),
+    )
+    const racing = raced(calls, lanes, 10)
+    while ((await eventsOf(userId)).length < 200) await sleep(5)
+    await caller.keys.revoke({ id })
+    const answeredAt = (await eventsOf(userId)).length
+    const results = await racing
+    const events = await eventsOf(userId)
+    expect(events.slice(answeredAt).filter(({ verdict }) => verdict !== 'revoked')).toEqual([])
+    const first = events.findIndex(({ verdict }) => verdict === 'revoked')
+    // Something was left to refuse, and after the first refusal all are.
+    expect(first).toBeGreaterThan(0)
+    expect(new Set(events.slice(first).map(({ verdict }) => verdict))).toEqual(new Set(['revoked']))
+    const refused = results.flatMap((result) => ('error' in result ? [result.error] : []))
+    expect(refused.filter((reason) => reason !== 'key_revoked')).toEqual([])
+  })
+})
+
+// The clock is replaced for good: these come last.
+describe.each(['all', 'account'] as const)('when a cycle ends under load, with lanes: %s', { timeout: TIMEOUT_MS }, (lanes) => {
+  it('each charge falls into the cycle that it was told, and the closed one keeps its total', async () => {
+    const clock = await replaceClock(database)
+    const anchor = new Date('2027-01-31T23:59:59.999Z')
+    const boundary = cycleBoundary(anchor, 1)
+    const all = await accounts(3, 1)
+    const userIds = all.map(({ userId }) => userId)
+    await clock.set(new Date(boundary.getTime() - 100))
+    await database.owner.query(
+      'update billing_accounts set credits_per_cycle = 100000, billing_cycle_anchor = $2, billing_cycle_start = $2 where user_id = any($1)',
+      [userIds, anchor],
+    )
+    const requests = Array.from({ length: size.charges }, (_, n) => request(at(at(all, n % 3).keys, 0).secret, 1 + (n % 7)))
+    const racing = raced(requests.map(charge), lanes, 20)
+    let passed = -100
+    while (passed < 100) {
+      await sleep(1)
+      const { rows } = await database.owner.query(
+        'select sum(last_sequence)::int as events from billing_accounts where user_id = any($1)',
+        [userIds],
+      )
+      // Reaches the boundary in the middle of the work.
+      passed = Math.max(passed, Math.round((rows[0].events / size.charges) * 300) - 150)
+      await clock.set(new Date(boundary.getTime() + passed))
+    }
+    const verdicts = verdictsOf(await racing)
+    const ends = [boundary, cycleBoundary(anchor, 2)].map((end) => end.toISOString())
+    const told = new Map<string, number>()
+    for (const verdict of verdicts) {
+      if (verdict.verdict !== 'charged') throw new Error(`${verdict.verdict} instead of charged`)
+      const of = `${verdict.accountId} ${verdict.cycleEnd}`
+      told.set(of, (told.get(of) ?? 0) + verdict.credits)
+    }
+    const { rows } = await database.owner.query(
+      `select user_id || ' ' || to_char(cycle_end at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') as "of", credits_used::int as used
+         from (select user_id, cycle_end, credits_used from billing_cycles
+               union all select user_id, billing_cycle_end, credits_used from billing_accounts) c where user_id = any($1)`,
+      [userIds],
+    )
+    expect(Object.fromEntries(rows.map(({ of, used }) => [of, used]))).toEqual(Object.fromEntries(told))
+    // Charges fell on both sides of each boundary.
+    expect([...told.keys()].toSorted()).toEqual(userIds.flatMap((userId) => ends.map((end) => `${userId} ${end}`)).toSorted())
+  })
+})
