@@ -20,6 +20,7 @@ const ALLOWED: Record<string, { always: string[]; inDevelopment: string[] }> = {
   'apps/server': { always: ['api', 'contract', 'db'], inDevelopment: ['local'] },
   'apps/cli': { always: ['api', 'db'], inDevelopment: ['local'] },
   'apps/dashboard': { always: ['contract'], inDevelopment: ['api', 'local'] },
+  bench: { always: [], inDevelopment: ['api', 'db', 'local'] },
 }
 /** What some may depend on at run time at all. The embedded stack is for development: production must not install it. */
 const ONLY: Record<string, string[]> = {
@@ -29,7 +30,8 @@ const ONLY: Record<string, string[]> = {
 }
 
 const faults: string[] = []
-for (const folder of ['packages', 'apps'].flatMap((parent) => readdirSync(parent).map((name) => `${parent}/${name}`))) {
+const folders = ['packages', 'apps'].flatMap((parent) => readdirSync(parent).map((name) => `${parent}/${name}`))
+for (const folder of [...folders, 'bench']) {
   const allowed = ALLOWED[folder]
   if (allowed === undefined) {
     faults.push(`${folder} is not in scripts/boundaries.ts: say there what it may depend on`)

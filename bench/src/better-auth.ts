@@ -1,0 +1,58 @@
+import { randomUUID } from 'node:crypto'
+import { apiKey } from '@better-auth/api-key'
+import { betterAuth } from 'better-auth'
+import { getMigrations } from 'better-auth/db/migration'
+import pg from 'pg'
+import { closedLoop } from './measure.ts'
+
+const POOL_CONNECTIONS_MAX = 10
+/** More than any measurement takes. */
+const REMAINING = 1_000_000_000
+
+/** Its API keys with `remaining` in the database, which is its own way of charging, one credit a call. */
+export interface BetterAuth {
+  verify(callers: number, seconds: number, keys: readonly string[]): Promise<{ perSecond: number; p50Ms: number }>
+  keys: string[]
+  /** @throws Error when `remaining` does not add up to what was verified. */
+  assertNothingLost(): Promise<void>
+  close(): Promise<void>
+}
+
+export async function createBetterAuth(url: string, keyCount: number): Promise<BetterAuth> {
+  const pool = new pg.Pool({ connectionString: url, max: POOL_CONNECTIONS_MAX })
+  pool.on('connect', (client) => client.on('error', () => {}))
+  const options = {
+    database: pool,
+    secret: randomUUID(),
+    baseURL: 'http://127.0.0.1:3000',
+    telemetry: { enabled: false },
+    plugins: [apiKey({ rateLimit: { enabled: false } })],
+  }
+  await (await getMigrations(options)).runMigrations()
+  const auth = betterAuth(options)
+  const { adapter } = await auth.$context
+  const now = new Date()
+  const keys: string[] = []
+  for (let n = 0; n < keyCount; n++) {
+    const data = { email: `${n}@example.com`, name: `user ${n}`, emailVerified: true, createdAt: now, updatedAt: now }
+    const user: { id: string } = await adapter.create({ model: 'user', data })
+    const { key } = await auth.api.createApiKey({ body: { userId: user.id, name: 'default', remaining: REMAINING } })
+    keys.push(key)
+  }
+  await pool.query('vacuum analyze')
+
+  let calls = 0
+  return {
+    keys,
+    verify: async (callers, seconds, keys) =>
+      await closedLoop(callers, seconds, async () => {
+        const { valid } = await auth.api.verifyApiKey({ body: { key: keys[calls++ % keys.length] ?? '' } })
+        if (!valid) throw new Error('a key was refused')
+      }),
+    assertNothingLost: async () => {
+      const { rows } = await pool.query<{ taken: string }>(`select sum(${REMAINING} - remaining) as taken from apikey`)
+      if (Number(rows[0]?.taken) !== calls) throw new Error(`better-auth took ${rows[0]?.taken} in ${calls} calls`)
+    },
+    close: async () => await pool.end(),
+  }
+}

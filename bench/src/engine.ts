@@ -1,0 +1,38 @@
+import { randomUUID } from 'node:crypto'
+import { createMetering } from '@keymeter/api/server'
+import type { Db } from '@keymeter/db'
+import type { KyselyPlugin } from 'kysely'
+import { pino } from 'pino'
+import type { Key } from './accounts.ts'
+import { closedLoop } from './measure.ts'
+
+/** The product's charge engine on `db`, and what it has done so far. */
+export interface Engine {
+  /** Charges one credit each of `keys` in turn, `callers` at a time. */
+  charge(callers: number, seconds: number, keys: readonly Key[]): Promise<{ perSecond: number; p50Ms: number }>
+  charges: number
+  batches: number
+}
+
+export function createEngine(db: Db): Engine {
+  const log = pino({ level: 'warn' }, pino.destination(2))
+  const engine: Engine = { charge, charges: 0, batches: 0 }
+  // The engine sends one statement a batch.
+  const countsBatches: KyselyPlugin = {
+    transformQuery: ({ node }) => {
+      engine.batches++
+      return node
+    },
+    transformResult: async ({ result }) => result,
+  }
+  const metering = createMetering({ db: db.withPlugin(countsBatches), keyBrand: 'km', log })
+
+  async function charge(callers: number, seconds: number, keys: readonly Key[]) {
+    return await closedLoop(callers, seconds, async () => {
+      const key = keys[engine.charges++ % keys.length]?.secret ?? ''
+      const verdict = await metering.charge({ key, credits: 1, idempotencyKey: randomUUID(), operation: 'default' })
+      if (verdict.verdict !== 'charged') throw new Error(`a charge was ${verdict.verdict}`)
+    })
+  }
+  return engine
+}

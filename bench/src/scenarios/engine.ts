@@ -1,0 +1,140 @@
+import pg from 'pg'
+import type { Key } from '../accounts.ts'
+import { CHARGE_BATCH, createBatchLoop, hashKey } from '../batch-loop.ts'
+import type { Cluster } from '../cluster.ts'
+import { createEngine } from '../engine.ts'
+import { assertNothingLost } from '../invariants.ts'
+import { alternate, closedLoop, type Effort, type Finding, ratio } from '../measure.ts'
+import { findPgbench, PGBENCH_ARGS, runPgbench } from '../pgbench.ts'
+
+const CALLERS = 64
+const POOL_CONNECTIONS_MAX = 10
+const TARGET_HOT_OVER_SPREAD = 1
+const TARGET_OVER_PGBENCH = 0.6
+const TARGET_LONE_CALLER = 1.3
+
+/** One account that everybody charges, against as many accounts as there are. */
+export async function hotAgainstSpread(cluster: Cluster, effort: Effort): Promise<Finding> {
+  const { keys } = cluster.accounts
+  return await cluster.withDatabases(['ours'], async ({ ours }) => {
+    const engine = createEngine(ours.db)
+    const series = await alternate(
+      [
+        { name: 'hot: 1 account', run: async (seconds) => (await engine.charge(CALLERS, seconds, keys.slice(0, 1))).perSecond },
+        {
+          name: `spread: ${keys.length} accounts`,
+          run: async (seconds) => (await engine.charge(CALLERS, seconds, keys)).perSecond,
+        },
+      ],
+      '/s',
+      effort,
+      cluster.checkpoint,
+    )
+    await assertNothingLost(ours, engine.charges)
+    return {
+      title: 'A hot account, against spread ones',
+      what: `The engine alone, ${CALLERS} callers. An account that everybody charges is one row that everybody waits for, unless their charges share commits.`,
+      series,
+      ratios: [ratio('hot / spread', series[0], series[1], { at: 'least', value: TARGET_HOT_OVER_SPREAD })],
+      notes: [],
+    }
+  })
+}
+
+/** What the engine, Node and the driver cost on top of the function: pgbench sends the same statement, and does nothing else. */
+export async function againstPgbench(cluster: Cluster, effort: Effort): Promise<Finding> {
+  const [key] = cluster.accounts.keys
+  if (key === undefined) throw new Error('there are no accounts')
+  const pgbench = findPgbench()
+  return await cluster.withDatabases(['ours', 'theirs'], async ({ ours, theirs }) => {
+    const engine = createEngine(ours.db)
+    await engine.charge(CALLERS, Math.min(1, effort.seconds), [key])
+    const size = Math.round(engine.charges / engine.batches)
+    let charges = 0
+    const loop = createBatchLoop(theirs.urls.api, size)
+    const bare =
+      pgbench === null
+        ? { name: 'pg client in a loop', run: async (seconds: number) => await loop.run(seconds, [key]) }
+        : {
+            name: 'pgbench',
+            run: async (seconds: number) => {
+              const run = await runPgbench(pgbench, theirs.urls.api, size, seconds, key)
+              charges += run.charges
+              return run.perSecond
+            },
+          }
+    const series = await alternate(
+      [{ name: 'ours', run: async (seconds) => (await engine.charge(CALLERS, seconds, [key])).perSecond }, bare],
+      '/s',
+      effort,
+      cluster.checkpoint,
+    )
+    await assertNothingLost(ours, engine.charges)
+    await assertNothingLost(theirs, charges + loop.charges)
+    return {
+      title: 'The engine, against the function alone',
+      what: `${CALLERS} callers, one key. The engine's batches hold ${size}; ${bare.name} sends batches of as many, one after the other.`,
+      series,
+      ratios: [ratio(`ours / ${bare.name}`, series[0], series[1], { at: 'least', value: TARGET_OVER_PGBENCH })],
+      notes:
+        pgbench === null
+          ? ['pgbench not found: skipped. A bare pg client in a loop stands in for it.']
+          : [`pgbench: \`${PGBENCH_ARGS.join(' ')}\`, the same statement that the engine sends.`],
+    }
+  })
+}
+
+/** What batching costs who is alone. */
+export async function loneCaller(cluster: Cluster, effort: Effort): Promise<Finding> {
+  const { keys } = cluster.accounts
+  const [key] = keys
+  if (key === undefined) throw new Error('there are no accounts')
+  return await cluster.withDatabases(['ours', 'unbatched'], async ({ ours, unbatched }) => {
+    const engine = createEngine(ours.db)
+    const pool = new pg.Pool({ connectionString: unbatched.urls.api, max: POOL_CONNECTIONS_MAX })
+    let charges = 0
+    try {
+      const series = await alternate(
+        [
+          { name: 'ours', run: async (seconds) => (await engine.charge(1, seconds, [key])).p50Ms },
+          {
+            name: 'unbatched',
+            run: async (seconds) =>
+              (
+                await closedLoop(1, seconds, async () => {
+                  charges++
+                  await chargeOne(pool, key)
+                })
+              ).p50Ms,
+          },
+        ],
+        'ms',
+        effort,
+        cluster.checkpoint,
+      )
+      await assertNothingLost(ours, engine.charges)
+      await assertNothingLost(unbatched, charges)
+      return {
+        title: 'A lone caller',
+        what: 'One caller, one key; the median latency of a charge. Unbatched: `charge_batch` with one item through a pg pool.',
+        series,
+        ratios: [ratio('ours / unbatched', series[0], series[1], { at: 'most', value: TARGET_LONE_CALLER })],
+        notes: [],
+      }
+    } finally {
+      await pool.end()
+    }
+  })
+}
+
+async function chargeOne(pool: pg.Pool, { userId, secret }: Key): Promise<void> {
+  const { rows } = await pool.query(CHARGE_BATCH, [
+    userId,
+    [userId],
+    [hashKey(secret)],
+    [1],
+    [crypto.randomUUID()],
+    ['default'],
+  ])
+  if (rows[0]?.verdict !== 'charged') throw new Error('a charge was refused')
+}

@@ -1,0 +1,182 @@
+import type { DB } from '@keymeter/db'
+import { type CompiledQuery, Kysely, PostgresDialect } from 'kysely'
+import pg from 'pg'
+import { pino } from 'pino'
+import { creditsUsed } from '../../../packages/api/src/keys/credits-used.ts'
+import { inAccount } from '../../../packages/api/src/scope.ts'
+import { signedIn } from '../../../packages/api/test/caller.ts'
+import type { Cluster, Database } from '../cluster.ts'
+import { createEngine } from '../engine.ts'
+import { loadEvents } from '../events.ts'
+import { assertNothingLost } from '../invariants.ts'
+import { alternate, closedLoop, type Effort, type Finding, median, ratio, type Series } from '../measure.ts'
+
+const CALLERS = 64
+/** Runs of the explained query in one round: it takes a fraction of a millisecond. */
+const EXPLAINED = 50
+const TARGET_GROWTH = 1.5
+const TARGET_MS = 1
+const TARGET_LOADED = 0.8
+
+/** The same reads and charges on tables of each of these numbers of events, and on empty ones. */
+export async function largeTables(
+  cluster: Cluster,
+  sizes: number[],
+  effort: Effort,
+  report: (line: string) => void,
+): Promise<Finding[]> {
+  const names = ['empty', ...sizes.map((size) => `events_${size}`)]
+  return await cluster.withDatabases(names, async (databases) => {
+    const loaded: { size: number; database: Database; events: number }[] = []
+    for (const size of sizes) {
+      report(`Loading ${size.toLocaleString('en')} events …`)
+      const database = of(databases, `events_${size}`)
+      loaded.push({ size, database, events: await loadEvents(database, cluster.accounts, size) })
+    }
+    const findings = await reads(cluster, loaded, effort)
+    const largest = loaded.at(-1)
+    if (largest !== undefined) findings.push(await charges(cluster, of(databases, 'empty'), largest, effort))
+    return findings
+  })
+}
+
+async function reads(cluster: Cluster, loaded: { size: number; database: Database }[], effort: Effort): Promise<Finding[]> {
+  const userId = cluster.accounts.large[0]?.userId ?? ''
+  const label = (size: number) => `${size.toLocaleString('en')} events`
+  const callers = await Promise.all(loaded.map(async ({ database }) => await signedIn(database, userId)))
+  const explained = await alternate(
+    loaded.map(({ size, database }) => ({ name: label(size), run: async () => await explainRollUp(database, userId) })),
+    'ms',
+    effort,
+    async () => {},
+  )
+  const called = await alternate(
+    loaded.map(({ size }, i) => ({
+      name: label(size),
+      run: async (seconds) => (await closedLoop(1, Math.min(1, seconds), async () => await callers[i]?.keys.usage())).p50Ms,
+    })),
+    'ms',
+    effort,
+    async () => {},
+  )
+  const growth = (series: Series[]) =>
+    ratio('largest / smallest', series.at(-1), series[0], { at: 'most', value: TARGET_GROWTH })
+  const inPostgres = explained.map(({ name, values }) => ({
+    name: `in Postgres, ${name}`,
+    values,
+    target: { at: 'most' as const, value: TARGET_MS, unit: 'ms' as const },
+  }))
+  const what = 'An account with 100 keys and so many events in its current cycle; half as many again are of 100 others.'
+  return [
+    {
+      title: 'Usage by key, inside Postgres',
+      what: `${what} The roll-up query of \`keys.usage\`: planning and execution by EXPLAIN ANALYZE, as the server's role under row level security, median of ${EXPLAINED} runs a round.`,
+      series: explained,
+      ratios: [growth(explained), ...inPostgres],
+      notes: [],
+    },
+    {
+      title: 'Usage by key, the whole call',
+      what: `${what} \`keys.usage\` through the router, one caller: verifies the token, opens the transaction, reads clock, cycle, keys and roll-ups; median latency.`,
+      series: called,
+      ratios: [growth(called)],
+      notes: [],
+    },
+  ]
+}
+
+async function charges(
+  cluster: Cluster,
+  empty: Database,
+  largest: { size: number; database: Database; events: number },
+  effort: Effort,
+): Promise<Finding> {
+  const { large, keys } = cluster.accounts
+  const engines = [createEngine(largest.database.db), createEngine(empty.db)] as const
+  const name = `${largest.events.toLocaleString('en')} events`
+  const series: Series[] = []
+  for (const [what, charged] of [
+    ['hot', large],
+    ['spread', keys],
+  ] as const)
+    series.push(
+      ...(await alternate(
+        [
+          { name: `${what}, ${name}`, run: async (seconds) => (await engines[0].charge(CALLERS, seconds, charged)).perSecond },
+          { name: `${what}, empty`, run: async (seconds) => (await engines[1].charge(CALLERS, seconds, charged)).perSecond },
+        ],
+        '/s',
+        effort,
+        cluster.checkpoint,
+      )),
+    )
+  await assertNothingLost(empty, engines[1].charges)
+  await assertNothingLost(largest.database, engines[0].charges + largest.events)
+  const target = { at: 'least' as const, value: TARGET_LOADED }
+  return {
+    title: 'Charging with large tables, against empty ones',
+    what: `${CALLERS} callers. Hot: the 100 keys of the account that has most of the events. Spread: one key of each account.`,
+    series,
+    ratios: [
+      ratio('hot: loaded / empty', series[0], series[1], target),
+      ratio('spread: loaded / empty', series[2], series[3], target),
+    ],
+    notes: [],
+  }
+}
+
+/** Milliseconds, as the median of some runs of the query that the product runs, captured from it. */
+async function explainRollUp(database: Database, userId: string): Promise<number> {
+  const queries: CompiledQuery[] = []
+  const pool = new pg.Pool({ connectionString: database.urls.api, max: 1 })
+  const db = new Kysely<DB>({
+    dialect: new PostgresDialect({ pool }),
+    log: ({ query }) => {
+      queries.push(query)
+    },
+  })
+  const call = {
+    userId,
+    db,
+    log: pino({ level: 'silent' }),
+    keyBrand: 'km',
+    requestId: 'bench',
+    clientAddress: null,
+    userAgent: null,
+  }
+  try {
+    return await inAccount(call, 'read only', async (scope) => {
+      const keys = await scope.db.selectFrom('api_keys').select('id').where('user_id', '=', userId).execute()
+      const account = await scope.db.selectFrom('billing_accounts').select('billing_cycle_start').executeTakeFirstOrThrow()
+      const cycleStart = account.billing_cycle_start
+      const used = await creditsUsed(
+        scope,
+        cycleStart,
+        keys.map(({ id }) => id),
+      )
+      if (used.size !== keys.length) throw new Error(`${used.size} of ${keys.length} keys have usage`)
+      const rollUp = queries.at(-1)
+      if (rollUp === undefined || !rollUp.sql.includes('api_key_cycle_usage')) throw new Error('the roll-up query was not seen')
+      const times: number[] = []
+      for (let n = 0; n < EXPLAINED; n++) {
+        const { rows } = await scope.db.executeQuery<{ 'QUERY PLAN': { 'Planning Time': number; 'Execution Time': number }[] }>(
+          {
+            ...rollUp,
+            sql: `explain (analyze, format json) ${rollUp.sql}`,
+          },
+        )
+        const plan = rows[0]?.['QUERY PLAN'][0]
+        times.push((plan?.['Planning Time'] ?? Number.NaN) + (plan?.['Execution Time'] ?? Number.NaN))
+      }
+      return median(times)
+    })
+  } finally {
+    await db.destroy()
+  }
+}
+
+function of(databases: Record<string, Database>, name: string): Database {
+  const database = databases[name]
+  if (database === undefined) throw new Error(`there is no database ${name}`)
+  return database
+}
