@@ -1,4 +1,4 @@
-import { disagreements } from '../../packages/api/test/totals.ts'
+import { disagreements } from '../../packages/local/src/testing/totals.ts'
 import type { Database } from './cluster.ts'
 
 /**

@@ -1,7 +1,6 @@
 import { withClient } from '@keymeter/local'
 import { disagreements, testDatabase } from '@keymeter/local/testing'
 import { sql } from 'kysely'
-import type pg from 'pg'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { contextOf, provisioned, SERVICE_KEY } from '../../test/caller.ts'
 import { replaceClock } from '../../test/clock.ts'
@@ -194,7 +193,7 @@ describe('a charge in a month that nobody made a partition for', () => {
 
   it('goes on while the maker cannot have the default partition, which it says instead of waiting forever', async () => {
     await charge('a')
-    const reader: pg.PoolClient = await owner.connect()
+    const reader = await owner.connect()
     await reader.query('begin')
     await reader.query('select from api_key_usage_default')
     const start = performance.now()
