@@ -104,3 +104,11 @@ update public.billing_accounts as accounts
 insert into public.api_key_secrets (user_id, key_hash, api_key_id, created_at)
   select user_id, key_hash, id, created_at from public.api_keys where key_hash is not null
   on conflict do nothing;
+
+-- As for api_key_usage: an account may have thousands of revoked keys.
+alter table public.api_keys alter column user_id set (n_distinct = 20);
+alter table public.api_key_secrets alter column user_id set (n_distinct = 20);
+alter table public.api_key_cycle_usage alter column user_id set (n_distinct = 20);
+alter table public.api_key_quarter_hour_usage alter column user_id set (n_distinct = 20);
+alter table public.usage_operations alter column user_id set (n_distinct = 20);
+analyze public.api_keys, public.api_key_secrets, public.api_key_cycle_usage, public.api_key_quarter_hour_usage, public.usage_operations;
