@@ -1,0 +1,71 @@
+import { freePort, withClient } from '@keymeter/local'
+import { disagreements, serverEnv, testAuth, testDatabase } from '@keymeter/local/testing'
+import { afterAll, describe, expect, it } from 'vitest'
+import { chargeUntilTold, provision } from '../test/charging.ts'
+import { isPgbouncerInstalled, startPgbouncer } from '../test/pgbouncer.ts'
+import { startReadyMain } from '../test/start-main.ts'
+
+const SERVERS = 3
+const CLIENTS = 8
+const CHARGES_EACH = 25
+const CONNECTIONS = 4
+
+const database = testDatabase()
+const auth = testAuth(database)
+const started: (() => void)[] = []
+afterAll(() => {
+  for (const end of started) end()
+})
+
+async function startServer(databaseUrl: string) {
+  const port = await freePort()
+  const url = `http://127.0.0.1:${port}`
+  const { child, output } = await startReadyMain({ ...serverEnv(database, auth, port), DATABASE_URL: databaseUrl }, url)
+  started.push(() => child.kill('SIGKILL'))
+  return { url, serviceKey: auth.serviceKey, output }
+}
+
+describe.skipIf(!isPgbouncerInstalled)('behind PgBouncer in transaction mode', () => {
+  it(`${SERVERS} servers on ${CONNECTIONS} connections serve every account its own, and charge exactly`, async () => {
+    const pooler = await startPgbouncer(database.urls.api, CONNECTIONS)
+    started.push(pooler.stop)
+    const servers = await Promise.all(Array.from({ length: SERVERS }, async () => await startServer(pooler.url)))
+    const serverOf = (n: number) => {
+      const server = servers[n % SERVERS]
+      if (server === undefined) throw new Error('no server')
+      return server
+    }
+    const customers = await Promise.all(
+      Array.from(
+        { length: CLIENTS },
+        async (_, i) => await provision(serverOf(i).url, auth.jwtSecret, await database.createUser()),
+      ),
+    )
+    await Promise.all(
+      customers.map(async (customer) => {
+        for (let n = 0; n < CHARGES_EACH; n++) {
+          const ask = { customer, credits: 2, idempotencyKey: `pooled-${n}` }
+          // The same request at two servers at once: one decides, the other repeats it.
+          const told = await Promise.all([0, 1].map(async (other) => await chargeUntilTold(serverOf(n + other), ask)))
+          expect(told.map(({ verdict }) => ('replayed' in verdict ? verdict.replayed : null)).sort()).toEqual([false, true])
+          for (const { verdict, tries } of told)
+            expect([verdict, tries]).toMatchObject([{ verdict: 'charged', remaining: 1000 - 2 * (n + 1) }, 1])
+        }
+      }),
+    )
+    expect(await disagreements(database)).toEqual([])
+    for (const { output } of servers) expect(output()).not.toMatch(/"level":(40|50|60)/)
+  }, 300_000)
+
+  it('nothing of a call stays on the connection: the account ends with its transaction, the role’s bounds hold', async () => {
+    const pooler = await startPgbouncer(database.urls.api, 1)
+    started.push(pooler.stop)
+    const server = await startServer(pooler.url)
+    await provision(server.url, auth.jwtSecret, await database.createUser())
+    // The one connection that there is, as anybody gets it next.
+    await withClient(pooler.url, async (next) => {
+      expect((await next.query('select user_id from billing_accounts')).rows).toEqual([])
+      expect((await next.query('show statement_timeout')).rows).toEqual([{ statement_timeout: '5s' }])
+    })
+  })
+})

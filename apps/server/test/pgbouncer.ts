@@ -1,0 +1,59 @@
+import { spawn, spawnSync } from 'node:child_process'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { freePort, withClient } from '@keymeter/local'
+
+const READY_WITHIN_MS = 10_000
+
+/** No part of this repository: Debian's package `pgbouncer`, say. */
+export const isPgbouncerInstalled = spawnSync('pgbouncer', ['--version']).status === 0
+
+/** PgBouncer in transaction mode before `databaseUrl`, on `connections` connections to it. */
+export async function startPgbouncer(databaseUrl: string, connections: number): Promise<{ url: string; stop(): void }> {
+  const { hostname, port: postgresPort, pathname, username, password } = new URL(databaseUrl)
+  const dir = mkdtempSync(join(tmpdir(), 'keymeter-pgbouncer-'))
+  const port = await freePort()
+  const config = join(dir, 'pgbouncer.ini')
+  const users = join(dir, 'users.txt')
+  writeFileSync(users, `"${username}" "${password}"\n`, { mode: 0o600 })
+  writeFileSync(
+    config,
+    `[databases]
+* = host=${hostname} port=${postgresPort}
+[pgbouncer]
+listen_addr = 127.0.0.1
+listen_port = ${port}
+unix_socket_dir =
+auth_type = scram-sha-256
+auth_file = ${users}
+pool_mode = transaction
+default_pool_size = ${connections}
+`,
+  )
+  // It does not run as root. Its files are read before it steps down.
+  const child = spawn('pgbouncer', [...(process.getuid?.() === 0 ? ['-u', 'nobody'] : []), config])
+  let output = ''
+  child.stderr.on('data', (data) => (output += data))
+  const stop = () => {
+    child.kill('SIGKILL')
+    rmSync(dir, { recursive: true, force: true })
+  }
+  process.once('exit', stop)
+  child.once('exit', () => process.off('exit', stop))
+  const url = new URL(databaseUrl)
+  url.port = String(port)
+  url.pathname = pathname
+  const isReady = () =>
+    withClient(url.href, async () => true).catch((error: unknown) => {
+      output += error
+      return false
+    })
+  for (const deadline = Date.now() + READY_WITHIN_MS; !(await isReady()); await sleep(50)) {
+    if (child.exitCode === null && Date.now() < deadline) continue
+    stop()
+    throw new Error(`PgBouncer does not answer: ${output}`)
+  }
+  return { url: url.href, stop }
+}
