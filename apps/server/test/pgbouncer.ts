@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { freePort, withClient } from '@keymeter/local'
+import { endWithThisProcess } from './end-with-this-process.ts'
 
 const READY_WITHIN_MS = 10_000
 
@@ -34,14 +35,13 @@ default_pool_size = ${connections}
   )
   // It does not run as root. Its files are read before it steps down.
   const child = spawn('pgbouncer', [...(process.getuid?.() === 0 ? ['-u', 'nobody'] : []), config])
+  endWithThisProcess(child)
   let output = ''
   child.stderr.on('data', (data) => (output += data))
   const stop = () => {
     child.kill('SIGKILL')
     rmSync(dir, { recursive: true, force: true })
   }
-  process.once('exit', stop)
-  child.once('exit', () => process.off('exit', stop))
   const url = new URL(databaseUrl)
   url.port = String(port)
   url.pathname = pathname

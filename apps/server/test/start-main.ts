@@ -1,5 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
+import { endWithThisProcess } from './end-with-this-process.ts'
 
 const MAIN = fileURLToPath(new URL('../src/main.ts', import.meta.url))
 
@@ -10,9 +11,7 @@ export function startMain(env: Record<string, string>): {
   ended: Promise<number | null>
 } {
   const child = spawn(process.execPath, [MAIN], { env })
-  const end = () => void child.kill('SIGKILL')
-  process.once('exit', end)
-  child.once('exit', () => process.off('exit', end))
+  endWithThisProcess(child)
   let output = ''
   child.stdout.on('data', (data) => (output += data))
   child.stderr.on('data', (data) => (output += data))
