@@ -56,7 +56,7 @@ turns: ${effort.rounds} rounds, ${effort.seconds} s each, and every round begins
 round. What is shown is the median of the rounds, with the smallest and the largest.
 
 After each scenario the run looks whether all that was answered is in the database once, and whether the balance, the
-roll-ups and the events agree (\`packages/api/test/totals.ts\`), and ends with an error when they do not.
+roll-ups and the events agree (\`packages/local/src/testing/totals.ts\`), and ends with an error when they do not.
 
 ## Results
 
