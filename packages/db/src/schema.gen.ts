@@ -23,10 +23,23 @@ export type JsonValue = JsonArray | JsonObject | JsonPrimitive;
 
 export type Timestamp = ColumnType<Date, Date | string, Date | string>;
 
+export interface AlertFirings {
+  created_at: Timestamp;
+  credits_granted: number;
+  credits_used: number;
+  cycle_start: Timestamp;
+  threshold: number;
+  user_id: string;
+}
+
 export interface ApiKeyCycleUsage {
   api_key_id: string;
   charges: number;
   credits_charged: number;
+  /**
+   * Of the key’s open holds that were made in the cycle.
+   */
+  credits_held: Generated<number>;
   cycle_start: Timestamp;
   user_id: string;
 }
@@ -34,7 +47,11 @@ export interface ApiKeyCycleUsage {
 export interface ApiKeyQuarterHourUsage {
   api_key_id: string;
   charges: number;
+  /**
+   * What was charged less what was refunded of it in the same cycle.
+   */
   credits_charged: number;
+  credits_refunded: Generated<number>;
   cycle_start: Timestamp;
   operation: string;
   quarter_hour: Timestamp;
@@ -88,19 +105,32 @@ export interface ApiKeySecrets {
 }
 
 export interface ApiKeyUsage {
+  action: Generated<string>;
   api_key_id: string;
   created_at: Timestamp;
+  /**
+   * What it added to the usage of its cycle: less than nothing for a refund.
+   */
   credits_charged: number;
   credits_requested: number;
+  /**
+   * As the caller was told: of the cycle of created_at.
+   */
   cycle_end: Timestamp;
+  /**
+   * Of the cycle that the credits count in.
+   */
   cycle_start: Timestamp;
+  expires_at: Timestamp | null;
   /**
    * Null for what was written before the charge engine.
    */
   idempotency_key: string | null;
   operation: string;
+  refers_to: number | null;
   remaining: number;
   sequence: number;
+  used_at: Timestamp | null;
   user_id: string;
   verdict: string;
 }
@@ -120,6 +150,7 @@ export interface AuditLog {
 }
 
 export interface BillingAccounts {
+  alert_thresholds: Generated<number[]>;
   audit_head: Buffer | null;
   audit_length: Generated<number>;
   /**
@@ -132,27 +163,68 @@ export interface BillingAccounts {
    */
   billing_cycle_start: Generated<Timestamp>;
   created_at: Generated<Timestamp>;
+  credits_held: Generated<number>;
   credits_per_cycle: Generated<number>;
+  credits_topped_up: Generated<number>;
   credits_used: Generated<number>;
+  holds_expire_at: Timestamp | null;
   last_event_at: Timestamp | null;
+  last_ledger_sequence: Generated<number>;
   /**
    * Of the account’s last usage event.
    */
   last_sequence: Generated<number>;
+  next_plan: string | null;
   plan: Generated<string>;
   /**
    * While set, nothing is charged.
    */
   suspended_at: Timestamp | null;
+  top_up_credits: Generated<number>;
   user_id: string;
 }
 
 export interface BillingCycles {
   credits_granted: number;
+  credits_held: Generated<number>;
+  credits_topped_up: Generated<number>;
   credits_used: number;
   cycle_end: Timestamp;
   cycle_start: Timestamp;
+  plan: Generated<string>;
   user_id: string;
+}
+
+export interface CreditHolds {
+  api_key_id: string;
+  created_at: Timestamp;
+  credits: number;
+  cycle_start: Timestamp;
+  ended_at: Timestamp | null;
+  expires_at: Timestamp;
+  operation: string;
+  outcome: string | null;
+  sequence: number;
+  user_id: string;
+}
+
+export interface LedgerEntries {
+  created_at: Timestamp;
+  credits: number;
+  cycle_start: Timestamp;
+  event_sequence: number | null;
+  idempotency_key: string | null;
+  kind: string;
+  note: string | null;
+  plan: string | null;
+  sequence: number;
+  user_id: string;
+}
+
+export interface Plans {
+  created_at: Generated<Timestamp>;
+  credits_per_cycle: number;
+  plan: string;
 }
 
 export interface UsageOperations {
@@ -161,6 +233,7 @@ export interface UsageOperations {
 }
 
 export interface DB {
+  alert_firings: AlertFirings;
   api_key_cycle_usage: ApiKeyCycleUsage;
   api_key_quarter_hour_usage: ApiKeyQuarterHourUsage;
   api_key_secrets: ApiKeySecrets;
@@ -169,5 +242,8 @@ export interface DB {
   audit_log: AuditLog;
   billing_accounts: BillingAccounts;
   billing_cycles: BillingCycles;
+  credit_holds: CreditHolds;
+  ledger_entries: LedgerEntries;
+  plans: Plans;
   usage_operations: UsageOperations;
 }

@@ -80,7 +80,8 @@ describe('the schema', () => {
   it('lets go of everything of a user who is deleted, and of nobody else', async () => {
     const [gone, stays] = [await database.createUser(), await database.createUser()]
     const TABLES = await rows<{ name: string }>(
-      "select relname as name from pg_class where relnamespace = 'public'::regnamespace and relkind in ('r', 'p') and not relispartition",
+      // Plans are nobody's own.
+      "select relname as name from pg_class where relnamespace = 'public'::regnamespace and relkind in ('r', 'p') and not relispartition and relname <> 'plans'",
     )
     for (const userId of [gone, stays]) {
       await database.owner.query('insert into billing_accounts (user_id) values ($1)', [userId])
@@ -100,6 +101,19 @@ describe('the schema', () => {
       await database.owner.query(
         'insert into billing_cycles (user_id, cycle_start, cycle_end, credits_granted, credits_used) values ($1, $2, now(), 1, 1)',
         [userId, new Date(0)],
+      )
+      await database.owner.query(
+        `insert into credit_holds (user_id, sequence, api_key_id, operation, credits, cycle_start, created_at, expires_at)
+         select user_id, 1, id, 'x', 1, now(), now(), now() + interval '1 hour' from api_keys where user_id = $1`,
+        [userId],
+      )
+      await database.owner.query(
+        "insert into ledger_entries (user_id, sequence, created_at, cycle_start, kind, credits) values ($1, 1, now(), now(), 'top_up', 1)",
+        [userId],
+      )
+      await database.owner.query(
+        'insert into alert_firings (user_id, cycle_start, threshold, created_at, credits_used, credits_granted) values ($1, now(), 50, now(), 1, 1)',
+        [userId],
       )
     }
     await database.owner.query('delete from auth.users where id = $1', [gone])
