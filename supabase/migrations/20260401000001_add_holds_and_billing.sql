@@ -41,7 +41,7 @@ alter table public.api_key_usage
   -- When the work was asked for, where that is not created_at: of a settle its hold's moment, of a refund its charge's.
   -- Usage counts in the cycle and the quarter of an hour of this moment.
   add column used_at timestamptz(3),
-  -- When a hold ends by itself.
+  -- When a hold ends by itself, or would have.
   add column expires_at timestamptz(3);
 comment on column public.api_key_usage.cycle_start is 'Of the cycle that the credits count in.';
 comment on column public.api_key_usage.cycle_end is 'As the caller was told: of the cycle of created_at.';
@@ -53,7 +53,8 @@ alter table public.api_key_usage
 -- Serves the refunds of a charge. Charges are not in it and cost nothing.
 create index api_key_usage_refers_to_idx on public.api_key_usage (user_id, refers_to) where refers_to is not null;
 
-alter table public.api_key_cycle_usage add column credits_held bigint not null default 0 check (credits_held >= 0);
+-- Not checked: what a settle adds to it is less than nothing, and a check would see that before the sum.
+alter table public.api_key_cycle_usage add column credits_held bigint not null default 0;
 comment on column public.api_key_cycle_usage.credits_held is 'Of the key’s open holds that were made in the cycle.';
 alter table public.api_key_quarter_hour_usage add column credits_refunded bigint not null default 0 check (credits_refunded >= 0);
 comment on column public.api_key_quarter_hour_usage.credits_charged is 'What was charged less what was refunded of it in the same cycle.';

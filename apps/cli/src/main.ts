@@ -26,7 +26,9 @@ program
 
 program
   .command('reconcile')
-  .description('Computes balances, roll-ups and cycles anew from the usage events and names every difference.')
+  .description(
+    'Computes balances, roll-ups, holds, the ledger and cycles anew from the usage events and names every difference.',
+  )
   .option('--json', 'write one JSON object')
   .action(async (options: { json?: boolean }) => await withOwner(async (db) => await reconcileCommand(db, options)))
 

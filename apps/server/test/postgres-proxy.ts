@@ -47,7 +47,7 @@ export async function startPostgresProxy(databaseUrl: string): Promise<PostgresP
     client.on('data', (data) => {
       isDead ||= isHanging
       if (isDead) return
-      if (data.includes('charge_batch')) isBatch = true
+      if (data.includes('meter_batch')) isBatch = true
       upstream.write(data)
     })
     const forward = (data: Buffer) => {

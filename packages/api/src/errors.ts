@@ -14,6 +14,12 @@ const REASONS = {
     code: 'UNAUTHORIZED',
     message: 'Send the service key (KEYMETER_SERVICE_KEY of the server) as "authorization: Bearer <key>".',
   },
+  account_not_found: { code: 'NOT_FOUND', message: 'There is no such account: check accountId.' },
+  plan_not_found: { code: 'NOT_FOUND', message: 'There is no such plan: make it with "pnpm keymeter plan" first.' },
+  idempotency_key_reused: {
+    code: 'CONFLICT',
+    message: 'This idempotency key was used for something else: send another one for another grant.',
+  },
   key_not_found: { code: 'NOT_FOUND', message: 'There is no such key on this account.' },
   key_revoked: { code: 'CONFLICT', message: 'This key is revoked, for good: create another one.' },
   key_limit_reached: {

@@ -1,18 +1,37 @@
 import { randomUUID } from 'node:crypto'
 import { readFileSync } from 'node:fs'
-import { type KeyWithUsage, Reason, Verdict } from '@keymeter/contract'
+import {
+  HoldVerdict,
+  type KeyWithUsage,
+  Reason,
+  RefundVerdict,
+  ReleaseVerdict,
+  SettleVerdict,
+  Verdict,
+} from '@keymeter/contract'
 import { testDatabase } from '@keymeter/local/testing'
 import type { AnyTRPCProcedure } from '@trpc/server'
 import { callTRPCProcedure } from '@trpc/server'
 import { beforeAll, describe, expect, expectTypeOf, it } from 'vitest'
 import { accessToken, contextOf, provisioned } from '../test/caller.ts'
 import type { ErrorData, RouterOutputs } from './index.ts'
+import { encodeEventId } from './metering/event-id.ts'
 import { appRouter } from './router.ts'
 
 const database = testDatabase()
 const procedures = Object.entries(appRouter._def.procedures as unknown as Record<string, AnyTRPCProcedure>)
 const PUBLIC = ['auth.signup']
-const FOR_THE_BACKEND = ['metering.charge']
+const FOR_THE_BACKEND = [
+  'metering.charge',
+  'metering.hold',
+  'metering.settle',
+  'metering.release',
+  'metering.refund',
+  'operator.grantTopUp',
+  'operator.changePlan',
+  'operator.suspend',
+  'operator.resume',
+]
 
 interface InputSchema {
   def: { catchall?: { type: string }; innerType?: InputSchema }
@@ -96,10 +115,13 @@ describe('another account’s data', () => {
 
   /** How each procedure is called with something of another account. A new procedure must be added here. */
   const attacks: Record<string, (foreignKeyId: string) => unknown> = {
+    'alerts.list': () => undefined,
+    'alerts.setThresholds': () => ({ thresholds: [1] }),
     'audit.list': (keyId) => ({ keyId }),
     'auth.signup': () => undefined,
     'auth.provision': () => undefined,
     'billing.get': () => undefined,
+    'billing.ledger': () => undefined,
     'keys.confirmSecretSaved': (id) => ({ id }),
     'keys.create': () => ({ name: 'mine' }),
     'keys.disable': (id) => ({ id }),
@@ -118,6 +140,14 @@ describe('another account’s data', () => {
     'keys.usage': () => undefined,
     'usage.timeseries': (keyId) => ({ keyId }),
     'metering.charge': () => ({ key: other.defaultKey.secret, credits: 1, idempotencyKey: 'x' }),
+    'metering.hold': () => ({ key: other.defaultKey.secret, credits: 1, idempotencyKey: 'x' }),
+    'metering.settle': () => ({ holdId: encodeEventId('hold', other.userId, 1), credits: 0, idempotencyKey: 'x' }),
+    'metering.release': () => ({ holdId: encodeEventId('hold', other.userId, 1), idempotencyKey: 'x' }),
+    'metering.refund': () => ({ chargeId: encodeEventId('charge', other.userId, 1), credits: 1, idempotencyKey: 'x' }),
+    'operator.grantTopUp': () => ({ accountId: other.userId, credits: 1, idempotencyKey: 'x' }),
+    'operator.changePlan': () => ({ accountId: other.userId, plan: 'free' }),
+    'operator.suspend': () => ({ accountId: other.userId }),
+    'operator.resume': () => ({ accountId: other.userId }),
   }
 
   it('has an attack for every procedure', () => {
@@ -167,9 +197,10 @@ describe('docs/errors.md', () => {
   })
 
   it('describes every verdict, and no other', () => {
-    const all = Verdict.options.flatMap(({ shape: { verdict } }) =>
-      'options' in verdict ? verdict.options : [...verdict.values],
+    const answers = [Verdict, HoldVerdict, SettleVerdict, ReleaseVerdict, RefundVerdict]
+    const all = answers.flatMap(({ options }) =>
+      options.flatMap(({ shape: { verdict } }) => ('options' in verdict ? verdict.options : [...verdict.values])),
     )
-    expect(documented(verdicts)).toEqual([...all].sort())
+    expect(documented(verdicts)).toEqual([...new Set<string>(all)].sort())
   })
 })

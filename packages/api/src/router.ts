@@ -1,6 +1,8 @@
 import type { inferRouterError } from '@trpc/server'
+import { alertsRouter } from './alerts/router.ts'
 import { auditRouter } from './audit/router.ts'
 import { authRouter } from './auth/router.ts'
+import { operatorRouter } from './billing/operator-router.ts'
 import { billingRouter } from './billing/router.ts'
 import { keysRouter } from './keys/router.ts'
 import { meteringRouter } from './metering/router.ts'
@@ -8,11 +10,13 @@ import { router } from './trpc.ts'
 import { usageRouter } from './usage/router.ts'
 
 export const appRouter = router({
+  alerts: alertsRouter,
   audit: auditRouter,
   auth: authRouter,
   billing: billingRouter,
   keys: keysRouter,
   metering: meteringRouter,
+  operator: operatorRouter,
   usage: usageRouter,
 })
 

@@ -55,6 +55,11 @@ export async function provisioned(database: TestDatabase) {
   return { userId, caller, defaultKey }
 }
 
+/** The router as the company's backend calls it. */
+export function backend(database: Pick<TestDatabase, 'db'>) {
+  return appRouter.createCaller({ ...contextOf(database, null), authorization: `Bearer ${SERVICE_KEY}` })
+}
+
 let charges = 0
 /** Charges a key through the engine, as the company's backend does. */
 export async function charge({ db }: Pick<TestDatabase, 'db'>, key: string, credits: number): Promise<Verdict> {

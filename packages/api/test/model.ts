@@ -1,15 +1,41 @@
-import type { Charge, KeyType, Refusal, Verdict } from '@keymeter/contract'
+import type {
+  Charge,
+  Hold,
+  HoldVerdict,
+  KeyType,
+  Known,
+  Refund,
+  RefundVerdict,
+  Refusal,
+  Release,
+  ReleaseVerdict,
+  Settle,
+  SettleVerdict,
+  Verdict,
+} from '@keymeter/contract'
 import { naiveBoundary } from './naive-cycle.ts'
 
+/** What the company's backend asks for. */
+export type ModelRequest =
+  | ({ action: 'charge' } & Charge)
+  | ({ action: 'hold' } & Hold)
+  | ({ action: 'settle' } & Settle)
+  | ({ action: 'release' } & Release)
+  | ({ action: 'refund' } & Refund)
+export type ModelVerdict = Verdict | HoldVerdict | SettleVerdict | ReleaseVerdict | RefundVerdict
+
+/** The plans that there are, and their credits a cycle. */
+export const PLANS: Record<string, number> = { free: 1000, small: 1200, large: 5000 }
+
 /**
- * What the product promises about accounts, keys and credits, in its plainest form: one account after the other, one charge
- * after the other, everything in memory. Moments are milliseconds. It shares nothing with the engine.
+ * What the product promises about accounts, keys and credits, in its plainest form: one account after the other, one
+ * request after the other, everything in memory. Moments are milliseconds. It shares nothing with the engine.
  */
 export class Model {
   now: number
   readonly accounts: ModelAccount[] = []
-  /** Every charge so far that had an idempotency key, so that it can be tried again. */
-  readonly requests: Charge[] = []
+  /** Every request so far that had an idempotency key, so that it can be tried again. */
+  readonly requests: ModelRequest[] = []
 
   constructor(now: number) {
     this.now = now
@@ -23,6 +49,14 @@ export class Model {
     return this.keys.flatMap(({ secrets }) => secrets)
   }
 
+  get holds(): ModelHold[] {
+    return this.accounts.flatMap(({ holds }) => holds)
+  }
+
+  get charges(): ModelCharge[] {
+    return this.accounts.flatMap(({ charges }) => charges)
+  }
+
   signUp(userId: string, creditsPerCycle: number): ModelAccount {
     const account = new ModelAccount(userId, this.now, creditsPerCycle)
     this.accounts.push(account)
@@ -30,15 +64,18 @@ export class Model {
   }
 
   /**
-   * @param accountId the account that the token names, whether or not there is such a key: asking turns its cycle.
+   * @param accountId the account that the token or the event's id names, whether or not there is such a thing: asking turns
+   *   its cycle.
    */
-  charge(request: Charge, accountId: string | null): Verdict {
+  decide(request: ModelRequest, accountId: string | null): ModelVerdict {
     const account = this.accounts.find(({ userId }) => userId === accountId)
     if (account === undefined) return { verdict: 'not_found' }
     account.turn(this.now)
+    const moment = account.timeAt(this.now)
+    if (request.action !== 'charge' && request.action !== 'hold') return account.decideEvent(request, moment)
     for (const key of account.keys) {
       const secret = key.secrets.find(({ text }) => text === request.key)
-      if (secret !== undefined) return account.charge(request, key, secret, account.timeAt(this.now))
+      if (secret !== undefined) return account.decideKey(request, key, secret, moment)
     }
     return { verdict: 'not_found' }
   }
@@ -47,6 +84,27 @@ export class Model {
 export interface ModelSecret {
   text: string
   validUntil: number | null
+}
+
+export interface ModelHold {
+  account: ModelAccount
+  id: string
+  key: ModelKey
+  operation: string
+  credits: number
+  cycle: number
+  at: number
+  expiresAt: number
+  outcome: 'settled' | 'released' | 'expired' | null
+}
+
+export interface ModelCharge {
+  account: ModelAccount
+  id: string
+  key: ModelKey
+  cycle: number
+  credits: number
+  refunded: number
 }
 
 export class ModelKey {
@@ -58,7 +116,7 @@ export class ModelKey {
   isDisabled = false
   isRevoked = false
   readonly secrets: ModelSecret[]
-  /** By the start of the cycle. */
+  /** By the number of the cycle. */
   readonly used = new Map<number, { credits: number; charges: number }>()
 
   constructor(account: ModelAccount, id: string, keyType: KeyType, secret: string) {
@@ -70,8 +128,17 @@ export class ModelKey {
     this.secrets = [{ text: secret, validUntil: null }]
   }
 
-  usedIn(cycleStart: number): number {
-    return this.used.get(cycleStart)?.credits ?? 0
+  usedIn(cycle: number): number {
+    return this.used.get(cycle)?.credits ?? 0
+  }
+
+  heldIn(cycle: number): number {
+    return sum(this.account.holds.filter((hold) => hold.key === this && hold.cycle === cycle && hold.outcome === null))
+  }
+
+  count(cycle: number, credits: number, charges: number): void {
+    const used = this.used.get(cycle) ?? { credits: 0, charges: 0 }
+    this.used.set(cycle, { credits: used.credits + credits, charges: used.charges + charges })
   }
 
   /** The current secret works for the grace period, and an older one ends at once. */
@@ -89,36 +156,54 @@ const OPERATIONS_MAX = 100
 
 interface Remembered {
   at: number
-  keyId: string
-  credits: number
-  operation: string
-  verdict: 'charged' | Refusal
-  remaining: number
-  cycleEnd: string
+  /** What must be the same for a retry to be one. */
+  request: string
+  answer: ModelVerdict
+}
+
+interface ModelCycle {
+  plan: string
+  granted: number
+  toppedUp: number
+  used: number
 }
 
 export class ModelAccount {
   readonly userId: string
   readonly anchor: number
-  creditsPerCycle: number
-  creditsUsed = 0
+  nextPlan: string | null = null
   isSuspended = false
   lastEventAt: number | null = null
   events = 0
-  cycle = 0
-  readonly closed: { start: number; end: number; granted: number; used: number }[] = []
+  /** The last one is the current one. */
+  readonly cycles: ModelCycle[]
   readonly keys: ModelKey[] = []
+  readonly holds: ModelHold[] = []
+  readonly charges: ModelCharge[] = []
   readonly operations = new Set<string>()
   readonly remembered = new Map<string, Remembered>()
+  thresholds = [50, 80, 100]
+  /** As `cycle:threshold`. */
+  readonly alerts = new Set<string>()
 
-  constructor(userId: string, anchor: number, creditsPerCycle: number) {
+  constructor(userId: string, anchor: number, granted: number) {
     this.userId = userId
     this.anchor = anchor
-    this.creditsPerCycle = creditsPerCycle
+    this.cycles = [{ plan: 'free', granted, toppedUp: 0, used: 0 }]
   }
 
   boundary(months: number): number {
     return naiveBoundary(new Date(this.anchor), months).getTime()
+  }
+
+  get cycle(): number {
+    return this.cycles.length - 1
+  }
+
+  get current(): ModelCycle {
+    const cycle = this.cycles.at(-1)
+    if (cycle === undefined) throw new Error('an account without a cycle')
+    return cycle
   }
 
   get cycleStart(): number {
@@ -129,66 +214,229 @@ export class ModelAccount {
     return this.boundary(this.cycle + 1)
   }
 
+  heldIn(cycle: number): number {
+    return sum(this.holds.filter((hold) => hold.cycle === cycle && hold.outcome === null))
+  }
+
+  /** Top-ups that were left when the cycle began: of each one before, what it spent beyond its own credits is gone. */
+  carriedInto(cycle: number): number {
+    return this.cycles
+      .slice(0, cycle)
+      .reduce((left, { granted, toppedUp, used }, k) => left + toppedUp - Math.max(0, used + this.heldIn(k) - granted), 0)
+  }
+
+  get topUps(): number {
+    return this.carriedInto(this.cycle) + this.current.toppedUp
+  }
+
+  get remaining(): number {
+    return Math.max(0, this.current.granted + this.topUps - this.current.used - this.heldIn(this.cycle))
+  }
+
   /** An account's time never runs backwards, whatever the clock does. */
   timeAt(now: number): number {
     return Math.max(now, this.lastEventAt ?? now, this.cycleStart)
   }
 
-  /** Closes the cycles that have ended, the idle ones too. */
+  /** Closes the cycles that have ended, the idle ones too, and lets go of holds that have run out. */
   turn(now: number): void {
     while (this.cycleEnd <= this.timeAt(now)) {
-      const { cycleStart: start, cycleEnd: end, creditsPerCycle: granted, creditsUsed: used } = this
-      this.closed.push({ start, end, granted, used })
-      this.creditsUsed = 0
-      this.cycle++
+      const plan = this.nextPlan ?? this.current.plan
+      const granted = this.nextPlan === null ? this.current.granted : (PLANS[this.nextPlan] ?? 0)
+      this.nextPlan = null
+      this.cycles.push({ plan, granted, toppedUp: 0, used: 0 })
     }
+    for (const hold of this.holds) if (hold.outcome === null && hold.expiresAt <= this.timeAt(now)) hold.outcome = 'expired'
   }
 
-  charge({ credits, idempotencyKey, operation }: Charge, key: ModelKey, secret: ModelSecret, moment: number): Verdict {
-    const about = { keyId: key.id, accountId: this.userId, keyType: key.keyType }
-    const first = idempotencyKey === null ? undefined : this.remembered.get(idempotencyKey)
-    if (first !== undefined && first.at > moment - REMEMBERED_MS) {
-      if (first.keyId !== key.id || first.credits !== credits || first.operation !== operation) return { verdict: 'conflict' }
-      return answer(first.verdict, { ...about, remaining: first.remaining, cycleEnd: first.cycleEnd, replayed: true }, credits)
+  /** A copy, as time alone would have it at `now`: what a read must show. */
+  asOf(now: number): ModelAccount {
+    const copy: ModelAccount = Object.assign(Object.create(ModelAccount.prototype), this, {
+      cycles: this.cycles.map((cycle) => ({ ...cycle })),
+      holds: this.holds.map((hold) => ({ ...hold })),
+    })
+    copy.turn(now)
+    return copy
+  }
+
+  topUp(credits: number): void {
+    this.current.toppedUp += credits
+  }
+
+  changePlan(plan: string): void {
+    const credits = PLANS[plan] ?? 0
+    if ((this.nextPlan ?? this.current.plan) === plan) return
+    if (credits < this.current.granted && plan !== this.current.plan) {
+      this.nextPlan = plan
+      return
     }
+    this.nextPlan = null
+    this.current.plan = plan
+    this.current.granted = Math.max(this.current.granted, credits)
+  }
+
+  decideKey(
+    request: Extract<ModelRequest, { action: 'charge' | 'hold' }>,
+    key: ModelKey,
+    secret: ModelSecret,
+    moment: number,
+  ): ModelVerdict {
+    const { action, credits, idempotencyKey, operation } = request
+    const identity = JSON.stringify([action, key.id, credits, operation, action === 'hold' ? request.ttlSeconds : null])
+    const first = this.#recall(idempotencyKey, identity, moment)
+    if (first !== null) return first
     const leavesTrace = credits > 0 || idempotencyKey !== null
     if (leavesTrace && !this.operations.has(operation)) {
       if (this.operations.size >= OPERATIONS_MAX) return { verdict: 'operation_limit_exceeded' }
       this.operations.add(operation)
     }
-    const verdict = this.#decide(credits, key, secret, moment)
-    if (verdict === 'charged') this.creditsUsed += credits
-    const remaining = Math.max(0, this.creditsPerCycle - this.creditsUsed)
-    const cycleEnd = new Date(this.cycleEnd).toISOString()
-    if (leavesTrace) {
-      this.events++
-      this.lastEventAt = moment
-      if (idempotencyKey !== null)
-        this.remembered.set(idempotencyKey, { at: moment, keyId: key.id, credits, operation, verdict, remaining, cycleEnd })
-      if (verdict === 'charged') {
-        const used = key.used.get(this.cycleStart) ?? { credits: 0, charges: 0 }
-        key.used.set(this.cycleStart, { credits: used.credits + credits, charges: used.charges + 1 })
-      }
+    const refusal = this.#refuse(credits, key, secret, moment)
+    const id = this.#nextId(action)
+    if (refusal === null && action === 'hold') {
+      const expiresAt = moment + request.ttlSeconds * 1000
+      const { cycle } = this
+      this.holds.push({ account: this, id, key, operation, credits, cycle, at: moment, expiresAt, outcome: null })
+      key.count(cycle, 0, 0)
+      return this.#remember(idempotencyKey, identity, moment, {
+        verdict: 'held',
+        ...this.#known(key),
+        holdId: id,
+        credits,
+        expiresAt: iso(expiresAt),
+      })
     }
-    return answer(verdict, { ...about, remaining, cycleEnd, replayed: false }, credits)
+    if (refusal === null) this.#use(key, this.cycle, credits)
+    const known = this.#known(key)
+    if (!leavesTrace) {
+      return refusal === null ? { verdict: 'charged', ...known, credits, chargeId: null } : { verdict: refusal, ...known }
+    }
+    if (refusal !== null) return this.#remember(idempotencyKey, identity, moment, { verdict: refusal, ...known })
+    this.charges.push({ account: this, id, key, cycle: this.cycle, credits, refunded: 0 })
+    key.count(this.cycle, 0, 1)
+    return this.#remember(idempotencyKey, identity, moment, { verdict: 'charged', ...known, credits, chargeId: id })
   }
 
-  #decide(credits: number, key: ModelKey, secret: ModelSecret, moment: number): 'charged' | Refusal {
+  decideEvent(request: Extract<ModelRequest, { action: 'settle' | 'release' | 'refund' }>, moment: number): ModelVerdict {
+    const { action, idempotencyKey } = request
+    const identity = JSON.stringify([
+      action,
+      action === 'refund' ? request.chargeId : request.holdId,
+      action === 'release' ? null : request.credits,
+    ])
+    const first = this.#recall(idempotencyKey, identity, moment)
+    if (first !== null) return first
+    if (action === 'refund') {
+      const charge = this.charges.find(({ id }) => id === request.chargeId)
+      if (charge === undefined) return { verdict: 'not_found' }
+      const { credits } = request
+      const isTooMuch = credits > charge.credits - charge.refunded
+      const becameTopUp = charge.cycle !== this.cycle
+      if (!isTooMuch) {
+        charge.refunded += credits
+        if (becameTopUp) this.current.toppedUp += credits
+        else {
+          this.current.used -= credits
+          charge.key.count(this.cycle, -credits, 0)
+        }
+      }
+      const known = this.#known(charge.key)
+      return this.#remember(
+        idempotencyKey,
+        identity,
+        moment,
+        isTooMuch ? { verdict: 'exceeds_charge', ...known } : { verdict: 'refunded', ...known, credits, becameTopUp },
+      )
+    }
+    const hold = this.holds.find(({ id }) => id === request.holdId)
+    if (hold === undefined) return { verdict: 'not_found' }
+    const refusal =
+      hold.outcome === 'expired'
+        ? 'hold_expired'
+        : hold.outcome !== null
+          ? 'hold_ended'
+          : action === 'settle' && request.credits > hold.credits
+            ? 'exceeds_hold'
+            : null
+    if (refusal === 'exceeds_hold' || refusal === 'hold_expired' || refusal === 'hold_ended') {
+      const known = this.#known(hold.key)
+      // A release cannot ask for too much.
+      return this.#remember(idempotencyKey, identity, moment, { verdict: refusal, ...known } as ModelVerdict)
+    }
+    hold.outcome = action === 'settle' ? 'settled' : 'released'
+    if (action === 'release')
+      return this.#remember(idempotencyKey, identity, moment, {
+        verdict: 'released',
+        ...this.#known(hold.key),
+        credits: hold.credits,
+      })
+    const { credits } = request
+    const id = this.#nextId('charge')
+    this.#use(hold.key, hold.cycle, credits)
+    hold.key.count(hold.cycle, 0, 1)
+    this.charges.push({ account: this, id, key: hold.key, cycle: hold.cycle, credits, refunded: 0 })
+    const known = this.#known(hold.key)
+    return this.#remember(idempotencyKey, identity, moment, { verdict: 'settled', ...known, chargeId: id, credits })
+  }
+
+  #use(key: ModelKey, cycle: number, credits: number): void {
+    const used = this.cycles[cycle]
+    if (used === undefined) throw new Error('there is no such cycle')
+    if (credits === 0) return
+    used.used += credits
+    key.count(cycle, credits, 0)
+    if (cycle !== this.cycle || used.granted === 0) return
+    for (const threshold of this.thresholds)
+      if (used.used * 100 >= threshold * used.granted) this.alerts.add(`${cycle}:${threshold}`)
+  }
+
+  #recall(idempotencyKey: string | null, request: string, moment: number): ModelVerdict | null {
+    const first = idempotencyKey === null ? undefined : this.remembered.get(idempotencyKey)
+    if (first === undefined || first.at <= moment - REMEMBERED_MS) return null
+    return first.request === request ? ({ ...first.answer, replayed: true } as ModelVerdict) : { verdict: 'conflict' }
+  }
+
+  #remember(idempotencyKey: string | null, request: string, moment: number, answer: ModelVerdict): ModelVerdict {
+    this.events++
+    this.lastEventAt = moment
+    if (idempotencyKey !== null) this.remembered.set(idempotencyKey, { at: moment, request, answer })
+    return answer
+  }
+
+  #nextId(action: string): string {
+    const bytes = this.userId.replaceAll('-', '') + (this.events + 1).toString(16).padStart(16, '0')
+    return `${action}_${Buffer.from(bytes, 'hex').toString('base64url')}`
+  }
+
+  #known({ id, keyType }: ModelKey): Known {
+    return {
+      keyId: id,
+      accountId: this.userId,
+      keyType,
+      remaining: this.remaining,
+      cycleEnd: iso(this.cycleEnd),
+      replayed: false,
+    }
+  }
+
+  #refuse(credits: number, key: ModelKey, secret: ModelSecret, moment: number): Refusal | null {
     if (key.isRevoked) return 'revoked'
     if (key.isDisabled) return 'disabled'
     if (key.expiresAt !== null && key.expiresAt <= moment) return 'expired'
     if (secret.validUntil !== null && secret.validUntil <= moment) return 'expired'
     if (this.isSuspended) return 'account_suspended'
-    if (credits > this.creditsPerCycle - this.creditsUsed) return 'insufficient_credits'
+    if (credits > this.remaining) return 'insufficient_credits'
     // A limit may be set below what has been used: 0 credits are never too many.
-    if (credits > 0 && key.creditLimit !== null && key.usedIn(this.cycleStart) + credits > key.creditLimit)
+    const { creditLimit } = key
+    if (credits > 0 && creditLimit !== null && key.usedIn(this.cycle) + key.heldIn(this.cycle) + credits > creditLimit)
       return 'key_limit_exceeded'
-    return 'charged'
+    return null
   }
 }
 
-type Known = Omit<Extract<Verdict, { verdict: Refusal }>, 'verdict'>
+function sum(holds: { credits: number }[]): number {
+  return holds.reduce((total, { credits }) => total + credits, 0)
+}
 
-function answer(verdict: 'charged' | Refusal, known: Known, credits: number): Verdict {
-  return verdict === 'charged' ? { verdict, ...known, credits } : { verdict, ...known }
+function iso(moment: number): string {
+  return new Date(moment).toISOString()
 }

@@ -4,7 +4,7 @@ import { KeyId } from './keys.ts'
 
 export const AUDIT_PAGE_MAX = 100
 
-/** What was done to a key. */
+/** What was done to a key, or by the operator to the account. */
 export const AuditAction = z.enum([
   'key.created',
   'key.updated',
@@ -15,6 +15,10 @@ export const AuditAction = z.enum([
   'key.secret_saved',
   'key.secret_replaced',
   'key.revoked',
+  'account.topped_up',
+  'account.plan_changed',
+  'account.suspended',
+  'account.resumed',
 ])
 export type AuditAction = z.infer<typeof AuditAction>
 

@@ -15,6 +15,10 @@ const ACTIONS: Record<AuditAction, string> = {
   'key.secret_saved': 'Secret saved',
   'key.secret_replaced': 'Lost secret replaced',
   'key.revoked': 'Revoked',
+  'account.topped_up': 'Topped up',
+  'account.plan_changed': 'Plan changed',
+  'account.suspended': 'Account suspended',
+  'account.resumed': 'Account resumed',
 }
 
 const ALL = { value: '', text: 'All' } as const

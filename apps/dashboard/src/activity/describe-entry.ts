@@ -25,6 +25,14 @@ export function describeEntry({ action, detail, createdAt }: AuditEntry): string
       return 'Lost secret replaced'
     case 'key.revoked':
       return 'Revoked'
+    case 'account.topped_up':
+      return `Topped up by ${formatCredits(z.number().safeParse(detail['credits']).data ?? 0)} credits`
+    case 'account.plan_changed':
+      return `Plan changed to ${z.string().safeParse(detail['plan']).data ?? 'another'}`
+    case 'account.suspended':
+      return 'Account suspended'
+    case 'account.resumed':
+      return 'Account resumed'
   }
 }
 

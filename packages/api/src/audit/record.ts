@@ -1,11 +1,14 @@
-import type { AuditAction } from '@keymeter/contract'
+import type { AuditAction, AuditActor } from '@keymeter/contract'
 import type { Scope } from '../scope.ts'
 import { chainHash } from './chain.ts'
 
 /** What was done. `detail` must never hold a secret. */
 export interface AuditRecord {
   action: AuditAction
-  keyId: string
+  /** Null for what is about no key. */
+  keyId: string | null
+  /** The account's own user, unless it says otherwise. */
+  actor?: AuditActor
   detail?: Record<string, unknown>
 }
 
@@ -13,7 +16,8 @@ export interface AuditRecord {
  * Writes one entry at the end of the account's audit log, in the transaction of the change that it tells of. The account
  * must be locked: that is what keeps the chain in one line. `now` is the moment of the change.
  */
-export async function recordAudit(scope: Scope, now: Date, { action, keyId, detail = {} }: AuditRecord): Promise<void> {
+export async function recordAudit(scope: Scope, now: Date, record: AuditRecord): Promise<void> {
+  const { action, keyId, actor = 'customer', detail = {} } = record
   const { db, userId, requestId, clientAddress, userAgent } = scope
   const { length, head } = await db
     .selectFrom('billing_accounts')
@@ -23,7 +27,7 @@ export async function recordAudit(scope: Scope, now: Date, { action, keyId, deta
   const entry = {
     userId,
     sequence: length + 1,
-    actor: 'customer',
+    actor,
     action,
     keyId,
     detail: JSON.stringify(detail),

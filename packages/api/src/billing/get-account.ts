@@ -1,28 +1,45 @@
-import { BillingAccount } from '@keymeter/contract'
+import type { BillingAccount } from '@keymeter/contract'
+import { sql } from 'kysely'
 import type { Scope } from '../scope.ts'
-import { currentCycle, toBillingCycle } from './current-cycle.ts'
+
+interface Row {
+  plan: string
+  nextPlan: string | null
+  cycleStart: Date
+  cycleEnd: Date
+  carried: number
+  granted: number
+  toppedUp: number
+  used: number
+  held: number
+  suspendedAt: Date | null
+}
 
 /**
- * The account and what all its keys, revoked ones too, used in the current cycle. The balance on the row is that of the
- * cycle of the last charge: when that has ended, nothing is used yet. Null until it is provisioned.
+ * The account as it stands by the database's clock: what has become due since it was last written to, the end of a cycle
+ * or of a hold, is reckoned in. Null until it is provisioned.
  */
-export async function getAccount(scope: Scope): Promise<BillingAccount | null> {
-  const account = await scope.db
-    .selectFrom('billing_accounts')
-    .select([
-      'plan',
-      'credits_per_cycle as creditsPerCycle',
-      'credits_used as creditsUsed',
-      'billing_cycle_start as cycleStart',
-    ])
-    .where('user_id', '=', scope.userId)
-    .executeTakeFirst()
-  const cycle = await currentCycle(scope)
-  if (account === undefined || cycle === null) return null
+export async function getAccount({ db, userId }: Scope): Promise<BillingAccount | null> {
+  const { rows } = await sql<Row>`
+    select cycles.plan, case when cycles.cycle_start = accounts.billing_cycle_start then accounts.next_plan end as "nextPlan",
+           cycles.cycle_start as "cycleStart", cycles.cycle_end as "cycleEnd", credits_carried as carried,
+           credits_granted as granted, cycles.credits_topped_up as "toppedUp", cycles.credits_used as used,
+           cycles.credits_held as held, accounts.suspended_at as "suspendedAt"
+      from account_cycles(${userId}, keymeter_now()) as cycles
+     cross join billing_accounts as accounts
+     where is_current and accounts.user_id = ${userId}`.execute(db)
+  const [row] = rows
+  if (row === undefined) return null
+  const topUps = row.carried + row.toppedUp
   return {
-    plan: BillingAccount.shape.plan.parse(account.plan),
-    creditsPerCycle: account.creditsPerCycle,
-    creditsUsed: account.cycleStart.getTime() === cycle.start.getTime() ? account.creditsUsed : 0,
-    billingCycle: toBillingCycle(cycle),
+    plan: row.plan,
+    nextPlan: row.nextPlan,
+    creditsPerCycle: row.granted,
+    topUps,
+    creditsUsed: row.used,
+    creditsHeld: row.held,
+    creditsRemaining: Math.max(0, row.granted + topUps - row.used - row.held),
+    suspendedAt: row.suspendedAt?.toISOString() ?? null,
+    billingCycle: { start: row.cycleStart.toISOString(), end: row.cycleEnd.toISOString() },
   }
 }

@@ -1,11 +1,20 @@
-import { BillingAccountAnswer } from '@keymeter/contract'
+import { BillingAccountAnswer, GetLedger, LedgerAnswer } from '@keymeter/contract'
 import type { TRPCRouterRecord } from '@trpc/server'
 import { signedInProcedure } from '../trpc.ts'
 import { getAccount } from './get-account.ts'
+import { getLedger } from './ledger.ts'
 
 export const billingRouter = {
   get: signedInProcedure
-    .meta({ description: 'The billing account: plan, credits a cycle, credits used in the current one.' })
+    .meta({
+      description: 'The billing account: plan, and the credits of the current cycle: granted, topped up, used, held, left.',
+    })
     .output(BillingAccountAnswer)
     .query(async ({ ctx }) => ({ account: await getAccount(ctx.scope), requestId: ctx.requestId })),
+
+  ledger: signedInProcedure
+    .meta({ description: 'Everything that moved the balance in a billing cycle: grants, top-ups, charges by day, refunds.' })
+    .input(GetLedger.default(GetLedger.parse({})))
+    .output(LedgerAnswer)
+    .query(async ({ ctx, input }) => ({ ...(await getLedger(ctx.scope, input)), requestId: ctx.requestId })),
 } satisfies TRPCRouterRecord

@@ -46,6 +46,7 @@ describe('a charge', () => {
     const cycle = (await caller.billing.get()).account?.billingCycle
     expect(await charge({ credits: 7, operation: 'image:large' })).toEqual({
       verdict: 'charged',
+      chargeId: expect.stringMatching(/^charge_[\w-]{32}$/),
       keyId: defaultKey.id,
       accountId: userId,
       keyType: 'dev',

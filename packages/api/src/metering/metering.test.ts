@@ -248,7 +248,7 @@ async function startGate(target: string): Promise<{ server: Server; url: string 
     }
     client.on('data', (data) => {
       if (!gate.isOpen) return end()
-      isCharge ||= data.includes('charge_batch')
+      isCharge ||= data.includes('meter_batch')
       postgres.write(data)
     })
     postgres.on('data', (data) => {

@@ -1,12 +1,26 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { CHARGES_MAX, type Charge, type Verdict } from '@keymeter/contract'
+import {
+  CHARGES_MAX,
+  type Charge,
+  type Hold,
+  type HoldVerdict,
+  type Refund,
+  type RefundVerdict,
+  type Release,
+  type ReleaseVerdict,
+  type Settle,
+  type SettleVerdict,
+  type Verdict,
+} from '@keymeter/contract'
 import type { Db } from '@keymeter/db'
 import type { Logger } from 'pino'
 import { AppError } from '../errors.ts'
 import { hashToken, parseToken } from '../keys/token.ts'
 import { isConflict, isLockTimeout, isUnavailable } from '../scope.ts'
-import { type BatchItem, chargeBatch } from './charge-batch.ts'
+import { parseEventId } from './event-id.ts'
 import { Lane, type Settled } from './lane.ts'
+import { type Action, type BatchItem, type Decision, meterBatch } from './meter-batch.ts'
+import { toVerdict, type VerdictOf } from './verdict.ts'
 
 /** Calls that wait at most; past it a call is told `overloaded` at once. */
 const WAITING_MAX = 10_000
@@ -39,10 +53,18 @@ export interface Metering {
   charge(request: Charge): Promise<Verdict>
   /** At most 500 of them, decided in their order, each with its own verdict. */
   chargeMany(requests: readonly Charge[]): Promise<Verdict[]>
+  /** Takes credits for a while, until `settle` says what the work cost. As durable and as safe to retry as a charge; so are the next. */
+  hold(request: Hold): Promise<HoldVerdict>
+  /** Charges what the work cost, and gives the rest back. */
+  settle(request: Settle): Promise<SettleVerdict>
+  /** Gives all that is held back. */
+  release(request: Release): Promise<ReleaseVerdict>
+  /** Gives back what was charged, whole or in part. */
+  refund(request: Refund): Promise<RefundVerdict>
 }
 
 export function createMetering({ db, keyBrand, log, lanes = 'all', waitingMax = WAITING_MAX }: MeteringOptions): Metering {
-  const open = new Map<string, Lane<BatchItem, Verdict>>()
+  const open = new Map<string, Lane<BatchItem, Decision>>()
   /** Accounts that somebody else holds the lock of. They wait in lanes of their own, so that nobody waits for them. */
   const held = new Set<string>()
   let waiting = 0
@@ -50,19 +72,19 @@ export function createMetering({ db, keyBrand, log, lanes = 'all', waitingMax = 
 
   const laneOf = (userId: string) => {
     const name = lanes === 'account' || held.has(userId) ? userId : ''
-    const lane = open.get(name) ?? new Lane<BatchItem, Verdict>(CHARGES_MAX, send, () => open.delete(name))
+    const lane = open.get(name) ?? new Lane<BatchItem, Decision>(CHARGES_MAX, send, () => open.delete(name))
     open.set(name, lane)
     return lane
   }
 
-  const send = async (items: BatchItem[]): Promise<Settled<Verdict>[]> => {
+  const send = async (items: BatchItem[]): Promise<Settled<Decision>[]> => {
     const start = performance.now()
     const verdicts = await decide(items)
     lastBatchMs = performance.now() - start
     return verdicts
   }
 
-  const decide = async (items: BatchItem[]): Promise<Settled<Verdict>[]> => {
+  const decide = async (items: BatchItem[]): Promise<Settled<Decision>[]> => {
     const accounts = Map.groupBy(items.keys(), (i) => items[i]?.userId ?? '')
     try {
       const verdicts = await sendUntilAnswered(db, log, items, accounts.size > 1)
@@ -73,21 +95,21 @@ export function createMetering({ db, keyBrand, log, lanes = 'all', waitingMax = 
       if (items.length === 1 || reason instanceof AppError) return items.map(() => ({ status: 'rejected', reason }))
       // One item that the database cannot take must not fail those of other callers.
       log.error({ err: reason, items: items.length }, 'a batch of charges failed: sending its items one by one')
-      const each: Settled<Verdict>[] = []
+      const each: Settled<Decision>[] = []
       for (const item of items) each.push(...(await decide([item])))
       return each
     }
   }
 
   /** Finds the account that is held, and hands its items over to a lane of its own. */
-  const decideByAccount = async (items: BatchItem[], accounts: number[][]): Promise<Settled<Verdict>[]> => {
-    const settled: Settled<Verdict>[] = []
+  const decideByAccount = async (items: BatchItem[], accounts: number[][]): Promise<Settled<Decision>[]> => {
+    const settled: Settled<Decision>[] = []
     for (const indexes of accounts) {
       const own = indexes.flatMap((i) => items[i] ?? [])
       const userId = own[0]?.userId ?? ''
-      const answers = await chargeBatch(db, own).then(
-        (verdicts) => verdicts.map((value): Settled<Verdict> => ({ status: 'fulfilled', value })),
-        async (error): Promise<Settled<Verdict>[]> => {
+      const answers = await meterBatch(db, own).then(
+        (verdicts) => verdicts.map((value): Settled<Decision> => ({ status: 'fulfilled', value })),
+        async (error): Promise<Settled<Decision>[]> => {
           if (!isLockTimeout(error)) return await decide(own)
           log.warn({ userId }, 'somebody else holds an account: its charges wait by themselves')
           held.add(userId)
@@ -99,21 +121,37 @@ export function createMetering({ db, keyBrand, log, lanes = 'all', waitingMax = 
     return settled
   }
 
+  const meter = async <A extends Action>(item: BatchItem & { action: A }): Promise<VerdictOf[A]> => {
+    const { userId } = item
+    if (waiting >= waitingMax || (held.size > HELD_MAX && held.has(userId))) {
+      const retryAfterMs = Math.max(RETRY_AFTER_MS_MIN, Math.ceil((waiting / CHARGES_MAX) * lastBatchMs))
+      return { verdict: 'overloaded', retryAfterMs } satisfies VerdictOf[Action]
+    }
+    waiting++
+    try {
+      // The database answers an action with the verdicts of that action.
+      return toVerdict(item, await laneOf(userId).enqueue(item)) as VerdictOf[A]
+    } finally {
+      waiting--
+    }
+  }
+
   const charge = async ({ key, credits, idempotencyKey, operation }: Charge): Promise<Verdict> => {
     const token = parseToken(keyBrand, key)
     // No token of ours: a typo or a probe, which costs the database nothing.
     if (token === null) return { verdict: 'not_found' }
     const { userId } = token
-    if (waiting >= waitingMax || (held.size > HELD_MAX && held.has(userId))) {
-      const retryAfterMs = Math.max(RETRY_AFTER_MS_MIN, Math.ceil((waiting / CHARGES_MAX) * lastBatchMs))
-      return { verdict: 'overloaded', retryAfterMs }
-    }
-    waiting++
-    try {
-      return await laneOf(userId).enqueue({ userId, keyHash: hashToken(key), credits, idempotencyKey, operation })
-    } finally {
-      waiting--
-    }
+    const keyHash = hashToken(key)
+    return await meter({
+      action: 'charge',
+      userId,
+      keyHash,
+      refersTo: null,
+      credits,
+      idempotencyKey,
+      operation,
+      lifetimeSeconds: null,
+    })
   }
 
   const chargeMany = async (requests: readonly Charge[]): Promise<Verdict[]> => {
@@ -121,7 +159,53 @@ export function createMetering({ db, keyBrand, log, lanes = 'all', waitingMax = 
     return await Promise.all(requests.map(charge))
   }
 
-  return { charge, chargeMany }
+  const hold = async ({ key, credits, idempotencyKey, operation, ttlSeconds }: Hold): Promise<HoldVerdict> => {
+    const token = parseToken(keyBrand, key)
+    if (token === null) return { verdict: 'not_found' }
+    const { userId } = token
+    const keyHash = hashToken(key)
+    return await meter({
+      action: 'hold',
+      userId,
+      keyHash,
+      refersTo: null,
+      credits,
+      idempotencyKey,
+      operation,
+      lifetimeSeconds: ttlSeconds,
+    })
+  }
+
+  /** What is about an event of before. Its id names the account. */
+  const meterEvent = async <A extends 'settle' | 'release' | 'refund'>(
+    action: A,
+    eventId: string,
+    credits: number,
+    idempotencyKey: string,
+  ): Promise<VerdictOf[A] | { verdict: 'not_found' }> => {
+    const event = parseEventId(eventId)
+    if (event === null) return { verdict: 'not_found' }
+    const { userId, sequence: refersTo } = event
+    return await meter({
+      action,
+      userId,
+      keyHash: null,
+      refersTo,
+      credits,
+      idempotencyKey,
+      operation: null,
+      lifetimeSeconds: null,
+    })
+  }
+
+  return {
+    charge,
+    chargeMany,
+    hold,
+    settle: async ({ holdId, credits, idempotencyKey }) => await meterEvent('settle', holdId, credits, idempotencyKey),
+    release: async ({ holdId, idempotencyKey }) => await meterEvent('release', holdId, 0, idempotencyKey),
+    refund: async ({ chargeId, credits, idempotencyKey }) => await meterEvent('refund', chargeId, credits, idempotencyKey),
+  }
 }
 
 /**
@@ -130,12 +214,12 @@ export function createMetering({ db, keyBrand, log, lanes = 'all', waitingMax = 
  *
  * @param isMixed whether it is of several accounts: then it is not worth waiting longer for the one that is held.
  */
-async function sendUntilAnswered(db: Db, log: Logger, items: BatchItem[], isMixed: boolean): Promise<Verdict[]> {
+async function sendUntilAnswered(db: Db, log: Logger, items: BatchItem[], isMixed: boolean): Promise<Decision[]> {
   let failure: unknown
   for (const pause of RESEND_PAUSES_MS) {
     if (pause > 0) await sleep(pause)
     try {
-      return await chargeBatch(db, items)
+      return await meterBatch(db, items)
     } catch (error) {
       if ((!isUnavailable(error) && !isConflict(error)) || (isMixed && isLockTimeout(error))) throw error
       failure = error

@@ -1,20 +1,19 @@
-import { CHARGES_MAX, type Charge, KeyType } from '@keymeter/contract'
+import { CHARGES_MAX, KeyType } from '@keymeter/contract'
 import { disagreements, testDatabase } from '@keymeter/local/testing'
 import fc from 'fast-check'
 import { pino } from 'pino'
 import { beforeAll, describe, expect, inject, it } from 'vitest'
-import { contextOf, provisioned, SERVICE_KEY } from '../../test/caller.ts'
+import { backend as backendOf, provisioned } from '../../test/caller.ts'
 import { replaceClock } from '../../test/clock.ts'
-import { Model, type ModelAccount, ModelKey } from '../../test/model.ts'
+import { Model, type ModelAccount, ModelKey, type ModelRequest, PLANS } from '../../test/model.ts'
 import { mintToken, parseToken } from '../keys/token.ts'
-import { appRouter } from '../router.ts'
 import { makeUsagePartitions } from './make-usage-partitions.ts'
-import { createMetering } from './metering.ts'
+import { createMetering, type Metering } from './metering.ts'
 
 // A failure prints fast-check's seed, path and replayPath, and the shortest steps that it found. To see it again, give
 // `fc.assert` below `{ ...form, seed, path }` and `fc.commands` `{ maxCommands, size: 'max', replayPath }`.
-const form = inject('isSoak') ? { numRuns: 1000, steps: 50 } : { numRuns: 40, steps: 40 }
-const TIMEOUT_MS = inject('isSoak') ? 6 * 3_600_000 : 120_000
+const form = inject('isSoak') ? { numRuns: 1000, steps: 50 } : { numRuns: 30, steps: 40 }
+const TIMEOUT_MS = inject('isSoak') ? 6 * 3_600_000 : 300_000
 
 const SECOND_MS = 1000
 const HOUR_MS = 3_600_000
@@ -23,7 +22,7 @@ const REMEMBERED_MS = 35 * DAY_MS
 const ACCOUNTS_MAX = 3
 
 const database = testDatabase()
-const backend = appRouter.createCaller({ ...contextOf(database, null), authorization: `Bearer ${SERVICE_KEY}` })
+const backend = backendOf(database)
 const log = pino({ level: 'silent' })
 const metering = {
   all: createMetering({ db: database.db, keyBrand: 'km', log }),
@@ -32,6 +31,11 @@ const metering = {
 let clock: Awaited<ReturnType<typeof replaceClock>>
 beforeAll(async () => {
   clock = await replaceClock(database)
+  for (const [plan, credits] of Object.entries(PLANS))
+    await database.owner.query('insert into plans (plan, credits_per_cycle) values ($1, $2) on conflict do nothing', [
+      plan,
+      credits,
+    ])
 })
 
 /** The product, as the steps of one run use it. */
@@ -110,52 +114,118 @@ const operation = fc.constantFrom('default', 'a', 'b', 'image:large')
 const item = fc.oneof(
   { weight: 6, arbitrary: fc.record({ kind: fc.constant('new' as const), secret: nth, credits, operation }) },
   {
+    weight: 4,
+    arbitrary: fc.record({
+      kind: fc.constant('hold' as const),
+      secret: nth,
+      credits: credits.filter((held) => held > 0),
+      operation,
+      ttlSeconds: fc.constantFrom(1, 60, 3600, 7 * 86_400),
+    }),
+  },
+  {
     weight: 3,
+    arbitrary: fc.record({ kind: fc.constant('settle' as const), event: nth, part: fc.constantFrom(0, 0.5, 1, 1.01) }),
+  },
+  { weight: 2, arbitrary: fc.record({ kind: fc.constant('release' as const), event: nth }) },
+  {
+    weight: 3,
+    arbitrary: fc.record({ kind: fc.constant('refund' as const), event: nth, part: fc.constantFrom(0.1, 0.5, 1, 1.01) }),
+  },
+  {
+    weight: 4,
     arbitrary: fc.record({
       kind: fc.constant('again' as const),
       request: nth,
       // Of most conflicts one thing alone differs.
-      differs: fc.constantFrom(null, null, null, 'credits' as const, 'operation' as const, 'secret' as const),
+      differs: fc.constantFrom(null, null, null, 'credits' as const, 'operation' as const, 'secret' as const, 'ttl' as const),
       secret: nth,
-      credits,
+      credits: credits.filter((asked) => asked > 0),
       operation,
     }),
   },
   { weight: 1, arbitrary: fc.record({ kind: fc.constant('verify' as const), secret: nth, operation }) },
   {
     weight: 1,
-    arbitrary: fc.record({ kind: fc.constant('unknown' as const), account: nth, isNonsense: fc.boolean(), credits }),
+    arbitrary: fc.record({
+      kind: fc.constant('unknown' as const),
+      account: nth,
+      isNonsense: fc.boolean(),
+      credits,
+      isEvent: fc.boolean(),
+    }),
   },
 )
 type Item = typeof item extends fc.Arbitrary<infer T> ? T : never
 
 let idempotencyKeys = 0
-function toRequest(wanted: Item, model: Model): Charge {
+function toRequest(wanted: Item, model: Model): ModelRequest {
   const idempotencyKey = `k-${idempotencyKeys++}`
+  const charge = { action: 'charge' as const, idempotencyKey, operation: 'default' }
   if (wanted.kind === 'unknown') {
-    const key = wanted.isNonsense ? 'nonsense' : mintToken('km', 'dev', pick(model.accounts, wanted.account).userId)
-    return { key, credits: wanted.credits, idempotencyKey, operation: 'default' }
+    const { userId } = pick(model.accounts, wanted.account)
+    if (wanted.isEvent) return { action: 'refund', chargeId: eventId('charge', userId, 1_000_000), credits: 1, idempotencyKey }
+    const key = wanted.isNonsense ? 'nonsense' : mintToken('km', 'dev', userId)
+    return { ...charge, key, credits: wanted.credits }
   }
+  // The latest ones most: those just sent in this call too.
+  const lately = <T>(all: T[], n: number): T => pick(all.toReversed(), n % 2 === 0 ? (n >> 1) % 8 : n)
+  if ((wanted.kind === 'settle' || wanted.kind === 'release') && model.holds.length > 0) {
+    const { id: holdId, credits } = lately(model.holds, wanted.event)
+    if (wanted.kind === 'release') return { action: 'release', holdId, idempotencyKey }
+    return { action: 'settle', holdId, credits: Math.ceil(credits * wanted.part), idempotencyKey }
+  }
+  if (wanted.kind === 'refund' && model.charges.length > 0) {
+    const { id: chargeId, credits } = lately(model.charges, wanted.event)
+    return { action: 'refund', chargeId, credits: Math.max(1, Math.ceil(credits * wanted.part)), idempotencyKey }
+  }
+  if (wanted.kind === 'settle' || wanted.kind === 'release' || wanted.kind === 'refund')
+    return { ...charge, key: pick(model.secrets, wanted.event).text, credits: 1 }
   const { text: key } = pick(model.secrets, wanted.secret)
-  if (wanted.kind === 'verify') return { key, credits: 0, idempotencyKey: null, operation: wanted.operation }
-  if (wanted.kind === 'again' && model.requests.length > 0) {
-    // The latest ones most: those just sent in this call too.
-    const first = pick(model.requests.toReversed(), wanted.request % 2 === 0 ? (wanted.request >> 1) % 8 : wanted.request)
-    if (wanted.differs === 'credits') return { ...first, credits: wanted.credits }
-    if (wanted.differs === 'operation') return { ...first, operation: wanted.operation }
-    return wanted.differs === 'secret' ? { ...first, key } : first
+  if (wanted.kind === 'verify') return { ...charge, key, credits: 0, idempotencyKey: null, operation: wanted.operation }
+  if (wanted.kind === 'hold') {
+    const { credits, operation, ttlSeconds } = wanted
+    return { action: 'hold', key, credits, idempotencyKey, operation, ttlSeconds }
   }
-  return { key, credits: wanted.credits, idempotencyKey, operation: wanted.operation }
+  if (wanted.kind === 'again' && model.requests.length > 0) {
+    const first = lately(model.requests, wanted.request)
+    if (wanted.differs === 'credits' && 'credits' in first) return { ...first, credits: wanted.credits }
+    if (wanted.differs === 'operation' && 'operation' in first) return { ...first, operation: wanted.operation }
+    if (wanted.differs === 'ttl' && 'ttlSeconds' in first) return { ...first, ttlSeconds: 61 }
+    return wanted.differs === 'secret' && 'key' in first ? { ...first, key } : first
+  }
+  return { ...charge, key, credits: wanted.credits, operation: wanted.operation }
+}
+
+/** As the engine names an event. */
+function eventId(kind: string, userId: string, sequence: number): string {
+  return `${kind}_${Buffer.from(userId.replaceAll('-', '') + sequence.toString(16).padStart(16, '0'), 'hex').toString('base64url')}`
+}
+
+/** The account that a request names by its token or by its event's id. */
+function accountOf(request: ModelRequest): string | null {
+  if (request.action === 'charge' || request.action === 'hold') return parseToken('km', request.key)?.userId ?? null
+  const id = request.action === 'refund' ? request.chargeId : request.holdId
+  const hex = Buffer.from(id.slice(id.indexOf('_') + 1), 'base64url').toString('hex')
+  return [hex.slice(0, 8), hex.slice(8, 12), hex.slice(12, 16), hex.slice(16, 20), hex.slice(20, 32)].join('-')
+}
+
+/** What the backend sends: without the name of the action. */
+function send(to: Omit<Metering, 'chargeMany'>, { action, ...request }: ModelRequest): Promise<object> {
+  return (to[action] as (request: unknown) => Promise<object>)(request)
 }
 
 /** Sends the requests, and expects the verdicts that the model has for them, one after the other. */
 async function expectVerdicts(
   model: Model,
-  requests: Charge[],
-  send: (requests: Charge[]) => Promise<unknown[]>,
+  requests: ModelRequest[],
+  send: (requests: ModelRequest[]) => Promise<unknown[]>,
 ): Promise<void> {
-  const expected = requests.map((request) => model.charge(request, parseToken('km', request.key)?.userId ?? null))
-  for (const { verdict } of expected) verdicts.set(verdict, (verdicts.get(verdict) ?? 0) + 1)
+  const expected = requests.map((request) => model.decide(request, accountOf(request)))
+  for (const [i, { verdict }] of expected.entries()) {
+    const name = `${requests[i]?.action}: ${verdict}`
+    verdicts.set(name, (verdicts.get(name) ?? 0) + 1)
+  }
   expect(await send(requests)).toEqual(expected)
 }
 
@@ -241,38 +311,67 @@ const changes = [
   ),
   step('change the credits', fc.record({ account: nth, free: fc.constantFrom(0, 1, 10, 500, 5000) }), async (args, model) => {
     const account = pick(model.accounts, args.account)
-    account.creditsPerCycle = account.creditsUsed + args.free
-    await setAccount(account, 'credits_per_cycle = $2', account.creditsPerCycle)
+    account.current.granted = account.current.used + account.heldIn(account.cycle) + args.free
+    await setAccount(account, 'credits_per_cycle = $2', account.current.granted)
   }),
   step('suspend or resume', nth, async (n, model) => {
     const account = pick(model.accounts, n)
     account.isSuspended = !account.isSuspended
-    await setAccount(account, 'suspended_at = $2', account.isSuspended ? iso(model.now) : null)
+    await backend.operator[account.isSuspended ? 'suspend' : 'resume']({ accountId: account.userId })
   }),
+  step('top up', fc.record({ account: nth, credits: fc.constantFrom(1, 50, 700) }), async (args, model) => {
+    const account = pick(model.accounts, args.account)
+    account.turn(model.now)
+    account.topUp(args.credits)
+    const grant = { accountId: account.userId, credits: args.credits, idempotencyKey: `t-${idempotencyKeys++}` }
+    expect(await backend.operator.grantTopUp(grant)).toMatchObject({ replayed: false })
+    expect(await backend.operator.grantTopUp(grant)).toMatchObject({ replayed: true })
+  }),
+  step('change the plan', fc.record({ account: nth, plan: fc.constantFrom(...Object.keys(PLANS)) }), async (args, model) => {
+    const account = pick(model.accounts, args.account)
+    account.turn(model.now)
+    account.changePlan(args.plan)
+    await backend.operator.changePlan({ accountId: account.userId, plan: args.plan })
+  }),
+  step(
+    'set the alerts',
+    fc.record({ account: nth, thresholds: fc.uniqueArray(fc.constantFrom(1, 10, 50, 80, 99, 100, 150), { maxLength: 4 }) }),
+    async ({ account: n, thresholds }, model, real) => {
+      const account = pick(model.accounts, n)
+      account.thresholds = thresholds
+      await callerOf(real, account).alerts.setThresholds({ thresholds })
+    },
+  ),
   step('make the partitions', fc.constant(null), async () => void (await makeUsagePartitions(database.db))),
 ]
 
 const charges = [
-  step('charge', item, async (wanted, model) => {
+  step('ask', item, async (wanted, model) => {
     const request = toRequest(wanted, model)
     if (request.idempotencyKey !== null) model.requests.push(request)
     // Only a verify may come without an idempotency key, and the schema says so before the engine does.
     await expectVerdicts(model, [request], async () => {
-      const { requestId: _, ...verdict } = await backend.metering.charge(request)
+      const { requestId: _, ...verdict } = (await send(backend.metering as unknown as Metering, request)) as {
+        requestId: string
+      }
       return [verdict]
     })
   }),
   step(
-    'charge many',
+    'ask for many things at once',
     fc.record({ items: fc.array(item, { minLength: 2, maxLength: 12 }), lanes }),
     async ({ items, lanes }, model) => {
-      const requests: Charge[] = []
+      const requests: ModelRequest[] = []
       for (const wanted of items) {
         const request = toRequest(wanted, model)
         requests.push(request)
         if (request.idempotencyKey !== null) model.requests.push(request)
       }
-      await expectVerdicts(model, requests, async () => await metering[lanes].chargeMany(requests))
+      await expectVerdicts(
+        model,
+        requests,
+        async () => await Promise.all(requests.map((request) => send(metering[lanes], request))),
+      )
     },
   ),
   step(
@@ -288,6 +387,7 @@ const charges = [
     async ({ secret, first, count, credits, repeats, lanes }, model) => {
       const { text: key } = pick(model.secrets, secret)
       const requests = Array.from({ length: count }, (_, n) => ({
+        action: 'charge' as const,
         key,
         credits,
         idempotencyKey: `k-${idempotencyKeys++}`,
@@ -297,7 +397,11 @@ const charges = [
       for (const request of requests.slice(-repeats - 1)) requests.push({ ...request, operation: `op-${first}` })
       model.requests.push(...requests)
       expect(requests.length).toBeLessThanOrEqual(CHARGES_MAX)
-      await expectVerdicts(model, requests, async () => await metering[lanes].chargeMany(requests))
+      await expectVerdicts(
+        model,
+        requests,
+        async () => await metering[lanes].chargeMany(requests.map(({ action: _, ...charge }) => charge)),
+      )
     },
   ),
 ]
@@ -326,6 +430,10 @@ const times = [
     const ahead = ends.filter((end) => end !== null && end >= model.now)
     if (ahead.length > 0) await forward(model, (pick(ahead, args.end) ?? 0) + args.offset)
   }),
+  step('wait for the end of a hold', fc.record({ hold: nth, offset }), async (args, model) => {
+    const ahead = model.holds.filter(({ outcome, expiresAt }) => outcome === null && expiresAt >= model.now)
+    if (ahead.length > 0) await forward(model, pick(ahead, args.hold).expiresAt + args.offset)
+  }),
   step('wait until a request is forgotten', fc.record({ request: nth, offset }), async (args, model) => {
     const remembered = model.accounts.flatMap((account) => [...account.remembered.values()])
     if (remembered.length > 0) await forward(model, pick(remembered, args.request).at + REMEMBERED_MS + args.offset)
@@ -343,24 +451,25 @@ async function setAccount({ userId }: ModelAccount, columns: string, value: unkn
   await database.owner.query(`update billing_accounts set ${columns} where user_id = $1`, [userId, value])
 }
 
-/** The three totals agree with each other, with the model, and with what a customer is shown. */
+/** The totals agree with each other, with the model, and with what a customer is shown. */
 async function expectAgreement(model: Model, real: Real): Promise<void> {
   const userIds = model.accounts.map(({ userId }) => userId)
   const [faults, accounts, cycles, usage] = await Promise.all([
     disagreements(database, userIds),
     database.owner.query(
-      `select credits_used::int as used, last_sequence::int as events, billing_cycle_start as start, billing_cycle_end as end,
-              last_event_at as "lastEventAt"
+      `select credits_used::int as used, credits_held::int as held, top_up_credits::int as "topUps", last_sequence::int as events,
+              billing_cycle_start as start, billing_cycle_end as end, last_event_at as "lastEventAt"
          from billing_accounts where user_id = any($1) order by array_position($1, user_id)`,
       [userIds],
     ),
     database.owner.query(
-      `select user_id as "userId", cycle_start as start, cycle_end as end, credits_granted::int as granted, credits_used::int as used
+      `select user_id as "userId", cycle_start as start, cycle_end as end, plan, credits_granted::int as granted, credits_used::int as used,
+              credits_held::int as held, credits_topped_up::int as "toppedUp"
          from billing_cycles where user_id = any($1) order by array_position($1, user_id), cycle_start`,
       [userIds],
     ),
     database.owner.query(
-      `select api_key_id as "keyId", cycle_start as start, credits_charged::int as credits, charges::int
+      `select api_key_id as "keyId", cycle_start as start, credits_charged::int as credits, charges::int, credits_held::int as held
          from api_key_cycle_usage where user_id = any($1) order by api_key_id, cycle_start`,
       [userIds],
     ),
@@ -368,7 +477,9 @@ async function expectAgreement(model: Model, real: Real): Promise<void> {
   expect(faults).toEqual([])
   expect(accounts.rows).toEqual(
     model.accounts.map((account) => ({
-      used: account.creditsUsed,
+      used: account.current.used,
+      held: account.heldIn(account.cycle),
+      topUps: account.topUps,
       events: account.events,
       start: new Date(account.cycleStart),
       end: new Date(account.cycleEnd),
@@ -376,22 +487,45 @@ async function expectAgreement(model: Model, real: Real): Promise<void> {
     })),
   )
   expect(cycles.rows).toEqual(
-    model.accounts.flatMap(({ userId, closed }) =>
-      closed.map((cycle) => ({ ...cycle, userId, start: new Date(cycle.start), end: new Date(cycle.end) })),
+    model.accounts.flatMap((account) =>
+      account.cycles.slice(0, -1).map((cycle, k) => ({
+        ...cycle,
+        userId: account.userId,
+        start: new Date(account.boundary(k)),
+        end: new Date(account.boundary(k + 1)),
+        held: account.heldIn(k),
+      })),
     ),
   )
   expect(usage.rows).toEqual(
     model.keys
-      .flatMap((key) => [...key.used].map(([start, used]) => ({ keyId: key.id, start: new Date(start), ...used })))
+      .flatMap((key) =>
+        [...key.used].map(([cycle, used]) => ({
+          keyId: key.id,
+          start: new Date(key.account.boundary(cycle)),
+          held: key.heldIn(cycle),
+          ...used,
+        })),
+      )
       .toSorted((a, b) => (a.keyId === b.keyId ? Number(a.start) - Number(b.start) : a.keyId < b.keyId ? -1 : 1)),
   )
-  for (const account of model.accounts) await expectShown(account, callerOf(real, account), model.now)
+  // One account after the other, to be quick.
+  const account = pick(model.accounts, steps)
+  const caller = callerOf(real, account)
+  await expectShown(account, caller, model.now)
+  await expectBilling(account.asOf(model.now), caller)
 }
 
 /** What `keys.usage` shows of the current cycle, and of each closed one that something was charged in. */
 async function expectShown(account: ModelAccount, caller: ReturnType<typeof callerOf>, now: number): Promise<void> {
   const live = account.keys.filter(({ isRevoked }) => !isRevoked)
-  const inCycle = (start: number) => Object.fromEntries(live.map((key) => [key.id, key.usedIn(start)]))
+  const inCycle = (start: number) =>
+    Object.fromEntries(
+      live.map((key) => [
+        key.id,
+        sumOf([...key.used].map(([cycle, used]) => (account.boundary(cycle) === start ? used.credits : 0))),
+      ]),
+    )
   const shown = ({ data }: Awaited<ReturnType<typeof caller.keys.usage>>) =>
     Object.fromEntries(data.map(({ id, creditsUsed }) => [id, creditsUsed]))
   const current = await caller.keys.usage()
@@ -401,8 +535,47 @@ async function expectShown(account: ModelAccount, caller: ReturnType<typeof call
   const isIn =
     Date.parse(billingCycle?.start ?? '') <= Math.max(now, account.anchor) && now < Date.parse(billingCycle?.end ?? '')
   expect(isIn).toBe(true)
-  const starts = account.closed.filter(({ start, used }) => used > 0 && start <= now).map(({ start }) => start)
-  for (const start of starts) expect(shown(await caller.keys.usage({ cycleStart: iso(start) }))).toEqual(inCycle(start))
+  for (const [k, { used }] of account.cycles.entries()) {
+    const start = account.boundary(k)
+    if (k === account.cycle || used === 0 || start > now) continue
+    expect(shown(await caller.keys.usage({ cycleStart: iso(start) }))).toEqual(inCycle(start))
+    const { series } = await caller.usage.timeseries({ cycleStart: iso(start), timeZone: 'Asia/Kathmandu' })
+    expect(sumOf(series.flatMap(({ credits }) => credits))).toBe(used)
+  }
+}
+
+/** What the account has to spend, where it came from, and the alerts. */
+async function expectBilling(account: ModelAccount, caller: ReturnType<typeof callerOf>): Promise<void> {
+  const { current, cycle } = account
+  expect((await caller.billing.get()).account).toEqual({
+    plan: current.plan,
+    nextPlan: account.nextPlan,
+    creditsPerCycle: current.granted,
+    topUps: account.topUps,
+    creditsUsed: current.used,
+    creditsHeld: account.heldIn(cycle),
+    creditsRemaining: account.remaining,
+    suspendedAt: account.isSuspended ? expect.any(String) : null,
+    billingCycle: { start: iso(account.cycleStart), end: iso(account.cycleEnd) },
+  })
+  const ledger = await caller.billing.ledger()
+  expect(ledger.balance).toBe(account.remaining)
+  expect(sumOf(ledger.entries.map(({ credits }) => credits))).toBe(account.remaining)
+  if (ledger.previousCycleStart !== null) {
+    const before = await caller.billing.ledger({ cycleStart: ledger.previousCycleStart })
+    expect(sumOf(before.entries.map(({ credits }) => credits))).toBe(account.carriedInto(cycle))
+  }
+  const { data } = await caller.alerts.list()
+  const fired = data.map(({ threshold, cycleStart }) => `${cycleStart} ${threshold}`)
+  const expected = [...account.alerts].map((alert) => {
+    const [k, threshold] = alert.split(':')
+    return `${iso(account.boundary(Number(k)))} ${threshold}`
+  })
+  expect(fired.toSorted()).toEqual(expected.toSorted())
+}
+
+function sumOf(numbers: number[]): number {
+  return numbers.reduce((sum, number) => sum + number, 0)
 }
 
 const starts = fc.constantFrom(

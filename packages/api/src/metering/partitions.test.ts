@@ -259,7 +259,7 @@ describe('an idempotency key', () => {
         [account.userId],
       )
     })
-    const look = notices.filter((notice) => notice.includes('idempotency_key = item'))
+    const look = notices.filter((notice) => notice.includes('idempotency_key = given'))
     expect(look).toHaveLength(1)
     const read = (look[0] ?? '')
       .split('\n')

@@ -1,7 +1,7 @@
 import { createDb } from '@keymeter/db'
 import { disagreements, testDatabase } from '@keymeter/local/testing'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { charge, provisioned } from '../../test/caller.ts'
+import { backend, charge, provisioned } from '../../test/caller.ts'
 import { replaceClock } from '../../test/clock.ts'
 import { reconcile } from './reconcile.ts'
 
@@ -27,6 +27,17 @@ beforeAll(async () => {
   for (let day = 0; day < 100; day += 9) {
     await clock.set(new Date(START.getTime() + day * DAY_MS))
     for (const [i, { defaultKey }] of accounts.entries()) await charge(database, defaultKey.secret, 1 + ((i * 7 + day) % 120))
+  }
+  const { metering, operator } = backend(database)
+  for (const { userId, defaultKey } of accounts) {
+    const hold = async (n: number) =>
+      await metering.hold({ key: defaultKey.secret, credits: 5, idempotencyKey: `hold-${n}`, ttlSeconds: 86_400 })
+    const [held] = [await hold(1), await hold(2)]
+    if (held.verdict !== 'held') throw new Error('nothing is held')
+    const settled = await metering.settle({ holdId: held.holdId, credits: 3, idempotencyKey: 'settle' })
+    if (settled.verdict !== 'settled') throw new Error('nothing is settled')
+    await metering.refund({ chargeId: settled.chargeId, credits: 1, idempotencyKey: 'refund' })
+    await operator.grantTopUp({ accountId: userId, credits: 10, idempotencyKey: 'top-up' })
   }
 })
 
@@ -94,6 +105,41 @@ describe('reconcile', () => {
       'closed cycle',
       "update billing_cycles set cycle_end = cycle_end + interval '1 day' where user_id = '$user' and cycle_start = '2027-02-28Z' returning 1",
       "update billing_cycles set cycle_end = cycle_end - interval '1 day' where user_id = '$user' and cycle_start = '2027-02-28Z'",
+    ],
+    [
+      'held credits',
+      "update billing_accounts set credits_held = credits_held + 1 where user_id = '$user' returning 1",
+      "update billing_accounts set credits_held = credits_held - 1 where user_id = '$user'",
+    ],
+    [
+      'hold',
+      "update credit_holds set credits = credits + 1 where user_id = '$user' and outcome = 'settled' returning 1",
+      "update credit_holds set credits = credits - 1 where user_id = '$user' and outcome = 'settled'",
+    ],
+    [
+      'refund',
+      "update ledger_entries set credits = credits + 1 where user_id = '$user' and kind = 'refund' returning 1",
+      "update ledger_entries set credits = credits - 1 where user_id = '$user' and kind = 'refund'",
+    ],
+    [
+      'top-ups',
+      "update billing_accounts set top_up_credits = top_up_credits + 1 where user_id = '$user' returning 1",
+      "update billing_accounts set top_up_credits = top_up_credits - 1 where user_id = '$user'",
+    ],
+    [
+      'top-ups of a cycle',
+      "update billing_accounts set credits_topped_up = credits_topped_up + 1 where user_id = '$user' returning 1",
+      "update billing_accounts set credits_topped_up = credits_topped_up - 1 where user_id = '$user'",
+    ],
+    [
+      'sequence of the ledger',
+      "update billing_accounts set last_ledger_sequence = last_ledger_sequence + 1 where user_id = '$user' returning 1",
+      "update billing_accounts set last_ledger_sequence = last_ledger_sequence - 1 where user_id = '$user'",
+    ],
+    [
+      'roll-up by quarter of an hour',
+      "update api_key_quarter_hour_usage set credits_refunded = credits_refunded + 1 where user_id = '$user' and credits_refunded = 1 returning 1",
+      "update api_key_quarter_hour_usage set credits_refunded = credits_refunded - 1 where user_id = '$user' and credits_refunded = 2",
     ],
     [
       'operation',

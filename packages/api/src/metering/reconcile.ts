@@ -16,8 +16,8 @@ type Row = Omit<Difference, 'what'>
 const utc = (column: string) => sql.raw(`to_char(${column} at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')`)
 
 /**
- * What is kept, by what it must be: each query names the rows where the two differ. Events are the truth; balances,
- * roll-ups and cycles are computed from them anew.
+ * What is kept, by what it must be: each query names the rows where the two differ. Events are the truth, and of what is
+ * no usage the ledger's entries: balances, roll-ups, holds and cycles are computed from them anew.
  */
 const RECKONINGS: Record<string, RawBuilder<Row>> = {
   balance: sql`
@@ -43,31 +43,109 @@ const RECKONINGS: Record<string, RawBuilder<Row>> = {
            verdict || ' ' || credits_charged || ' at ' || ${utc('created_at')} as kept,
            'asked ' || credits_requested || ', cycle ' || ${utc('cycle_start')} || ' to ' || ${utc('cycle_end')} as counted
       from api_key_usage
-     where credits_charged <> case when verdict = 'charged' then credits_requested else 0 end
-        or created_at < cycle_start or created_at >= cycle_end or remaining < 0`,
+     where case verdict when 'charged' then credits_charged <> credits_requested
+                        when 'settled' then credits_charged <> credits_requested
+                        -- Nothing, where it became a top-up.
+                        when 'refunded' then credits_charged not in (0, -credits_requested)
+                        else credits_charged <> 0 end
+        or coalesce(used_at, created_at) < cycle_start or created_at >= cycle_end or remaining < 0`,
+  hold: sql`
+    select coalesce(made.user_id, holds.user_id) as "userId", 'hold ' || coalesce(made.sequence, holds.sequence) as subject,
+           coalesce(holds.credits || ' ' || coalesce(holds.outcome, 'open') || ' until ' || ${utc('holds.expires_at')}, 'none') as kept,
+           coalesce(made.credits_requested || ' ' || coalesce(ended.verdict, 'open or expired') || ' until ' || ${utc('made.expires_at')}, 'none') as counted
+      from (select * from api_key_usage where verdict = 'held') as made
+      full join credit_holds as holds using (user_id, sequence)
+      left join (select user_id, refers_to, min(verdict) as verdict, count(*) as ends, max(credits_charged) as charged
+                   from api_key_usage where verdict in ('settled', 'released') group by 1, 2) as ended
+        on ended.user_id = made.user_id and ended.refers_to = made.sequence
+      left join billing_accounts as accounts on accounts.user_id = made.user_id
+     where (made.credits_requested, made.expires_at, made.cycle_start, made.api_key_id, made.operation)
+             is distinct from (holds.credits, holds.expires_at, holds.cycle_start, holds.api_key_id, holds.operation)
+        or ended.verdict is distinct from case when holds.outcome <> 'expired' then holds.outcome end
+        or ended.ends > 1 or ended.charged > holds.credits
+        or (holds.outcome is null and holds.expires_at <= accounts.last_event_at)`,
+  'held credits': sql`
+    select coalesce(kept.user_id, counted.user_id) as "userId", 'cycle ' || ${utc('coalesce(kept.cycle_start, counted.cycle_start)')} as subject,
+           coalesce(kept.credits, 0)::text as kept, coalesce(counted.credits, 0)::text as counted
+      from (select user_id, billing_cycle_start as cycle_start, credits_held as credits from billing_accounts
+            union all select user_id, cycle_start, credits_held from billing_cycles) as kept
+      full join (select user_id, cycle_start, sum(credits) as credits from credit_holds where outcome is null group by 1, 2) as counted
+        using (user_id, cycle_start)
+     where coalesce(kept.credits, 0) <> coalesce(counted.credits, 0)`,
+  refund: sql`
+    select refunds.user_id as "userId", 'event ' || refunds.sequence as subject,
+           coalesce(entries.kind || ' ' || entries.credits, 'no entry') || ', of ' || coalesce(charge.credits_charged::text, 'nothing') as kept,
+           refunds.credits_requested || ', ' || refunds.sum || ' in all' as counted
+      from (select *, sum(credits_requested) over (partition by user_id, refers_to) as sum from api_key_usage where verdict = 'refunded') as refunds
+      left join api_key_usage as charge
+        on charge.user_id = refunds.user_id and charge.sequence = refunds.refers_to and charge.verdict in ('charged', 'settled')
+      left join ledger_entries as entries on entries.user_id = refunds.user_id and entries.event_sequence = refunds.sequence
+     where (entries.kind, entries.credits) is distinct from
+             (case refunds.credits_charged when 0 then 'refund_top_up' else 'refund' end, refunds.credits_requested)
+        or refunds.sum > charge.credits_charged
+    union all
+    select entries.user_id, 'ledger entry ' || entries.sequence, entries.kind || ' ' || entries.credits, 'no refund'
+      from ledger_entries as entries
+     where kind in ('refund', 'refund_top_up')
+       and not exists (select from api_key_usage as refunds
+                        where refunds.user_id = entries.user_id and refunds.sequence = entries.event_sequence and refunds.verdict = 'refunded')`,
+  'sequence of the ledger': sql`
+    select accounts.user_id as "userId", 'ledger' as subject, accounts.last_ledger_sequence::text as kept,
+           count(entries.sequence) || ' entries up to ' || coalesce(max(entries.sequence), 0) as counted
+      from billing_accounts as accounts left join ledger_entries as entries using (user_id)
+     group by accounts.user_id, accounts.last_ledger_sequence
+    having accounts.last_ledger_sequence <> count(entries.sequence) or accounts.last_ledger_sequence <> coalesce(max(entries.sequence), 0)`,
+  'top-ups': sql`
+    select accounts.user_id as "userId", 'left in cycle ' || ${utc('billing_cycle_start')} as subject,
+           top_up_credits::text as kept, (coalesce(granted, 0) - coalesce(spent, 0))::text as counted
+      from billing_accounts as accounts
+      left join (select user_id, sum(credits) as granted from ledger_entries where kind in ('top_up', 'refund_top_up') group by 1) as entries using (user_id)
+      -- A cycle spends top-ups after its own credits.
+      left join (select user_id, sum(greatest(0, credits_used + credits_held - credits_granted)) as spent from billing_cycles group by 1) as cycles
+        using (user_id)
+     where top_up_credits <> coalesce(granted, 0) - coalesce(spent, 0)`,
+  'top-ups of a cycle': sql`
+    select kept.user_id as "userId", 'cycle ' || ${utc('kept.cycle_start')} as subject, kept.credits::text as kept, coalesce(counted.credits, 0)::text as counted
+      from (select user_id, billing_cycle_start as cycle_start, credits_topped_up as credits from billing_accounts
+            union all select user_id, cycle_start, credits_topped_up from billing_cycles) as kept
+      left join (select user_id, cycle_start, sum(credits) as credits from ledger_entries where kind in ('top_up', 'refund_top_up') group by 1, 2) as counted
+        using (user_id, cycle_start)
+     where kept.credits <> coalesce(counted.credits, 0)`,
+  overspent: sql`
+    select user_id as "userId", 'cycle ' || ${utc('billing_cycle_start')} as subject, credits_used || ' used, ' || credits_held || ' held' as kept,
+           'at most ' || credits_per_cycle + top_up_credits as counted
+      from billing_accounts where credits_used + credits_held > credits_per_cycle + top_up_credits`,
   'roll-up by cycle': sql`
     select coalesce(kept.user_id, counted.user_id) as "userId",
            'key ' || coalesce(kept.api_key_id, counted.api_key_id) || ', cycle ' || ${utc('coalesce(kept.cycle_start, counted.cycle_start)')} as subject,
-           coalesce(kept.credits_charged || ' in ' || kept.charges, 'none') as kept,
-           coalesce(counted.credits || ' in ' || counted.charges, 'none') as counted
+           coalesce(kept.credits_charged || ' in ' || kept.charges || ', ' || kept.credits_held || ' held', 'none') as kept,
+           coalesce(counted.credits || ' in ' || counted.charges || ', ' || counted.held || ' held', 'none') as counted
       from api_key_cycle_usage as kept
-      full join (select user_id, api_key_id, cycle_start, sum(credits_charged) as credits, count(*) as charges
-                   from api_key_usage where verdict = 'charged' group by 1, 2, 3) as counted
+      full join (
+        select events.user_id, events.api_key_id, events.cycle_start, sum(credits_charged) as credits,
+               count(*) filter (where verdict in ('charged', 'settled')) as charges,
+               coalesce((select sum(holds.credits) from credit_holds as holds
+                          where holds.user_id = events.user_id and holds.api_key_id = events.api_key_id
+                            and holds.cycle_start = events.cycle_start and holds.outcome is null), 0) as held
+          from api_key_usage as events
+         where verdict in ('charged', 'held', 'settled', 'released') or credits_charged <> 0
+         group by 1, 2, 3) as counted
         on (counted.user_id, counted.api_key_id, counted.cycle_start) = (kept.user_id, kept.api_key_id, kept.cycle_start)
-     where (kept.credits_charged, kept.charges) is distinct from (counted.credits, counted.charges)`,
+     where (kept.credits_charged, kept.charges, kept.credits_held) is distinct from (counted.credits, counted.charges, counted.held)`,
   'roll-up by quarter of an hour': sql`
     select coalesce(kept.user_id, counted.user_id) as "userId",
            'key ' || coalesce(kept.api_key_id, counted.api_key_id) || ', ' || coalesce(kept.operation, counted.operation)
              || ', ' || ${utc('coalesce(kept.quarter_hour, counted.quarter_hour)')} as subject,
-           coalesce(kept.credits_charged || ' in ' || kept.charges, 'none') as kept,
-           coalesce(counted.credits || ' in ' || counted.charges, 'none') as counted
+           coalesce(kept.credits_charged || ' in ' || kept.charges || ', ' || kept.credits_refunded || ' refunded', 'none') as kept,
+           coalesce(counted.credits || ' in ' || counted.charges || ', ' || counted.refunded || ' refunded', 'none') as counted
       from api_key_quarter_hour_usage as kept
-      full join (select user_id, api_key_id, cycle_start, operation, date_bin('15 minutes', created_at, 'epoch') as quarter_hour,
-                        sum(credits_charged) as credits, count(*) as charges
-                   from api_key_usage where verdict = 'charged' group by 1, 2, 3, 4, 5) as counted
+      full join (select user_id, api_key_id, cycle_start, operation, date_bin('15 minutes', coalesce(used_at, created_at), 'epoch') as quarter_hour,
+                        sum(credits_charged) as credits, count(*) filter (where verdict <> 'refunded') as charges,
+                        coalesce(-sum(credits_charged) filter (where verdict = 'refunded'), 0) as refunded
+                   from api_key_usage where verdict in ('charged', 'settled') or credits_charged <> 0 group by 1, 2, 3, 4, 5) as counted
         on (counted.user_id, counted.api_key_id, counted.cycle_start, counted.operation, counted.quarter_hour)
          = (kept.user_id, kept.api_key_id, kept.cycle_start, kept.operation, kept.quarter_hour)
-     where (kept.credits_charged, kept.charges) is distinct from (counted.credits, counted.charges)`,
+     where (kept.credits_charged, kept.charges, kept.credits_refunded) is distinct from (counted.credits, counted.charges, counted.refunded)`,
   'closed cycle': sql`
     select cycles.user_id as "userId", 'cycle ' || ${utc('cycles.cycle_start')} as subject,
            cycles.credits_used || ' until ' || ${utc('cycles.cycle_end')} as kept,
@@ -104,7 +182,7 @@ const RECKONINGS: Record<string, RawBuilder<Row>> = {
 }
 
 /**
- * Computes balances, roll-ups and cycles anew from the usage events, in one snapshot, and names every difference. Takes a
+ * Computes balances, roll-ups, holds, the ledger and cycles anew from the usage events, in one snapshot, and names every difference. Takes a
  * handle that sees all accounts: the owner's.
  */
 export async function reconcile(db: Db, report: (what: string) => void = () => {}): Promise<Difference[]> {

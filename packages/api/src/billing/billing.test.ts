@@ -1,0 +1,222 @@
+import { randomUUID } from 'node:crypto'
+import { disagreements, testDatabase } from '@keymeter/local/testing'
+import { afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { backend as backendOf, provisioned } from '../../test/caller.ts'
+import { replaceClock } from '../../test/clock.ts'
+
+const database = testDatabase()
+const { metering, operator } = backendOf(database)
+const ANCHOR = new Date('2027-01-31T12:00:00.000Z')
+const SECOND_CYCLE = '2027-02-28T12:00:00.000Z'
+const THIRD_CYCLE = '2027-03-31T12:00:00.000Z'
+
+let clock: Awaited<ReturnType<typeof replaceClock>>
+beforeAll(async () => {
+  clock = await replaceClock(database)
+  await database.owner.query(
+    "insert into plans (plan, credits_per_cycle) values ('pro', 5000), ('tiny', 100), ('also-free', 1000)",
+  )
+})
+afterEach(async () => expect(await disagreements(database)).toEqual([]))
+
+async function account() {
+  await clock.set(ANCHOR)
+  const { userId, caller, defaultKey } = await provisioned(database)
+  await database.owner.query(
+    'update billing_accounts set billing_cycle_anchor = $2, billing_cycle_start = $2 where user_id = $1',
+    [userId, ANCHOR],
+  )
+  return {
+    accountId: userId,
+    caller,
+    charge: async (credits: number) => await metering.charge({ key: defaultKey.secret, credits, idempotencyKey: once() }),
+    get: async () => (await caller.billing.get()).account,
+    lines: async (cycleStart?: string) =>
+      (await caller.billing.ledger({ cycleStart })).entries.map(({ kind, at, credits, balance }) => [
+        kind,
+        at.slice(0, 10),
+        credits,
+        balance,
+      ]),
+  }
+}
+
+let requests = 0
+const once = () => `request-${requests++}`
+
+describe('top-ups', () => {
+  it('are spent after the cycle’s own credits, and kept when it ends', async () => {
+    const { accountId, charge, get } = await account()
+    await operator.grantTopUp({ accountId, credits: 500, idempotencyKey: once() })
+    expect(await get()).toMatchObject({ creditsPerCycle: 1000, topUps: 500, creditsRemaining: 1500 })
+    await charge(1200)
+    await clock.set(new Date(SECOND_CYCLE))
+    expect(await get()).toMatchObject({ topUps: 300, creditsUsed: 0, creditsRemaining: 1300 })
+    await clock.set(new Date('2027-09-30T12:00:00.000Z'))
+    expect(await get()).toMatchObject({ topUps: 300, creditsRemaining: 1300 })
+    expect(await charge(1301)).toMatchObject({ verdict: 'insufficient_credits', remaining: 1300 })
+  })
+
+  it('are granted once for an idempotency key, at once or a year later', async () => {
+    const { accountId, get } = await account()
+    const grant = { accountId, credits: 70, idempotencyKey: once(), note: 'invoice 7' }
+    const answers = await Promise.all(Array.from({ length: 20 }, async () => await operator.grantTopUp(grant)))
+    expect(answers.filter(({ replayed }) => !replayed)).toHaveLength(1)
+    await clock.set(new Date('2028-03-01T00:00:00.000Z'))
+    expect(await operator.grantTopUp(grant)).toMatchObject({ replayed: true, grantedAt: ANCHOR.toISOString() })
+    await expect(operator.grantTopUp({ ...grant, credits: 71 })).rejects.toMatchObject({ reason: 'idempotency_key_reused' })
+    expect(await get()).toMatchObject({ topUps: 70 })
+  })
+
+  it('are for an account that there is, of a number that there is', async () => {
+    const { accountId } = await account()
+    const grant = { accountId, credits: 1, idempotencyKey: once() }
+    await expect(operator.grantTopUp({ ...grant, accountId: randomUUID() })).rejects.toMatchObject({
+      reason: 'account_not_found',
+    })
+    for (const credits of [0, -1, 1.5, 2 ** 53])
+      await expect(operator.grantTopUp({ ...grant, credits })).rejects.toMatchObject({ code: 'BAD_REQUEST' })
+  })
+})
+
+describe('a change of plan', () => {
+  it('to one with more credits gives the difference at once', async () => {
+    const { accountId, charge, get } = await account()
+    await charge(900)
+    expect(await operator.changePlan({ accountId, plan: 'pro' })).toMatchObject({
+      effectiveAt: ANCHOR.toISOString(),
+      account: { plan: 'pro', creditsPerCycle: 5000, creditsRemaining: 4100, nextPlan: null },
+    })
+    await operator.changePlan({ accountId, plan: 'pro' })
+    await clock.set(new Date(SECOND_CYCLE))
+    expect(await get()).toMatchObject({ plan: 'pro', creditsRemaining: 5000 })
+  })
+
+  it('to one with fewer credits waits for the next cycle', async () => {
+    const { accountId, charge, get } = await account()
+    await charge(50)
+    expect(await operator.changePlan({ accountId, plan: 'tiny' })).toMatchObject({
+      effectiveAt: SECOND_CYCLE,
+      account: { plan: 'free', nextPlan: 'tiny', creditsPerCycle: 1000, creditsRemaining: 950 },
+    })
+    await clock.set(new Date(SECOND_CYCLE))
+    expect(await get()).toMatchObject({ plan: 'tiny', nextPlan: null, creditsPerCycle: 100, creditsRemaining: 100 })
+    expect(await charge(101)).toMatchObject({ verdict: 'insufficient_credits' })
+    expect(await get()).toMatchObject({ plan: 'tiny', nextPlan: null })
+  })
+
+  it('is taken back by changing to the plan that there is', async () => {
+    const { accountId, get } = await account()
+    await operator.changePlan({ accountId, plan: 'tiny' })
+    await operator.changePlan({ accountId, plan: 'free' })
+    await clock.set(new Date(SECOND_CYCLE))
+    expect(await get()).toMatchObject({ plan: 'free', creditsPerCycle: 1000 })
+  })
+
+  it('back and forth in one cycle gives the difference once', async () => {
+    const { accountId, get } = await account()
+    for (const plan of ['pro', 'free', 'pro', 'also-free', 'pro']) await operator.changePlan({ accountId, plan })
+    expect(await get()).toMatchObject({ plan: 'pro', nextPlan: null, creditsPerCycle: 5000 })
+  })
+
+  it('is to a plan that there is', async () => {
+    const { accountId } = await account()
+    await expect(operator.changePlan({ accountId, plan: 'gold' })).rejects.toMatchObject({ reason: 'plan_not_found' })
+    await expect(operator.changePlan({ accountId: randomUUID(), plan: 'free' })).rejects.toMatchObject({
+      reason: 'account_not_found',
+    })
+  })
+})
+
+it('a suspended account is charged nothing until it is resumed', async () => {
+  const { accountId, charge, get } = await account()
+  expect((await operator.suspend({ accountId })).account.suspendedAt).toBe(ANCHOR.toISOString())
+  await clock.set(new Date(ANCHOR.getTime() + 1000))
+  expect((await operator.suspend({ accountId })).account.suspendedAt).toBe(ANCHOR.toISOString())
+  expect(await charge(1)).toMatchObject({ verdict: 'account_suspended' })
+  expect((await operator.resume({ accountId })).account.suspendedAt).toBeNull()
+  expect(await charge(1)).toMatchObject({ verdict: 'charged' })
+  expect(await get()).toMatchObject({ creditsUsed: 1 })
+})
+
+it('what the operator does is in the account’s audit log', async () => {
+  const { accountId, caller } = await account()
+  await operator.grantTopUp({ accountId, credits: 5, idempotencyKey: once() })
+  await operator.changePlan({ accountId, plan: 'pro' })
+  await operator.changePlan({ accountId, plan: 'pro' })
+  await operator.suspend({ accountId })
+  await operator.suspend({ accountId })
+  await operator.resume({ accountId })
+  const { data } = await caller.audit.list({ limit: 4 })
+  expect(data.map(({ action, actor, keyId }) => [action, actor, keyId])).toEqual([
+    ['account.resumed', 'operator', null],
+    ['account.suspended', 'operator', null],
+    ['account.plan_changed', 'operator', null],
+    ['account.topped_up', 'operator', null],
+  ])
+})
+
+describe('the ledger', () => {
+  it('tells how the balance came to be, and its sum is the balance', async () => {
+    const { accountId, charge, lines, caller, get } = await account()
+    const charged = await charge(100)
+    await clock.set(new Date('2027-02-02T08:00:00.000Z'))
+    await charge(1)
+    await charge(2)
+    if (charged.verdict !== 'charged' || charged.chargeId === null) throw new Error('nothing was charged')
+    await metering.refund({ chargeId: charged.chargeId, credits: 40, idempotencyKey: once() })
+    await operator.changePlan({ accountId, plan: 'pro' })
+    await operator.grantTopUp({ accountId, credits: 300, idempotencyKey: once(), note: 'thank you' })
+    await clock.set(new Date('2027-02-03T08:00:00.000Z'))
+    await charge(4950)
+    expect(await lines()).toEqual([
+      ['grant', '2027-01-31', 1000, 1000],
+      ['charges', '2027-01-31', -100, 900],
+      ['plan_change', '2027-02-02', 4000, 4900],
+      ['top_up', '2027-02-02', 300, 5200],
+      ['refund', '2027-02-02', 40, 5240],
+      ['charges', '2027-02-02', -3, 5237],
+      ['charges', '2027-02-03', -4950, 287],
+    ])
+    expect((await get())?.creditsRemaining).toBe(287)
+    await clock.set(new Date(SECOND_CYCLE))
+    // Before anything has been charged in the new cycle, and after.
+    for (const used of [0, 10]) {
+      if (used > 0) await charge(used)
+      expect(await lines()).toEqual([
+        ['carried_over', '2027-02-28', 287, 287],
+        ['grant', '2027-02-28', 5000, 5287],
+        ...(used > 0 ? [['charges', '2027-02-28', -used, 5287 - used]] : []),
+      ])
+      expect((await lines(ANCHOR.toISOString())).at(-1)).toEqual(['charges', '2027-02-03', -4950, 287])
+    }
+    await clock.set(new Date(THIRD_CYCLE))
+    await metering.refund({ chargeId: charged.chargeId, credits: 60, idempotencyKey: once() })
+    expect(await lines()).toEqual([
+      ['carried_over', '2027-03-31', 287, 287],
+      ['grant', '2027-03-31', 5000, 5287],
+      ['refund_top_up', '2027-03-31', 60, 5347],
+    ])
+    expect((await lines(SECOND_CYCLE)).at(-1)).toEqual(['lapsed', '2027-03-31', -4990, 287])
+    expect(await caller.billing.ledger()).toMatchObject({ isCurrent: true, previousCycleStart: SECOND_CYCLE })
+    expect(await caller.billing.ledger({ cycleStart: ANCHOR.toISOString() })).toMatchObject({
+      isCurrent: false,
+      previousCycleStart: null,
+    })
+  })
+
+  it('of a cycle that there is not is refused', async () => {
+    const { caller } = await account()
+    await expect(caller.billing.ledger({ cycleStart: THIRD_CYCLE })).rejects.toMatchObject({ reason: 'bad_request' })
+  })
+
+  it('shows what is held', async () => {
+    const { lines, caller } = await account()
+    const { secret } = await caller.keys.create({ name: 'holds' })
+    await metering.hold({ key: secret, credits: 25, idempotencyKey: once() })
+    expect(await lines()).toEqual([
+      ['grant', '2027-01-31', 1000, 1000],
+      ['held', '2027-01-31', -25, 975],
+    ])
+  })
+})

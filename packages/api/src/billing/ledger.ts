@@ -1,0 +1,121 @@
+import type { GetLedger, LedgerAnswer, LedgerEntry, LedgerKind } from '@keymeter/contract'
+import { sql } from 'kysely'
+import { AppError } from '../errors.ts'
+import type { Scope } from '../scope.ts'
+
+type Ledger = Omit<LedgerAnswer, 'requestId'>
+type Line = Omit<LedgerEntry, 'at' | 'balance'> & { at: Date }
+
+/** Within a day, what was given comes before what was taken: no balance in between is one that never was. */
+const ORDER: Record<LedgerKind, number> = {
+  carried_over: 0,
+  grant: 1,
+  plan_change: 2,
+  top_up: 2,
+  refund_top_up: 3,
+  refund: 4,
+  charges: 5,
+  held: 6,
+  lapsed: 7,
+}
+const DAY_MS = 86_400_000
+
+/**
+ * Everything that moved the balance in one cycle, oldest first, with the balance after each. Charges and refunds are
+ * summed up by day in UTC, from the roll-up by quarters of an hour (`api_key_quarter_hour_usage_time_idx`) and the
+ * refunds' own entries (`ledger_entries_cycle_idx`). A settle stands on the day of its hold.
+ *
+ * @throws AppError `bad_request` when none of the account's cycles starts at `cycleStart`.
+ */
+export async function getLedger(scope: Scope, { cycleStart }: GetLedger): Promise<Ledger> {
+  const cycles = await readCycles(scope)
+  const index =
+    cycleStart === undefined ? cycles.length - 1 : cycles.findIndex(({ start }) => start.toISOString() === cycleStart)
+  const cycle = cycles[index]
+  if (cycle === undefined) {
+    if (cycleStart === undefined)
+      return { billingCycle: null, isCurrent: true, entries: [], balance: 0, previousCycleStart: null }
+    const message = 'No billing cycle of this account starts then: take one that previousCycleStart named.'
+    throw new AppError('bad_request', { field: 'cycleStart', message })
+  }
+  const [days, written] = [await chargesByDay(scope, cycle), await writtenEntries(scope, cycle)]
+  const atOnce = written.filter(({ kind }) => kind === 'plan_change').reduce((sum, { credits }) => sum + credits, 0)
+  const plain = { count: null, plan: null, note: null }
+  const lines: Line[] = [
+    { ...plain, kind: 'carried_over', at: cycle.start, credits: cycle.carried },
+    { ...plain, kind: 'grant', at: cycle.start, credits: cycle.granted - atOnce, plan: cycle.plan },
+    ...written,
+    ...days,
+    { ...plain, kind: 'held', at: cycle.isCurrent ? cycle.now : lastMoment(cycle), credits: -cycle.held },
+  ]
+  const lapsed = Math.max(0, cycle.granted - cycle.used - cycle.held)
+  if (!cycle.isCurrent) lines.push({ ...plain, kind: 'lapsed', at: lastMoment(cycle), credits: -lapsed })
+  lines.sort((a, b) => dayOf(a) - dayOf(b) || ORDER[a.kind] - ORDER[b.kind] || a.at.getTime() - b.at.getTime())
+
+  let balance = 0
+  const entries: LedgerEntry[] = []
+  for (const { at, ...line } of lines) {
+    if (line.credits === 0 && (line.kind === 'carried_over' || line.kind === 'held' || line.kind === 'lapsed')) continue
+    balance += line.credits
+    entries.push({ ...line, at: at.toISOString(), balance })
+  }
+  return {
+    billingCycle: { start: cycle.start.toISOString(), end: cycle.end.toISOString() },
+    isCurrent: cycle.isCurrent,
+    entries,
+    balance: Math.max(0, balance),
+    previousCycleStart: cycles[index - 1]?.start.toISOString() ?? null,
+  }
+}
+
+interface LedgerCycle {
+  start: Date
+  end: Date
+  now: Date
+  isCurrent: boolean
+  plan: string
+  carried: number
+  granted: number
+  used: number
+  held: number
+}
+
+async function readCycles({ db, userId }: Scope): Promise<LedgerCycle[]> {
+  const { rows } = await sql<LedgerCycle>`
+    select cycle_start as start, cycle_end as end, clock.now, is_current as "isCurrent", plan, credits_carried as carried,
+           credits_granted as granted, credits_used as used, credits_held as held
+      from (select keymeter_now() as now) as clock
+     cross join lateral account_cycles(${userId}, clock.now)
+     order by cycle_start`.execute(db)
+  return rows
+}
+
+async function chargesByDay({ db, userId }: Scope, { start, end }: LedgerCycle): Promise<Line[]> {
+  const { rows } = await sql<{ at: Date; credits: number; count: number }>`
+    select date_trunc('day', quarter_hour, 'UTC') as at, -sum(credits_charged + credits_refunded)::bigint as credits, sum(charges)::bigint as count
+      from api_key_quarter_hour_usage
+     where user_id = ${userId} and cycle_start = ${start}
+       and quarter_hour >= date_bin('15 minutes', ${start}::timestamptz, 'epoch') and quarter_hour < ${end}
+     group by 1`.execute(db)
+  return rows.map((row) => ({ ...row, kind: 'charges', plan: null, note: null }))
+}
+
+/** Refunds by day, the others one by one. */
+async function writtenEntries({ db, userId }: Scope, { start }: LedgerCycle): Promise<Line[]> {
+  const { rows } = await sql<Line>`
+    select kind, created_at as at, credits, null::bigint as count, plan, note
+      from ledger_entries where user_id = ${userId} and cycle_start = ${start} and kind in ('plan_change', 'top_up')
+     union all
+    select kind, date_trunc('day', created_at, 'UTC'), sum(credits)::bigint, count(*), null, null
+      from ledger_entries where user_id = ${userId} and cycle_start = ${start} and kind in ('refund', 'refund_top_up')
+     group by 1, 2`.execute(db)
+  return rows
+}
+
+function lastMoment({ end }: LedgerCycle): Date {
+  return new Date(end.getTime() - 1)
+}
+
+function dayOf({ at }: Line): number {
+  return Math.floor(at.getTime() / DAY_MS)
+}

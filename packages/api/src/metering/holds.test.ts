@@ -1,0 +1,405 @@
+import { disagreements, testDatabase } from '@keymeter/local/testing'
+import { pino } from 'pino'
+import { afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { backend as backendOf, provisioned } from '../../test/caller.ts'
+import { replaceClock } from '../../test/clock.ts'
+import { createMetering } from './metering.ts'
+
+const database = testDatabase()
+const { metering, operator } = backendOf(database)
+const ANCHOR = new Date('2027-01-31T12:00:00.000Z')
+const SECOND_MS = 1000
+const DAY_MS = 86_400_000
+
+let clock: Awaited<ReturnType<typeof replaceClock>>
+beforeAll(async () => {
+  clock = await replaceClock(database)
+})
+afterEach(async () => expect(await disagreements(database)).toEqual([]))
+
+/** An account whose first cycle begins at `ANCHOR`, which is now. */
+async function account() {
+  await clock.set(ANCHOR)
+  const created = await provisioned(database)
+  await database.owner.query(
+    'update billing_accounts set billing_cycle_anchor = $2, billing_cycle_start = $2 where user_id = $1',
+    [created.userId, ANCHOR],
+  )
+  const { caller, userId, defaultKey } = created
+  return {
+    ...created,
+    key: defaultKey.secret,
+    remaining: async () => (await caller.billing.get()).account?.creditsRemaining,
+    used: async (cycleStart?: string) => (await caller.keys.usage({ cycleStart })).data[0]?.creditsUsed,
+    set: async (columns: string) =>
+      void (await database.owner.query(`update billing_accounts set ${columns} where user_id = $1`, [userId])),
+  }
+}
+
+let requests = 0
+const once = () => `request-${requests++}`
+
+async function hold(key: string, credits: number, ttlSeconds = 60) {
+  const held = await metering.hold({ key, credits, idempotencyKey: once(), ttlSeconds })
+  if (held.verdict !== 'held') throw new Error(`the hold is ${held.verdict}`)
+  return held
+}
+
+async function charge(key: string, credits: number) {
+  const charged = await metering.charge({ key, credits, idempotencyKey: once() })
+  if (charged.verdict !== 'charged' || charged.chargeId === null) throw new Error(`the charge is ${charged.verdict}`)
+  return { ...charged, chargeId: charged.chargeId }
+}
+
+describe('a hold', () => {
+  it('takes credits until the work’s cost is settled, and gives the rest back', async () => {
+    const { key, remaining, used } = await account()
+    const held = await hold(key, 300)
+    expect(held).toMatchObject({
+      credits: 300,
+      remaining: 700,
+      expiresAt: new Date(ANCHOR.getTime() + 60 * SECOND_MS).toISOString(),
+    })
+    expect([await remaining(), await used()]).toEqual([700, 0])
+    expect(await metering.charge({ key, credits: 701, idempotencyKey: once() })).toMatchObject({
+      verdict: 'insufficient_credits',
+    })
+    const settled = await metering.settle({ holdId: held.holdId, credits: 120, idempotencyKey: once() })
+    expect(settled).toMatchObject({ verdict: 'settled', credits: 120, remaining: 880, keyId: held.keyId })
+    expect([await remaining(), await used()]).toEqual([880, 120])
+  })
+
+  it('may be settled for all of it, for nothing, and not for more', async () => {
+    const { key, remaining } = await account()
+    const [all, nothing] = [await hold(key, 100), await hold(key, 100)]
+    expect(await metering.settle({ holdId: all.holdId, credits: 101, idempotencyKey: once() })).toMatchObject({
+      verdict: 'exceeds_hold',
+      remaining: 800,
+    })
+    expect(await metering.settle({ holdId: all.holdId, credits: 100, idempotencyKey: once() })).toMatchObject({
+      verdict: 'settled',
+    })
+    expect(await metering.settle({ holdId: nothing.holdId, credits: 0, idempotencyKey: once() })).toMatchObject({
+      verdict: 'settled',
+    })
+    expect(await remaining()).toBe(900)
+  })
+
+  it('is ended by one request: another one is told so', async () => {
+    const { key } = await account()
+    const [settled, released] = [await hold(key, 10), await hold(key, 10)]
+    await metering.settle({ holdId: settled.holdId, credits: 5, idempotencyKey: once() })
+    expect(await metering.release({ holdId: released.holdId, idempotencyKey: once() })).toMatchObject({
+      verdict: 'released',
+      credits: 10,
+    })
+    for (const { holdId } of [settled, released]) {
+      expect(await metering.settle({ holdId, credits: 5, idempotencyKey: once() })).toMatchObject({
+        verdict: 'hold_ended',
+        remaining: 995,
+      })
+      expect(await metering.release({ holdId, idempotencyKey: once() })).toMatchObject({ verdict: 'hold_ended' })
+    }
+  })
+
+  it('ends by itself to the millisecond, without anything having to run', async () => {
+    const { key, remaining } = await account()
+    const held = await hold(key, 1000, 60)
+    const end = ANCHOR.getTime() + 60 * SECOND_MS
+    await clock.set(new Date(end - 1))
+    expect(await remaining()).toBe(0)
+    await clock.set(new Date(end))
+    expect(await remaining()).toBe(1000)
+    expect(await metering.settle({ holdId: held.holdId, credits: 1, idempotencyKey: once() })).toMatchObject({
+      verdict: 'hold_expired',
+      remaining: 1000,
+    })
+    expect(await charge(key, 1000)).toMatchObject({ remaining: 0 })
+  })
+
+  it('is settled though the key was revoked or the account suspended since; nothing new is held', async () => {
+    const { key, caller, defaultKey, userId } = await account()
+    const [one, other, third] = [await hold(key, 10), await hold(key, 10), await hold(key, 10)]
+    await operator.suspend({ accountId: userId })
+    expect(await metering.hold({ key, credits: 1, idempotencyKey: once() })).toMatchObject({ verdict: 'account_suspended' })
+    expect(await metering.settle({ holdId: one.holdId, credits: 4, idempotencyKey: once() })).toMatchObject({
+      verdict: 'settled',
+    })
+    await operator.resume({ accountId: userId })
+    await caller.keys.revoke({ id: defaultKey.id })
+    expect(await metering.hold({ key, credits: 1, idempotencyKey: once() })).toMatchObject({ verdict: 'revoked' })
+    expect(await metering.settle({ holdId: other.holdId, credits: 6, idempotencyKey: once() })).toMatchObject({
+      verdict: 'settled',
+    })
+    expect(await metering.release({ holdId: third.holdId, idempotencyKey: once() })).toMatchObject({
+      verdict: 'released',
+      remaining: 990,
+    })
+  })
+
+  it('counts toward the limit of its key', async () => {
+    const { key, caller, defaultKey } = await account()
+    await caller.keys.update({ id: defaultKey.id, creditLimit: 100 })
+    await charge(key, 30)
+    const held = await hold(key, 60)
+    expect(await metering.hold({ key, credits: 11, idempotencyKey: once() })).toMatchObject({ verdict: 'key_limit_exceeded' })
+    expect(await metering.charge({ key, credits: 11, idempotencyKey: once() })).toMatchObject({ verdict: 'key_limit_exceeded' })
+    await metering.settle({ holdId: held.holdId, credits: 20, idempotencyKey: once() })
+    await charge(key, 50)
+    expect(await metering.charge({ key, credits: 1, idempotencyKey: once() })).toMatchObject({ verdict: 'key_limit_exceeded' })
+  })
+
+  it('is settled in the cycle that it was made in, after that has ended', async () => {
+    const { key, remaining, used, caller } = await account()
+    const end = new Date('2027-02-28T12:00:00.000Z')
+    await clock.set(new Date(end.getTime() - SECOND_MS))
+    const held = await hold(key, 400, 3600)
+    await clock.set(end)
+    expect(await remaining()).toBe(1000)
+    await charge(key, 7)
+    expect(await metering.settle({ holdId: held.holdId, credits: 150, idempotencyKey: once() })).toMatchObject({
+      verdict: 'settled',
+      remaining: 993,
+      cycleEnd: '2027-03-31T12:00:00.000Z',
+    })
+    expect([await used(), await used(ANCHOR.toISOString())]).toEqual([7, 150])
+    const { series } = await caller.usage.timeseries({ cycleStart: ANCHOR.toISOString() })
+    expect(series.flatMap(({ credits }) => credits).reduce((sum, n) => sum + n)).toBe(150)
+  })
+
+  it('that outlives its cycle keeps top-ups only for as long as it needs them', async () => {
+    const { key, remaining, userId } = await account()
+    await operator.grantTopUp({ accountId: userId, credits: 500, idempotencyKey: once() })
+    await clock.set(new Date('2027-02-28T11:59:59.000Z'))
+    await charge(key, 900)
+    const [settled, expired] = [await hold(key, 300, 3600), await hold(key, 300, 7200)]
+    await clock.set(new Date('2027-02-28T12:00:00.000Z'))
+    // 1,500 of 1,500 are taken: all 500 top-ups.
+    expect(await remaining()).toBe(1000)
+    await metering.settle({ holdId: settled.holdId, credits: 100, idempotencyKey: once() })
+    expect(await remaining()).toBe(1200)
+    await clock.set(new Date('2027-02-28T14:00:00.000Z'))
+    expect(await remaining()).toBe(1500)
+    expect(await metering.release({ holdId: expired.holdId, idempotencyKey: once() })).toMatchObject({
+      verdict: 'hold_expired',
+      remaining: 1500,
+    })
+  })
+
+  it('answers a retry what it answered first, and another request under its idempotency key a conflict', async () => {
+    const { key } = await account()
+    const request = { key, credits: 50, idempotencyKey: once(), ttlSeconds: 60, operation: 'a' }
+    const first = await metering.hold(request)
+    expect(await metering.hold(request)).toEqual({ ...first, requestId: expect.any(String), replayed: true })
+    for (const other of [
+      { ...request, credits: 51 },
+      { ...request, ttlSeconds: 61 },
+      { ...request, operation: 'b' },
+    ])
+      expect(await metering.hold(other)).toMatchObject({ verdict: 'conflict' })
+    expect(await metering.charge({ key, credits: 50, idempotencyKey: request.idempotencyKey, operation: 'a' })).toMatchObject({
+      verdict: 'conflict',
+    })
+    if (first.verdict !== 'held') throw new Error('nothing is held')
+    const settle = { holdId: first.holdId, credits: 20, idempotencyKey: once() }
+    const settled = await metering.settle(settle)
+    expect(await metering.settle(settle)).toEqual({ ...settled, requestId: expect.any(String), replayed: true })
+    expect(await metering.settle({ ...settle, credits: 21 })).toMatchObject({ verdict: 'conflict' })
+    expect(await metering.release({ holdId: first.holdId, idempotencyKey: settle.idempotencyKey })).toMatchObject({
+      verdict: 'conflict',
+    })
+  })
+
+  it('of nobody, of another kind or of nonsense is not found', async () => {
+    const { key } = await account()
+    const { chargeId } = await charge(key, 1)
+    const holdId = chargeId.replace('charge_', 'hold_')
+    expect(await metering.settle({ holdId, credits: 1, idempotencyKey: once() })).toMatchObject({ verdict: 'not_found' })
+    expect(await metering.release({ holdId: `hold_${'_'.repeat(32)}`, idempotencyKey: once() })).toMatchObject({
+      verdict: 'not_found',
+    })
+    await expect(metering.release({ holdId: 'hold_1', idempotencyKey: once() })).rejects.toMatchObject({ code: 'BAD_REQUEST' })
+    await expect(metering.hold({ key, credits: 0, idempotencyKey: once() })).rejects.toMatchObject({ code: 'BAD_REQUEST' })
+    for (const ttlSeconds of [0, 7 * 86_400 + 1, 1.5])
+      await expect(metering.hold({ key, credits: 1, idempotencyKey: once(), ttlSeconds })).rejects.toMatchObject({
+        code: 'BAD_REQUEST',
+      })
+  })
+})
+
+describe('a refund', () => {
+  it('gives back a charge in parts, never more than was charged', async () => {
+    const { key, remaining, used } = await account()
+    const { chargeId } = await charge(key, 100)
+    const refund = async (credits: number) => await metering.refund({ chargeId, credits, idempotencyKey: once() })
+    expect(await refund(101)).toMatchObject({ verdict: 'exceeds_charge' })
+    expect(await refund(30)).toMatchObject({ verdict: 'refunded', credits: 30, becameTopUp: false, remaining: 930 })
+    expect(await refund(71)).toMatchObject({ verdict: 'exceeds_charge', remaining: 930 })
+    expect(await refund(70)).toMatchObject({ verdict: 'refunded', remaining: 1000 })
+    expect(await refund(1)).toMatchObject({ verdict: 'exceeds_charge' })
+    expect([await remaining(), await used()]).toEqual([1000, 0])
+  })
+
+  it('of a settle gives back what that charged', async () => {
+    const { key, remaining } = await account()
+    const { holdId } = await hold(key, 100)
+    const settled = await metering.settle({ holdId, credits: 60, idempotencyKey: once() })
+    if (settled.verdict !== 'settled') throw new Error('nothing is settled')
+    expect(await metering.refund({ chargeId: settled.chargeId, credits: 61, idempotencyKey: once() })).toMatchObject({
+      verdict: 'exceeds_charge',
+    })
+    await metering.refund({ chargeId: settled.chargeId, credits: 60, idempotencyKey: once() })
+    expect(await remaining()).toBe(1000)
+  })
+
+  it('of a cycle that has ended is a top-up, and that cycle’s usage stays', async () => {
+    const { key, remaining, used } = await account()
+    const { chargeId } = await charge(key, 100)
+    await clock.set(new Date('2027-02-28T12:00:00.000Z'))
+    const refund = { chargeId, credits: 40, idempotencyKey: once() }
+    expect(await metering.refund(refund)).toMatchObject({ verdict: 'refunded', becameTopUp: true, remaining: 1040 })
+    expect(await metering.refund(refund)).toMatchObject({ verdict: 'refunded', becameTopUp: true, replayed: true })
+    expect([await remaining(), await used(), await used(ANCHOR.toISOString())]).toEqual([1040, 0, 100])
+    await clock.set(new Date('2027-03-31T12:00:00.000Z'))
+    expect(await remaining()).toBe(1040)
+  })
+
+  it('lets the key spend again what its limit forbade', async () => {
+    const { key, caller, defaultKey } = await account()
+    await caller.keys.update({ id: defaultKey.id, creditLimit: 10 })
+    const { chargeId } = await charge(key, 10)
+    await metering.refund({ chargeId, credits: 4, idempotencyKey: once() })
+    expect(await charge(key, 4)).toMatchObject({ remaining: 990 })
+    expect(await metering.charge({ key, credits: 1, idempotencyKey: once() })).toMatchObject({ verdict: 'key_limit_exceeded' })
+  })
+})
+
+describe('at once', () => {
+  const log = pino({ level: 'silent' })
+  /** As many engines, as if in as many processes. */
+  const engines = Array.from({ length: 4 }, () => createMetering({ db: database.db, keyBrand: 'km', log }))
+  const engine = (n: number) => {
+    const one = engines[n % engines.length]
+    if (one === undefined) throw new Error('there is no engine')
+    return one
+  }
+
+  it('100 requests to end one hold: one ends it', async () => {
+    const { key, remaining } = await account()
+    const { holdId } = await hold(key, 100)
+    const answers = await Promise.all(
+      Array.from({ length: 100 }, async (_, n) =>
+        n % 2 === 0
+          ? await engine(n).settle({ holdId, credits: 30, idempotencyKey: once() })
+          : await engine(n).release({ holdId, idempotencyKey: once() }),
+      ),
+    )
+    const [ended] = answers.filter(({ verdict }) => verdict !== 'hold_ended')
+    expect(answers.filter(({ verdict }) => verdict === 'hold_ended')).toHaveLength(99)
+    expect(await remaining()).toBe(ended?.verdict === 'settled' ? 970 : 1000)
+  })
+
+  it('100 retries of one settle: one event, 100 equal answers', async () => {
+    const { key, userId } = await account()
+    const { holdId } = await hold(key, 100)
+    const settle = { holdId, credits: 30, idempotencyKey: once() }
+    const answers = await Promise.all(Array.from({ length: 100 }, async (_, n) => await engine(n).settle(settle)))
+    expect(answers.filter((answer) => answer.verdict === 'settled' && !answer.replayed)).toHaveLength(1)
+    expect(new Set(answers.map((answer) => JSON.stringify({ ...answer, replayed: true }))).size).toBe(1)
+    const { rows } = await database.owner.query('select count(*)::int as n from api_key_usage where user_id = $1', [userId])
+    expect(rows).toEqual([{ n: 2 }])
+  })
+
+  it('100 refunds of a tenth: ten are given back', async () => {
+    const { key, remaining } = await account()
+    const { chargeId } = await charge(key, 100)
+    const answers = await Promise.all(
+      Array.from({ length: 100 }, async (_, n) => await engine(n).refund({ chargeId, credits: 10, idempotencyKey: once() })),
+    )
+    expect(answers.filter(({ verdict }) => verdict === 'refunded')).toHaveLength(10)
+    expect(await remaining()).toBe(1000)
+  })
+
+  it('settles, retries and releases while holds run out: each hold ends in one way, and its retries say the same', async () => {
+    const { key, set, remaining } = await account()
+    await set('credits_per_cycle = 100000')
+    const holds = await Promise.all(Array.from({ length: 120 }, async (_, n) => await hold(key, 100, 1 + (n % 3))))
+    const verdicts = new Map<string, Set<string>>()
+    await Promise.all(
+      Array.from({ length: 40 }, async (_, round) => {
+        await clock.set(new Date(ANCHOR.getTime() + round * 100))
+        await Promise.all(
+          holds.slice(round * 3, round * 3 + 12).flatMap(({ holdId }, n) =>
+            ['a', 'b'].map(async (which) => {
+              const idempotencyKey = `${holdId}-${which}`
+              const ask = async () =>
+                which === 'a'
+                  ? await engine(n).settle({ holdId, credits: 40, idempotencyKey })
+                  : await engine(n + 1).release({ holdId, idempotencyKey })
+              const answers = [await ask(), ...(await Promise.all([ask(), ask()]))]
+              const seen = verdicts.get(idempotencyKey) ?? new Set()
+              for (const { verdict } of answers) seen.add(verdict)
+              verdicts.set(idempotencyKey, seen)
+            }),
+          ),
+        )
+      }),
+    )
+    expect([...verdicts.values()].filter((seen) => seen.size !== 1)).toEqual([])
+    await clock.set(new Date(ANCHOR.getTime() + DAY_MS))
+    const settled = [...verdicts.values()].filter((seen) => seen.has('settled')).length
+    expect(await remaining()).toBe(100_000 - settled * 40)
+  })
+})
+
+describe('an alert', () => {
+  it('fires once a cycle for each threshold, though 100 charges cross it at once', async () => {
+    const { key, caller } = await account()
+    const log = pino({ level: 'silent' })
+    const engines = Array.from({ length: 4 }, () => createMetering({ db: database.db, keyBrand: 'km', log }))
+    const spend = async (count: number, credits: number) =>
+      await Promise.all(
+        Array.from({ length: count }, async (_, n) =>
+          engines[n % engines.length]?.charge({ key, credits, idempotencyKey: once(), operation: 'default' }),
+        ),
+      )
+    await spend(1, 499)
+    expect((await caller.alerts.list()).data).toEqual([])
+    await spend(100, 1)
+    expect((await caller.alerts.list()).data).toMatchObject([
+      { threshold: 50, creditsPerCycle: 1000, cycleStart: ANCHOR.toISOString() },
+    ])
+    await spend(40, 9)
+    await spend(30, 1)
+    expect((await caller.alerts.list()).data.map(({ threshold }) => threshold)).toEqual([80, 50])
+    await spend(1, 12)
+    expect((await caller.alerts.list()).data).toHaveLength(2)
+    await clock.set(new Date('2027-02-28T12:00:00.000Z'))
+    await spend(100, 10)
+    expect((await caller.alerts.list()).data.map(({ threshold }) => threshold)).toEqual([100, 80, 50, 80, 50])
+  })
+
+  it('does not fire for what is held, nor again after a refund', async () => {
+    const { key, caller } = await account()
+    const { holdId } = await hold(key, 900)
+    expect((await caller.alerts.list()).data).toEqual([])
+    const settled = await metering.settle({ holdId, credits: 500, idempotencyKey: once() })
+    expect((await caller.alerts.list()).data).toMatchObject([{ threshold: 50, creditsUsed: 500 }])
+    if (settled.verdict !== 'settled') throw new Error('nothing is settled')
+    await metering.refund({ chargeId: settled.chargeId, credits: 500, idempotencyKey: once() })
+    await charge(key, 600)
+    expect((await caller.alerts.list()).data).toHaveLength(1)
+  })
+
+  it('fires for the thresholds that the account set, and for none when it set none', async () => {
+    const { key, caller } = await account()
+    expect(await caller.alerts.setThresholds({ thresholds: [90, 10] })).toMatchObject({ thresholds: [10, 90] })
+    await charge(key, 100)
+    expect((await caller.alerts.list()).data.map(({ threshold }) => threshold)).toEqual([10])
+    await caller.alerts.setThresholds({ thresholds: [] })
+    await charge(key, 900)
+    expect(await caller.alerts.list()).toMatchObject({ thresholds: [], data: [{ threshold: 10 }] })
+    for (const thresholds of [[0], [1001], [50, 50], Array.from({ length: 11 }, (_, n) => n + 1)])
+      await expect(caller.alerts.setThresholds({ thresholds })).rejects.toMatchObject({ code: 'BAD_REQUEST' })
+  })
+})

@@ -1,0 +1,34 @@
+import { z } from 'zod'
+import { Answer, Credits, Timestamp } from './answer.ts'
+import { BillingAccount, Plan } from './billing.ts'
+import { IdempotencyKey } from './metering.ts'
+
+export const TOP_UP_NOTE_LENGTH_MAX = 200
+
+const OfAccount = z.strictObject({ accountId: z.guid() })
+
+/** Credits that the account keeps until they are spent. The same idempotency key grants once, for good. */
+export const GrantTopUp = OfAccount.extend({
+  credits: Credits.min(1, 'Grant at least 1 credit.').max(2 ** 50, 'Grant at most 2^50 credits.'),
+  idempotencyKey: IdempotencyKey,
+  note: z.string().max(TOP_UP_NOTE_LENGTH_MAX).nullable().default(null),
+})
+export type GrantTopUp = z.infer<typeof GrantTopUp>
+export const GrantTopUpAnswer = Answer.extend({
+  /** When it was granted. */
+  grantedAt: Timestamp,
+  credits: Credits,
+  replayed: z.boolean(),
+  account: BillingAccount,
+})
+
+export const ChangePlan = OfAccount.extend({ plan: Plan })
+export type ChangePlan = z.infer<typeof ChangePlan>
+export const ChangePlanAnswer = Answer.extend({
+  /** Now for a plan with more credits, whose difference is granted at once; else the start of the next cycle. */
+  effectiveAt: Timestamp,
+  account: BillingAccount,
+})
+
+export const SuspendAccount = OfAccount
+export const OperatedAccountAnswer = Answer.extend({ account: BillingAccount })

@@ -1,0 +1,104 @@
+-- What only the operator does to an account's credits. The server's role cannot write these columns: it has to go this way,
+-- which locks the account, lets time do its part first, and writes the ledger.
+
+-- Adds credits that do not end with the cycle. Again with the same idempotency key, however much later, it answers the entry
+-- that it made first, and changes nothing; `is_conflict` when that was of other credits.
+create function public.grant_top_up(account uuid, credits bigint, idempotency_key text, note text)
+  returns table (is_replayed boolean, is_conflict boolean, sequence bigint, created_at timestamptz)
+  language plpgsql volatile security definer set search_path = '' set timezone = 'UTC'
+  as $$
+#variable_conflict use_column
+declare
+  known record;
+  v_now timestamptz;
+begin
+  perform from public.billing_accounts where user_id = account for no key update;
+  if not found then
+    return;
+  end if;
+  select entries.sequence, entries.created_at, entries.credits into known from public.ledger_entries as entries
+   where entries.user_id = account and entries.idempotency_key = grant_top_up.idempotency_key;
+  if found then
+    return query select true, known.credits <> grant_top_up.credits, known.sequence, known.created_at;
+    return;
+  end if;
+  v_now := public.keymeter_now();
+  perform public.advance_accounts(array[account], v_now);
+  return query
+    with topped_up as (
+      update public.billing_accounts as accounts
+         set top_up_credits = accounts.top_up_credits + grant_top_up.credits,
+             credits_topped_up = accounts.credits_topped_up + grant_top_up.credits,
+             last_ledger_sequence = accounts.last_ledger_sequence + 1
+       where accounts.user_id = account
+      returning accounts.last_ledger_sequence, accounts.billing_cycle_start, greatest(v_now, accounts.last_event_at, accounts.billing_cycle_start) as moment
+    )
+    insert into public.ledger_entries as entries (user_id, sequence, created_at, cycle_start, kind, credits, idempotency_key, note)
+      select account, last_ledger_sequence, moment, billing_cycle_start, 'top_up', grant_top_up.credits, grant_top_up.idempotency_key, grant_top_up.note
+        from topped_up
+    returning false, false, entries.sequence, entries.created_at;
+end
+$$;
+
+-- A plan with more credits than the cycle has: the difference at once. One with fewer: from the next cycle on. The plan that
+-- the account is on already takes back what was to come.
+create function public.change_plan(account uuid, plan text)
+  returns table (is_unchanged boolean, is_at_once boolean, effective_at timestamptz, credits bigint)
+  language plpgsql volatile security definer set search_path = '' set timezone = 'UTC'
+  as $$
+#variable_conflict use_column
+declare
+  wanted record;
+  stands record;
+  v_now timestamptz;
+  v_added bigint;
+begin
+  perform from public.billing_accounts where user_id = account for no key update;
+  select plans.plan, plans.credits_per_cycle into wanted from public.plans as plans where plans.plan = change_plan.plan;
+  if not found then
+    return;
+  end if;
+  v_now := public.keymeter_now();
+  perform public.advance_accounts(array[account], v_now);
+  select accounts.plan, accounts.next_plan, accounts.credits_per_cycle, accounts.billing_cycle_start, accounts.billing_cycle_end,
+         greatest(v_now, accounts.last_event_at, accounts.billing_cycle_start) as moment
+    into stands from public.billing_accounts as accounts where accounts.user_id = account;
+  if coalesce(stands.next_plan, stands.plan) = wanted.plan then
+    return query select true, stands.next_plan is null, case when stands.next_plan is null then stands.moment else stands.billing_cycle_end end, 0::bigint;
+    return;
+  end if;
+  v_added := greatest(0, wanted.credits_per_cycle - stands.credits_per_cycle);
+  if wanted.credits_per_cycle < stands.credits_per_cycle and wanted.plan <> stands.plan then
+    update public.billing_accounts as accounts set next_plan = wanted.plan, last_ledger_sequence = accounts.last_ledger_sequence + 1
+     where accounts.user_id = account;
+  else
+    update public.billing_accounts as accounts
+       set plan = wanted.plan, next_plan = null, credits_per_cycle = accounts.credits_per_cycle + v_added,
+           last_ledger_sequence = accounts.last_ledger_sequence + 1
+     where accounts.user_id = account;
+  end if;
+  insert into public.ledger_entries (user_id, sequence, created_at, cycle_start, kind, credits, plan)
+    select account, accounts.last_ledger_sequence, stands.moment, stands.billing_cycle_start, 'plan_change', v_added, wanted.plan
+      from public.billing_accounts as accounts where accounts.user_id = account;
+  return query
+    select false, accounts.next_plan is null, case when accounts.next_plan is null then stands.moment else accounts.billing_cycle_end end, v_added
+      from public.billing_accounts as accounts where accounts.user_id = account;
+end
+$$;
+
+-- While an account is suspended nothing is charged or held; what is held may be settled. Answers whether it changed.
+create function public.set_suspended(account uuid, is_suspended boolean) returns boolean
+  language plpgsql volatile security definer set search_path = '' set timezone = 'UTC'
+  as $$
+begin
+  perform from public.billing_accounts where user_id = account for no key update;
+  update public.billing_accounts set suspended_at = case when is_suspended then public.keymeter_now() end
+   where user_id = account and (suspended_at is not null) <> is_suspended;
+  return found;
+end
+$$;
+
+revoke all on function public.grant_top_up(uuid, bigint, text, text), public.change_plan(uuid, text), public.set_suspended(uuid, boolean)
+  from public, anon, authenticated, service_role;
+grant execute on function public.grant_top_up(uuid, bigint, text, text), public.change_plan(uuid, text), public.set_suspended(uuid, boolean)
+  to keymeter_api;
