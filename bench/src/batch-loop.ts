@@ -3,8 +3,23 @@ import pg from 'pg'
 import type { Key } from './accounts.ts'
 
 /** The statement that the engine sends. */
-export const CHARGE_BATCH =
-  'select * from charge_batch($1::uuid, $2::uuid[], $3::bytea[], $4::bigint[], $5::text[], $6::text[])'
+export const METER_BATCH =
+  'select * from meter_batch($1::uuid, $2::text[], $3::uuid[], $4::bytea[], $5::bigint[], $6::bigint[], $7::text[], $8::text[], $9::int[])'
+
+/** Its values, for charges of one credit each. */
+export function chargesOf(keys: readonly { userId: string; hash: Buffer }[], operation: (i: number) => string): unknown[] {
+  return [
+    keys[0]?.userId,
+    keys.map(() => 'charge'),
+    keys.map(({ userId }) => userId),
+    keys.map(({ hash }) => hash),
+    keys.map(() => null),
+    keys.map(() => 1),
+    keys.map(() => randomUUID()),
+    keys.map((_, i) => operation(i)),
+    keys.map(() => null),
+  ]
+}
 
 /** One client that sends one batch after the other, without an engine: what the function itself takes. */
 export interface BatchLoop {
@@ -23,15 +38,13 @@ export function createBatchLoop(url: string, size: number): BatchLoop {
       const [start, before] = [performance.now(), loop.charges]
       while (performance.now() - start < seconds * 1000) {
         const first = loop.charges
-        const items = Array.from({ length: size }, (_, i) => hashed[(first + i) % hashed.length])
-        const { rows } = await client.query(CHARGE_BATCH, [
-          items[0]?.userId,
-          items.map((item) => item?.userId),
-          items.map((item) => item?.hash),
-          items.map(() => 1),
-          items.map(() => randomUUID()),
-          items.map((_, i) => operation(first + i)),
-        ])
+        const items = Array.from({ length: size }, (_, i) => hashed[(first + i) % hashed.length]).filter(
+          (item) => item !== undefined,
+        )
+        const { rows } = await client.query(
+          METER_BATCH,
+          chargesOf(items, (i) => operation(first + i)),
+        )
         if (rows.some(({ verdict }) => verdict !== 'charged')) throw new Error('a charge was refused')
         loop.charges += size
       }

@@ -2,11 +2,11 @@ import { readFileSync } from 'node:fs'
 import { withClient } from '@keymeter/local'
 import type { Database } from './cluster.ts'
 
-const MIGRATION = new URL('../../supabase/migrations/20260302000004_create_charge_batch.sql', import.meta.url)
-const SIGNATURE = 'charge_batch('
+const MIGRATION = new URL('../../supabase/migrations/20260401000004_create_meter_batch.sql', import.meta.url)
+const SIGNATURE = 'meter_batch('
 
-/** Puts another charge_batch in the place of the product's, in this one database. The engine calls it as it is. */
-export async function replaceChargeBatch({ urls }: Database, change: (source: string) => string): Promise<void> {
+/** Puts another meter_batch in the place of the product's, in this one database. The engine calls it as it is. */
+export async function replaceMeterBatch({ urls }: Database, change: (source: string) => string): Promise<void> {
   const source = readFileSync(MIGRATION, 'utf8')
   const changed = change(source).replace(
     `create function public.${SIGNATURE}`,
@@ -34,7 +34,7 @@ export const CHARGE_REQUESTS =
 export function withChargeRequests(source: string): string {
   let changed = replaceOnce(
     source,
-    '  -- Everything that the decision needs, in one look.\n',
+    '  -- Everything that the decision on a key needs, in one look, account by account.\n',
     `  with requested as (
     insert into public.charge_requests (user_id, idempotency_key)
       select item.account, item.idempotency_key
@@ -48,14 +48,14 @@ export function withChargeRequests(source: string): string {
     from unnest(user_ids, idempotency_keys) with ordinality as item (account, idempotency_key, i)
     left join requested on requested.user_id = item.account and requested.idempotency_key = item.idempotency_key;
 
-  -- Everything that the decision needs, in one look.
+  -- Everything that the decision on a key needs, in one look, account by account.
 `,
   )
   changed = replaceOnce(changed, 'declare\n', 'declare\n  known_before boolean[];\n')
   return replaceOnce(
     changed,
-    '                         and keys.id is not null\n',
-    '                         and keys.id is not null and known_before[item.i]\n',
+    '         where events.user_id = given.account and events.idempotency_key = given.idempotency_key\n',
+    '         where events.user_id = given.account and events.idempotency_key = given.idempotency_key and known_before[given.i]\n',
   )
 }
 

@@ -1,6 +1,6 @@
 import pg from 'pg'
 import type { Key } from '../accounts.ts'
-import { CHARGE_BATCH, createBatchLoop, hashKey } from '../batch-loop.ts'
+import { chargesOf, createBatchLoop, hashKey, METER_BATCH } from '../batch-loop.ts'
 import type { Cluster } from '../cluster.ts'
 import { createEngine } from '../engine.ts'
 import { assertNothingLost } from '../invariants.ts'
@@ -116,7 +116,7 @@ export async function loneCaller(cluster: Cluster, effort: Effort): Promise<Find
       await assertNothingLost(unbatched, charges)
       return {
         title: 'A lone caller',
-        what: 'One caller, one key; the median latency of a charge. Unbatched: `charge_batch` with one item through a pg pool.',
+        what: 'One caller, one key; the median latency of a charge. Unbatched: `meter_batch` with one item through a pg pool.',
         series,
         ratios: [ratio('ours / unbatched', series[0], series[1], { at: 'most', value: TARGET_LONE_CALLER })],
         notes: [],
@@ -128,13 +128,9 @@ export async function loneCaller(cluster: Cluster, effort: Effort): Promise<Find
 }
 
 async function chargeOne(pool: pg.Pool, { userId, secret }: Key): Promise<void> {
-  const { rows } = await pool.query(CHARGE_BATCH, [
-    userId,
-    [userId],
-    [hashKey(secret)],
-    [1],
-    [crypto.randomUUID()],
-    ['default'],
-  ])
+  const { rows } = await pool.query(
+    METER_BATCH,
+    chargesOf([{ userId, hash: hashKey(secret) }], () => 'default'),
+  )
   if (rows[0]?.verdict !== 'charged') throw new Error('a charge was refused')
 }

@@ -4,7 +4,7 @@ import type { Cluster, Database } from '../cluster.ts'
 import { loadEvents } from '../events.ts'
 import { assertNothingLost } from '../invariants.ts'
 import { alternate, type Effort, type Finding, ratio, type Series } from '../measure.ts'
-import { CHARGE_REQUESTS, replaceChargeBatch, withChargeRequests, withoutRollUps } from '../variants.ts'
+import { CHARGE_REQUESTS, replaceMeterBatch, withChargeRequests, withoutRollUps } from '../variants.ts'
 
 /** As many as the engine's batches hold when 64 callers wait. */
 const BATCH = 64
@@ -16,7 +16,7 @@ const TARGET_ROLL_UPS_COST = 0.9
 export async function costOfRollUps(cluster: Cluster, effort: Effort): Promise<Finding> {
   const { keys } = cluster.accounts
   return await cluster.withDatabases(['with', 'without'], async (databases) => {
-    await replaceChargeBatch(databases.without, withoutRollUps)
+    await replaceMeterBatch(databases.without, withoutRollUps)
     for (const database of Object.values(databases)) await addOperations(database)
     const loops = [createBatchLoop(databases.with.urls.api, BATCH), createBatchLoop(databases.without.urls.api, BATCH)] as const
     // Another row of the quarter hours for each charge: every account under one operation, then under the next.
@@ -63,7 +63,7 @@ export async function waysOfIdempotency(cluster: Cluster, size: number, effort: 
       const look = isLoaded ? databases.look_loaded : databases.look
       const insert = isLoaded ? databases.insert_loaded : databases.insert
       await insert.owner.query(CHARGE_REQUESTS)
-      await replaceChargeBatch(insert, withChargeRequests)
+      await replaceMeterBatch(insert, withChargeRequests)
       let events = 0
       if (isLoaded) {
         events = await loadEvents(look, cluster.accounts, size)
