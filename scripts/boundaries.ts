@@ -18,7 +18,7 @@ const ALLOWED: Record<string, { always: string[]; inDevelopment: string[] }> = {
   'packages/api': { always: ['contract', 'db'], inDevelopment: ['local'] },
   'packages/local': { always: [], inDevelopment: ['db'] },
   'apps/server': { always: ['api', 'contract', 'db'], inDevelopment: ['local'] },
-  'apps/cli': { always: ['api', 'db'], inDevelopment: ['local'] },
+  'apps/cli': { always: ['api', 'contract', 'db'], inDevelopment: ['local'] },
   'apps/dashboard': { always: ['contract'], inDevelopment: ['api', 'local'] },
   bench: { always: [], inDevelopment: ['api', 'db', 'local'] },
 }

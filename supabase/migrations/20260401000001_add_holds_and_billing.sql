@@ -5,7 +5,7 @@ create table public.plans (
   credits_per_cycle bigint not null check (credits_per_cycle between 0 and 9007199254740991),
   created_at timestamptz not null default now()
 );
-comment on table public.plans is 'What an account can be on. An account takes its credits a cycle from here when it changes to a plan.';
+comment on table public.plans is 'What an account can be on; a new one is on free. An account takes a plan’s credits when it changes to it, and keeps them.';
 insert into public.plans (plan, credits_per_cycle) values ('free', 1000);
 
 -- Which plans there are is told by the table now.

@@ -1,5 +1,5 @@
--- What only the operator does to an account's credits. The server's role cannot write these columns: it has to go this way,
--- which locks the account, lets time do its part first, and writes the ledger.
+-- What is done to an account's credits beside using them. The server's role cannot write these columns: it has to go this
+-- way, which locks the account, lets time do its part first, and writes the ledger.
 
 -- Adds credits that do not end with the cycle. Again with the same idempotency key, however much later, it answers the entry
 -- that it made first, and changes nothing; `is_conflict` when that was of other credits.
@@ -98,7 +98,17 @@ begin
 end
 $$;
 
-revoke all on function public.grant_top_up(uuid, bigint, text, text), public.change_plan(uuid, text), public.set_suspended(uuid, boolean)
+-- A new customer's account, on the plan `free` with what that gives now. Nothing, when there is one.
+create function public.create_account(account uuid) returns void
+  language sql volatile security definer set search_path = ''
+  as $$
+    insert into public.billing_accounts (user_id, credits_per_cycle)
+      -- 1,000 for an operator who has taken the plan away.
+      select account, coalesce(max(credits_per_cycle), 1000) from public.plans where plan = 'free'
+    on conflict do nothing
+  $$;
+
+revoke all on function public.create_account(uuid), public.grant_top_up(uuid, bigint, text, text), public.change_plan(uuid, text), public.set_suspended(uuid, boolean)
   from public, anon, authenticated, service_role;
-grant execute on function public.grant_top_up(uuid, bigint, text, text), public.change_plan(uuid, text), public.set_suspended(uuid, boolean)
+grant execute on function public.create_account(uuid), public.grant_top_up(uuid, bigint, text, text), public.change_plan(uuid, text), public.set_suspended(uuid, boolean)
   to keymeter_api;

@@ -54,6 +54,31 @@ describe('pnpm keymeter', () => {
     ])
   })
 
+  it('tops an account up, changes its plan, suspends and resumes it, by id or address', async () => {
+    const userId = await database.createUser()
+    await database.owner.query('insert into billing_accounts (user_id) values ($1)', [userId])
+    const { rows } = await database.owner.query<{ email: string }>('select email from auth.users where id = $1', [userId])
+    const email = rows[0]?.email.toUpperCase() ?? ''
+    const json = async (...args: string[]) => JSON.parse((await keymeter([...args, '--json'])).stdout)
+
+    const grant = ['top-up', email, '250', '--idempotency-key', 'invoice-7', '--note', 'paid']
+    expect(await json(...grant)).toMatchObject({ accountId: userId, replayed: false, account: { creditsRemaining: 1250 } })
+    expect((await keymeter(grant)).stdout).toContain('nothing was added')
+    expect(await json('plan', 'pro', '--credits', '9000')).toEqual({ plan: 'pro', creditsPerCycle: 9000 })
+    expect((await keymeter(['plans'])).stdout).toBe('free: 1000 credits a cycle\npro: 9000 credits a cycle\n')
+    expect(await json('change-plan', userId, 'pro')).toMatchObject({ account: { plan: 'pro', creditsRemaining: 9250 } })
+    expect(await json('suspend', userId)).toMatchObject({ account: { suspendedAt: expect.any(String) } })
+    expect(await json('resume', email)).toMatchObject({ account: { suspendedAt: null } })
+
+    for (const [args, why] of [
+      [['top-up', 'nobody@example.org', '1'], 'There is no account nobody@example.org'],
+      [['top-up', userId, '0'], 'Grant at least 1 credit'],
+      [['change-plan', userId, 'gold'], 'There is no such plan'],
+      [['plan', 'Gold!', '--credits', '1'], 'Use 1 to 32'],
+    ] as const)
+      expect(await keymeter([...args])).toMatchObject({ code: 2, stderr: expect.stringContaining(why) })
+  })
+
   it('says with exit code 2 why it cannot run', async () => {
     const unreachable = await keymeter(['verify-audit'], 'postgresql://postgres:hidden@127.0.0.1:1/none')
     expect(unreachable).toMatchObject({ code: 2, stderr: expect.stringContaining('ECONNREFUSED') })

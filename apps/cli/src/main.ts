@@ -7,6 +7,9 @@ import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { createDb, type Db } from '@keymeter/db'
 import { program } from 'commander'
+import { prettifyError, ZodError } from 'zod'
+import { changePlanCommand, resumeCommand, suspendCommand, topUpCommand } from './account.ts'
+import { listPlansCommand, setPlanCommand } from './plan.ts'
 import { reconcileCommand } from './reconcile.ts'
 import { verifyAuditCommand } from './verify-audit.ts'
 
@@ -32,6 +35,47 @@ program
   .option('--json', 'write one JSON object')
   .action(async (options: { json?: boolean }) => await withOwner(async (db) => await reconcileCommand(db, options)))
 
+program
+  .command('plans')
+  .description('Lists the plans.')
+  .option('--json', 'write one JSON object')
+  .action(async (options) => await withOwner(async (db) => await listPlansCommand(db, options)))
+
+program
+  .command('plan <name>')
+  .description('Makes a plan, or changes how many credits it gives to accounts that change to it from now on.')
+  .requiredOption('--credits <number>', 'credits a cycle')
+  .option('--json', 'write one JSON object')
+  .action(async (name, options) => await withOwner(async (db) => await setPlanCommand(db, name, options)))
+
+const ACCOUNT = 'An account is named by its id or its user’s e-mail address.'
+
+program
+  .command('top-up <account> <credits>')
+  .description(`Gives an account credits that it keeps until they are spent. ${ACCOUNT}`)
+  .option('--idempotency-key <key>', 'the same one grants once')
+  .option('--note <text>', 'shown to the customer')
+  .option('--json', 'write one JSON object')
+  .action(async (account, credits, options) => await withOwner(async (db) => await topUpCommand(db, account, credits, options)))
+
+program
+  .command('change-plan <account> <plan>')
+  .description(`Puts an account on a plan: with more credits at once, with fewer from the next cycle on. ${ACCOUNT}`)
+  .option('--json', 'write one JSON object')
+  .action(async (account, plan, options) => await withOwner(async (db) => await changePlanCommand(db, account, plan, options)))
+
+program
+  .command('suspend <account>')
+  .description(`Refuses every charge of an account from now on. ${ACCOUNT}`)
+  .option('--json', 'write one JSON object')
+  .action(async (account, options) => await withOwner(async (db) => await suspendCommand(db, account, options)))
+
+program
+  .command('resume <account>')
+  .description(`Takes a suspension back. ${ACCOUNT}`)
+  .option('--json', 'write one JSON object')
+  .action(async (account, options) => await withOwner(async (db) => await resumeCommand(db, account, options)))
+
 await program.parseAsync()
 
 /** Runs `command`, which answers whether all is well. */
@@ -46,7 +90,8 @@ async function withOwner(command: (db: Db) => Promise<boolean>): Promise<void> {
   try {
     process.exitCode = (await command(db)) ? 0 : 1
   } catch (error) {
-    console.error(`This did not work: ${error instanceof Error ? error.message : error}`)
+    const why = error instanceof ZodError ? prettifyError(error) : error instanceof Error ? error.message : error
+    console.error(`This did not work: ${why}`)
     process.exitCode = 2
   } finally {
     await db.destroy()

@@ -220,3 +220,14 @@ describe('the ledger', () => {
     ])
   })
 })
+
+it('a new account gets what the plan free gives now; those that are there keep what they have', async () => {
+  const before = await account()
+  await database.owner.query("update plans set credits_per_cycle = 2000 where plan = 'free'")
+  try {
+    expect(await (await account()).get()).toMatchObject({ plan: 'free', creditsRemaining: 2000 })
+    expect(await before.get()).toMatchObject({ creditsRemaining: 1000 })
+  } finally {
+    await database.owner.query("update plans set credits_per_cycle = 1000 where plan = 'free'")
+  }
+})
