@@ -149,6 +149,39 @@ describe('a hold', () => {
     expect(await metering.charge({ key, credits: 1, idempotencyKey: once() })).toMatchObject({ verdict: 'key_limit_exceeded' })
   })
 
+  it('that ends makes room for what comes after it in the same batch: in the account and in the key’s limit', async () => {
+    const { key, caller, defaultKey, set } = await account()
+    await caller.keys.update({ id: defaultKey.id, creditLimit: 100 })
+    await set('credits_per_cycle = 120')
+    const engine = createMetering({ db: database.db, keyBrand: 'km', log: pino({ level: 'silent' }) })
+    const ask = (credits: number) => engine.charge({ key, credits, idempotencyKey: once(), operation: 'default' })
+    const { chargeId } = await charge(key, 30)
+    const [held, other] = [await hold(key, 40), await hold(key, 30)]
+    const answers = await Promise.all([
+      ask(1),
+      engine.settle({ holdId: held.holdId, credits: 10, idempotencyKey: once() }),
+      ask(31),
+      ask(30),
+      engine.release({ holdId: other.holdId, idempotencyKey: once() }),
+      ask(30),
+      engine.refund({ chargeId, credits: 5, idempotencyKey: once() }),
+      ask(5),
+      ask(1),
+    ])
+    const limit = 'key_limit_exceeded'
+    expect(answers.map(({ verdict }) => verdict)).toEqual([
+      limit,
+      'settled',
+      limit,
+      'charged',
+      'released',
+      'charged',
+      'refunded',
+      'charged',
+      limit,
+    ])
+  })
+
   it('is settled in the cycle that it was made in, after that has ended', async () => {
     const { key, remaining, used, caller } = await account()
     const end = new Date('2027-02-28T12:00:00.000Z')
