@@ -11,6 +11,7 @@ const GOOGLE_PLACEHOLDER = 'your-google-oauth-client-id'
 const Env = z
   .object({
     DATABASE_URL: blankIsUnset(z.string().startsWith('postgres', 'must be a postgresql:// URL')),
+    DATABASE_DIRECT_URL: blankIsUnset(z.string().startsWith('postgres', 'must be a postgresql:// URL').optional()),
     SUPABASE_URL: blankIsUnset(z.url({ protocol: /^https?$/, error: 'must be an http or https URL' })),
     SUPABASE_PUBLISHABLE_KEY: blankIsUnset(z.string()),
     SUPABASE_JWT_SECRET: blankIsUnset(z.string().min(32, 'must be at least 32 characters long').optional()),
@@ -29,6 +30,7 @@ const Env = z
   })
   .transform((env) => ({
     databaseUrl: env.DATABASE_URL,
+    databaseDirectUrl: env.DATABASE_DIRECT_URL ?? env.DATABASE_URL,
     supabaseUrl: env.SUPABASE_URL,
     supabasePublishableKey: env.SUPABASE_PUBLISHABLE_KEY,
     jwtSecret: env.SUPABASE_JWT_SECRET ?? null,

@@ -70,10 +70,13 @@ export function createHttpApp(options: HttpOptions): Hono<HttpEnv> {
 
 const notFound: MiddlewareHandler<HttpEnv> = async (c) => c.notFound()
 
-/** Answers hold secrets and one account's data: no cache may keep them. */
+/**
+ * Answers hold secrets and one account's data: no cache may keep them. What would compress a stream would hold it back, too.
+ */
 const noStore: MiddlewareHandler<HttpEnv> = async (c, next) => {
   await next()
-  c.header('cache-control', 'no-store')
+  const isStream = c.res.headers.get('content-type') === 'text/event-stream'
+  c.header('cache-control', isStream ? 'no-store, no-transform' : 'no-store')
 }
 
 /** tRPC would take forms and streams of bytes too, which no procedure is for. */

@@ -1,7 +1,14 @@
 import { createServer, type RequestListener, type Server } from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { getRequestListener } from '@hono/node-server'
-import { createAccessTokenVerifier, createMetering, makeUsagePartitions } from '@keymeter/api/server'
+import {
+  createAccessTokenVerifier,
+  createMetering,
+  createUsageAnnouncer,
+  listenForUsage,
+  makeUsagePartitions,
+  UsageWatch,
+} from '@keymeter/api/server'
 import { createDb, type Db, ping } from '@keymeter/db'
 import closeWithGrace from 'close-with-grace'
 import type { Hono, MiddlewareHandler } from 'hono'
@@ -37,6 +44,8 @@ export async function serve(env: Env, log: Logger, createPages: (server: Server)
   const db = createDb(env.databaseUrl, onConnectionError)
   // Charges never wait for a connection that the dashboard's calls hold.
   const meteringDb = createDb(env.databaseUrl, onConnectionError, { connectionsMax: METERING_CONNECTIONS_MAX })
+  const usageWatch = new UsageWatch(log)
+  const announcer = createUsageAnnouncer(meteringDb, log)
   const { inFront = (listener) => listener, close: closePages, ...pages } = await createPages(server)
   const app = createHttpApp({
     ...pages,
@@ -47,7 +56,8 @@ export async function serve(env: Env, log: Logger, createPages: (server: Server)
       verifyAccessToken: createAccessTokenVerifier(env),
       keyBrand: env.keyBrand,
       serviceKey: env.serviceKey,
-      metering: createMetering({ db: meteringDb, keyBrand: env.keyBrand, log }),
+      metering: createMetering({ db: meteringDb, keyBrand: env.keyBrand, log, onDecided: announcer.announce }),
+      usageWatch,
     },
     settings: {
       supabaseUrl: env.supabaseUrl,
@@ -58,11 +68,16 @@ export async function serve(env: Env, log: Logger, createPages: (server: Server)
     isReady: () => isReady(db),
   })
   server.on('request', inFront(getRequestListener(app.fetch)))
+  const listener = listenForUsage(env.databaseDirectUrl, usageWatch, log)
   const partitions = setInterval(() => void keepPartitions(meteringDb, log), PARTITIONS_INTERVAL_MS)
   closeWithGrace({ delay: SHUTDOWN_TIMEOUT_MS }, async ({ err }) => {
     if (err) log.fatal({ err }, 'stopping after an error nobody caught')
     await closePages?.()
+    // Streams would never end by themselves. Their clients come back to another process.
+    usageWatch.close()
     await close(server)
+    await announcer.flush()
+    await listener.close()
     clearInterval(partitions)
     await db.destroy()
     await meteringDb.destroy()

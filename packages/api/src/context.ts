@@ -3,6 +3,7 @@ import type { Logger } from 'pino'
 import type { AccessTokenVerifier } from './auth/verify-access-token.ts'
 import type { Metering } from './metering/metering.ts'
 import type { CallOrigin } from './scope.ts'
+import type { UsageWatch } from './usage/watch.ts'
 
 /** What the process gives the product once, at start. */
 export interface ApiDeps {
@@ -11,6 +12,7 @@ export interface ApiDeps {
   supabase: { url: string; publishableKey: string }
   verifyAccessToken: AccessTokenVerifier
   metering: Metering
+  usageWatch: UsageWatch
   /** What the company's backend proves itself with. Null where there is none: nobody may charge then. */
   serviceKey: string | null
   /** First part of every secret: `km` in `km_dev_…`. */

@@ -1,4 +1,4 @@
-import { type Issue, KEYS_LIVE_MAX, type Reason } from '@keymeter/contract'
+import { type Issue, KEYS_LIVE_MAX, type Reason, STREAMS_PER_ACCOUNT_MAX } from '@keymeter/contract'
 import { type TRPC_ERROR_CODE_KEY, TRPCError } from '@trpc/server'
 import { ZodError } from 'zod'
 
@@ -39,6 +39,10 @@ const REASONS = {
   password_weak: { code: 'BAD_REQUEST', message: 'Choose a stronger password.' },
   sign_up_disabled: { code: 'FORBIDDEN', message: 'Signing up is switched off.' },
   rate_limited: { code: 'TOO_MANY_REQUESTS', message: 'Too many attempts: wait a minute, then try again.' },
+  too_many_streams: {
+    code: 'TOO_MANY_REQUESTS',
+    message: `An account has at most ${STREAMS_PER_ACCOUNT_MAX} streams open: close one that is no longer looked at.`,
+  },
   auth_unavailable: { code: 'SERVICE_UNAVAILABLE', message: 'Signing in is unavailable at the moment: try again shortly.' },
   database_unavailable: {
     code: 'SERVICE_UNAVAILABLE',

@@ -85,6 +85,7 @@ async function plansOf(
   const token = isForTheBackend ? SERVICE_KEY : await accessToken(account.userId)
   const context = contextOf({ db: database.db.withPlugin(capture) }, token)
   await call(appRouter.createCaller(context))
+  context.usageWatch.close()
   const plans: { sql: string; nodes: Plan[] }[] = []
   for (const { sql, parameters } of compiled) {
     await inAccount({ ...contextOf(database, null), userId: account.userId }, 'read write', async ({ db }) => {
@@ -126,6 +127,9 @@ describe('with 100,000 keys in the table, each statement goes by an index:', () 
     'usage.timeseries': async ({ usage }) => await usage.timeseries(),
     'usage.timeseries of a range': async ({ usage }) =>
       await usage.timeseries({ from: '2026-01-01T00:00:00Z', to: '2027-01-01T00:00:00Z', by: 'operation' }),
+    'usage.watch': async ({ usage }) => {
+      for await (const _ of await usage.watch()) return
+    },
     'keys.create': async ({ keys }) => await keys.create({ name: 'one more' }),
     'keys.update': async ({ keys }) => await keys.update({ id: own(), name: 'renamed', creditLimit: 9 }),
     'keys.disable': async ({ keys }) => await keys.disable({ id: own() }),

@@ -43,10 +43,18 @@ function inputsOf(procedure: AnyTRPCProcedure): InputSchema[] {
   return inputs.map((input) => input.def.innerType ?? input)
 }
 
+/** What a procedure puts out, or, of a stream, each of its events. */
+function outputOf(procedure: AnyTRPCProcedure): InputSchema | undefined {
+  type Output = { def: { left?: InputSchema }; meta(): { event?: InputSchema } | undefined } & InputSchema
+  const { output } = procedure._def as unknown as { output?: Output }
+  return output?.meta()?.event ?? output?.def.left ?? output
+}
+
+/** Of a stream, its first event. */
 async function call(path: string, userId: string | null, input?: unknown): Promise<unknown> {
   const token = userId === null ? null : await accessToken(userId)
   const [, procedure] = procedures.find(([name]) => name === path) ?? []
-  return await callTRPCProcedure({
+  const answer = await callTRPCProcedure({
     router: appRouter,
     path,
     getRawInput: async () => input,
@@ -55,6 +63,8 @@ async function call(path: string, userId: string | null, input?: unknown): Promi
     signal: undefined,
     batchIndex: 0,
   })
+  if (procedure?._def.type !== 'subscription') return answer
+  for await (const event of answer as AsyncIterable<unknown>) return event
 }
 
 /** Everything about an error that its caller sees, but for the request id. */
@@ -68,8 +78,7 @@ async function refusal(promise: Promise<unknown>): Promise<unknown> {
 
 describe('every procedure', () => {
   it.each(procedures)('%s declares its output, with the request id', (_, procedure) => {
-    const { output } = procedure._def as unknown as { output?: { def: { left?: InputSchema } } & InputSchema }
-    expect((output?.def.left ?? output)?.shape).toHaveProperty('requestId')
+    expect(outputOf(procedure)?.shape).toHaveProperty('requestId')
   })
 
   it.each(procedures)('%s refuses input that it does not know', (_, procedure) => {
@@ -139,6 +148,7 @@ describe('another account’s data', () => {
     'keys.update': (id) => ({ id, name: 'taken over', creditLimit: 0 }),
     'keys.usage': () => undefined,
     'usage.timeseries': (keyId) => ({ keyId }),
+    'usage.watch': () => ({ lastEventId: other.userId }),
     'metering.charge': () => ({ key: other.defaultKey.secret, credits: 1, idempotencyKey: 'x' }),
     'metering.hold': () => ({ key: other.defaultKey.secret, credits: 1, idempotencyKey: 'x' }),
     'metering.settle': () => ({ holdId: encodeEventId('hold', other.userId, 1), credits: 0, idempotencyKey: 'x' }),

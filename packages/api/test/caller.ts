@@ -7,6 +7,7 @@ import { createAccessTokenVerifier } from '../src/auth/verify-access-token.ts'
 import type { Context } from '../src/context.ts'
 import { createMetering } from '../src/metering/metering.ts'
 import { appRouter } from '../src/router.ts'
+import { UsageWatch } from '../src/usage/watch.ts'
 
 export const JWT_SECRET = 'a secret of the tests, longer than 32 characters'
 const verifyAccessToken = createAccessTokenVerifier({ supabaseUrl: 'http://127.0.0.1:1', jwtSecret: JWT_SECRET })
@@ -29,6 +30,7 @@ export function contextOf({ db }: Pick<TestDatabase, 'db'>, token: string | null
     db,
     log,
     metering: createMetering({ db, keyBrand: 'km', log }),
+    usageWatch: new UsageWatch(log),
     serviceKey: SERVICE_KEY,
     supabase: { url: 'http://127.0.0.1:1', publishableKey: 'none' },
     verifyAccessToken,

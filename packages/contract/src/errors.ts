@@ -24,6 +24,7 @@ export const Reason = z.enum([
   'password_weak',
   'sign_up_disabled',
   'rate_limited',
+  'too_many_streams',
   'auth_unavailable',
   'database_unavailable',
   'internal_error',

@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { Answer, Credits, Timestamp } from './answer.ts'
+import { BillingCycle } from './billing.ts'
 import { KeyId } from './keys.ts'
 import { Operation } from './metering.ts'
 
@@ -80,3 +81,22 @@ export const UsageTimeseriesAnswer = Answer.extend({
   buckets: z.array(Timestamp),
   series: z.array(UsageSeries),
 })
+
+/** Open streams of an account, in each process of the server. */
+export const STREAMS_PER_ACCOUNT_MAX = 20
+
+/** `lastEventId` is what a client that opens the stream again has seen last. Whatever it is, the present state comes first. */
+export const WatchUsage = z.strictObject({ lastEventId: z.string().max(64).optional() })
+
+/**
+ * An account's spending at one moment: all of it is of the same commit. `sequence` is that of its last usage event, and the
+ * id of the stream's event.
+ */
+export const UsageSnapshot = Answer.extend({
+  sequence: z.int().nonnegative(),
+  billingCycle: BillingCycle,
+  creditsUsed: Credits,
+  creditsHeld: Credits,
+  creditsRemaining: Credits,
+})
+export type UsageSnapshot = z.infer<typeof UsageSnapshot>

@@ -18,9 +18,11 @@ describe('with the project’s shared secret', () => {
   const bearer = async (...args: Parameters<typeof accessToken>) => `Bearer ${await accessToken(...args)}`
 
   it('a good token proves its user', async () => {
-    expect(await verify(await bearer(userId))).toBe(userId)
-    expect(await verify(await bearer('00000000-0000-0000-0000-000000000001'))).toBe('00000000-0000-0000-0000-000000000001')
-    expect(await verify((await bearer(userId)).replace('Bearer', 'bearer'))).toBe(userId)
+    const exp = now() + 100
+    expect(await verify(await bearer(userId, { exp }))).toEqual({ userId, expiresAt: new Date(exp * 1000) })
+    const lowest = '00000000-0000-0000-0000-000000000001'
+    expect(await verify(await bearer(lowest))).toMatchObject({ userId: lowest })
+    expect(await verify((await bearer(userId)).replace('Bearer', 'bearer'))).toMatchObject({ userId })
   })
 
   it.each([
@@ -112,7 +114,7 @@ describe('with the project’s published keys', () => {
   it('a good token proves its user, and the keys are fetched once', async () => {
     const verify = verifier()
     fetches = 0
-    for (let i = 0; i < 5; i++) expect(await verify(await sign())).toBe(userId)
+    for (let i = 0; i < 5; i++) expect(await verify(await sign())).toMatchObject({ userId })
     expect(fetches).toBe(1)
   })
 
@@ -154,7 +156,7 @@ describe('with the project’s published keys', () => {
     const another = await generateKeyPair('ES256', { extractable: true })
     keys = { keys: [...published.keys, { ...(await exportJWK(another.publicKey)), kid: 'two', alg: 'ES256' }] }
     await refused(verifier(), await sign({}, { kid: undefined }))
-    expect(await verifier()(await sign())).toBe(userId)
+    expect(await verifier()(await sign())).toMatchObject({ userId })
     keys = published
   })
 

@@ -3,11 +3,11 @@ import { z } from 'zod'
 import { AppError } from '../errors.ts'
 
 /**
- * Turns an `authorization` header into the id of the user it proves.
+ * Turns an `authorization` header into the user it proves, and until when it does.
  *
  * @throws AppError `not_signed_in`, or `auth_unavailable` when the project's public keys cannot be fetched.
  */
-export type AccessTokenVerifier = (authorization: string | null) => Promise<string>
+export type AccessTokenVerifier = (authorization: string | null) => Promise<{ userId: string; expiresAt: Date }>
 
 /**
  * The rest of what a person's token must say. The project's public `anon` and `service_role` keys are tokens too, signed
@@ -15,6 +15,7 @@ export type AccessTokenVerifier = (authorization: string | null) => Promise<stri
  */
 const Claims = z.object({
   sub: z.guid().toLowerCase(),
+  exp: z.number(),
   role: z.literal('authenticated'),
   is_anonymous: z.literal(false).optional(),
 })
@@ -34,7 +35,8 @@ export function createAccessTokenVerifier(options: { supabaseUrl: string; jwtSec
     const token = authorization?.match(BEARER)?.[1]
     if (token === undefined) throw new AppError('not_signed_in')
     try {
-      return Claims.parse(await verifySignature(token)).sub
+      const { sub, exp } = Claims.parse(await verifySignature(token))
+      return { userId: sub, expiresAt: new Date(exp * 1000) }
     } catch (cause) {
       throw cause instanceof AppError ? cause : new AppError('not_signed_in', { cause })
     }

@@ -13,25 +13,35 @@ interface Row {
   used: number
   held: number
   suspendedAt: Date | null
+  sequence: number
 }
 
 /**
  * The account as it stands by the database's clock: what has become due since it was last written to, the end of a cycle
  * or of a hold, is reckoned in. Null until it is provisioned.
  */
-export async function getAccount({ db, userId }: Scope): Promise<BillingAccount | null> {
+export async function getAccount(scope: Scope): Promise<BillingAccount | null> {
+  return (await getAccountAndSequence(scope))?.account ?? null
+}
+
+/** The same, and the sequence of the account's last usage event, in one statement: both are of the same commit. */
+export async function getAccountAndSequence({
+  db,
+  userId,
+}: Scope): Promise<{ account: BillingAccount; sequence: number } | null> {
   const { rows } = await sql<Row>`
     select cycles.plan, case when cycles.cycle_start = accounts.billing_cycle_start then accounts.next_plan end as "nextPlan",
            cycles.cycle_start as "cycleStart", cycles.cycle_end as "cycleEnd", credits_carried as carried,
            credits_granted as granted, cycles.credits_topped_up as "toppedUp", cycles.credits_used as used,
-           cycles.credits_held as held, accounts.suspended_at as "suspendedAt"
+           cycles.credits_held as held, accounts.suspended_at as "suspendedAt",
+           accounts.last_sequence as sequence
       from account_cycles(${userId}, keymeter_now()) as cycles
      cross join billing_accounts as accounts
      where is_current and accounts.user_id = ${userId}`.execute(db)
   const [row] = rows
   if (row === undefined) return null
   const topUps = row.carried + row.toppedUp
-  return {
+  const account = {
     plan: row.plan,
     nextPlan: row.nextPlan,
     creditsPerCycle: row.granted,
@@ -42,4 +52,5 @@ export async function getAccount({ db, userId }: Scope): Promise<BillingAccount 
     suspendedAt: row.suspendedAt?.toISOString() ?? null,
     billingCycle: { start: row.cycleStart.toISOString(), end: row.cycleEnd.toISOString() },
   }
+  return { account, sequence: row.sequence }
 }

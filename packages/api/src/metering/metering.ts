@@ -41,6 +41,8 @@ export interface MeteringOptions {
    */
   lanes?: 'all' | 'account'
   waitingMax?: number
+  /** Told of the accounts of each batch, once it is committed. It must not throw, and nobody waits for it. */
+  onDecided?: (userIds: Iterable<string>) => void
 }
 
 /** The charge engine of one process. */
@@ -63,7 +65,14 @@ export interface Metering {
   refund(request: Refund): Promise<RefundVerdict>
 }
 
-export function createMetering({ db, keyBrand, log, lanes = 'all', waitingMax = WAITING_MAX }: MeteringOptions): Metering {
+export function createMetering({
+  db,
+  keyBrand,
+  log,
+  lanes = 'all',
+  waitingMax = WAITING_MAX,
+  onDecided = () => {},
+}: MeteringOptions): Metering {
   const open = new Map<string, Lane<BatchItem, Decision>>()
   /** Accounts that somebody else holds the lock of. They wait in lanes of their own, so that nobody waits for them. */
   const held = new Set<string>()
@@ -81,6 +90,7 @@ export function createMetering({ db, keyBrand, log, lanes = 'all', waitingMax = 
     const start = performance.now()
     const verdicts = await decide(items)
     lastBatchMs = performance.now() - start
+    onDecided(items.map(({ userId }) => userId))
     return verdicts
   }
 

@@ -1,6 +1,9 @@
-import { UsageTimeseries, UsageTimeseriesAnswer } from '@keymeter/contract'
-import type { TRPCRouterRecord } from '@trpc/server'
-import { signedInProcedure } from '../trpc.ts'
+import { UsageSnapshot, UsageTimeseries, UsageTimeseriesAnswer, WatchUsage } from '@keymeter/contract'
+import { type TRPCRouterRecord, tracked } from '@trpc/server'
+import { inAccount } from '../scope.ts'
+import { streamOf } from '../stream-of.ts'
+import { signedInProcedure, signedInStream } from '../trpc.ts'
+import { usageSnapshot } from './snapshot.ts'
 import { usageTimeseries } from './timeseries.ts'
 
 export const usageRouter = {
@@ -11,4 +14,14 @@ export const usageRouter = {
     .input(UsageTimeseries.default(UsageTimeseries.parse({})))
     .output(UsageTimeseriesAnswer)
     .query(async ({ ctx, input }) => ({ ...(await usageTimeseries(ctx.scope, input)), requestId: ctx.requestId })),
+  watch: signedInStream
+    .meta({ description: 'Spending as it happens: the account’s balance now, and within a second of each change.' })
+    .input(WatchUsage.default({}))
+    .output(streamOf(UsageSnapshot))
+    .subscription(async function* ({ ctx, signal }) {
+      const { userId, expiresAt } = ctx.caller
+      const read = async () => await inAccount({ ...ctx, userId }, 'read only', usageSnapshot)
+      for await (const snapshot of ctx.usageWatch.watch(userId, read, { endsAt: expiresAt, signal }))
+        yield tracked(String(snapshot.sequence), { ...snapshot, requestId: ctx.requestId })
+    }),
 } satisfies TRPCRouterRecord

@@ -1,0 +1,11 @@
+import type { UsageSnapshot } from '@keymeter/contract'
+import { getAccountAndSequence } from '../billing/get-account.ts'
+import type { Scope } from '../scope.ts'
+
+/** The account's spending now. Null until it has been provisioned. */
+export async function usageSnapshot(scope: Scope): Promise<Omit<UsageSnapshot, 'requestId'> | null> {
+  const now = await getAccountAndSequence(scope)
+  if (now === null) return null
+  const { billingCycle, creditsUsed, creditsHeld, creditsRemaining } = now.account
+  return { sequence: now.sequence, billingCycle, creditsUsed, creditsHeld, creditsRemaining }
+}

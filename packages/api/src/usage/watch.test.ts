@@ -1,0 +1,166 @@
+import { randomUUID } from 'node:crypto'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { STREAMS_PER_ACCOUNT_MAX } from '@keymeter/contract'
+import { createDb } from '@keymeter/db'
+import { disagreements, testDatabase } from '@keymeter/local/testing'
+import { pino } from 'pino'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { charge, contextOf, provisioned } from '../../test/caller.ts'
+import { createMetering } from '../metering/metering.ts'
+import { inAccount } from '../scope.ts'
+import { createUsageAnnouncer, listenForUsage } from './announcements.ts'
+import { usageSnapshot } from './snapshot.ts'
+import { UsageWatch } from './watch.ts'
+
+const database = testDatabase()
+const log = pino({ level: 'silent' })
+const HOUR_MS = 3_600_000
+
+let account: Awaited<ReturnType<typeof provisioned>>
+let usageWatch: UsageWatch
+let reads: number
+beforeEach(async () => {
+  account = await provisioned(database)
+  usageWatch = new UsageWatch(log)
+  reads = 0
+})
+afterEach(async () => {
+  usageWatch.close()
+  expect(await disagreements(database)).toEqual([])
+})
+
+const readAs = (userId: string) => async () => {
+  reads++
+  return await inAccount({ ...contextOf(database, null), userId }, 'read only', usageSnapshot)
+}
+const watch = (userId = account.userId, endsAt = new Date(Date.now() + HOUR_MS), signal?: AbortSignal) =>
+  usageWatch.watch(userId, readAs(userId), { endsAt, signal })
+const next = async (stream: ReturnType<typeof watch>) => (await stream.next()).value
+const spend = async (credits: number) => {
+  expect(await charge(database, account.defaultKey.secret, credits)).toMatchObject({ verdict: 'charged' })
+  usageWatch.refresh([account.userId])
+}
+
+describe('whoever watches an account', () => {
+  it('shares each read with all the others', async () => {
+    const streams = Array.from({ length: STREAMS_PER_ACCOUNT_MAX }, () => watch())
+    for (const first of await Promise.all(streams.map(next))) expect(first).toMatchObject({ sequence: 0, creditsUsed: 0 })
+    await spend(3)
+    for (const second of await Promise.all(streams.map(next)))
+      expect(second).toMatchObject({ sequence: 1, creditsUsed: 3, creditsRemaining: 997 })
+    // The first stream opened before the others were there.
+    expect(reads).toBeLessThanOrEqual(3)
+  })
+
+  it('and is slow, is shown the latest alone, and nothing piles up', async () => {
+    const stream = watch()
+    await next(stream)
+    for (let credits = 1; credits <= 5; credits++) {
+      await spend(credits)
+      await sleep(250)
+    }
+    expect(await next(stream)).toMatchObject({ sequence: 5, creditsUsed: 15 })
+    await spend(1)
+    expect(await next(stream)).toMatchObject({ sequence: 6, creditsUsed: 16 })
+  })
+
+  it('is shown nothing twice: an announcement of what they know already is silent', async () => {
+    const stream = watch()
+    await next(stream)
+    const later = next(stream)
+    for (let n = 0; n < 3; n++) {
+      usageWatch.refreshAll()
+      await sleep(250)
+    }
+    expect(reads).toBeGreaterThan(2)
+    await spend(2)
+    expect(await later).toMatchObject({ creditsUsed: 2 })
+  })
+
+  it('is shown what is spent after a read that failed', async () => {
+    let isFailing = true
+    const read = async () => {
+      if (isFailing) throw new Error('the database is away')
+      return await readAs(account.userId)()
+    }
+    const stream = usageWatch.watch(account.userId, read, { endsAt: new Date(Date.now() + HOUR_MS), signal: undefined })
+    const first = next(stream)
+    await sleep(300)
+    isFailing = false
+    await spend(4)
+    expect(await first).toMatchObject({ creditsUsed: 4 })
+  })
+
+  it('and has no account yet, is shown it as soon as there is one', async () => {
+    const userId = await database.createUser()
+    const first = next(watch(userId))
+    await sleep(300)
+    await database.owner.query('insert into billing_accounts (user_id) values ($1)', [userId])
+    usageWatch.refreshAll()
+    expect(await first).toMatchObject({ sequence: 0, creditsRemaining: 1000 })
+  })
+
+  it('holds no place once the stream has ended, though the client takes nothing any more', async () => {
+    const aborted = new AbortController()
+    const openHalf = async (endsAt: Date) => {
+      const half = Array.from({ length: STREAMS_PER_ACCOUNT_MAX / 2 }, () => watch(account.userId, endsAt, aborted.signal))
+      await Promise.all(half.map(next))
+    }
+    const [soon, late] = [new Date(Date.now() + 2_000), new Date(Date.now() + HOUR_MS)]
+    await openHalf(soon)
+    await openHalf(late)
+    await expect(next(watch())).rejects.toMatchObject({ reason: 'too_many_streams' })
+    await sleep(soon.getTime() - Date.now() + 100)
+    await openHalf(late)
+    await expect(next(watch())).rejects.toMatchObject({ reason: 'too_many_streams' })
+    aborted.abort()
+    await next(watch())
+  })
+
+  it('breaks off when the call is aborted, the token ends or the process stops', async () => {
+    const gone = new AbortController()
+    const streams = [watch(account.userId, undefined, gone.signal), watch(account.userId, new Date(Date.now() + 400)), watch()]
+    for (const stream of streams) await next(stream)
+    const ends = streams.map((stream) => stream.next().catch((error: Error) => error.name))
+    gone.abort()
+    expect(await ends[0]).toBe('AbortError')
+    expect(await ends[1]).toBe('AbortError')
+    usageWatch.close()
+    expect(await ends[2]).toBe('AbortError')
+    await expect(watch().next()).rejects.toMatchObject({ name: 'AbortError' })
+    await expect(watch(account.userId, undefined, gone.signal).next()).rejects.toMatchObject({ name: 'AbortError' })
+  })
+})
+
+describe('an announcement', () => {
+  it('tells of any number of accounts, each once, in few statements', async () => {
+    const told: string[] = []
+    const counting = new UsageWatch(log)
+    counting.refresh = (userIds) => void told.push(...userIds)
+    const listening = Promise.withResolvers<void>()
+    counting.refreshAll = () => listening.resolve()
+    const listener = listenForUsage(database.urls.api, counting, log)
+    await listening.promise
+    const userIds = Array.from({ length: 1_001 }, () => randomUUID())
+    const announcer = createUsageAnnouncer(database.db, log)
+    announcer.announce(userIds.slice(0, 1))
+    for (let n = 0; n < 3; n++) announcer.announce(userIds)
+    await announcer.flush()
+    await sleep(300)
+    expect(told.slice(1).sort()).toEqual([...userIds].sort())
+    expect(told[0]).toBe(userIds[0])
+    await listener.close()
+  })
+
+  it('that fails, fails no charge, and the next ones are made', async () => {
+    const away = createDb('postgresql://keymeter_api@127.0.0.1:1/none', () => {})
+    const announcer = createUsageAnnouncer(away, log)
+    const { charge } = createMetering({ db: database.db, keyBrand: 'km', log, onDecided: announcer.announce })
+    for (let n = 0; n < 3; n++) {
+      const request = { key: account.defaultKey.secret, credits: 1, idempotencyKey: `away-${n}`, operation: 'default' }
+      expect(await charge(request)).toMatchObject({ verdict: 'charged', remaining: 999 - n })
+      await announcer.flush()
+    }
+    await away.destroy()
+  })
+})
