@@ -84,16 +84,20 @@ export function startClients(backend: Backend, count: number, nextAsk: () => Ask
   }
 }
 
-/** Signs in as Supabase Auth would, and provisions: an account and its default key. */
-export async function provision(url: string, jwtSecret: string, userId: string): Promise<Customer> {
+/** A token as Supabase Auth issues it. */
+export function accessToken(jwtSecret: string, userId: string, ttlSeconds = 3600): string {
   const part = (value: object) => Buffer.from(JSON.stringify(value)).toString('base64url')
   const now = Math.floor(Date.now() / 1000)
-  const claims = { sub: userId, aud: 'authenticated', role: 'authenticated', iat: now, exp: now + 3600 }
+  const claims = { sub: userId, aud: 'authenticated', role: 'authenticated', iat: now, exp: now + ttlSeconds }
   const unsigned = `${part({ alg: 'HS256' })}.${part(claims)}`
-  const token = `${unsigned}.${createHmac('sha256', jwtSecret).update(unsigned).digest('base64url')}`
+  return `${unsigned}.${createHmac('sha256', jwtSecret).update(unsigned).digest('base64url')}`
+}
+
+/** Signs in as Supabase Auth would, and provisions: an account and its default key. */
+export async function provision(url: string, jwtSecret: string, userId: string): Promise<Customer> {
   const response = await fetch(`${url}/trpc/auth.provision`, {
     method: 'POST',
-    headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
+    headers: { authorization: `Bearer ${accessToken(jwtSecret, userId)}`, 'content-type': 'application/json' },
     body: '{}',
   })
   const body = (await response.json()) as { result?: { data: { defaultKey: { secret: string } | null } } }

@@ -1,0 +1,284 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { STREAMS_PER_ACCOUNT_MAX } from '@keymeter/contract'
+import { freePort, withClient } from '@keymeter/local'
+import { disagreements, serverEnv, testAuth, testDatabase } from '@keymeter/local/testing'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { accessToken, type Customer, chargeUntilTold, provision } from '../test/charging.ts'
+import { isPgbouncerInstalled, startPgbouncer } from '../test/pgbouncer.ts'
+import { startReadyMain } from '../test/start-main.ts'
+import { type Watching, waitUntil, watchUsage } from '../test/watching.ts'
+
+const SHOWS_WITHIN_MS = 1_000
+
+const database = testDatabase()
+const auth = testAuth(database)
+const started: (() => void)[] = []
+afterAll(() => {
+  for (const end of started) end()
+})
+
+type Server = Awaited<ReturnType<typeof startServer>>
+async function startServer(env: Record<string, string> = {}) {
+  const port = await freePort()
+  const url = `http://127.0.0.1:${port}`
+  const main = await startReadyMain({ ...serverEnv(database, auth, port), LOG_LEVEL: 'trace', ...env }, url)
+  started.push(() => main.child.kill('SIGKILL'))
+  return { ...main, url, serviceKey: auth.serviceKey }
+}
+
+/** Two processes of the server: what is spent at one shows at the other. */
+let one: Server
+let other: Server
+beforeAll(async () => {
+  one = await startServer()
+  other = await startServer()
+  await waitUntil('both listen', async () => (await listeners()).length === 2)
+})
+
+let customer: Customer
+const open: Watching[] = []
+beforeEach(async () => {
+  customer = await provision(one.url, auth.jwtSecret, await database.createUser())
+})
+afterEach(async () => {
+  for (const watching of open.splice(0)) watching.close()
+  expect(await disagreements(database)).toEqual([])
+})
+
+const tokenOf = ({ userId }: Customer) => accessToken(auth.jwtSecret, userId)
+async function watch(at: { url: string }, whom = customer, lastEventId?: string): Promise<Watching> {
+  const watching = await watchUsage(at.url, tokenOf(whom), lastEventId)
+  open.push(watching)
+  return watching
+}
+
+let charges = 0
+const charge = async (at: { url: string; serviceKey: string }, credits: number, whom = customer) =>
+  await chargeUntilTold(at, { customer: whom, credits, idempotencyKey: `watched-${charges++}` })
+
+const listeners = async (): Promise<number[]> =>
+  (
+    await database.owner.query(
+      "select pid from pg_stat_activity where datname = current_database() and application_name = 'keymeter listener' order by pid",
+    )
+  ).rows.map(({ pid }) => pid)
+const used = ({ snapshots }: Watching) => snapshots.at(-1)?.data.creditsUsed
+const shows = async (watching: Watching, credits: number, withinMs = SHOWS_WITHIN_MS) =>
+  await waitUntil(`${credits} credits used are shown`, () => used(watching) === credits, withinMs)
+
+describe('spending', () => {
+  it('shows within a second, at whichever process it was charged', async () => {
+    const [here, there] = [await watch(one), await watch(other)]
+    await Promise.all([here, there].map(async (watching) => await shows(watching, 0)))
+    const delays: number[] = []
+    for (let n = 1; n <= 10; n++) {
+      await charge(other, 7)
+      const start = performance.now()
+      await Promise.all([here, there].map(async (watching) => await shows(watching, 7 * n)))
+      delays.push(performance.now() - start)
+      // As slow as a person, so that each is shown by itself, and a little out of step.
+      await sleep(300 + 17 * n)
+    }
+    expect(Math.max(...delays)).toBeLessThan(SHOWS_WITHIN_MS)
+    const latest = here.snapshots.at(-1)
+    expect(latest).toMatchObject({ id: '10', data: { sequence: 10, creditsUsed: 70, creditsRemaining: 930 } })
+    expect(latest?.data.billingCycle.end).toMatch(/Z$/)
+    expect(latest?.data.requestId).toBe(here.headers.get('x-request-id'))
+    // One at once, and one for each charge.
+    expect([here.snapshots.length, there.snapshots.length]).toEqual([11, 11])
+  })
+
+  it('is shown a few times a second at most, however fast it is, and exactly in the end', async () => {
+    const watching = await watch(one)
+    await shows(watching, 0)
+    const start = performance.now()
+    await Promise.all(
+      Array.from({ length: 8 }, async () => {
+        while (performance.now() - start < 2_000) await charge(other, 0)
+      }),
+    )
+    await charge(other, 1)
+    await shows(watching, 1)
+    const seconds = (performance.now() - start) / 1000
+    expect(watching.snapshots.length).toBeGreaterThan(4)
+    expect(watching.snapshots.length).toBeLessThan(6 * seconds + 2)
+    const sequences = watching.snapshots.map(({ data }) => data.sequence)
+    expect(sequences).toEqual([...sequences].sort((a, b) => a - b))
+  })
+
+  it('of another account is not shown', async () => {
+    const foreign = await provision(one.url, auth.jwtSecret, await database.createUser())
+    const watching = await watch(one)
+    const theirs = await watch(one, foreign)
+    await shows(watching, 0)
+    await charge(one, 5, foreign)
+    await charge(other, 5, foreign)
+    await shows(theirs, 10)
+    await sleep(SHOWS_WITHIN_MS)
+    expect(watching.snapshots).toHaveLength(1)
+    await charge(other, 1)
+    await shows(watching, 1)
+    expect(JSON.stringify(watching.snapshots)).not.toContain(foreign.userId)
+  })
+})
+
+describe('nothing is missed', () => {
+  it('when a connection drops: it resumes with the present state', async () => {
+    const before = await watch(one)
+    await shows(before, 0)
+    const lastEventId = before.snapshots.at(-1)?.id ?? ''
+    before.close()
+    await charge(other, 3)
+    const after = await watch(other, customer, lastEventId)
+    await shows(after, 3)
+    expect(after.snapshots).toMatchObject([{ id: '1', data: { sequence: 1 } }])
+  })
+
+  it('when connections drop all the time under load', async () => {
+    let isDone = false
+    const charging = (async () => {
+      let credits = 0
+      for (; !isDone; credits++) await charge(other, 1)
+      return credits
+    })()
+    let watching = await watch(one)
+    for (let drop = 0; drop < 20; drop++) {
+      await waitUntil('a snapshot', () => watching.snapshots.length > 0)
+      await sleep(drop * 7)
+      watching.close()
+      const last = watching.snapshots.at(-1)
+      watching = await watch(drop % 2 === 0 ? one : other, customer, last?.id)
+      await waitUntil('a snapshot', () => watching.snapshots.length > 0)
+      expect(watching.snapshots[0]?.data.creditsUsed).toBeGreaterThanOrEqual(last?.data.creditsUsed ?? 0)
+    }
+    isDone = true
+    await shows(watching, await charging)
+  })
+
+  it('when the connections that listen are cut: they come back by themselves, and with them what happened meanwhile', async () => {
+    const watching = await watch(one)
+    await shows(watching, 0)
+    for (let cut = 1; cut <= 3; cut++) {
+      const before = await listeners()
+      expect(before).toHaveLength(2)
+      // The server's own role may end its connections.
+      await withClient(database.urls.api, async (client) => {
+        await client.query('select pg_terminate_backend(pid) from unnest($1::int[]) as pid', [before])
+      })
+      await charge(other, 2)
+      await shows(watching, 4 * cut - 2, 2 * SHOWS_WITHIN_MS)
+      await waitUntil('both listen', async () => (await listeners()).length === 2)
+      expect(await listeners()).not.toEqual(expect.arrayContaining(before))
+      await charge(other, 2)
+      await shows(watching, 4 * cut)
+    }
+    expect(one.output()).toContain('the connection that listens for usage broke')
+  })
+})
+
+describe('a stream', () => {
+  it('is for who is signed in, proves it by a header alone, and no cache or proxy may hold it back', async () => {
+    const token = tokenOf(customer)
+    const watching = await watchUsage(one.url, token)
+    open.push(watching)
+    await shows(watching, 0)
+    expect(watching.headers.get('content-type')).toBe('text/event-stream')
+    expect(watching.headers.get('cache-control')).toBe('no-store, no-transform')
+    expect(watching.headers.get('x-accel-buffering')).toBe('no')
+    for (const bad of [null, 'nonsense', accessToken(auth.jwtSecret, customer.userId, -60), auth.serviceKey]) {
+      const refused = await watchUsage(one.url, bad)
+      await refused.ended
+      expect([refused.error?.data.reason, refused.snapshots]).toEqual(['not_signed_in', []])
+      expect(refused.error?.data.requestId).toBe(refused.headers.get('x-request-id'))
+    }
+    const inUrl = await fetch(
+      `${one.url}/trpc/usage.watch?connectionParams=${encodeURIComponent(JSON.stringify({ authorization: `Bearer ${token}` }))}`,
+    )
+    expect(await inUrl.text()).toContain('not_signed_in')
+    expect(one.output()).not.toContain(token)
+  })
+
+  it('ends with its token, in a way that clients come back from', async () => {
+    const ttlSeconds = 3
+    const start = Date.now()
+    const watching = await watchUsage(one.url, accessToken(auth.jwtSecret, customer.userId, ttlSeconds))
+    const lasting = await watch(one)
+    await shows(watching, 0)
+    await watching.ended
+    expect(Date.now() - start).toBeGreaterThan((ttlSeconds - 1.1) * 1000)
+    expect(Date.now() - start).toBeLessThan((ttlSeconds + 1) * 1000)
+    // Told `return`, a client would be through with it; of an error, too.
+    expect(watching.events).toEqual(['connected', 'message'])
+    await charge(one, 1)
+    await shows(lasting, 1)
+    expect(watching.snapshots).toHaveLength(1)
+  })
+
+  it(`is one of at most ${STREAMS_PER_ACCOUNT_MAX} of its account`, async () => {
+    const streams = await Promise.all(Array.from({ length: STREAMS_PER_ACCOUNT_MAX }, async () => await watch(one)))
+    await Promise.all(streams.map(async (watching) => await shows(watching, 0)))
+    const tooMany = await watch(one)
+    await tooMany.ended
+    expect(tooMany.error?.data.reason).toBe('too_many_streams')
+    const foreign = await provision(one.url, auth.jwtSecret, await database.createUser())
+    await shows(await watch(one, foreign), 0)
+    streams[0]?.close()
+    await waitUntil('there is room again', async () => {
+      const again = await watch(one)
+      await waitUntil('an answer', () => again.snapshots.length > 0 || again.error !== null)
+      return again.error === null
+    })
+    await charge(other, 1)
+    await Promise.all(streams.slice(1).map(async (watching) => await shows(watching, 1)))
+  })
+
+  it('costs no connection to the database: 200 of them are told by the one that listens', async () => {
+    const customers = await Promise.all(
+      Array.from({ length: 10 }, async () => await provision(one.url, auth.jwtSecret, await database.createUser())),
+    )
+    const streams = await Promise.all(
+      customers.flatMap((whom) => Array.from({ length: STREAMS_PER_ACCOUNT_MAX }, async () => await watch(one, whom))),
+    )
+    expect(streams).toHaveLength(200)
+    await Promise.all(streams.map(async (watching) => await shows(watching, 0)))
+    await Promise.all(customers.map(async (whom) => await charge(other, 9, whom)))
+    await Promise.all(streams.map(async (watching) => await shows(watching, 9, 2 * SHOWS_WITHIN_MS)))
+    expect(await listeners()).toHaveLength(2)
+    const { rows } = await database.owner.query(
+      "select count(*)::int as open from pg_stat_activity where datname = current_database() and application_name like 'keymeter%'",
+    )
+    // Two processes, with two pools and a listener each.
+    expect(rows[0].open).toBeLessThanOrEqual(2 * (10 + 8 + 1))
+  })
+})
+
+it('a process that stops ends its streams, and waits for none', async () => {
+  const stopping = await startServer()
+  const streams = [await watch(stopping), await watch(stopping)]
+  await Promise.all(streams.map(async (watching) => await shows(watching, 0)))
+  // Announced, though the process stops at once.
+  const elsewhere = await watch(one)
+  await shows(elsewhere, 0)
+  await charge(stopping, 4)
+  const start = performance.now()
+  stopping.child.kill('SIGTERM')
+  expect(await stopping.ended).toBe(0)
+  expect(performance.now() - start).toBeLessThan(5_000)
+  await Promise.all(streams.map(async ({ ended }) => await ended))
+  for (const { events } of streams) expect(events).not.toContain('return')
+  await shows(elsewhere, 4)
+})
+
+describe.skipIf(!isPgbouncerInstalled)('behind PgBouncer in transaction mode', () => {
+  it('spending shows within a second by a direct connection, on which nothing but the listening is done', async () => {
+    const pooler = await startPgbouncer(database.urls.api, 4)
+    started.push(pooler.stop)
+    const pooled = await startServer({ DATABASE_URL: pooler.url, DATABASE_DIRECT_URL: database.urls.api })
+    const watching = await watch(pooled)
+    await shows(watching, 0)
+    await charge(pooled, 6)
+    await shows(watching, 6)
+    await charge(one, 6)
+    await shows(watching, 12)
+  })
+})
