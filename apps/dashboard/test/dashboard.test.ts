@@ -1,6 +1,6 @@
 import { AxeBuilder } from '@axe-core/playwright'
 import { testAuth, testDatabase, testServer } from '@keymeter/local/testing'
-import type { Page } from 'playwright-core'
+import type { Page, Request } from 'playwright-core'
 import { beforeEach, describe, expect, it } from 'vitest'
 import { testBrowser } from './browser.ts'
 
@@ -56,12 +56,13 @@ async function signInUnprovisioned(): Promise<void> {
   await page.getByRole('button', { name: 'Sign in', exact: true }).click()
 }
 
+let charges = 0
 /** Charges a key, as the company's backend does. */
 async function charge(key: string, credits: number): Promise<void> {
   const response = await fetch(`${server.url}/trpc/metering.charge`, {
     method: 'POST',
     headers: { authorization: `Bearer ${auth.serviceKey}`, 'content-type': 'application/json' },
-    body: JSON.stringify({ key, credits, idempotencyKey: key.slice(-20) }),
+    body: JSON.stringify({ key, credits, idempotencyKey: `charge-${charges++}` }),
   })
   expect(await response.json()).toMatchObject({ result: { data: { verdict: 'charged' } } })
 }
@@ -585,6 +586,104 @@ describe('the usage page', () => {
     await page.getByRole('button', { name: /: 120 credits \(default 120\)/ }).waitFor()
     await page.getByRole('combobox', { name: 'Time' }).selectOption('Last 30 days')
     await expect.poll(async () => await columns.count()).toBe(30)
+    expect(complaints).toEqual([])
+  })
+})
+
+describe('spending', () => {
+  const SHOWS_WITHIN_MS = 1_000
+  const realTime = () => page.getByText('Real time')
+  const isWatch = (request: Request) => request.url().includes('/trpc/usage.watch')
+  const nextWatch = async () => await page.waitForEvent('request', isWatch)
+
+  it('shows within a second and without a reload, on both pages, while everything else stays as it is', async () => {
+    await page.context().close()
+    page = await openPage(withClipboard)
+    const requests: Request[] = []
+    page.on('request', (request) => requests.push(request))
+    await signUp()
+    const secret = await saveSecret()
+    await realTime().waitFor()
+    const menu = page.getByRole('button', { name: 'Actions for default' })
+    await menu.focus()
+    await page.getByText('1,000 left').waitFor()
+    await row('default').evaluate((element) => element.setAttribute('data-is-the-same', ''))
+
+    const delays: number[] = []
+    for (const used of [30, 60, 90]) {
+      await charge(secret, 30)
+      const start = performance.now()
+      await page.getByText(`${1000 - used} left`).waitFor()
+      await row('default').getByText(String(used), { exact: true }).waitFor()
+      delays.push(performance.now() - start)
+    }
+    expect(Math.min(...delays)).toBeLessThan(SHOWS_WITHIN_MS)
+    // Long before the pages would have asked by themselves.
+    expect(Math.max(...delays)).toBeLessThan(4 * SHOWS_WITHIN_MS)
+    expect(await row('default').getAttribute('data-is-the-same')).toBe('')
+    expect(await menu.evaluate((button) => button === document.activeElement)).toBe(true)
+
+    await page.getByRole('link', { name: 'Usage' }).click()
+    await page.getByRole('row', { name: /default 3 90/ }).waitFor()
+    await charge(secret, 30)
+    await page.getByRole('row', { name: /default 4 120/ }).waitFor({ timeout: 4 * SHOWS_WITHIN_MS })
+    await page.getByRole('button', { name: /: 120 credits \(default 120\)/ }).waitFor()
+
+    // One stream, whatever the page; and the token is in its header alone.
+    const watches = requests.filter(isWatch)
+    expect(watches).toHaveLength(1)
+    const token = (await watches[0]?.allHeaders())?.['authorization']?.replace('Bearer ', '') ?? ''
+    expect(token).toMatch(/^eyJ/)
+    const [, payload = 'none'] = token.split('.')
+    for (const request of requests) expect(request.url()).not.toContain(payload)
+    expect(complaints).toEqual([])
+  })
+
+  it('comes back by itself when the stream breaks off, and shows what was spent meanwhile', async () => {
+    await page.context().close()
+    page = await openPage(withClipboard)
+    let broken = 0
+    await page.route(/usage\.watch/, async (route) => {
+      if (broken++ > 1) return await route.continue()
+      await route.fulfill({
+        contentType: 'text/event-stream',
+        body: broken === 1 ? 'event: connected\ndata: {}\n\n' : 'event: serialized-error\ndata: {}\n\n',
+      })
+    })
+    await signUp()
+    const secret = await saveSecret()
+    await charge(secret, 40)
+    await page.waitForResponse((response) => isWatch(response.request()) && broken === 3, { timeout: 30_000 })
+    await page.getByText('960 left').waitFor()
+    await realTime().waitFor()
+    await charge(secret, 40)
+    await page.getByText('920 left').waitFor({ timeout: 4 * SHOWS_WITHIN_MS })
+    expect(complaints).toEqual([])
+  })
+
+  it('is not watched while nobody looks at the page, nor after signing out', async () => {
+    await page.context().close()
+    page = await openPage(withClipboard)
+    await signUp()
+    const secret = await saveSecret()
+    await realTime().waitFor()
+    const look = async (state: 'hidden' | 'visible') =>
+      await page.evaluate((visibilityState) => {
+        Object.defineProperty(document, 'visibilityState', { configurable: true, get: () => visibilityState })
+        document.dispatchEvent(new Event('visibilitychange'))
+      }, state)
+    const closed = page.waitForEvent('requestfailed', isWatch)
+    await look('hidden')
+    await closed
+    await realTime().waitFor({ state: 'hidden' })
+    await charge(secret, 50)
+    const again = nextWatch()
+    await look('visible')
+    await again
+    await page.getByText('950 left').waitFor({ timeout: 4 * SHOWS_WITHIN_MS })
+    const left = page.waitForEvent('requestfailed', isWatch)
+    await page.getByRole('button', { name: 'Sign out' }).click()
+    await left
     expect(complaints).toEqual([])
   })
 })

@@ -4,6 +4,7 @@ import { provision, provisionOnce, useProvisioning } from '../auth/provisioning.
 import { signOut, useSession } from '../auth/session.ts'
 import { Button } from '../ui/button.tsx'
 import { ErrorNotice } from '../ui/notice.tsx'
+import { RealTime } from '../usage/real-time.tsx'
 
 /** The frame of every page behind the sign-in. */
 export function SignedInPage() {
@@ -24,6 +25,7 @@ export function SignedInPage() {
             <PageLink to="/activity">Activity</PageLink>
           </nav>
           <span className="ml-auto min-w-0 flex-1 truncate text-right text-sm text-ink-soft">{user?.email}</span>
+          {userId !== undefined && <RealTime userId={userId} />}
           <Button variant="quiet" className="shrink-0" onClick={signOut}>
             Sign out
           </Button>

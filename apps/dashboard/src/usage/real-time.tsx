@@ -1,0 +1,34 @@
+import { useEffect, useState } from 'react'
+import { queryClient, trpc } from '../app/trpc.ts'
+import { accessToken } from '../auth/session.ts'
+
+/** Keeps what is shown of spending up to date, and says so. Where it cannot, pages ask every few seconds, as they do anyway. */
+export function RealTime({ userId }: { userId: string }) {
+  const [isOpen, setIsOpen] = useState(false)
+  // biome-ignore lint/correctness/useExhaustiveDependencies: somebody else's spending is another stream
+  useEffect(() => {
+    const leaving = new AbortController()
+    const { signal } = leaving
+    import('./watch-usage.ts').then(
+      ({ watchUsage }) => signal.aborted || watchUsage({ accessToken, refresh, onOpenChange: setIsOpen, signal }),
+      () => {},
+    )
+    return () => leaving.abort()
+  }, [userId])
+  // Not announced to a screen reader, which would say it again with every break of the network.
+  return (
+    <span
+      title="Spending shows as it happens"
+      className={`flex items-center gap-1.5 text-sm text-ink-soft ${isOpen ? '' : 'invisible'}`}
+    >
+      <span aria-hidden="true" className="size-2 rounded-full bg-series-3" />
+      Real time
+    </span>
+  )
+}
+
+/** All that depends on spending, where it is looked at; the rest when it is. The calls share one request. */
+async function refresh(): Promise<void> {
+  const parts = [trpc.billing, trpc.keys, trpc.usage]
+  await Promise.all(parts.map((part) => queryClient.invalidateQueries(part.pathFilter())))
+}
