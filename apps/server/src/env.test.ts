@@ -24,6 +24,7 @@ describe('the environment', () => {
   it('has defaults for the rest, and takes the shipped placeholder for no Google at all', () => {
     expect(readEnv({ ...required, PORT: '', GOOGLE_OAUTH_CLIENT_ID: 'your-google-oauth-client-id' })).toMatchObject({
       port: 3000,
+      databaseDirectUrl: required.DATABASE_URL,
       keyBrand: 'km',
       jwtSecret: null,
       googleSignIn: false,
