@@ -47,7 +47,11 @@ export function createUsageAnnouncer(db: Db, log: Logger): UsageAnnouncer {
 }
 
 /** Refreshes what `watch` shows at each announcement, and all of it when announcements may have been lost. */
-export function listenForUsage(databaseUrl: string, watch: UsageWatch, log: Logger): { close(): Promise<void> } {
+export function listenForUsage(
+  databaseUrl: string,
+  watch: Pick<UsageWatch, 'refresh' | 'refreshAll'>,
+  log: Logger,
+): { close(): Promise<void> } {
   return listen(databaseUrl, CHANNEL, {
     onMessage: (message) => watch.refresh(message.split(' ')),
     onListening: () => watch.refreshAll(),

@@ -77,6 +77,19 @@ describe('whoever watches an account', () => {
     expect(await later).toMatchObject({ creditsUsed: 2 })
   })
 
+  it('is shown what is spent while the account is being read', async () => {
+    let isFirst = true
+    const read = async () => {
+      const snapshot = await readAs(account.userId)()
+      if (isFirst) await spend(6)
+      isFirst = false
+      return snapshot
+    }
+    const stream = usageWatch.watch(account.userId, read, { endsAt: new Date(Date.now() + HOUR_MS), signal: undefined })
+    expect(await next(stream)).toMatchObject({ creditsUsed: 0 })
+    expect(await Promise.race([next(stream), sleep(2_000)])).toMatchObject({ creditsUsed: 6 })
+  })
+
   it('is shown what is spent after a read that failed', async () => {
     let isFailing = true
     const read = async () => {
@@ -133,14 +146,18 @@ describe('whoever watches an account', () => {
 })
 
 describe('an announcement', () => {
-  it('tells of any number of accounts, each once, in few statements', async () => {
+  /** What another process would be told. */
+  const listenToAll = async () => {
     const told: string[] = []
-    const counting = new UsageWatch(log)
-    counting.refresh = (userIds) => void told.push(...userIds)
     const listening = Promise.withResolvers<void>()
-    counting.refreshAll = () => listening.resolve()
-    const listener = listenForUsage(database.urls.api, counting, log)
+    const refresh = (userIds: Iterable<string>) => void told.push(...userIds)
+    const { close } = listenForUsage(database.urls.api, { refresh, refreshAll: listening.resolve }, log)
     await listening.promise
+    return { told, close }
+  }
+
+  it('tells of any number of accounts, each once, in few statements', async () => {
+    const { told, close } = await listenToAll()
     const userIds = Array.from({ length: 1_001 }, () => randomUUID())
     const announcer = createUsageAnnouncer(database.db, log)
     announcer.announce(userIds.slice(0, 1))
@@ -149,7 +166,20 @@ describe('an announcement', () => {
     await sleep(300)
     expect(told.slice(1).sort()).toEqual([...userIds].sort())
     expect(told[0]).toBe(userIds[0])
-    await listener.close()
+    await close()
+  })
+
+  it('is on its way once the announcer is flushed, as it is before the process stops', async () => {
+    const { told, close } = await listenToAll()
+    const stopping = createDb(database.urls.api, () => {})
+    const announcer = createUsageAnnouncer(stopping, log)
+    const userIds = [randomUUID(), randomUUID()]
+    for (const userId of userIds) announcer.announce([userId])
+    await announcer.flush()
+    await stopping.destroy()
+    await sleep(300)
+    expect(told).toEqual(userIds)
+    await close()
   })
 
   it('that fails, fails no charge, and the next ones are made', async () => {
