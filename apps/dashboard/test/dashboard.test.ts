@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { AxeBuilder } from '@axe-core/playwright'
 import { testAuth, testDatabase, testServer } from '@keymeter/local/testing'
 import type { Page, Request } from 'playwright-core'
@@ -642,18 +643,22 @@ describe('spending', () => {
   it('comes back by itself when the stream breaks off, and shows what was spent meanwhile', async () => {
     await page.context().close()
     page = await openPage(withClipboard)
-    let broken = 0
+    const tries: number[] = []
     await page.route(/usage\.watch/, async (route) => {
-      if (broken++ > 1) return await route.continue()
+      if (tries.push(performance.now()) > 2) return await route.continue()
       await route.fulfill({
         contentType: 'text/event-stream',
-        body: broken === 1 ? 'event: connected\ndata: {}\n\n' : 'event: serialized-error\ndata: {}\n\n',
+        body: tries.length === 1 ? 'event: connected\ndata: {}\n\n' : 'event: serialized-error\ndata: {}\n\n',
       })
     })
     await signUp()
     const secret = await saveSecret()
     await charge(secret, 40)
-    await page.waitForResponse((response) => isWatch(response.request()) && broken === 3, { timeout: 30_000 })
+    await page.waitForResponse((response) => isWatch(response.request()) && tries.length === 3, { timeout: 30_000 })
+    const [first = 0, second = 0, third = 0] = tries
+    // Soon after a break, later after a refusal.
+    expect(second - first).toBeLessThan(8_000)
+    expect(third - second).toBeGreaterThan(8_000)
     await page.getByText('960 left').waitFor()
     await realTime().waitFor()
     await charge(secret, 40)
@@ -672,11 +677,16 @@ describe('spending', () => {
         Object.defineProperty(document, 'visibilityState', { configurable: true, get: () => visibilityState })
         document.dispatchEvent(new Event('visibilitychange'))
       }, state)
+    let watches = 0
+    page.on('request', (request) => {
+      if (isWatch(request)) watches++
+    })
     const closed = page.waitForEvent('requestfailed', isWatch)
     await look('hidden')
     await closed
-    await realTime().waitFor({ state: 'hidden' })
     await charge(secret, 50)
+    await sleep(SHOWS_WITHIN_MS)
+    expect([watches, await realTime().isVisible()]).toEqual([0, false])
     const again = nextWatch()
     await look('visible')
     await again
@@ -684,6 +694,8 @@ describe('spending', () => {
     const left = page.waitForEvent('requestfailed', isWatch)
     await page.getByRole('button', { name: 'Sign out' }).click()
     await left
+    await sleep(SHOWS_WITHIN_MS)
+    expect(watches).toBe(1)
     expect(complaints).toEqual([])
   })
 })

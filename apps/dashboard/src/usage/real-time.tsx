@@ -22,7 +22,7 @@ export function RealTime({ userId }: { userId: string }) {
       className={`flex items-center gap-1.5 text-sm text-ink-soft ${isOpen ? '' : 'invisible'}`}
     >
       <span aria-hidden="true" className="size-2 rounded-full bg-series-3" />
-      Real time
+      <span className="max-sm:sr-only">Real time</span>
     </span>
   )
 }

@@ -50,12 +50,12 @@ export function watchUsage({ accessToken, refresh, onOpenChange, signal }: Watch
       onOpenChange(true)
       reopenIn(SILENCE_MS_MAX)
     }
-    opened.addEventListener('connected', isAlive)
     opened.addEventListener('ping', isAlive)
     opened.addEventListener('message', () => {
       isAlive()
       onChange()
     })
+    // A refusal, after which the library would come back at once.
     opened.addEventListener('serialized-error', () => {
       close()
       reopenIn(REOPEN_PAUSE_MS)
