@@ -90,6 +90,28 @@ describe('whoever watches an account', () => {
     expect(await Promise.race([next(stream), sleep(2_000)])).toMatchObject({ creditsUsed: 6 })
   })
 
+  it('is shown what is held, and that it is spent no more than once', async () => {
+    const stream = watch()
+    await next(stream)
+    const { hold, settle } = createMetering({
+      db: database.db,
+      keyBrand: 'km',
+      log,
+      onDecided: (userIds) => usageWatch.refresh(userIds),
+    })
+    const held = await hold({
+      key: account.defaultKey.secret,
+      credits: 100,
+      idempotencyKey: 'held',
+      operation: 'default',
+      ttlSeconds: 60,
+    })
+    if (held.verdict !== 'held') throw new Error(held.verdict)
+    expect(await next(stream)).toMatchObject({ creditsUsed: 0, creditsHeld: 100, creditsRemaining: 900 })
+    await settle({ holdId: held.holdId, credits: 30, idempotencyKey: 'settled' })
+    expect(await next(stream)).toMatchObject({ creditsUsed: 30, creditsHeld: 0, creditsRemaining: 970 })
+  })
+
   it('is shown what is spent after a read that failed', async () => {
     let isFailing = true
     const read = async () => {
