@@ -1,4 +1,4 @@
-import { randomUUID } from 'node:crypto'
+import { randomInt, randomUUID } from 'node:crypto'
 import { connect, createServer, type Server, type Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { CHARGES_MAX, type Charge, type Verdict } from '@keymeter/contract'
@@ -152,6 +152,7 @@ describe('when connections break', () => {
     // The server's own role may end its connections.
     const breaker = createDb(database.urls.api, () => {}, { connectionsMax: 1 })
     const requests = many(3000)
+    const answers = new Map<string | null, Verdict>()
     let isDone = false
     const breaking = (async () => {
       let broken = 0
@@ -159,13 +160,13 @@ describe('when connections break', () => {
         const { rows } = await sql`select pg_terminate_backend(pid) from pg_stat_activity
           where datname = ${database.name} and usename = current_user and pid <> pg_backend_pid()`.execute(breaker)
         broken += rows.length
-        // Long enough for a new connection to sign in, or nothing would ever be answered.
-        await sleep(60)
+        // However long it takes to sign in on a busy machine: broken again before, nothing would ever be answered.
+        for (const until = answers.size + 50; answers.size < until && !isDone; ) await sleep(1)
+        await sleep(randomInt(20))
       }
       return broken
     })()
     const pending = [...requests]
-    const answers = new Map<string | null, Verdict>()
     const client = async () => {
       for (let next = pending.shift(); next !== undefined; next = pending.shift()) {
         const result = await charge(next).catch((error: unknown) => {
