@@ -225,8 +225,155 @@ describe('when connections break', () => {
   })
 })
 
-/** The way to the real Postgres, which a test closes, or which takes calls there and loses what comes back. */
-const gate = { isOpen: true, losesAnswers: 0 }
+describe('when Postgres hangs', () => {
+  const WITHIN_MS = 1500
+  /** The outcome of a call, and when it was told. */
+  const timed = async (call: Promise<Verdict>) => {
+    const start = performance.now()
+    const outcome = await call.then(
+      ({ verdict }) => verdict,
+      ({ reason }) => reason,
+    )
+    const at = performance.now()
+    return { outcome, at, ms: at - start }
+  }
+  afterEach(() => gate.resume('deliver'))
+
+  describe.each(['all', 'account'] as const)('with lanes: %s', (lanes) => {
+    it('a call is told so when its time is over, also one that waits behind others, and both can be retried', async () => {
+      const { charge } = engine({ db: proxied, lanes, answeredWithinMs: WITHIN_MS })
+      await charge(request())
+      gate.hang()
+      const [sent, ...waiting] = many(3)
+      if (sent === undefined) throw new Error('nothing is sent')
+      const calls = [timed(charge(sent))]
+      for (const item of waiting) {
+        await sleep(WITHIN_MS / 3)
+        calls.push(timed(charge(item)))
+      }
+      const told = await Promise.all(calls)
+      for (const { outcome, ms } of told) {
+        expect(outcome).toBe('database_unavailable')
+        expect(ms).toBeGreaterThan(WITHIN_MS - 50)
+        expect(ms).toBeLessThan(2 * WITHIN_MS)
+      }
+      // Those that waited share a batch, and each has its own time.
+      expect((told[2]?.at ?? 0) - (told[1]?.at ?? 0)).toBeGreaterThan(WITHIN_MS / 6)
+      gate.resume('deliver')
+      expect(await timed(charge(request()))).toMatchObject({ outcome: 'charged' })
+      for (const item of [sent, ...waiting]) expect(await charge(item)).toMatchObject({ verdict: 'charged' })
+      for (const item of [sent, ...waiting]) expect(await charge(item)).toMatchObject({ verdict: 'charged', replayed: true })
+      expect(await eventCount()).toBe(5)
+    })
+
+    it('what was sent may be charged later, once, and what only waited is not', async () => {
+      const { charge } = engine({ db: proxied, lanes, answeredWithinMs: WITHIN_MS })
+      await charge(request())
+      gate.hang()
+      const requests = many(CHARGES_MAX + 2)
+      const calls = requests.slice(0, -1).map(charge)
+      await sleep(WITHIN_MS / 2)
+      // Is sent when the first 500 are given up. The one before it is told at the same moment.
+      calls.push(...requests.slice(-1).map(charge))
+      for (const result of await Promise.allSettled(calls))
+        expect(result).toMatchObject({ reason: { reason: 'database_unavailable' } })
+      gate.resume('deliver')
+      await expect.poll(eventCount).toBe(1 + CHARGES_MAX + 1)
+      await charge(request())
+      const verdicts = await Promise.all(requests.map(charge))
+      expect(verdicts.map((verdict) => 'replayed' in verdict && verdict.replayed)).toEqual([
+        ...Array(CHARGES_MAX).fill(true),
+        false,
+        true,
+      ])
+      expect(await eventCount()).toBe(CHARGES_MAX + 4)
+    })
+  })
+
+  it('for less than a call may wait, all are charged', async () => {
+    const { charge } = engine({ db: proxied, answeredWithinMs: 2 * WITHIN_MS })
+    await charge(request())
+    gate.hang()
+    const calls = many(3).map(charge)
+    await sleep(WITHIN_MS)
+    gate.resume('deliver')
+    expect((await Promise.all(calls)).every(isCharged)).toBe(true)
+    expect(await eventCount()).toBe(4)
+  })
+
+  it('those that waited do not count as waiting any more', async () => {
+    const { charge } = engine({ db: proxied, answeredWithinMs: WITHIN_MS, waitingMax: 3 })
+    gate.hang()
+    const calls = many(3).map(charge)
+    expect(await charge(request())).toMatchObject({ verdict: 'overloaded' })
+    await Promise.allSettled(calls)
+    gate.resume('deliver')
+    expect(await charge(request())).toMatchObject({ verdict: 'charged' })
+  })
+
+  it('while the held account of a batch is looked for, the others are told in time, and the lane goes on', async () => {
+    const { charge } = engine({ db: proxied, answeredWithinMs: 2 * WITHIN_MS })
+    const others = await Promise.all(Array.from({ length: 3 }, async () => await provisioned(database)))
+    const holder = await database.owner.connect()
+    await holder.query('begin')
+    await holder.query('select 1 from billing_accounts where user_id = $1 for update', [account.userId])
+    const keys = [account, ...others].map(({ defaultKey }) => defaultKey.secret)
+    const calls = keys.map(async (key) => await timed(charge(request({ key }))))
+    // The batch has waited for the lock (1 s), and its first account waits for it now.
+    await sleep(WITHIN_MS)
+    gate.hang()
+    for (const { outcome, ms } of await Promise.all(calls)) {
+      expect(outcome).toBe('database_unavailable')
+      expect(ms).toBeLessThan(4 * WITHIN_MS)
+    }
+    await holder.query('rollback')
+    holder.release()
+    // What hung is lost: nothing ever answers on those connections.
+    gate.resume('lose')
+    const key = others[0]?.defaultKey.secret ?? ''
+    expect(await timed(charge(request({ key })))).toMatchObject({ outcome: 'charged' })
+  })
+
+  it('one process of it alone, its batch is sent again on another connection, and charged once', async () => {
+    const own = createDb(database.urls.api, () => {}, { connectionsMax: 3 })
+    const { charge } = engine({ db: own })
+    await charge(request())
+    const { rows } = await sql<{ pid: number }>`select pg_backend_pid() as pid`.execute(own)
+    const pid = rows[0]?.pid ?? 0
+    process.kill(pid, 'SIGSTOP')
+    try {
+      const item = request({ credits: 7 })
+      const answer = await charge(item)
+      expect(answer).toMatchObject({ verdict: 'charged', credits: 7, replayed: false })
+      process.kill(pid, 'SIGCONT')
+      // It decides the same batch again, late.
+      const lateOnes = sql`select state from pg_stat_activity where pid = ${pid} and query like ${'%charge_batch%'}`
+      await expect.poll(async () => (await lateOnes.execute(database.db)).rows).toEqual([{ state: 'idle' }])
+      expect(await charge(item)).toEqual({ ...answer, replayed: true })
+      expect(await eventCount()).toBe(2)
+    } finally {
+      process.kill(pid, 'SIGCONT')
+      await own.destroy()
+    }
+  })
+})
+
+/** The way to the real Postgres, which a test closes, or which takes calls there and loses what comes back, or which hangs. */
+const gate = {
+  isOpen: true,
+  losesAnswers: 0,
+  withheld: null as (() => void)[] | null,
+  /** Nothing goes through from here on, to Postgres or back, and nobody is told. */
+  hang() {
+    gate.withheld ??= []
+  },
+  /** New connections work; what hung arrives late, or never. */
+  resume(how: 'deliver' | 'lose') {
+    const withheld = gate.withheld ?? []
+    gate.withheld = null
+    if (how === 'deliver') for (const deliver of withheld) deliver()
+  },
+}
 const sockets = new Set<Socket>()
 const { server, url } = await startGate(database.urls.api)
 const proxied = createDb(url, () => {})
@@ -253,12 +400,14 @@ async function startGate(target: string): Promise<{ server: Server; url: string 
     client.on('data', (data) => {
       if (!gate.isOpen) return end()
       isCharge ||= data.includes('meter_batch')
-      postgres.write(data)
+      if (gate.withheld === null) postgres.write(data)
+      else gate.withheld.push(() => postgres.write(data))
     })
     postgres.on('data', (data) => {
       // Ready for the next statement ('Z'): the one before is committed.
       const isCommitted = isCharge && data.subarray(-6, -4).equals(Buffer.from('Z\0'))
       if (isCommitted) isCharge = false
+      if (gate.withheld !== null) return void gate.withheld.push(() => client.write(data))
       if (!isCommitted || gate.losesAnswers === 0) return void client.write(data)
       gate.losesAnswers--
       end()

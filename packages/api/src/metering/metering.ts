@@ -18,12 +18,21 @@ import { AppError } from '../errors.ts'
 import { hashToken, parseToken } from '../keys/token.ts'
 import { isConflict, isLockTimeout, isUnavailable } from '../scope.ts'
 import { parseEventId } from './event-id.ts'
-import { Lane, type Settled } from './lane.ts'
+import { Lane, type Settled, type Timed } from './lane.ts'
 import { type Action, type BatchItem, type Decision, meterBatch } from './meter-batch.ts'
 import { toVerdict, type VerdictOf } from './verdict.ts'
 
 /** Calls that wait at most; past it a call is told `overloaded` at once. */
 const WAITING_MAX = 10_000
+/** A call is answered within this time from when it came, waiting included, or told `database_unavailable`. */
+const ANSWERED_WITHIN_MS = 10_000
+/**
+ * A batch that is not answered within this time is sent again, on another connection: this one is dead. Postgres itself
+ * gives a statement of the server's role up after 5 s.
+ */
+const TRY_MS_MAX = 6_000
+/** With less time left a batch is not sent: nobody would wait for the answer. */
+const TRY_MS_MIN = 100
 /** A batch whose connection broke, or that met a deadlock, is sent again this often, after these pauses. */
 const RESEND_PAUSES_MS = [0, 50, 200, 1000]
 const RETRY_AFTER_MS_MIN = 100
@@ -43,14 +52,19 @@ export interface MeteringOptions {
   waitingMax?: number
   /** Told of the accounts of each batch, once it is committed. It must not throw, and nobody waits for it. */
   onDecided?: (userIds: Iterable<string>) => void
+  answeredWithinMs?: number
 }
+
+/** A charge, and how long its caller waits. */
+type Call = BatchItem & Timed
 
 /** The charge engine of one process. */
 export interface Metering {
   /**
    * Takes credits for the key that `key` is the secret of, durably, before it answers.
    *
-   * @throws AppError `database_unavailable` when it could not be decided. Trying again with the same idempotency key is safe.
+   * @throws AppError `database_unavailable` when it could not be decided in time. Trying again with the same idempotency key
+   * is safe.
    */
   charge(request: Charge): Promise<Verdict>
   /** At most 500 of them, decided in their order, each with its own verdict. */
@@ -71,9 +85,10 @@ export function createMetering({
   log,
   lanes = 'all',
   waitingMax = WAITING_MAX,
+  answeredWithinMs = ANSWERED_WITHIN_MS,
   onDecided = () => {},
 }: MeteringOptions): Metering {
-  const open = new Map<string, Lane<BatchItem, Decision>>()
+  const open = new Map<string, Lane<Call, Decision>>()
   /** Accounts that somebody else holds the lock of. They wait in lanes of their own, so that nobody waits for them. */
   const held = new Set<string>()
   let waiting = 0
@@ -81,12 +96,12 @@ export function createMetering({
 
   const laneOf = (userId: string) => {
     const name = lanes === 'account' || held.has(userId) ? userId : ''
-    const lane = open.get(name) ?? new Lane<BatchItem, Decision>(CHARGES_MAX, send, () => open.delete(name))
+    const lane = open.get(name) ?? new Lane<Call, Decision>(CHARGES_MAX, send, () => open.delete(name))
     open.set(name, lane)
     return lane
   }
 
-  const send = async (items: BatchItem[]): Promise<Settled<Decision>[]> => {
+  const send = async (items: Call[]): Promise<Settled<Decision>[]> => {
     const start = performance.now()
     const verdicts = await decide(items)
     lastBatchMs = performance.now() - start
@@ -94,7 +109,7 @@ export function createMetering({
     return verdicts
   }
 
-  const decide = async (items: BatchItem[]): Promise<Settled<Decision>[]> => {
+  const decide = async (items: Call[]): Promise<Settled<Decision>[]> => {
     const accounts = Map.groupBy(items.keys(), (i) => items[i]?.userId ?? '')
     try {
       const verdicts = await sendUntilAnswered(db, log, items, accounts.size > 1)
@@ -112,12 +127,12 @@ export function createMetering({
   }
 
   /** Finds the account that is held, and hands its items over to a lane of its own. */
-  const decideByAccount = async (items: BatchItem[], accounts: number[][]): Promise<Settled<Decision>[]> => {
+  const decideByAccount = async (items: Call[], accounts: number[][]): Promise<Settled<Decision>[]> => {
     const settled: Settled<Decision>[] = []
     for (const indexes of accounts) {
       const own = indexes.flatMap((i) => items[i] ?? [])
       const userId = own[0]?.userId ?? ''
-      const answers = await meterBatch(db, own).then(
+      const answers = await tryOnce(db, own).then(
         (verdicts) => verdicts.map((value): Settled<Decision> => ({ status: 'fulfilled', value })),
         async (error): Promise<Settled<Decision>[]> => {
           if (!isLockTimeout(error)) return await decide(own)
@@ -140,7 +155,8 @@ export function createMetering({
     waiting++
     try {
       // The database answers an action with the verdicts of that action.
-      return toVerdict(item, await laneOf(userId).enqueue(item)) as VerdictOf[A]
+      const deadline = performance.now() + answeredWithinMs
+      return toVerdict(item, await laneOf(userId).enqueue({ ...item, deadline })) as VerdictOf[A]
     } finally {
       waiting--
     }
@@ -224,17 +240,31 @@ export function createMetering({
  *
  * @param isMixed whether it is of several accounts: then it is not worth waiting longer for the one that is held.
  */
-async function sendUntilAnswered(db: Db, log: Logger, items: BatchItem[], isMixed: boolean): Promise<Decision[]> {
+async function sendUntilAnswered(db: Db, log: Logger, items: Call[], isMixed: boolean): Promise<Decision[]> {
   let failure: unknown
   for (const pause of RESEND_PAUSES_MS) {
     if (pause > 0) await sleep(pause)
     try {
-      return await meterBatch(db, items)
+      return await tryOnce(db, items)
     } catch (error) {
       if ((!isUnavailable(error) && !isConflict(error)) || (isMixed && isLockTimeout(error))) throw error
       failure = error
+      if (timeLeft(items) < TRY_MS_MIN) break
       log.warn({ err: error, items: items.length }, 'a batch of charges was not answered: sending it again')
     }
   }
+  log.warn({ err: failure, items: items.length }, 'a batch of charges was given up')
   throw new AppError('database_unavailable', { cause: failure })
 }
+
+/** Sends a batch as long as any of its callers waits. Given up, it may be decided all the same, as when a connection breaks. */
+async function tryOnce(db: Db, items: Call[]): Promise<Decision[]> {
+  const left = timeLeft(items)
+  if (left < TRY_MS_MIN) throw timedOut()
+  const { promise: late, reject } = Promise.withResolvers<never>()
+  const timer = setTimeout(() => reject(timedOut()), Math.min(left, TRY_MS_MAX))
+  return await Promise.race([meterBatch(db, items), late]).finally(() => clearTimeout(timer))
+}
+
+const timeLeft = (items: Call[]) => Math.max(...items.map(({ deadline }) => deadline)) - performance.now()
+const timedOut = () => Object.assign(new Error('Postgres did not answer a batch of charges in time'), { code: 'ETIMEDOUT' })
