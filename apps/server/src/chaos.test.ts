@@ -18,11 +18,10 @@ const CHARGES_BETWEEN_FAULTS = 150
 /** Runs out on the way, so that refusals are retried too. */
 const POOR_CREDITS = 200
 const RICH_CREDITS = 1_000_000
-/**
- * A call may wait for the batch before its own. Each is given up 10 s after it was sent, and sent again three times, on
- * connections that are given up after 5 s.
- */
-const GIVES_UP_WITHIN_MS = 60_000
+/** A call has 10 s, whatever it waits for; the rest is for a busy machine. */
+const TOLD_WITHIN_MS = 13_000
+/** Calls come this much later than each other: into the batch that hangs first, and into those behind it. */
+const CALLS_APART_MS = 3_000
 const TIMEOUT_MS = 600_000
 
 const database = testDatabase()
@@ -192,30 +191,40 @@ describe('the engine itself', () => {
     TIMEOUT_MS,
   )
 
-  it(
-    'ends each call as `database_unavailable` when Postgres hangs, and is exact and quick again when it no longer does',
-    async () => {
+  it.each(['network', 'database'] as const)(
+    'ends each call as `database_unavailable` in time when the %s hangs, and is exact and quick again when it no longer does',
+    async (what) => {
+      const store = what === 'database' ? postgres : database
       const proxy = await startProxy()
-      const server = await startServer(proxy.url)
-      const customers = await createCustomers(database, server.url)
-      const nextAsk = askOf(customers, 'hung')
+      const { hang, resume } = what === 'database' ? { hang: postgres.pause, resume: postgres.resume } : proxy
+      const server = await startServer(what === 'database' ? postgres.urls.api : proxy.url)
+      const customers = await createCustomers(store, server.url)
+      const nextAsk = askOf(customers, `hung-${what}`)
       // All the connections that there may be, so that each of them hangs.
       const told = await Promise.all(Array.from({ length: 20 }, async () => await chargeUntilTold(server, nextAsk())))
 
-      proxy.hang()
-      const hung = Array.from({ length: IS_LONG ? 5 : 1 }, nextAsk)
-      const start = performance.now()
-      const answers = await Promise.all(hung.map(async (ask) => await tryCharge(server, ask)))
-      expect(answers).toEqual(hung.map(() => ({ status: 503, verdict: undefined, reason: 'database_unavailable' })))
-      expect(performance.now() - start).toBeLessThan(GIVES_UP_WITHIN_MS)
+      await hang()
+      started.push(resume)
+      const hung = Array.from({ length: IS_LONG ? 12 : 3 }, nextAsk)
+      const answers = await Promise.all(
+        hung.map(async (ask, n) => {
+          await sleep(n * CALLS_APART_MS)
+          const start = performance.now()
+          const answer = await tryCharge(server, ask)
+          return { ...answer, isInTime: performance.now() - start < TOLD_WITHIN_MS }
+        }),
+      )
+      expect(answers).toEqual(
+        hung.map(() => ({ status: 503, verdict: undefined, reason: 'database_unavailable', isInTime: true })),
+      )
 
-      proxy.resume()
+      resume()
       const resumed = performance.now()
       told.push(...(await Promise.all(hung.map(async (ask) => await chargeUntilTold(server, ask)))))
       for (let n = 0; n < 20; n++) told.push(await chargeUntilTold(server, nextAsk()))
       expect(performance.now() - resumed).toBeLessThan(5_000)
       expect((await fetch(`${server.url}/readyz`)).status).toBe(200)
-      await expectExact(database, customers, told)
+      await expectExact(store, customers, told)
     },
     TIMEOUT_MS,
   )

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import pg from 'pg'
 import { afterAll, beforeAll, inject } from 'vitest'
-import { databaseUrls } from '../database.ts'
+import { databaseUrls, withClient } from '../database.ts'
 import { freePort } from '../ports.ts'
 import type { ManagedProcess } from '../process.ts'
 import { createTemplate, startCluster, TEMPLATE_DATABASE } from './global-setup.ts'
@@ -17,6 +17,9 @@ export interface OwnPostgres extends Pick<TestDatabase, 'urls' | 'owner' | 'crea
   /** Ends it at once, as a power cut or the kernel would (SIGKILL), or as `pg_ctl stop -m immediate` does (SIGQUIT). */
   kill(signal: 'SIGKILL' | 'SIGQUIT'): Promise<void>
   start(): Promise<void>
+  /** Every process of it stands still: connections stay open and new ones are taken, and nothing answers. */
+  pause(): Promise<void>
+  resume(): void
 }
 
 /** For the test file that calls this, running before the first test; ended after the last, whatever state it is in. */
@@ -41,9 +44,27 @@ export async function ownPostgres(name: string): Promise<OwnPostgres> {
     }
   }
   const kill = async (signal: 'SIGKILL' | 'SIGQUIT') => {
-    process.kill(Number(readFileSync(join(dir, 'postgres', 'postmaster.pid'), 'utf8').split('\n')[0]), signal)
+    process.kill(postmaster(), signal)
     await running?.exited
     running = null
+  }
+  const postmaster = () => Number(readFileSync(join(dir, 'postgres', 'postmaster.pid'), 'utf8').split('\n')[0])
+  const paused: number[] = []
+  const stop = (pid: number) => {
+    paused.push(pid)
+    process.kill(pid, 'SIGSTOP')
+  }
+  const pause = async () => {
+    const others = await withClient(urls.superuser, async (client) => {
+      // First the one that starts others, so that none is missed.
+      stop(postmaster())
+      const { rows } = await client.query<{ pid: number }>('select pid from pg_stat_activity where pid <> pg_backend_pid()')
+      return rows.map(({ pid }) => pid)
+    })
+    for (const pid of others) stop(pid)
+  }
+  const resume = () => {
+    for (const pid of paused.splice(0).reverse()) process.kill(pid, 'SIGCONT')
   }
   beforeAll(async () => {
     mkdirSync(dir, { recursive: true })
@@ -52,6 +73,7 @@ export async function ownPostgres(name: string): Promise<OwnPostgres> {
     await createTemplate(dir, port, secrets)
   })
   afterAll(async () => {
+    resume()
     await owner.end()
     await running?.stop()
   })
@@ -61,5 +83,5 @@ export async function ownPostgres(name: string): Promise<OwnPostgres> {
         "insert into auth.users (id, email) select id, id || '@example.com' from gen_random_uuid() as id returning id",
       )
     ).rows[0]?.id ?? ''
-  return { urls, owner, createUser, kill, start }
+  return { urls, owner, createUser, kill, start, pause, resume }
 }
