@@ -338,7 +338,7 @@ describe('when Postgres hangs', () => {
       expect(answer).toMatchObject({ verdict: 'charged', credits: 7, replayed: false })
       process.kill(pid, 'SIGCONT')
       // It decides the same batch again, late.
-      const lateOnes = sql`select state from pg_stat_activity where pid = ${pid} and query like ${'%charge_batch%'}`
+      const lateOnes = sql`select state from pg_stat_activity where pid = ${pid} and query like ${'%meter_batch%'}`
       await expect
         .poll(async () => (await lateOnes.execute(database.db)).rows, { timeout: 20_000 })
         .toEqual([{ state: 'idle' }])
