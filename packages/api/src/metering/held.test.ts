@@ -38,3 +38,18 @@ it('an account that somebody else holds the lock of waits by itself; all others 
   expect(await charge(held.defaultKey.secret)).toMatchObject({ verdict: 'charged', remaining: 989 })
   expect(await disagreements(database)).toEqual([])
 })
+
+it('accounts that were held for too long, many at once, are charged again when nobody holds them', async () => {
+  const accounts = await Promise.all(Array.from({ length: 6 }, async () => await provisioned(database)))
+  const holder = await database.owner.connect()
+  await holder.query('begin')
+  await holder.query('select 1 from billing_accounts where user_id = any($1) for update', [
+    accounts.map(({ userId }) => userId),
+  ])
+  for (const result of await Promise.allSettled(accounts.map(async ({ defaultKey }) => await charge(defaultKey.secret))))
+    expect(result).toMatchObject({ reason: { reason: 'database_unavailable' } })
+  await holder.query('rollback')
+  holder.release()
+  for (const { defaultKey } of accounts) expect(await charge(defaultKey.secret)).toMatchObject({ verdict: 'charged' })
+  expect(await disagreements(database)).toEqual([])
+})

@@ -101,6 +101,9 @@ export function createMetering({
     return lane
   }
 
+  /** How many held accounts are waited for at this moment. One whose calls were all given up may be free again. */
+  const openHeld = () => [...held].filter((userId) => open.has(userId)).length
+
   const send = async (items: Call[]): Promise<Settled<Decision>[]> => {
     const start = performance.now()
     const verdicts = await decide(items)
@@ -148,7 +151,7 @@ export function createMetering({
 
   const meter = async <A extends Action>(item: BatchItem & { action: A }): Promise<VerdictOf[A]> => {
     const { userId } = item
-    if (waiting >= waitingMax || (held.size > HELD_MAX && held.has(userId))) {
+    if (waiting >= waitingMax || (held.has(userId) && openHeld() > HELD_MAX)) {
       const retryAfterMs = Math.max(RETRY_AFTER_MS_MIN, Math.ceil((waiting / CHARGES_MAX) * lastBatchMs))
       return { verdict: 'overloaded', retryAfterMs } satisfies VerdictOf[Action]
     }
