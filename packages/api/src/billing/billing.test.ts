@@ -105,6 +105,16 @@ describe('a change of plan', () => {
     expect(await get()).toMatchObject({ plan: 'tiny', nextPlan: null })
   })
 
+  it('holds for the cycles in between that nobody charged in', async () => {
+    const { accountId, charge, caller } = await account()
+    await operator.changePlan({ accountId, plan: 'tiny' })
+    await clock.set(new Date('2027-05-01T00:00:00.000Z'))
+    const grant = async () => (await caller.billing.ledger({ cycleStart: SECOND_CYCLE })).entries[0]
+    expect(await grant()).toMatchObject({ kind: 'grant', plan: 'tiny', credits: 100 })
+    await charge(1)
+    expect(await grant()).toMatchObject({ kind: 'grant', plan: 'tiny', credits: 100 })
+  })
+
   it('is taken back by changing to the plan that there is', async () => {
     const { accountId, get } = await account()
     await operator.changePlan({ accountId, plan: 'tiny' })

@@ -182,6 +182,19 @@ describe('a hold', () => {
     ])
   })
 
+  it('that ends first in a batch leaves to its key what the others do not hold', async () => {
+    const { key, caller, defaultKey } = await account()
+    await caller.keys.update({ id: defaultKey.id, creditLimit: 100 })
+    const engine = createMetering({ db: database.db, keyBrand: 'km', log: pino({ level: 'silent' }) })
+    const [held] = [await hold(key, 40), await hold(key, 30)]
+    const answers = await Promise.all([
+      engine.settle({ holdId: held.holdId, credits: 10, idempotencyKey: once() }),
+      engine.charge({ key, credits: 61, idempotencyKey: once(), operation: 'default' }),
+      engine.charge({ key, credits: 60, idempotencyKey: once(), operation: 'default' }),
+    ])
+    expect(answers.map(({ verdict }) => verdict)).toEqual(['settled', 'key_limit_exceeded', 'charged'])
+  })
+
   it('is settled in the cycle that it was made in, after that has ended', async () => {
     const { key, remaining, used, caller } = await account()
     const end = new Date('2027-02-28T12:00:00.000Z')
@@ -422,6 +435,19 @@ describe('an alert', () => {
     await metering.refund({ chargeId: settled.chargeId, credits: 500, idempotencyKey: once() })
     await charge(key, 600)
     expect((await caller.alerts.list()).data).toHaveLength(1)
+  })
+
+  it('is of the cycle that is charged: a late settle fires none', async () => {
+    const { key, caller } = await account()
+    await clock.set(new Date('2027-02-28T11:59:59.000Z'))
+    const { holdId } = await hold(key, 10, 86_400)
+    await clock.set(new Date('2027-02-28T12:00:00.000Z'))
+    await charge(key, 100)
+    await caller.alerts.setThresholds({ thresholds: [10] })
+    expect(await metering.settle({ holdId, credits: 10, idempotencyKey: once() })).toMatchObject({ verdict: 'settled' })
+    expect((await caller.alerts.list()).data).toEqual([])
+    await charge(key, 1)
+    expect((await caller.alerts.list()).data).toMatchObject([{ threshold: 10, creditsUsed: 101 }])
   })
 
   it('fires for the thresholds that the account set, and for none when it set none', async () => {
