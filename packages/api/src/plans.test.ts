@@ -13,6 +13,8 @@ const REVOKED = 5_000
 
 const database = testDatabase()
 let account: Awaited<ReturnType<typeof provisioned>>
+/** Months to come. What holds nothing is read in no better way than whole. */
+let emptyPartitions: string[]
 
 beforeAll(async () => {
   account = await provisioned(database)
@@ -59,7 +61,29 @@ beforeAll(async () => {
      select user_id, billing_cycle_start, n, now(), 1, 1 from billing_accounts, generate_series(1, 10) n`,
   )
   await owner.query('update billing_accounts set last_ledger_sequence = 50')
+    `insert into api_key_usage (user_id, sequence, created_at, api_key_id, idempotency_key, operation, verdict,
+                                credits_requested, credits_charged, remaining, cycle_start, cycle_end)
+     select user_id, row_number() over (partition by user_id order by n), now() - (200 - n) * interval '8 hours', api_keys.id,
+            'request-' || n, 'default', 'charged', 1, 1, 1, billing_cycle_start, billing_cycle_end
+       from api_keys join billing_accounts using (user_id), generate_series(1, 200) as n
+      where revoked_at is null and (user_id = $1 or api_keys.id in (select max(id::text)::uuid from api_keys group by user_id))`,
+    [account.userId],
+  )
+  await owner.query('update billing_accounts set last_sequence = 200, last_event_at = now() where user_id <> $1', [
+    account.userId,
+  ])
+  await owner.query('update billing_accounts set last_sequence = 4200, last_event_at = now() where user_id = $1', [
+    account.userId,
+  ])
+  await owner.query(
+    "insert into usage_operations select user_id, 'operation-' || n from billing_accounts, generate_series(1, 50) as n",
+  )
+  await owner.query('select make_usage_partitions()')
   await owner.query('analyze')
+  const { rows } = await owner.query<{ name: string }>(
+    "select relname as name from pg_class where relispartition and relkind = 'r' and reltuples <= 0",
+  )
+  emptyPartitions = rows.map(({ name }) => name)
 }, 120_000)
 
 interface Plan {
@@ -124,6 +148,12 @@ describe('with 100,000 keys in the table, each statement goes by an index:', () 
     'keys.list by name': async ({ keys }) => await keys.list({ sort: 'name' }),
     'keys.list by last use': async ({ keys }) => await keys.list({ sort: 'lastUsed', status: 'disabled' }),
     'keys.usage': async ({ keys }) => await keys.usage(),
+    'usage.events': async ({ usage }) => await usage.events(),
+    'usage.events of a key, from a place': async ({ usage }) =>
+      await usage.events({ keyId: own(), cursor: `900000.${Date.now()}`, from: '2026-01-01T00:00:00Z' }),
+    'usage.events that were refused, until a moment': async ({ usage }) =>
+      await usage.events({ verdicts: ['revoked'], to: new Date(Date.now() - 3_600_000).toISOString() }),
+    'usage.events of a request': async ({ usage }) => await usage.events({ idempotencyKey: 'request-5', operation: 'default' }),
     'usage.timeseries': async ({ usage }) => await usage.timeseries(),
     'usage.timeseries of a range': async ({ usage }) =>
       await usage.timeseries({ from: '2026-01-01T00:00:00Z', to: '2027-01-01T00:00:00Z', by: 'operation' }),
@@ -150,7 +180,9 @@ describe('with 100,000 keys in the table, each statement goes by an index:', () 
     const plans = await plansOf(call, path.startsWith('operator.'))
     expect(plans.length).toBeGreaterThan(1)
     const scans = plans.flatMap(({ sql, nodes }) =>
-      nodes.filter((node) => node['Node Type'] === 'Seq Scan').map((node) => ({ table: node['Relation Name'], sql })),
+      nodes
+        .filter((node) => node['Node Type'] === 'Seq Scan' && !emptyPartitions.includes(node['Relation Name'] ?? ''))
+        .map((node) => ({ table: node['Relation Name'], sql })),
     )
     expect(scans).toEqual([])
   })

@@ -1,8 +1,8 @@
 import { z } from 'zod'
 import { Answer, Credits, Timestamp } from './answer.ts'
 import { BillingCycle } from './billing.ts'
-import { KeyId } from './keys.ts'
-import { Operation } from './metering.ts'
+import { KeyId, KeyType } from './keys.ts'
+import { IdempotencyKey, Operation } from './metering.ts'
 
 /** Usage is kept by quarters of an hour: every time zone's days and hours are made of whole ones. */
 const QUARTER_HOUR_MS = 15 * 60_000
@@ -100,3 +100,66 @@ export const UsageSnapshot = Answer.extend({
   creditsRemaining: Credits,
 })
 export type UsageSnapshot = z.infer<typeof UsageSnapshot>
+export const EVENTS_PAGE_MAX = 100
+
+/** What a usage event came of: `settle` and `release` end a hold, `refund` takes a charge back. */
+export const UsageAction = z.enum(['charge', 'hold', 'settle', 'release', 'refund'])
+export type UsageAction = z.infer<typeof UsageAction>
+
+/** `charged`, or what else was decided. Only its form is fixed: which there are depends on the action. */
+export const EventVerdict = z.string().regex(/^[a-z_]{1,40}$/, 'Name a verdict, like insufficient_credits.')
+
+/** Which events; each must pass all that is given. `from` is included, `to` is not. */
+export const UsageEventFilters = z.strictObject({
+  keyId: KeyId.optional(),
+  operation: Operation.optional(),
+  /** One of these. */
+  verdicts: z.array(EventVerdict).min(1).max(20).optional(),
+  action: UsageAction.optional(),
+  from: z.iso.datetime({ offset: true }).optional(),
+  to: z.iso.datetime({ offset: true }).optional(),
+  idempotencyKey: IdempotencyKey.optional(),
+})
+export type UsageEventFilters = z.infer<typeof UsageEventFilters>
+
+/** Newest first. */
+export const ListUsageEvents = z.strictObject({
+  ...UsageEventFilters.shape,
+  /** `nextCursor` of the page before. */
+  cursor: z.string().max(64).nullish(),
+  limit: z.int().min(1).max(EVENTS_PAGE_MAX).default(50),
+  /** Added by tRPC's infinite queries. */
+  direction: z.literal('forward').optional(),
+})
+export type ListUsageEvents = z.infer<typeof ListUsageEvents>
+
+/** One decision of the charge engine, and what its caller was told. */
+export const UsageEvent = z.object({
+  /** 1 for the account's first event, and so on without a gap. */
+  sequence: z.int().positive(),
+  createdAt: Timestamp,
+  keyId: KeyId,
+  /** The key's name now. */
+  keyName: z.string().nullable(),
+  keyType: KeyType.nullable(),
+  action: UsageAction,
+  operation: z.string(),
+  verdict: EventVerdict,
+  creditsRequested: Credits,
+  /** Less than nothing for a refund. */
+  creditsCharged: z.int(),
+  /** Credits of the account that were left just after. */
+  remaining: Credits,
+  idempotencyKey: z.string().nullable(),
+  /** The sequence of the hold that it ends, or of the charge that it takes back. */
+  refersTo: z.int().positive().nullable(),
+  /** When a hold ends by itself. */
+  expiresAt: Timestamp.nullable(),
+})
+export type UsageEvent = z.infer<typeof UsageEvent>
+
+/**
+ * `nextCursor` is null on the last page, and there alone: a page looks at so many events at most, and may hold fewer than
+ * asked for, or none, before the end.
+ */
+export const ListUsageEventsAnswer = Answer.extend({ data: z.array(UsageEvent), nextCursor: z.string().nullable() })

@@ -1,12 +1,25 @@
-import { UsageSnapshot, UsageTimeseries, UsageTimeseriesAnswer, WatchUsage } from '@keymeter/contract'
+import {
+  ListUsageEvents,
+  ListUsageEventsAnswer,
+  UsageSnapshot,
+  UsageTimeseries,
+  UsageTimeseriesAnswer,
+  WatchUsage,
+} from '@keymeter/contract'
 import { type TRPCRouterRecord, tracked } from '@trpc/server'
 import { inAccount } from '../scope.ts'
 import { streamOf } from '../stream-of.ts'
 import { signedInProcedure, signedInStream } from '../trpc.ts'
+import { listUsageEvents } from './events.ts'
 import { usageSnapshot } from './snapshot.ts'
 import { usageTimeseries } from './timeseries.ts'
 
 export const usageRouter = {
+  events: signedInProcedure
+    .meta({ description: 'What was charged or refused, one by one; newest first, in pages.' })
+    .input(ListUsageEvents.default(ListUsageEvents.parse({})))
+    .output(ListUsageEventsAnswer)
+    .query(async ({ ctx, input }) => ({ ...(await listUsageEvents(ctx.scope, input)), requestId: ctx.requestId })),
   timeseries: signedInProcedure
     .meta({
       description: 'Usage by hours or days of any time zone, by key or by operation; of a billing cycle or of any range.',
