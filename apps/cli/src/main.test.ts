@@ -79,6 +79,36 @@ describe('pnpm keymeter', () => {
       expect(await keymeter([...args])).toMatchObject({ code: 2, stderr: expect.stringContaining(why) })
   })
 
+  it('drop-usage drops old months with exit code 0, and says with exit code 1 what stands against it', async () => {
+    await database.owner.query('delete from billing_accounts')
+    expect(await keymeter(['drop-usage', '--before', '2020-01'])).toMatchObject({
+      code: 0,
+      stdout: 'There are no events of that time.\n',
+    })
+    const refused = await keymeter(['drop-usage', '--before', '9999-01'])
+    expect(refused.code).toBe(1)
+    expect(refused.stdout).toMatch(/35 days[\s\S]*--before \d{4}-\d\d[\s\S]*Nothing was dropped of \d{4}-\d\d/)
+    const userId = await database.createUser()
+    await database.owner.query(
+      `insert into billing_accounts (user_id, billing_cycle_anchor, last_sequence, last_event_at) values ($1, '2020-03-10Z', 1, '2020-03-20Z')`,
+      [userId],
+    )
+    await database.owner.query(
+      `insert into api_key_usage (user_id, sequence, created_at, api_key_id, operation, verdict, credits_requested, credits_charged, remaining, cycle_start, cycle_end)
+       values ($1, 1, '2020-03-20Z', gen_random_uuid(), 'x', 'revoked', 1, 0, 1, '2020-03-10Z', '2020-04-10Z')`,
+      [userId],
+    )
+    await database.owner.query("insert into usage_operations values ($1, 'x')", [userId])
+    const said = await keymeter(['drop-usage', '--before', '2020-04', '--dry-run', '--json'])
+    // In no month's partition yet: it is moved to its own when something is dropped.
+    expect([said.code, JSON.parse(said.stdout)]).toEqual([0, { months: [], isDropped: false, obstacles: [] }])
+    const dropped = await keymeter(['drop-usage', '--before', '2020-04', '--json'])
+    expect([dropped.code, JSON.parse(dropped.stdout)]).toEqual([0, { months: ['2020-03'], isDropped: true, obstacles: [] }])
+    expect(await keymeter(['reconcile'])).toMatchObject({ code: 0 })
+    expect((await keymeter(['drop-usage', '--before', 'March'])).code).toBe(2)
+    expect((await keymeter(['drop-usage'])).code).toBe(2)
+  })
+
   it('says with exit code 2 why it cannot run', async () => {
     const unreachable = await keymeter(['verify-audit'], 'postgresql://postgres:hidden@127.0.0.1:1/none')
     expect(unreachable).toMatchObject({ code: 2, stderr: expect.stringContaining('ECONNREFUSED') })

@@ -6,9 +6,10 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { createDb, type Db } from '@keymeter/db'
-import { program } from 'commander'
+import { InvalidArgumentError, program } from 'commander'
 import { prettifyError, ZodError } from 'zod'
 import { changePlanCommand, resumeCommand, suspendCommand, topUpCommand } from './account.ts'
+import { type DropUsageOptions, dropUsageCommand, parseMonth } from './drop-usage.ts'
 import { listPlansCommand, setPlanCommand } from './plan.ts'
 import { reconcileCommand } from './reconcile.ts'
 import { verifyAuditCommand } from './verify-audit.ts'
@@ -75,6 +76,19 @@ program
   .description(`Takes a suspension back. ${ACCOUNT}`)
   .option('--json', 'write one JSON object')
   .action(async (account, options) => await withOwner(async (db) => await resumeCommand(db, account, options)))
+  .command('drop-usage')
+  .description('Drops the usage events of whole months, where nothing needs them any more. Totals of every kind are kept.')
+  .requiredOption('--before <month>', 'drop what is older than this month, in UTC: 2026-01', (text) => {
+    try {
+      return parseMonth(text)
+    } catch (error) {
+      throw new InvalidArgumentError(String(error))
+    }
+  })
+  .option('--dry-run', 'say what would be dropped, or what stands against it, and change nothing')
+  .option('--close-cycles', 'first turn idle accounts to their current billing cycle')
+  .option('--json', 'write one JSON object')
+  .action(async (options: DropUsageOptions) => await withOwner(async (db) => await dropUsageCommand(db, options)))
 
 await program.parseAsync()
 

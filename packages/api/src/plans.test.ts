@@ -61,6 +61,7 @@ beforeAll(async () => {
      select user_id, billing_cycle_start, n, now(), 1, 1 from billing_accounts, generate_series(1, 10) n`,
   )
   await owner.query('update billing_accounts set last_ledger_sequence = 50')
+  await owner.query(
     `insert into api_key_usage (user_id, sequence, created_at, api_key_id, idempotency_key, operation, verdict,
                                 credits_requested, credits_charged, remaining, cycle_start, cycle_end)
      select user_id, row_number() over (partition by user_id order by n), now() - (200 - n) * interval '8 hours', api_keys.id,

@@ -232,6 +232,13 @@ export interface UsageOperations {
   user_id: string;
 }
 
+export interface UsageRetention {
+  kept_from: Timestamp;
+  last_event_at: Timestamp;
+  last_sequence: number;
+  user_id: string;
+}
+
 export interface DB {
   alert_firings: AlertFirings;
   api_key_cycle_usage: ApiKeyCycleUsage;
@@ -246,4 +253,5 @@ export interface DB {
   ledger_entries: LedgerEntries;
   plans: Plans;
   usage_operations: UsageOperations;
+  usage_retention: UsageRetention;
 }

@@ -115,6 +115,10 @@ describe('the schema', () => {
         'insert into alert_firings (user_id, cycle_start, threshold, created_at, credits_used, credits_granted) values ($1, now(), 50, now(), 1, 1)',
         [userId],
       )
+      await database.owner.query(
+        "insert into usage_retention (user_id, last_sequence, last_event_at, kept_from) values ($1, 1, now(), now() + interval '1 day')",
+        [userId],
+      )
     }
     await database.owner.query('delete from auth.users where id = $1', [gone])
     expect(TABLES.length).toBeGreaterThan(8)

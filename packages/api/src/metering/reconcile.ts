@@ -12,8 +12,16 @@ export interface Difference {
 
 type Row = Omit<Difference, 'what'>
 
+/** Whether the account's event `sequence` was not dropped. */
+const isEventKept = (userId: string, sequence: string) =>
+  sql.raw(`coalesce(${sequence} > (select last_sequence from usage_retention where user_id = ${userId}), true)`)
+
 /** Moments as text, the same whatever the session's settings. */
 const utc = (column: string) => sql.raw(`to_char(${column} at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')`)
+
+/** Whether the account's events since `moment` are all kept, so that what they add up to can be computed anew. */
+const isKept = (userId: string, moment: string) =>
+  sql.raw(`coalesce(${moment} >= (select kept_from from usage_retention where user_id = ${userId}), true)`)
 
 /**
  * What is kept, by what it must be: each query names the rows where the two differ. Events are the truth, and of what is
@@ -32,12 +40,18 @@ const RECKONINGS: Record<string, RawBuilder<Row>> = {
            last_sequence || ', ' || coalesce(${utc('last_event_at')}, 'never') as kept,
            coalesce(counted.last, 0) || ', ' || coalesce(${utc('counted.at')}, 'never') as counted
       from billing_accounts as accounts
-      left join (select user_id, max(sequence) as last, max(created_at) as at from api_key_usage group by 1) as counted using (user_id)
+      left join (select user_id, max(last_sequence) as last, max(last_event_at) as at
+                   from (select user_id, max(sequence) as last_sequence, max(created_at) as last_event_at from api_key_usage group by 1
+                         union all select user_id, last_sequence, last_event_at from usage_retention) as known
+                  group by 1) as counted using (user_id)
      where last_sequence <> coalesce(counted.last, 0) or last_event_at is distinct from counted.at`,
   'sequence of events': sql`
     select user_id as "userId", 'event ' || sequence as subject, coalesce(before::text, 'none') as kept, (sequence - 1)::text as counted
-      from (select user_id, sequence, lag(sequence) over (partition by user_id order by sequence) as before from api_key_usage) as events
-     where before is distinct from nullif(sequence - 1, 0)`,
+      from (select user_id, sequence, lag(sequence) over (partition by user_id order by sequence) as before
+              from (select user_id, sequence from api_key_usage
+                    union all select user_id, last_sequence from usage_retention) as known) as events
+     where before is distinct from nullif(sequence - 1, 0)
+       and not exists (select from usage_retention as dropped where dropped.user_id = events.user_id and dropped.last_sequence = sequence)`,
   'event itself': sql`
     select user_id as "userId", 'event ' || sequence as subject,
            verdict || ' ' || credits_charged || ' at ' || ${utc('created_at')} as kept,
@@ -54,7 +68,7 @@ const RECKONINGS: Record<string, RawBuilder<Row>> = {
            coalesce(holds.credits || ' ' || coalesce(holds.outcome, 'open') || ' until ' || ${utc('holds.expires_at')}, 'none') as kept,
            coalesce(made.credits_requested || ' ' || coalesce(ended.verdict, 'open or expired') || ' until ' || ${utc('made.expires_at')}, 'none') as counted
       from (select * from api_key_usage where verdict = 'held') as made
-      full join credit_holds as holds using (user_id, sequence)
+      full join (select * from credit_holds as made_before where ${isEventKept('made_before.user_id', 'sequence')}) as holds using (user_id, sequence)
       left join (select user_id, refers_to, min(verdict) as verdict, count(*) as ends, max(credits_charged) as charged
                    from api_key_usage where verdict in ('settled', 'released') group by 1, 2) as ended
         on ended.user_id = made.user_id and ended.refers_to = made.sequence
@@ -86,7 +100,7 @@ const RECKONINGS: Record<string, RawBuilder<Row>> = {
     union all
     select entries.user_id, 'ledger entry ' || entries.sequence, entries.kind || ' ' || entries.credits, 'no refund'
       from ledger_entries as entries
-     where kind in ('refund', 'refund_top_up')
+     where kind in ('refund', 'refund_top_up') and ${isEventKept('entries.user_id', 'entries.event_sequence')}
        and not exists (select from api_key_usage as refunds
                         where refunds.user_id = entries.user_id and refunds.sequence = entries.event_sequence and refunds.verdict = 'refunded')`,
   'sequence of the ledger': sql`
@@ -131,7 +145,8 @@ const RECKONINGS: Record<string, RawBuilder<Row>> = {
          where verdict in ('charged', 'held', 'settled', 'released') or credits_charged <> 0
          group by 1, 2, 3) as counted
         on (counted.user_id, counted.api_key_id, counted.cycle_start) = (kept.user_id, kept.api_key_id, kept.cycle_start)
-     where (kept.credits_charged, kept.charges, kept.credits_held) is distinct from (counted.credits, counted.charges, counted.held)`,
+     where (kept.credits_charged, kept.charges, kept.credits_held) is distinct from (counted.credits, counted.charges, counted.held)
+       and ${isKept('coalesce(kept.user_id, counted.user_id)', 'coalesce(kept.cycle_start, counted.cycle_start)')}`,
   'roll-up by quarter of an hour': sql`
     select coalesce(kept.user_id, counted.user_id) as "userId",
            'key ' || coalesce(kept.api_key_id, counted.api_key_id) || ', ' || coalesce(kept.operation, counted.operation)
@@ -145,7 +160,8 @@ const RECKONINGS: Record<string, RawBuilder<Row>> = {
                    from api_key_usage where verdict in ('charged', 'settled') or credits_charged <> 0 group by 1, 2, 3, 4, 5) as counted
         on (counted.user_id, counted.api_key_id, counted.cycle_start, counted.operation, counted.quarter_hour)
          = (kept.user_id, kept.api_key_id, kept.cycle_start, kept.operation, kept.quarter_hour)
-     where (kept.credits_charged, kept.charges, kept.credits_refunded) is distinct from (counted.credits, counted.charges, counted.refunded)`,
+     where (kept.credits_charged, kept.charges, kept.credits_refunded) is distinct from (counted.credits, counted.charges, counted.refunded)
+       and ${isKept('coalesce(kept.user_id, counted.user_id)', 'coalesce(kept.quarter_hour, counted.quarter_hour)')}`,
   'closed cycle': sql`
     select cycles.user_id as "userId", 'cycle ' || ${utc('cycles.cycle_start')} as subject,
            cycles.credits_used || ' until ' || ${utc('cycles.cycle_end')} as kept,
@@ -155,7 +171,8 @@ const RECKONINGS: Record<string, RawBuilder<Row>> = {
      cross join lateral (select cycle_boundary(billing_cycle_anchor, cycle_index(billing_cycle_anchor, cycles.cycle_start) + 1) as boundary) as right_end
       left join (select user_id, cycle_start, sum(credits_charged) as credits from api_key_usage group by 1, 2) as counted
         on counted.user_id = cycles.user_id and counted.cycle_start = cycles.cycle_start
-     where cycles.credits_used <> coalesce(counted.credits, 0) or cycles.cycle_end <> boundary`,
+     where (cycles.credits_used <> coalesce(counted.credits, 0) and ${isKept('cycles.user_id', 'cycles.cycle_start')})
+        or cycles.cycle_end <> boundary`,
   'cycle that was not closed': sql`
     select accounts.user_id as "userId", 'cycle ' || ${utc('cycle_boundary(billing_cycle_anchor, k)')} as subject,
            'none' as kept, 'until ' || ${utc('cycle_boundary(billing_cycle_anchor, k + 1)')} as counted
@@ -173,7 +190,9 @@ const RECKONINGS: Record<string, RawBuilder<Row>> = {
       from usage_operations as kept
       full join (select distinct user_id, operation from api_key_usage) as counted
         on (counted.user_id, counted.operation) = (kept.user_id, kept.operation)
-     where kept.operation is null or counted.operation is null`,
+     where kept.operation is null
+        -- It may have been used in what was dropped.
+        or (counted.operation is null and not exists (select from usage_retention as dropped where dropped.user_id = kept.user_id))`,
   'idempotency key': sql`
     select user_id as "userId", 'idempotency key ' || idempotency_key as subject, count(*)::text as kept, '1' as counted
       from (select user_id, idempotency_key, created_at - lag(created_at) over (partition by user_id, idempotency_key order by sequence) as since
@@ -195,6 +214,10 @@ export async function reconcile(db: Db, report: (what: string) => void = () => {
       await sql`set local row_security = off`.execute(snapshot)
       // Reads every event: that may take longer than a call may.
       await sql`set local statement_timeout = 0`.execute(snapshot)
+      // Before the snapshot is taken: none can be dropped between it and the first look at the events.
+      await sql`lock table api_key_usage in access share mode`.execute(snapshot)
+      // Before the snapshot is taken: none can be dropped between it and the first look at the events.
+      await sql`lock table api_key_usage in access share mode`.execute(snapshot)
       const differences: Difference[] = []
       for (const [what, reckoning] of Object.entries(RECKONINGS)) {
         report(what)

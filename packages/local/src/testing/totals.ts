@@ -16,6 +16,7 @@ export async function disagreements({ owner }: Pick<TestDatabase, 'owner'>, user
     cycles as (select * from billing_cycles where ${only}),
     holds as (select * from credit_holds where ${only}),
     ledger as (select * from ledger_entries where ${only}),
+    dropped as (select * from usage_retention where ${only}),
     counted as (
       select * from events where verdict in ('charged', 'held', 'settled', 'released') or (verdict = 'refunded' and credits_charged <> 0)),
     by_cycle as (select user_id, cycle_start, sum(credits_charged) as credits from events group by 1, 2),
@@ -57,15 +58,20 @@ export async function disagreements({ owner }: Pick<TestDatabase, 'owner'>, user
     union all
     select 'roll-up by cycle', coalesce(k.user_id, r.user_id)::text, concat_ws('/', r.credits_charged, r.charges, r.credits_held), concat_ws('/', k.credits, k.charges, k.held)
       from by_key k full join cycle_usage r using (user_id, cycle_start, api_key_id)
-     where (r.credits_charged, r.charges, r.credits_held) is distinct from (k.credits, k.charges, k.held) or r.credits_charged < 0
+      left join dropped d on d.user_id = coalesce(k.user_id, r.user_id)
+     where ((r.credits_charged, r.charges, r.credits_held) is distinct from (k.credits, k.charges, k.held)
+            and (d.kept_from is null or cycle_start >= d.kept_from)) or r.credits_charged < 0
     union all
     select 'roll-up by quarter hour', coalesce(q.user_id, r.user_id)::text, concat_ws('/', r.credits_charged, r.charges, r.credits_refunded), concat_ws('/', q.credits, q.charges, q.refunded)
       from by_quarter q full join quarter_hour_usage r using (user_id, cycle_start, api_key_id, operation, quarter_hour)
-     where (r.credits_charged, r.charges, r.credits_refunded) is distinct from (q.credits, q.charges, q.refunded) or r.credits_charged < 0
+      left join dropped d on d.user_id = coalesce(q.user_id, r.user_id)
+     where ((r.credits_charged, r.charges, r.credits_refunded) is distinct from (q.credits, q.charges, q.refunded)
+            and (d.kept_from is null or quarter_hour >= d.kept_from)) or r.credits_charged < 0
     union all
     select 'closed cycle', b.user_id::text, b.credits_used || '/' || b.credits_held, coalesce(c.credits, 0) || '/' || coalesce(h.credits, 0)
       from cycles b left join by_cycle c using (user_id, cycle_start) left join held_by_cycle h using (user_id, cycle_start)
-     where b.credits_used <> coalesce(c.credits, 0) or b.credits_held <> coalesce(h.credits, 0)
+      left join dropped d using (user_id)
+     where (b.credits_used <> coalesce(c.credits, 0) and (d.kept_from is null or cycle_start >= d.kept_from)) or b.credits_held <> coalesce(h.credits, 0)
     union all
     select 'cycle that was not closed', c.user_id::text, null, c.cycle_start::text
       from by_cycle c join accounts a using (user_id) left join cycles b using (user_id, cycle_start)
@@ -76,8 +82,10 @@ export async function disagreements({ owner }: Pick<TestDatabase, 'owner'>, user
      where next <> cycle_end
     union all
     select 'sequence', a.user_id::text, a.last_sequence::text, count(e.sequence) || '/' || coalesce(max(e.sequence), 0)
-      from accounts a left join events e using (user_id)
-     group by a.user_id, a.last_sequence having count(e.sequence) <> a.last_sequence or coalesce(max(e.sequence), 0) <> a.last_sequence
+      from accounts a left join events e using (user_id) left join dropped d using (user_id)
+     group by a.user_id, a.last_sequence, d.last_sequence
+    having count(e.sequence) + coalesce(d.last_sequence, 0) <> a.last_sequence
+        or coalesce(max(e.sequence), d.last_sequence, 0) <> a.last_sequence
     union all
     select 'sequence of the ledger', a.user_id::text, a.last_ledger_sequence::text, count(l.sequence) || '/' || coalesce(max(l.sequence), 0)
       from accounts a left join ledger l using (user_id)
@@ -95,7 +103,8 @@ export async function disagreements({ owner }: Pick<TestDatabase, 'owner'>, user
     union all
     select 'hold', coalesce(e.user_id, h.user_id)::text, coalesce(h.outcome, 'open'), coalesce(ends.verdict, 'open')
       from (select * from events where verdict = 'held') e
-      full join holds h using (user_id, sequence)
+      full join (select * from holds where not exists (select from dropped d where d.user_id = holds.user_id and holds.sequence <= d.last_sequence)) h
+        using (user_id, sequence)
       left join (select user_id, refers_to, string_agg(verdict, '+') as verdict from events where verdict in ('settled', 'released') group by 1, 2) ends
         on ends.user_id = e.user_id and ends.refers_to = e.sequence
       left join accounts a on a.user_id = e.user_id
@@ -112,7 +121,9 @@ export async function disagreements({ owner }: Pick<TestDatabase, 'owner'>, user
     union all
     select 'ledger of refunds', coalesce(e.user_id, l.user_id)::text, l.kind || ' ' || l.credits, e.credits_charged::text
       from (select * from events where verdict = 'refunded') e
-      full join (select * from ledger where event_sequence is not null) l on l.user_id = e.user_id and l.event_sequence = e.sequence
+      full join (select * from ledger where event_sequence is not null
+                   and not exists (select from dropped d where d.user_id = ledger.user_id and ledger.event_sequence <= d.last_sequence)) l
+        on l.user_id = e.user_id and l.event_sequence = e.sequence
      where (l.kind, l.credits) is distinct from (case when e.credits_charged = 0 then 'refund_top_up' else 'refund' end, e.credits_requested)
     union all
     select 'two verdicts for one idempotency key', user_id::text, idempotency_key, count(*)::text
