@@ -1,14 +1,15 @@
 import { randomUUID } from 'node:crypto'
 import type { HttpBindings } from '@hono/node-server'
-import { type ApiDeps, appRouter, errorAnswer, reasonOf, requestIds } from '@keymeter/api/server'
+import { type ApiDeps, appRouter, errorAnswer, requestIds } from '@keymeter/api/server'
 import { BATCH_CALLS_MAX, type Reason, type Settings } from '@keymeter/contract'
-import type { TRPCError } from '@trpc/server'
 import { fetchRequestHandler } from '@trpc/server/adapters/fetch'
 import { type Context, Hono, type MiddlewareHandler } from 'hono'
 import { bodyLimit } from 'hono/body-limit'
 import { secureHeaders } from 'hono/secure-headers'
 import type { Logger } from 'pino'
 import { clientAddress } from './client-address.ts'
+import { logError } from './log-error.ts'
+import { serveUsageExport } from './usage-export.ts'
 
 /** The largest honest request, a full batch of longest inputs, is under 10 KB. */
 export const BODY_BYTES_MAX = 64 * 1024
@@ -17,7 +18,7 @@ export const BODY_BYTES_MAX = 64 * 1024
 const USER_AGENT_LENGTH_MAX = 256
 
 /** The first segment of every path that is not the dashboard's. */
-export const API_SEGMENTS = ['livez', 'readyz', 'config.json', 'trpc', 'panel']
+export const API_SEGMENTS = ['livez', 'readyz', 'config.json', 'trpc', 'export', 'panel']
 
 export interface HttpOptions {
   api: ApiDeps
@@ -58,6 +59,9 @@ export function createHttpApp(options: HttpOptions): Hono<HttpEnv> {
 
   app.use('/trpc/*', noStore, onlyJson, limitBody, (c) => serveTrpc(options, c))
 
+  app.get('/export/usage.csv', noStore, async (c) => await serveUsageExport(contextOf(options, c), c))
+  app.all('/export/*', notFound)
+
   app.all('/panel', options.panel ?? notFound)
   app.all('/panel/*', notFound)
   if (options.dashboard) app.route('/', options.dashboard)
@@ -96,30 +100,25 @@ function refuse(c: Context<HttpEnv>, reason: Reason, status: 413 | 415): Respons
   return c.json(errorAnswer(reason), status)
 }
 
-function serveTrpc({ api, trustedProxyHops }: HttpOptions, c: Context<HttpEnv>): Promise<Response> {
-  const log = c.get('log')
+function serveTrpc(options: HttpOptions, c: Context<HttpEnv>): Promise<Response> {
   return fetchRequestHandler({
     endpoint: '/trpc',
     router: appRouter,
     req: c.req.raw,
     maxBatchSize: BATCH_CALLS_MAX,
-    createContext: () => ({
-      ...api,
-      log,
-      requestId: c.get('requestId'),
-      clientAddress: clientAddress(c.env.incoming.socket.remoteAddress, c.req.header('x-forwarded-for'), trustedProxyHops),
-      userAgent: c.req.header('user-agent')?.slice(0, USER_AGENT_LENGTH_MAX) ?? null,
-      authorization: c.req.header('authorization') ?? null,
-    }),
-    onError: ({ error, path, type }) => logError(log, error, { path, type }),
+    createContext: () => contextOf(options, c),
+    onError: ({ error, path, type }) => logError(c.get('log'), error, { path, type }),
   })
 }
 
-/** Refusals are the caller's business, an outage is the operator's, and the rest is a bug of ours. */
-function logError(log: Logger, error: TRPCError, call: { path: string | undefined; type: string }) {
-  const reason = reasonOf(error)
-  const line = { ...call, reason, err: error.cause ?? error }
-  if (reason === 'internal_error') log.error(line, 'call failed')
-  else if (reason.endsWith('_unavailable')) log.warn(line, 'call failed')
-  else log.debug({ ...call, reason }, 'call refused')
+/** What a call starts from: who is said to call, and from where. */
+function contextOf({ api, trustedProxyHops }: HttpOptions, c: Context<HttpEnv>) {
+  return {
+    ...api,
+    log: c.get('log'),
+    requestId: c.get('requestId'),
+    clientAddress: clientAddress(c.env.incoming.socket.remoteAddress, c.req.header('x-forwarded-for'), trustedProxyHops),
+    userAgent: c.req.header('user-agent')?.slice(0, USER_AGENT_LENGTH_MAX) ?? null,
+    authorization: c.req.header('authorization') ?? null,
+  }
 }

@@ -1,17 +1,17 @@
 import type { Reason } from '@keymeter/contract'
-import { getTRPCErrorShape } from '@trpc/server'
+import { getTRPCErrorShape, type TRPCError } from '@trpc/server'
 import { AppError } from './errors.ts'
 import { appRouter } from './router.ts'
 
-/** The answer to a request that is refused before tRPC sees it, in the same shape as tRPC's own. */
-export function errorAnswer(reason: Reason) {
-  const error = getTRPCErrorShape({
+/** The answer to a request that is refused without tRPC, in the same shape as tRPC's own. */
+export function errorAnswer(error: Reason | TRPCError) {
+  const shape = getTRPCErrorShape({
     config: appRouter._def._config,
-    error: new AppError(reason),
+    error: typeof error === 'string' ? new AppError(error) : error,
     type: 'unknown',
     path: undefined,
     input: undefined,
     ctx: undefined,
   })
-  return { error }
+  return { error: shape }
 }

@@ -1,0 +1,12 @@
+import { reasonOf } from '@keymeter/api/server'
+import type { TRPCError } from '@trpc/server'
+import type { Logger } from 'pino'
+
+/** Refusals are the caller's business, an outage is the operator's, and the rest is a bug of ours. */
+export function logError(log: Logger, error: TRPCError, call: { path: string | undefined; type: string }) {
+  const reason = reasonOf(error)
+  const line = { ...call, reason, err: error.cause ?? error }
+  if (reason === 'internal_error') log.error(line, 'call failed')
+  else if (reason.endsWith('_unavailable')) log.warn(line, 'call failed')
+  else log.debug({ ...call, reason }, 'call refused')
+}

@@ -1,0 +1,345 @@
+import { readFileSync } from 'node:fs'
+import { request } from 'node:http'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { freePort } from '@keymeter/local'
+import { serverEnv, testAuth, testDatabase } from '@keymeter/local/testing'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { accessToken, type Customer, provision, startClients } from '../test/charging.ts'
+import { startReadyMain } from '../test/start-main.ts'
+
+/** `KEYMETER_SOAK=1` exports more events than the suite does. */
+const EVENTS = process.env['KEYMETER_SOAK'] ? 1_000_000 : 60_000
+const MEMORY_GROWTH_MIB_MAX = 100
+
+const database = testDatabase()
+const auth = testAuth(database)
+let url: string
+let main: Awaited<ReturnType<typeof startReadyMain>>
+beforeAll(async () => {
+  const port = await freePort()
+  url = `http://127.0.0.1:${port}`
+  main = await startReadyMain({ ...serverEnv(database, auth, port), LOG_LEVEL: 'debug' }, url)
+})
+afterAll(() => void main?.child.kill('SIGKILL'))
+
+const HEADER =
+  'sequence,createdAt,keyId,keyName,keyType,action,operation,verdict,creditsRequested,creditsCharged,remaining,idempotencyKey,refersTo,expiresAt'
+
+async function customer(): Promise<Customer> {
+  return await provision(url, auth.jwtSecret, await database.createUser())
+}
+
+async function get({ userId }: { userId: string }, query = ''): Promise<Response> {
+  return await fetch(`${url}/export/usage.csv${query}`, {
+    headers: { authorization: `Bearer ${accessToken(auth.jwtSecret, userId)}` },
+  })
+}
+
+/** Cells by line, the way RFC 4180 says; throws where the text breaks it. */
+function parseCsv(text: string): string[][] {
+  const rows: string[][] = []
+  const row: string[] = []
+  const cell = /(?:"((?:[^"]|"")*)"|([^",\r\n]*))(,|\r\n)/y
+  while (cell.lastIndex < text.length) {
+    const at = cell.lastIndex
+    const [, quoted, plain = '', end] = cell.exec(text) ?? []
+    if (end === undefined) throw new Error(`no cell at ${at}: ${text.slice(at, at + 60)}`)
+    row.push(quoted?.replaceAll('""', '"') ?? plain)
+    if (end === '\r\n') rows.push(row.splice(0))
+  }
+  return rows
+}
+
+/** Writes events by SQL of its own; no roll-ups, which an unfiltered export does not look at. */
+async function write({ userId }: Customer, count: number): Promise<void> {
+  await database.owner.query(
+    `insert into api_key_usage (user_id, sequence, created_at, api_key_id, idempotency_key, operation, verdict,
+                                credits_requested, credits_charged, remaining, cycle_start, cycle_end)
+     select $1::uuid, n, now() - interval '1 day', (select id from api_keys where user_id = $1), 'request-' || n, 'load', 'charged', 1, 1, 1, now(), now()
+       from generate_series(1, $2::int) as n`,
+    [userId, count],
+  )
+  await database.owner.query('update billing_accounts set last_sequence = $2, last_event_at = now() where user_id = $1', [
+    userId,
+    count,
+  ])
+}
+
+describe('GET /export/usage.csv', () => {
+  it('is a CSV file of the account’s events, newest first, which says what it is', async () => {
+    const one = await customer()
+    const clients = startClients({ url, serviceKey: auth.serviceKey }, 1, ids(one))
+    await clients.moreTold(5)
+    await clients.stop()
+    const response = await get(one)
+    expect(response.status).toBe(200)
+    expect(Object.fromEntries(response.headers)).toMatchObject({
+      'content-type': 'text/csv; charset=utf-8; header=present',
+      'content-disposition': expect.stringMatching(/^attachment; filename="keymeter-usage-\d{4}-\d\d-\d\d\.csv"$/),
+      'cache-control': 'no-store',
+      'x-content-type-options': 'nosniff',
+      'x-request-id': expect.any(String),
+    })
+    const text = await response.text()
+    expect(text.startsWith(`${HEADER}\r\n`)).toBe(true)
+    const [, ...rows] = parseCsv(text)
+    expect(rows.map(([sequence]) => Number(sequence))).toEqual(rows.map((_, i) => rows.length - i))
+    const { rows: events } = await database.owner.query(
+      'select * from api_key_usage where user_id = $1 order by sequence desc',
+      [one.userId],
+    )
+    expect(rows).toEqual(
+      events.map((event) => [
+        event.sequence,
+        event.created_at.toISOString(),
+        event.api_key_id,
+        'default',
+        'dev',
+        'charge',
+        'default',
+        event.verdict,
+        event.credits_requested,
+        event.credits_charged,
+        event.remaining,
+        event.idempotency_key,
+        '',
+        '',
+      ]),
+    )
+  })
+
+  it('takes the filters of usage.events, each verdict by a field of its own', async () => {
+    const one = await customer()
+    await write(one, 20)
+    await database.owner.query(
+      "update api_key_usage set verdict = case sequence when 3 then 'revoked' else 'expired' end where user_id = $1 and sequence in (3, 5, 7)",
+      [one.userId],
+    )
+    const sequences = async (query: string) => parseCsv(await (await get(one, query)).text()).map(([sequence]) => sequence)
+    expect(await sequences('?verdicts=revoked&verdicts=expired')).toEqual(['sequence', '7', '5', '3'])
+    expect(await sequences('?idempotencyKey=request-4')).toEqual(['sequence', '4'])
+    expect(await sequences('?operation=other')).toEqual(['sequence'])
+    for (const wrong of [
+      '?verdict=revoked',
+      '?operation=A',
+      '?keyId=1',
+      '?operation=a&operation=b',
+      '?access_token=x',
+      '?cursor=1',
+    ]) {
+      const refused = await get(one, wrong)
+      expect([wrong, refused.status]).toEqual([wrong, 400])
+      expect(await refused.json()).toMatchObject({
+        error: { data: { reason: 'bad_request', requestId: refused.headers.get('x-request-id') } },
+      })
+    }
+  })
+
+  it('is for whoever signs in, by the header alone, and shows nobody else’s events', async () => {
+    const one = await customer()
+    await write(one, 10)
+    const token = accessToken(auth.jwtSecret, one.userId)
+    for (const [query, authorization] of [
+      ['', undefined],
+      [`?access_token=${token}`, undefined],
+      ['', `Bearer ${auth.serviceKey}`],
+      ['', `Bearer ${accessToken('another secret, longer than 32 characters', one.userId)}`],
+    ] as const) {
+      const refused = await fetch(`${url}/export/usage.csv${query}`, { headers: authorization ? { authorization } : {} })
+      expect(refused.status).toBe(401)
+      expect(await refused.json()).toMatchObject({ error: { data: { reason: 'not_signed_in' } } })
+    }
+    expect(parseCsv(await (await get(await customer())).text())).toHaveLength(1)
+    expect((await fetch(`${url}/export/usage.json`)).status).toBe(404)
+    expect(main.output()).not.toContain(token)
+  })
+
+  it('makes text of what a spreadsheet would run, and leaves numbers numbers', async () => {
+    const one = await customer()
+    const names = [
+      '=1+1',
+      '+1',
+      '-1',
+      '@SUM(A1)',
+      '\t=1',
+      '\r=1',
+      '="a,b"',
+      'plain, "quoted"',
+      'two\nlines',
+      'Ünïcode 木',
+      "'already",
+    ]
+    await write(one, names.length)
+    for (const [i, name] of names.entries()) {
+      await database.owner.query(
+        `with key as (insert into api_keys (user_id, name, key_prefix) values ($1, $2, 'km_dev_x') returning id)
+         update api_key_usage set api_key_id = (select id from key), operation = $2, credits_charged = -5, idempotency_key = $2
+          where user_id = $1 and sequence = $3`,
+        [one.userId, name, names.length - i],
+      )
+    }
+    const [, ...rows] = parseCsv(await (await get(one)).text())
+    for (const [i, name] of names.entries()) {
+      const safe = /^[=+\-@\t\r]/.test(name) ? `'${name}` : name
+      expect([rows[i]?.[3], rows[i]?.[6], rows[i]?.[11], rows[i]?.[9]]).toEqual([safe, safe, safe, '-5'])
+    }
+  })
+
+  it('holds exactly the events up to its beginning while others are charged', async () => {
+    const one = await customer()
+    await database.owner.query('update billing_accounts set credits_per_cycle = 1000000 where user_id = $1', [one.userId])
+    const clients = startClients({ url, serviceKey: auth.serviceKey }, 8, ids(one))
+    await clients.moreTold(1500)
+    for (let round = 0; round < 3; round++) {
+      const last = async () =>
+        Number(
+          (await database.owner.query('select last_sequence from billing_accounts where user_id = $1', [one.userId])).rows[0]
+            .last_sequence,
+        )
+      const before = await last()
+      const response = await get(one)
+      const after = await last()
+      await clients.moreTold(50)
+      const [, ...rows] = parseCsv(await response.text())
+      expect(rows.length).toBeGreaterThanOrEqual(before)
+      expect(rows.length).toBeLessThanOrEqual(after)
+      expect(rows.map(([sequence]) => Number(sequence))).toEqual(rows.map((_, i) => rows.length - i))
+    }
+    await clients.stop()
+  })
+
+  describe(`of ${EVENTS.toLocaleString('en')} events`, () => {
+    let one: Customer
+    beforeAll(async () => {
+      one = await customer()
+      await write(one, EVENTS)
+    }, 300_000)
+
+    it('is whole, and takes no more memory than a small one', async () => {
+      await (await get(one)).text()
+      const before = memoryMib()
+      let highest = before
+      const watching = setInterval(() => (highest = Math.max(highest, memoryMib())), 20)
+      const response = await get(one)
+      const start = performance.now()
+      let lines = 0
+      for await (const chunk of response.body ?? []) for (const byte of chunk) if (byte === 10) lines++
+      clearInterval(watching)
+      console.info(
+        `${lines} lines in ${Math.round(performance.now() - start)} ms; memory ${before.toFixed(0)} MiB before, at most ${highest.toFixed(0)} MiB`,
+      )
+      expect(lines).toBe(EVENTS + 1)
+      expect(highest - before).toBeLessThan(MEMORY_GROWTH_MIB_MAX)
+    }, 300_000)
+
+    it('waits for a reader who is slow, reading no further ahead than the network holds', async () => {
+      const statements = await countStatements()
+      const response = await open(one)
+      response.pause()
+      await sleep(1500)
+      const early = await countStatements()
+      await sleep(1000)
+      expect(await countStatements()).toBeLessThanOrEqual(early + 20)
+      // Page by page: what the sockets hold, and not the whole.
+      expect(early - statements).toBeLessThan((EVENTS / 1000) * 4)
+      response.resume()
+      let bytes = 0
+      for await (const chunk of response) bytes += chunk.length
+      expect(bytes).toBeGreaterThan(EVENTS * 100)
+      expect(response.complete).toBe(true)
+    }, 300_000)
+
+    it('is given up when the reader leaves', async () => {
+      const response = await open(one)
+      await new Promise((resolve) => response.once('data', resolve))
+      response.destroy()
+      await sleep(1000)
+      const after = await countStatements()
+      await sleep(500)
+      expect((await countStatements()) - after).toBeLessThan(10)
+      expect(main.output()).not.toContain('internal_error')
+    }, 300_000)
+
+    it('that breaks in the middle never looks like a whole one', async () => {
+      const response = await open(one)
+      response.pause()
+      await sleep(300)
+      // Every page from here on fails: the server may read no events any more.
+      await database.owner.query('revoke select on api_key_usage from keymeter_api')
+      try {
+        let text = ''
+        const reading = (async () => {
+          for await (const chunk of response) text += chunk
+        })()
+        await expect(reading).rejects.toThrow()
+        expect(response.complete).toBe(false)
+        expect(text.split('\r\n').length).toBeLessThan(EVENTS)
+        expect(text).not.toMatch(/permission denied|Error/)
+      } finally {
+        await database.owner.query('grant select on api_key_usage to keymeter_api')
+      }
+      expect(main.output()).toContain('permission denied')
+      await expect(get(one).then(async (again) => (await again.text()).length)).resolves.toBeGreaterThan(EVENTS * 100)
+    }, 300_000)
+
+    it('that loses events, or its account, in the middle is broken off too', async () => {
+      const two = await customer()
+      await write(two, 60_000)
+      for (const lose of [
+        "insert into usage_retention (user_id, last_sequence, last_event_at, kept_from) values ($1, 5, now() - interval '2 days', now())",
+        'delete from auth.users where id = $1',
+      ]) {
+        const response = await open(two)
+        response.pause()
+        await sleep(300)
+        await database.owner.query(lose, [two.userId])
+        await expect(
+          (async () => {
+            for await (const _ of response);
+          })(),
+        ).rejects.toThrow()
+        expect(response.complete).toBe(false)
+      }
+    }, 300_000)
+
+    it('that cannot begin says so like any other call', async () => {
+      await database.owner.query('revoke select on api_key_usage from keymeter_api')
+      try {
+        const failed = await get(one)
+        expect(failed.status).toBe(500)
+        expect(await failed.json()).toMatchObject({ error: { data: { reason: 'internal_error' } } })
+      } finally {
+        await database.owner.query('grant select on api_key_usage to keymeter_api')
+      }
+    })
+  })
+})
+
+/** Charges of one credit, each asked once. */
+function ids(one: Customer) {
+  let asked = 0
+  return () => ({ customer: one, credits: 1, idempotencyKey: `export-${one.userId}-${asked++}` })
+}
+
+/** What the server's process has in memory. */
+function memoryMib(): number {
+  const [, kib] = /VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${main.child.pid}/status`, 'utf8')) ?? []
+  return Number(kib) / 1024
+}
+
+/** Transactions that were begun on this database so far. */
+async function countStatements(): Promise<number> {
+  await database.owner.query('select pg_stat_force_next_flush()').catch(() => {})
+  const { rows } = await database.owner.query('select xact_commit from pg_stat_database where datname = current_database()')
+  return Number(rows[0].xact_commit)
+}
+
+/** The answer as Node's own client has it, which reads when it is told to. */
+async function open({ userId }: Customer) {
+  return await new Promise<import('node:http').IncomingMessage>((resolve, reject) => {
+    const asked = request(`${url}/export/usage.csv`, {
+      headers: { authorization: `Bearer ${accessToken(auth.jwtSecret, userId)}` },
+    })
+    asked.once('response', resolve).once('error', reject).end()
+  })
+}

@@ -1,0 +1,73 @@
+import { type ApiDeps, errorAnswer, exportUsage } from '@keymeter/api/server'
+import { UsageEventFilters } from '@keymeter/contract'
+import { getTRPCErrorFromUnknown, TRPCError } from '@trpc/server'
+import type { Context } from 'hono'
+import type { ContentfulStatusCode } from 'hono/utils/http-status'
+import type { HttpEnv } from './http.ts'
+import { logError } from './log-error.ts'
+
+type Call = Omit<Parameters<typeof exportUsage>[0], 'userId'> &
+  Pick<ApiDeps, 'verifyAccessToken'> & { authorization: string | null }
+
+/**
+ * The account's usage events as a CSV file, streamed: what the reader has not taken yet is not read from the database either,
+ * and a reader who leaves ends it. Filters are those of `usage.events`, in the query; who calls is said by the header alone.
+ */
+export async function serveUsageExport(call: Call, c: Context<HttpEnv>): Promise<Response> {
+  try {
+    const userId = await call.verifyAccessToken(call.authorization)
+    const lines = exportUsage({ ...call, userId }, parseFilters(c.req.queries()))
+    // The header line says nothing of whether there is a database to read from.
+    const chunks = [(await lines.next()).value, (await lines.next()).value]
+    c.header('content-type', 'text/csv; charset=utf-8; header=present')
+    c.header('content-disposition', `attachment; filename="keymeter-usage-${new Date().toISOString().slice(0, 10)}.csv"`)
+    return c.body(streamOf(chunks, lines, (error) => breakOff(c, error)))
+  } catch (error) {
+    const refusal = getTRPCErrorFromUnknown(error)
+    logError(call.log, refusal, { path: c.req.path, type: 'export' })
+    const answer = errorAnswer(refusal)
+    return c.json(answer, answer.error.data.httpStatus as ContentfulStatusCode)
+  }
+}
+
+function parseFilters(query: Record<string, string[]>): UsageEventFilters {
+  const fields = Object.entries(query).map(([name, values]) => [
+    name,
+    name === 'verdicts' || values.length > 1 ? values : values[0],
+  ])
+  const { data, error } = UsageEventFilters.safeParse(Object.fromEntries(fields))
+  if (error) throw new TRPCError({ code: 'BAD_REQUEST', cause: error })
+  return data
+}
+
+/** Ahead of the reader by nothing: the next lines are made when it asks for them. */
+function streamOf(first: unknown[], lines: AsyncGenerator<string>, onError: (error: unknown) => void) {
+  const utf8 = new TextEncoder()
+  const chunks = first.filter((chunk) => typeof chunk === 'string')
+  let isAwaited = true
+  return new ReadableStream<Uint8Array>(
+    {
+      pull: async (controller) => {
+        try {
+          const chunk = chunks.shift() ?? (await lines.next()).value
+          if (!isAwaited) return
+          if (typeof chunk === 'string') controller.enqueue(utf8.encode(chunk))
+          else controller.close()
+        } catch (error) {
+          if (isAwaited) onError(error)
+        }
+      },
+      cancel: async () => {
+        isAwaited = false
+        await lines.return(undefined)
+      },
+    },
+    { highWaterMark: 0 },
+  )
+}
+
+/** Half a file must not look like a whole one: the connection is cut, and the answer never gets its end. */
+function breakOff(c: Context<HttpEnv>, error: unknown): void {
+  logError(c.get('log'), getTRPCErrorFromUnknown(error), { path: c.req.path, type: 'export' })
+  c.env.outgoing.destroy()
+}

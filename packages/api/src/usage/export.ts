@@ -1,0 +1,69 @@
+import type { UsageEvent, UsageEventFilters } from '@keymeter/contract'
+import type { Db } from '@keymeter/db'
+import { stringify } from 'csv-stringify/sync'
+import { inAccount, type Scope } from '../scope.ts'
+import { listUsageEvents } from './events.ts'
+
+/** Events of one transaction: what is in memory at a time. */
+const PAGE_EVENTS = 1_000
+
+const COLUMNS = [
+  'sequence',
+  'createdAt',
+  'keyId',
+  'keyName',
+  'keyType',
+  'action',
+  'operation',
+  'verdict',
+  'creditsRequested',
+  'creditsCharged',
+  'remaining',
+  'idempotencyKey',
+  'refersTo',
+  'expiresAt',
+] as const satisfies (keyof UsageEvent)[]
+
+/**
+ * The account's usage events as CSV (RFC 4180), newest first, a few lines at a time: exactly those up to the last one at the
+ * moment that this begins, whatever is charged meanwhile, because events are only ever added after it. No transaction
+ * outlasts a page, so a reader may take as long as it likes.
+ *
+ * A spreadsheet would run a cell that begins like a formula: such text is made text by an apostrophe. Numbers stay numbers.
+ *
+ * @throws AppError like any call; in the middle too, when the file must not pass for a whole one.
+ */
+export async function* exportUsage(call: Omit<Scope, 'db'> & { db: Db }, filters: UsageEventFilters): AsyncGenerator<string> {
+  yield toCsv([COLUMNS])
+  const kept = await inAccount(call, 'read only', readKept)
+  let cursor: string | null = null
+  do {
+    const page: Awaited<ReturnType<typeof listUsageEvents>> = await inAccount(call, 'read only', async (scope) => {
+      const part = await listUsageEvents(scope, { ...filters, cursor, limit: PAGE_EVENTS })
+      if ((await readKept(scope)) !== kept) throw new Error('the account or its older events were deleted during an export')
+      return part
+    })
+    if (page.data.length > 0) yield toCsv(page.data.map((event) => COLUMNS.map((column) => event[column])))
+    cursor = page.nextCursor
+  } while (cursor !== null)
+}
+
+/** Which of the account's events are kept, and whether it is there at all. */
+async function readKept({ db, userId }: Scope): Promise<string | null> {
+  const account = await db
+    .selectFrom('billing_accounts as accounts')
+    .leftJoin('usage_retention as dropped', 'dropped.user_id', 'accounts.user_id')
+    .select('dropped.last_sequence as last')
+    .where('accounts.user_id', '=', userId)
+    .executeTakeFirst()
+  return account === undefined ? null : `after ${account.last ?? 0}`
+}
+
+function toCsv(rows: readonly (readonly unknown[])[]): string {
+  return stringify(rows as unknown[][], {
+    record_delimiter: '\r\n',
+    escape_formulas: true,
+    // Half a line's end too, which the library would leave bare.
+    quoted_match: /[\r\n]/,
+  })
+}
