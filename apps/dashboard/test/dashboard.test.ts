@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { AxeBuilder } from '@axe-core/playwright'
 import { testAuth, testDatabase, testServer } from '@keymeter/local/testing'
@@ -696,6 +697,174 @@ describe('spending', () => {
     await left
     await sleep(SHOWS_WITHIN_MS)
     expect(watches).toBe(1)
+  })
+})
+
+describe('the events on the usage page', () => {
+  const events = () => page.getByRole('region', { name: 'Events', exact: true })
+  const rows = () => events().getByRole('row')
+  const exportButton = () => events().getByRole('button', { name: 'Export CSV' })
+
+  /** Signs up and writes events by SQL: every tenth is refused, and the first is of another key and operation. */
+  async function signUpWithEvents(count: number): Promise<void> {
+    await page.context().close()
+    page = await openPage({ ...withClipboard, acceptDownloads: true })
+    const email = await signUp()
+    await saveSecret()
+    const { owner } = database
+    const { rows: users } = await owner.query('select id from auth.users where email = $1', [email])
+    await owner.query("insert into api_keys (user_id, name, key_prefix) values ($1, 'rare', 'km_dev_rare')", [users[0].id])
+    await owner.query(
+      `update billing_accounts set billing_cycle_anchor = billing_cycle_anchor - interval '1 day',
+                                   billing_cycle_start = billing_cycle_start - interval '1 day' where user_id = $1`,
+      [users[0].id],
+    )
+    await owner.query(
+      `insert into api_key_usage (user_id, sequence, created_at, api_key_id, idempotency_key, operation, verdict,
+                                  credits_requested, credits_charged, remaining, cycle_start, cycle_end)
+       select $1::uuid, n, now() - ($2::int - n + 1) * interval '1 second',
+              (select id from api_keys where user_id = $1 and (name = 'rare') = (n = 1)), 'request-' || n,
+              case n when 1 then 'once' else 'search' end, case n % 10 when 0 then 'insufficient_credits' else 'charged' end,
+              3, case n % 10 when 0 then 0 else 3 end, 500, billing_cycle_start, billing_cycle_end
+         from billing_accounts, generate_series(1, $2::int) as n where user_id = $1`,
+      [users[0].id, count],
+    )
+    // What the engine would have kept: it tells where a rare operation was.
+    await owner.query(
+      `insert into api_key_cycle_usage (user_id, cycle_start, api_key_id, credits_charged, charges)
+       select user_id, cycle_start, api_key_id, sum(credits_charged), count(*) from api_key_usage
+        where user_id = $1 and verdict = 'charged' group by 1, 2, 3`,
+      [users[0].id],
+    )
+    await owner.query(
+      `insert into api_key_quarter_hour_usage (user_id, cycle_start, api_key_id, operation, quarter_hour, credits_charged, charges)
+       select user_id, cycle_start, api_key_id, operation, date_bin('15 minutes', created_at, 'epoch'), sum(credits_charged), count(*)
+         from api_key_usage where user_id = $1 and verdict = 'charged' group by 1, 2, 3, 4, 5`,
+      [users[0].id],
+    )
+    await owner.query('insert into usage_operations select distinct user_id, operation from api_key_usage where user_id = $1', [
+      users[0].id,
+    ])
+    await owner.query('update billing_accounts set last_sequence = $2, last_event_at = now() where user_id = $1', [
+      users[0].id,
+      count,
+    ])
+  }
+  /** As in browsers that cannot let a page write to a file; and no test can answer the dialog. */
+  const withoutFilePicker = async () => await page.addInitScript(() => Reflect.deleteProperty(window, 'showSaveFilePicker'))
+  const openEvents = async () => {
+    await page.getByRole('link', { name: 'Usage' }).click()
+    await rows().nth(1).waitFor()
+  }
+
+  it('are listed newest first, filtered by key, operation and verdict, and loaded further', async () => {
+    await signUpWithEvents(120)
+    await openEvents()
+    await expect.poll(async () => await rows().count()).toBe(51)
+    expect(await rows().nth(1).textContent()).toContain('Out of credits')
+    expect(await rows().nth(2).textContent()).toMatch(/default[\s\S]*search[\s\S]*Charged[\s\S]*3/)
+    await events().getByRole('button', { name: 'Load more' }).click()
+    await expect.poll(async () => await rows().count()).toBe(101)
+    await events().getByRole('button', { name: 'Load more' }).click()
+    await expect.poll(async () => await rows().count()).toBe(121)
+    expect(await events().getByRole('button', { name: 'Load more' }).count()).toBe(0)
+
+    await page.getByLabel('Verdict').selectOption('Refused')
+    await page.waitForURL(/verdict=refused/)
+    await expect.poll(async () => await rows().count()).toBe(13)
+    await page.getByLabel('Verdict').selectOption('Refused: key revoked')
+    await page.getByText('No event matches.').waitFor()
+    await page.getByRole('button', { name: 'Clear filters' }).click()
+    await expect.poll(async () => await rows().count()).toBe(121)
+    await page.getByRole('searchbox', { name: 'Operation' }).fill('once')
+    await page.waitForURL(/operation=once/)
+    await expect.poll(async () => await rows().count()).toBe(2)
+    await page.reload()
+    await expect.poll(async () => await rows().count()).toBe(2)
+    expect(await page.getByRole('searchbox', { name: 'Operation' }).inputValue()).toBe('once')
+    expect(complaints).toEqual([])
+  })
+
+  it('are found far back without a press for each page that holds none', async () => {
+    await signUpWithEvents(12_000)
+    await openEvents()
+    await page.getByRole('searchbox', { name: 'Operation' }).fill('once')
+    await events().getByRole('row', { name: /rare/ }).waitFor()
+    expect(await rows().count()).toBe(2)
+    expect(complaints).toEqual([])
+  })
+
+  it('say that there are none, and what went wrong', async () => {
+    await withoutFilePicker()
+    await signUp()
+    await secretDialog().getByRole('button', { name: 'Done' }).click()
+    await page.getByRole('button', { name: 'Close anyway' }).click()
+    await page.getByRole('link', { name: 'Usage' }).click()
+    await page.getByText('Nothing has been charged yet.').waitFor()
+    await database.owner.query('revoke select on billing_accounts from keymeter_api')
+    try {
+      await page.reload()
+      await events().getByRole('alert').waitFor()
+      await exportButton().click()
+      await expect.poll(async () => await events().getByRole('alert').count(), { timeout: 10_000 }).toBe(2)
+    } finally {
+      await database.owner.query('grant select on billing_accounts to keymeter_api')
+    }
+    await events().getByRole('button', { name: 'Retry' }).click()
+    await page.getByText('Nothing has been charged yet.').waitFor()
+  })
+
+  it('are exported whole, with the filters, and with no token in any address', async () => {
+    await signUpWithEvents(5_000)
+    await withoutFilePicker()
+    await page.reload()
+    const addresses: string[] = []
+    page.on('request', (request) => addresses.push(request.url()))
+    await openEvents()
+    const [download] = await Promise.all([page.waitForEvent('download'), exportButton().click()])
+    expect(download.suggestedFilename()).toMatch(/^keymeter-usage-\d{4}-\d\d-\d\d\.csv$/)
+    expect(readFileSync((await download.path()) ?? '', 'utf8').split('\r\n')).toHaveLength(5_002)
+    await page.getByText('The file is saved').waitFor()
+    await page.getByLabel('Verdict').selectOption('Refused')
+    await page.waitForURL(/verdict=refused/)
+    const [refused] = await Promise.all([page.waitForEvent('download'), exportButton().click()])
+    expect(readFileSync((await refused.path()) ?? '', 'utf8').split('\r\n')).toHaveLength(502)
+    expect(addresses.filter((address) => /ey[\w-]+\.[\w-]+\.[\w-]+/.test(address))).toEqual([])
+    expect(complaints).toEqual([])
+  })
+
+  it('are exported straight to disk where the browser can, show how far they are, and can be cancelled', async () => {
+    await signUpWithEvents(30_000)
+    // A file of the page's own, in place of the dialog, which no test can answer.
+    await page.addInitScript(() =>
+      Reflect.set(window, 'showSaveFilePicker', async () =>
+        (await navigator.storage.getDirectory()).getFileHandle('export.csv', { create: true }),
+      ),
+    )
+    await page.reload()
+    const savedBytes = async () =>
+      await page.evaluate(
+        async () => (await (await (await navigator.storage.getDirectory()).getFileHandle('export.csv')).getFile()).size,
+      )
+    await openEvents()
+    const blocker = await database.owner.connect()
+    const started = page.waitForResponse(/\/export\/usage\.csv/)
+    await exportButton().click()
+    await started
+    await blocker.query('begin')
+    await blocker.query('lock table api_key_usage in access exclusive mode')
+    await events().getByText('Exporting…').waitFor()
+    await events()
+      .getByText(/\d (kB|MB)/)
+      .waitFor()
+    await events().getByRole('button', { name: 'Cancel' }).click()
+    await exportButton().waitFor()
+    expect(await savedBytes()).toBe(0)
+    await blocker.query('rollback')
+    blocker.release()
+    await exportButton().click()
+    await page.getByText('The file is saved').waitFor()
+    expect(await savedBytes()).toBeGreaterThan(30_000 * 100)
     expect(complaints).toEqual([])
   })
 })
@@ -769,6 +938,10 @@ describe('the pages', () => {
         await inspect()
         await page.getByRole('link', { name: 'Usage' }).click()
         await page.getByRole('group', { name: 'Credits by time' }).waitFor()
+        await page.getByRole('row', { name: /Charged/ }).waitFor()
+        await inspect()
+        await page.getByRole('searchbox', { name: 'Operation' }).fill('Not One')
+        await page.getByText('Use 1 to 64 of a-z').waitFor()
         await inspect()
         expect(complaints).toEqual([])
       })

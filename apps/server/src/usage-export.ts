@@ -15,7 +15,7 @@ type Call = Omit<Parameters<typeof exportUsage>[0], 'userId'> &
  */
 export async function serveUsageExport(call: Call, c: Context<HttpEnv>): Promise<Response> {
   try {
-    const userId = await call.verifyAccessToken(call.authorization)
+    const { userId } = await call.verifyAccessToken(call.authorization)
     const lines = exportUsage({ ...call, userId }, parseFilters(c.req.queries()))
     // The header line says nothing of whether there is a database to read from.
     const chunks = [(await lines.next()).value, (await lines.next()).value]

@@ -9,8 +9,9 @@ import { EmptyState } from '../ui/empty-state.tsx'
 import { ErrorNotice } from '../ui/notice.tsx'
 import { Select } from '../ui/select.tsx'
 import { CHART_SERIES_MAX, type ChartSeries, UsageChart } from './usage-chart.tsx'
+import { UsageEvents } from './usage-events.tsx'
 import { askFor } from './usage-range.ts'
-import type { UsageSearch } from './usage-search.ts'
+import type { UsageRange, UsageSearch } from './usage-search.ts'
 
 const REFRESH_INTERVAL_MS = 10_000
 /** The reader's own: a day is a day where they are. */
@@ -50,11 +51,12 @@ export function UsagePage() {
         />
       </search>
       <Timeseries range={range} by={by} />
+      <UsageEvents />
     </section>
   )
 }
 
-function Timeseries({ range, by }: Required<{ [Field in keyof UsageSearch]: NonNullable<UsageSearch[Field]> }>) {
+function Timeseries({ range, by }: { range: UsageRange; by: 'key' | 'operation' }) {
   const ask = askFor(range, Date.now())
   const usage = useQuery(
     trpc.usage.timeseries.queryOptions(

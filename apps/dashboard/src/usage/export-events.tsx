@@ -1,0 +1,67 @@
+import { useEffect, useRef, useState } from 'react'
+import type { CallError } from '../app/call-error.ts'
+import { Button } from '../ui/button.tsx'
+import { ErrorNotice, Notice } from '../ui/notice.tsx'
+import { downloadEvents, type EventFilters } from './download-events.ts'
+
+const PROGRESS_INTERVAL_MS = 200
+
+type Progress =
+  | { state: 'idle' }
+  | { state: 'running'; bytes: number }
+  | { state: 'done'; bytes: number }
+  | { state: 'failed'; error: CallError }
+
+/** All events that match, as a file. */
+export function ExportEvents({ filters }: { filters: EventFilters }) {
+  const [progress, setProgress] = useState<Progress>({ state: 'idle' })
+  const leaving = useRef<AbortController | null>(null)
+  useEffect(() => () => leaving.current?.abort(), [])
+  const start = async () => {
+    const controller = new AbortController()
+    leaving.current = controller
+    let shownAt = 0
+    setProgress({ state: 'running', bytes: 0 })
+    const onProgress = (bytes: number) => {
+      if (performance.now() - shownAt < PROGRESS_INTERVAL_MS) return
+      shownAt = performance.now()
+      setProgress({ state: 'running', bytes })
+    }
+    const outcome = await downloadEvents(filters, { signal: controller.signal, onProgress })
+    if (controller.signal.aborted || outcome === null) setProgress({ state: 'idle' })
+    else if (typeof outcome === 'number') setProgress({ state: 'done', bytes: outcome })
+    else setProgress({ state: 'failed', error: outcome })
+  }
+  return (
+    <>
+      {progress.state === 'running' ? (
+        <div className="flex items-center gap-3">
+          <span className="text-ink-soft text-sm">
+            <span role="status">Exporting…</span> <span className="figures">{formatBytes(progress.bytes)}</span>
+          </span>
+          <Button variant="secondary" onClick={() => leaving.current?.abort()}>
+            Cancel
+          </Button>
+        </div>
+      ) : (
+        <Button variant="secondary" onClick={start}>
+          Export CSV
+        </Button>
+      )}
+      {progress.state === 'failed' && (
+        <div className="basis-full">
+          <ErrorNotice error={progress.error} />
+        </div>
+      )}
+      {progress.state === 'done' && (
+        <div className="basis-full">
+          <Notice>The file is saved: {formatBytes(progress.bytes)}.</Notice>
+        </div>
+      )}
+    </>
+  )
+}
+
+function formatBytes(bytes: number): string {
+  return bytes < 1_000_000 ? `${Math.ceil(bytes / 1000)} kB` : `${(bytes / 1_000_000).toFixed(1)} MB`
+}

@@ -1,0 +1,186 @@
+import type { UsageEvent } from '@keymeter/contract'
+import { keepPreviousData, useInfiniteQuery } from '@tanstack/react-query'
+import { useNavigate, useSearch } from '@tanstack/react-router'
+import { useEffect, useState } from 'react'
+import { describeCallError } from '../app/call-error.ts'
+import { api } from '../app/trpc.ts'
+import { formatCredits } from '../format.ts'
+import { Badge } from '../ui/badge.tsx'
+import { Button } from '../ui/button.tsx'
+import { EmptyState } from '../ui/empty-state.tsx'
+import { Moment } from '../ui/moment.tsx'
+import { ErrorNotice } from '../ui/notice.tsx'
+import { EventFilters } from './event-filters.tsx'
+import { describeVerdict, verdictsOf } from './event-verdicts.ts'
+import { ExportEvents } from './export-events.tsx'
+import type { UsageSearch } from './usage-search.ts'
+
+const EVENTS_SHOWN = 50
+const REFRESH_INTERVAL_MS = 10_000
+/** Pages that one press asks for, where few events match. */
+const SEARCHED_PAGES_MAX = 40
+
+export function UsageEvents() {
+  const { keyId, operation, verdict } = useSearch({ from: '/signed-in/usage' })
+  const filters = { keyId, operation, verdicts: verdictsOf(verdict) }
+  return (
+    <section aria-labelledby="events" className="grid gap-4">
+      <div className="flex flex-wrap items-center justify-between gap-3">
+        <h2 id="events" className="text-lg font-semibold">
+          Events
+        </h2>
+        <ExportEvents filters={filters} />
+      </div>
+      <EventFilters />
+      <Events key={JSON.stringify(filters)} filters={filters} />
+    </section>
+  )
+}
+
+interface EventsProps {
+  filters: { keyId: string | undefined; operation: string | undefined; verdicts: string[] | undefined }
+}
+
+function Events({ filters }: EventsProps) {
+  const navigate = useNavigate({ from: '/usage' })
+  const list = useInfiniteQuery({
+    queryKey: ['usage events', filters],
+    queryFn: async ({ pageParam, signal }) =>
+      await api.usage.events.query({ ...filters, cursor: pageParam, limit: EVENTS_SHOWN }, { signal }),
+    initialPageParam: null as string | null,
+    getNextPageParam: (page) => page.nextCursor,
+    placeholderData: keepPreviousData,
+    // Whoever reads further down is not disturbed, and a long list not asked for again and again.
+    refetchInterval: ({ state }) => (state.data?.pages.length === 1 ? REFRESH_INTERVAL_MS : false),
+    refetchOnWindowFocus: false,
+  })
+  const pages = list.data?.pages ?? []
+  const events = pages.flatMap((page) => page.data)
+  /** A page may come out short, or empty, before the end: then the next is asked for, up to so many. */
+  const [wanted, setWanted] = useState({ events: EVENTS_SHOWN, pages: SEARCHED_PAGES_MAX })
+  const isSearching =
+    list.hasNextPage && !list.isError && events.length < wanted.events && pages.length < wanted.pages && pages.length > 0
+  const { isFetching, fetchNextPage } = list
+  useEffect(() => {
+    if (isSearching && !isFetching) void fetchNextPage()
+  }, [isSearching, isFetching, fetchNextPage])
+  const isFiltered = Object.values(filters).some((filter) => filter !== undefined)
+  return (
+    <>
+      {list.isError && (
+        <ErrorNotice error={describeCallError(list.error)}>
+          <Button variant="secondary" onClick={() => list.refetch()}>
+            Retry
+          </Button>
+        </ErrorNotice>
+      )}
+      {events.length > 0 ? (
+        <EventTable events={events} />
+      ) : list.isPending || isSearching ? (
+        <div role="status" aria-label="Loading the events" className="rounded-2xl border border-line bg-surface p-4">
+          <div className="h-24 motion-safe:animate-pulse rounded bg-raised" />
+        </div>
+      ) : (
+        list.isError || (
+          <EmptyState>
+            <p>
+              {list.hasNextPage
+                ? 'No newer event matches.'
+                : isFiltered
+                  ? 'No event matches.'
+                  : 'Nothing has been charged yet.'}
+            </p>
+            {isFiltered && (
+              <Button
+                variant="secondary"
+                onClick={() => navigate({ search: ({ range, by }: UsageSearch) => ({ range, by }), resetScroll: false })}
+              >
+                Clear filters
+              </Button>
+            )}
+          </EmptyState>
+        )
+      )}
+      {list.hasNextPage && (
+        <Button
+          variant="secondary"
+          className="justify-self-center"
+          isPending={list.isFetchingNextPage || isSearching}
+          onClick={() => setWanted({ events: events.length + EVENTS_SHOWN, pages: pages.length + SEARCHED_PAGES_MAX })}
+        >
+          {isSearching ? 'Searching older events…' : 'Load more'}
+        </Button>
+      )}
+    </>
+  )
+}
+
+function EventTable({ events }: { events: UsageEvent[] }) {
+  return (
+    <div className="overflow-hidden rounded-2xl border border-line bg-surface">
+      <table className="w-full text-left text-sm">
+        <thead className="border-line border-b text-ink-soft">
+          <tr>
+            <Heading>Event</Heading>
+            <Heading className="hidden sm:table-cell">Time</Heading>
+            <Heading>Verdict</Heading>
+            <Heading className="text-right">Credits</Heading>
+            <Heading className="hidden text-right md:table-cell">Left</Heading>
+          </tr>
+        </thead>
+        <tbody>
+          {events.map((event) => (
+            <EventRow key={event.sequence} event={event} />
+          ))}
+        </tbody>
+      </table>
+    </div>
+  )
+}
+
+function EventRow({ event }: { event: UsageEvent }) {
+  const { sequence, createdAt, keyName, action, operation, verdict, creditsRequested, creditsCharged, remaining } = event
+  const isTaken = verdict === 'charged' || creditsCharged !== 0
+  return (
+    <tr className="border-line not-last:border-b">
+      <td className="w-full max-w-0 px-3 py-3 sm:px-4">
+        <p className="truncate font-medium" title={`Event ${sequence}`}>
+          {keyName ?? 'A key that is gone'}
+        </p>
+        <p className="truncate text-ink-soft text-xs">
+          {action !== 'charge' && `${describeVerdict(action)} · `}
+          {operation}
+          <span className="sm:hidden">
+            {' · '}
+            <Moment iso={createdAt} />
+          </span>
+        </p>
+      </td>
+      <td className="hidden whitespace-nowrap px-4 py-3 text-ink-soft sm:table-cell">
+        <Moment iso={createdAt} />
+      </td>
+      <td className="px-1 py-3 sm:px-4 sm:whitespace-nowrap">
+        {verdict === 'charged' ? (
+          <span className="text-ink-soft">Charged</span>
+        ) : (
+          <Badge tone={isTaken || action !== 'charge' ? 'plain' : 'danger'}>{describeVerdict(verdict)}</Badge>
+        )}
+      </td>
+      <td className="figures px-3 py-3 text-right font-medium sm:px-4">
+        {formatCredits(creditsCharged)}
+        {creditsCharged !== creditsRequested && creditsCharged >= 0 && (
+          <p className="font-normal text-ink-soft text-xs">of {formatCredits(creditsRequested)}</p>
+        )}
+      </td>
+      <td className="figures hidden px-4 py-3 text-right text-ink-soft md:table-cell">{formatCredits(remaining)}</td>
+    </tr>
+  )
+}
+
+function Heading({ className = '', children }: { className?: string; children: string }) {
+  return (
+    <th scope="col" className={`px-3 py-3 font-medium sm:px-4 ${className}`}>
+      {children}
+    </th>
+  )
+}
