@@ -1,5 +1,5 @@
 -- How the list of usage events finds its way, beside the primary key. An index for each filter would cost every charge 6 to
--- 23 % (docs/decisions/0011-finding-usage-events.md); of these two a plain charge writes to neither, but for every thousandth.
+-- 23 % (docs/decisions/0012-finding-usage-events.md); of these two a plain charge writes to neither, but for every thousandth.
 -- And no charge can be planned to go by them, since it does not say what they are of.
 
 -- Serves the way from a moment to a sequence.

@@ -28,7 +28,7 @@ interface Place {
  * One page of the account's usage events, newest first, at any depth and with any filters in a few milliseconds: it looks at
  * one month's partition at a time, which holds a range of the account's sequences without a gap, and at so many events at most. Where
  * they match rarely it comes out short, and its cursor says where the next match may be
- * (docs/decisions/0011-finding-usage-events.md).
+ * (docs/decisions/0012-finding-usage-events.md).
  *
  * @throws AppError `bad_request` for a cursor that is none.
  */
