@@ -334,7 +334,8 @@ begin
       available := greatest(0, item.granted + account_top_ups[a] - account_used[a] - account_held[a]);
     end if;
 
-    lefts[i] := available;
+    -- As much as a number in JSON holds: an account may have that many credits and top-ups beside.
+    lefts[i] := least(available, 9007199254740991);
     if not is_verify then
       account_sequences[a] := account_sequences[a] + 1;
       sequences[i] := account_sequences[a];

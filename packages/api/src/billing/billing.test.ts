@@ -79,6 +79,19 @@ describe('top-ups', () => {
   })
 })
 
+it('an account with as many credits as a number holds, and top-ups beside, is charged and shown', async () => {
+  const { accountId, charge, get, lines } = await account()
+  await database.owner.query('update billing_accounts set credits_per_cycle = $2 where user_id = $1', [
+    accountId,
+    Number.MAX_SAFE_INTEGER,
+  ])
+  await operator.grantTopUp({ accountId, credits: 2 ** 50, idempotencyKey: once() })
+  expect(await charge(5)).toMatchObject({ verdict: 'charged', remaining: Number.MAX_SAFE_INTEGER })
+  expect(await get()).toMatchObject({ creditsRemaining: Number.MAX_SAFE_INTEGER, creditsUsed: 5 })
+  expect((await lines()).at(-1)).toEqual(['charges', '2027-01-31', -5, Number.MAX_SAFE_INTEGER])
+  expect(await charge(Number.MAX_SAFE_INTEGER)).toMatchObject({ verdict: 'charged' })
+})
+
 describe('a change of plan', () => {
   it('to one with more credits gives the difference at once', async () => {
     const { accountId, charge, get } = await account()

@@ -48,7 +48,8 @@ export async function getAccountAndSequence({
     topUps,
     creditsUsed: row.used,
     creditsHeld: row.held,
-    creditsRemaining: Math.max(0, row.granted + topUps - row.used - row.held),
+    // As much as a number in JSON holds, as in a verdict.
+    creditsRemaining: Math.min(Number.MAX_SAFE_INTEGER, Math.max(0, row.granted + topUps - row.used - row.held)),
     suspendedAt: row.suspendedAt?.toISOString() ?? null,
     billingCycle: { start: row.cycleStart.toISOString(), end: row.cycleEnd.toISOString() },
   }

@@ -57,13 +57,13 @@ export async function getLedger(scope: Scope, { cycleStart }: GetLedger): Promis
   for (const { at, ...line } of lines) {
     if (line.credits === 0 && (line.kind === 'carried_over' || line.kind === 'held' || line.kind === 'lapsed')) continue
     balance += line.credits
-    entries.push({ ...line, at: at.toISOString(), balance })
+    entries.push({ ...line, at: at.toISOString(), balance: toSafe(balance) })
   }
   return {
     billingCycle: { start: cycle.start.toISOString(), end: cycle.end.toISOString() },
     isCurrent: cycle.isCurrent,
     entries,
-    balance: Math.max(0, balance),
+    balance: toSafe(Math.max(0, balance)),
     previousCycleStart: cycles[index - 1]?.start.toISOString() ?? null,
   }
 }
@@ -110,6 +110,11 @@ async function writtenEntries({ db, userId }: Scope, { start }: LedgerCycle): Pr
       from ledger_entries where user_id = ${userId} and cycle_start = ${start} and kind in ('refund', 'refund_top_up')
      group by 1, 2`.execute(db)
   return rows
+}
+
+/** As much as a number in JSON holds. */
+function toSafe(credits: number): number {
+  return Math.min(Number.MAX_SAFE_INTEGER, credits)
 }
 
 function lastMoment({ end }: LedgerCycle): Date {

@@ -183,16 +183,23 @@ describe('dropping usage events is refused, and changes nothing,', () => {
   })
 
   it('while a hold that was made then is open', async () => {
-    await chargeUntil(6)
-    await owner.query(
-      `insert into credit_holds (user_id, sequence, api_key_id, operation, credits, cycle_start, created_at, expires_at)
-       select user_id, 2, api_key_id, 'default', 1, cycle_start, created_at, created_at + interval '1 year' from api_key_usage where sequence = 2`,
-    )
-    // Nothing else is amiss: what reconcile knows of holds is tested with it.
+    await chargeUntil(2)
+    const key = account.defaultKey.secret
+    const held = await metering.hold({ key, credits: 1, idempotencyKey: 'held', operation: 'default', ttlSeconds: 60 })
+    if (held.verdict !== 'held') throw new Error(`the hold is ${held.verdict}`)
+    // As no hold of today lasts.
+    for (const [table, where] of [
+      ['api_key_usage', "action = 'hold'"],
+      ['credit_holds', 'true'],
+    ] as const)
+      await owner.query(`update ${table} set expires_at = created_at + interval '1 year' where ${where}`)
+    await owner.query('update billing_accounts set holds_expire_at = (select expires_at from credit_holds)')
+    await clock.set(at('06-20'))
+    await charge()
+    await makeUsagePartitions(database.db)
     await refused(month('03'), 'open_holds')
-    await owner.query("update credit_holds set outcome = 'released', ended_at = $1", [at('06-20')])
+    expect(await metering.release({ holdId: held.holdId, idempotencyKey: 'released' })).toMatchObject({ verdict: 'released' })
     expect(reasons(await dropUsage(ownerDb, month('03')))).toEqual([])
-    await owner.query('delete from credit_holds')
   })
 
   it('while an account stands in a cycle of theirs, until it is turned', async () => {

@@ -75,7 +75,7 @@ async function findObstacles(db: Db, before: Date): Promise<Obstacle[]> {
   const obstacles: Obstacle[] = []
   const { rows } = await sql<{ horizon: Date; holds: number; last_expiry: Date | null }>`
     select keymeter_now() - make_interval(days => ${IDEMPOTENCY_DAYS}) as horizon, count(*) as holds, max(expires_at) as last_expiry
-      from credit_holds where outcome is null and created_at < ${before}`.execute(db)
+      from credit_holds where outcome is null and expires_at > keymeter_now() and created_at < ${before}`.execute(db)
   const [{ horizon, holds, last_expiry } = { horizon: new Date(0), holds: 0, last_expiry: null }] = rows
   if (before > horizon) {
     obstacles.push({
