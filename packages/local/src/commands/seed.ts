@@ -13,6 +13,11 @@ const KEYS = [
 const OPERATIONS = ['search', 'image:large', 'embed']
 /** The demo account is this much into its second billing cycle. */
 const DAYS_INTO_CYCLE = 18
+/** Counted from the start of the first cycle: what else the ledger has to show. */
+const TOP_UP_DAY = 5
+const REFUND_DAYS = [12, 40]
+/** Made on the last day. */
+const HOLD_SECONDS = 7 * 86_400
 
 /**
  * Adds the demo account through the API, as a person would, then dates it back and charges its keys, through the charge
@@ -59,8 +64,8 @@ async function dateBack(client: pg.Client, userId: string): Promise<void> {
 }
 
 /**
- * Charges on each past day. The engine goes by the database's clock alone, so the clock is replaced until the transaction
- * ends, which nobody else sees.
+ * Charges on each past day, and tops up, refunds and holds once or twice. The engine goes by the database's clock alone, so
+ * the clock is replaced until the transaction ends, which nobody else sees.
  */
 async function chargeDaily(
   client: pg.Client,
@@ -72,24 +77,76 @@ async function chargeDaily(
     `create or replace function public.keymeter_now() returns timestamptz language sql volatile parallel safe set search_path = ''
        as $$ select current_setting('keymeter.seed_now')::timestamptz $$`,
   )
-  const days = await client.query(
+  const days = await client.query<{ moment: string }>(
     `select date_trunc('milliseconds', moment)::text as moment
        from public.billing_accounts, generate_series(billing_cycle_anchor + interval '1 minute', now(), interval '1 day') as moment
       where user_id = $1`,
     [userId],
   )
-  for (const { moment } of days.rows) {
+  const last = days.rows.length - 1
+  for (const [day, { moment }] of days.rows.entries()) {
     await client.query("select set_config('keymeter.seed_now', $1, true)", [moment])
-    await client.query('select public.charge_batch($1, $2::uuid[], $3::bytea[], $4::bigint[], $5::text[], $6::text[])', [
+    if (day === TOP_UP_DAY)
+      await client.query("select public.grant_top_up($1, 250, 'seed-top-up', 'Thank you for trying Keymeter')", [userId])
+    const request = (i: number) => `seed-${keys[i]?.id}-${moment}`.replaceAll(' ', '_')
+    const [charge] = await meter(
+      client,
       userId,
-      keys.map(() => userId),
-      keys.map(({ secret }) => createHash('sha256').update(secret).digest()),
-      keys.map(({ dailyCredits }) => 1 + Math.floor(Math.random() * 2 * dailyCredits)),
-      keys.map(({ id }) => `seed-${id}-${moment}`.replaceAll(' ', '_')),
-      keys.map((_, i) => OPERATIONS[i % OPERATIONS.length]),
-    ])
+      keys.map(({ secret, dailyCredits }, i) => ({
+        action: 'charge',
+        secret,
+        credits: 1 + Math.floor(Math.random() * 2 * dailyCredits),
+        idempotencyKey: request(i),
+        operation: OPERATIONS[i % OPERATIONS.length],
+      })),
+    )
+    if (REFUND_DAYS.includes(day))
+      await meter(client, userId, [
+        { action: 'refund', refersTo: charge?.sequence, credits: 1, idempotencyKey: `${request(0)}-refund` },
+      ])
+    if (day === last)
+      await meter(client, userId, [
+        {
+          action: 'hold',
+          secret: keys[1]?.secret,
+          credits: 60,
+          idempotencyKey: `${request(1)}-hold`,
+          operation: OPERATIONS[1],
+          lifetimeSeconds: HOLD_SECONDS,
+        },
+      ])
   }
   await client.query(clock.rows[0].definition)
+}
+
+/** An item of `meter_batch`; of what it does not say, nothing. */
+interface Item {
+  action: 'charge' | 'hold' | 'refund'
+  secret?: string | undefined
+  refersTo?: string | undefined
+  credits: number
+  idempotencyKey: string
+  operation?: string | undefined
+  lifetimeSeconds?: number
+}
+
+async function meter(client: pg.Client, userId: string, items: Item[]): Promise<{ sequence: string }[]> {
+  const { rows } = await client.query(
+    `select sequence from public.meter_batch(
+       $1, $2::text[], $3::uuid[], $4::bytea[], $5::bigint[], $6::bigint[], $7::text[], $8::text[], $9::int[])`,
+    [
+      userId,
+      items.map(({ action }) => action),
+      items.map(() => userId),
+      items.map(({ secret }) => (secret === undefined ? null : createHash('sha256').update(secret).digest())),
+      items.map(({ refersTo }) => refersTo),
+      items.map(({ credits }) => credits),
+      items.map(({ idempotencyKey }) => idempotencyKey),
+      items.map(({ operation }) => operation),
+      items.map(({ lifetimeSeconds }) => lifetimeSeconds),
+    ],
+  )
+  return rows
 }
 
 /** What is read of the answers of `auth.signup` and `keys.create`. */
