@@ -4,11 +4,12 @@ import { useQuery } from '@tanstack/react-query'
 import { describeCallError } from '../app/call-error.ts'
 import { trpc } from '../app/trpc.ts'
 import { useProvisioning } from '../auth/provisioning.ts'
-import { formatCredits, formatMoment, formatMomentUtc, formatRelative } from '../format.ts'
+import { formatCredits, formatMomentUtc, formatRelative } from '../format.ts'
 import { Button } from '../ui/button.tsx'
-import { ErrorNotice } from '../ui/notice.tsx'
+import { MomentUtc } from '../ui/moment.tsx'
+import { ErrorNotice, Notice } from '../ui/notice.tsx'
 
-/** The billing account: what the plan gives, what is used of it, when it starts anew. */
+/** The billing account: what there is for the cycle, what is used and held of it, what is left, when it starts anew. */
 export function AccountCard({ refreshIntervalMs }: { refreshIntervalMs: number }) {
   const billing = useQuery(trpc.billing.get.queryOptions(undefined, { refetchInterval: refreshIntervalMs }))
   const account = billing.data?.account
@@ -31,38 +32,52 @@ export function AccountCard({ refreshIntervalMs }: { refreshIntervalMs: number }
   )
 }
 
-function Account({ account: { plan, creditsPerCycle, creditsUsed, billingCycle } }: { account: BillingAccount }) {
-  const remaining = Math.max(0, creditsPerCycle - creditsUsed)
+function Account({ account }: { account: BillingAccount }) {
+  const { plan, nextPlan, creditsPerCycle, topUps, creditsUsed, creditsHeld, creditsRemaining, suspendedAt, billingCycle } =
+    account
+  // A plan may give nothing, which is no length for a meter.
+  const most = Math.max(1, creditsPerCycle + topUps)
+  const granted = `${formatCredits(creditsPerCycle)}${topUps > 0 ? ` + ${formatCredits(topUps)} top-up` : ''} credits`
+  const held = creditsHeld > 0 && `${formatCredits(creditsHeld)} held`
   return (
     <div className="grid gap-4">
+      {suspendedAt !== null && (
+        <Notice tone="danger">
+          This account has been suspended since <MomentUtc iso={suspendedAt} />: every charge is refused until it is resumed.
+        </Notice>
+      )}
       <div className="flex flex-wrap items-baseline justify-between gap-x-6 gap-y-1">
         <h2 className="font-semibold">
           <span className="capitalize">{plan}</span> plan
         </h2>
         <p className="text-sm text-ink-soft">
-          Resets{' '}
-          <time dateTime={billingCycle.end} title={`${formatMoment(billingCycle.end)}, your time`}>
-            {formatMomentUtc(billingCycle.end)}
-          </time>{' '}
-          ({formatRelative(billingCycle.end)})
+          Resets <MomentUtc iso={billingCycle.end} /> ({formatRelative(billingCycle.end)})
         </p>
       </div>
       <Meter.Root
-        value={Math.min(creditsUsed, creditsPerCycle)}
-        max={creditsPerCycle}
-        aria-valuetext={`${formatCredits(creditsUsed)} of ${formatCredits(creditsPerCycle)} credits used`}
+        value={Math.min(creditsUsed, most)}
+        max={most}
+        aria-valuetext={`${formatCredits(creditsUsed)} of ${granted} used${held && `, ${held}`}`}
         className="grid gap-2"
       >
         <Meter.Label className="figures flex flex-wrap items-baseline gap-x-2">
           <span className="text-3xl font-semibold">{formatCredits(creditsUsed)}</span>
-          <span className="text-ink-soft">of {formatCredits(creditsPerCycle)} credits used this cycle</span>
+          <span className="text-ink-soft">of {granted} used this cycle</span>
         </Meter.Label>
-        <Meter.Track className="h-2.5 overflow-hidden rounded-full bg-raised">
-          <Meter.Indicator className="h-full rounded-full bg-accent-fill motion-safe:transition-all" />
+        <Meter.Track className="flex h-2.5 overflow-hidden rounded-full bg-raised">
+          <Meter.Indicator className="h-full shrink-0 bg-accent-fill motion-safe:transition-all" />
+          <div style={{ width: `${(creditsHeld / most) * 100}%` }} className="bg-accent-fill/40 motion-safe:transition-all" />
         </Meter.Track>
       </Meter.Root>
       <p className="figures text-sm text-ink-soft">
-        {formatCredits(remaining)} left · since {formatMomentUtc(billingCycle.start)}
+        <span className="font-medium text-ink">{formatCredits(creditsRemaining)} left</span>
+        {held && ` · ${held}`} · since {formatMomentUtc(billingCycle.start)}
+        {nextPlan !== null && (
+          <>
+            {' '}
+            · changes to <span className="font-medium text-ink">{nextPlan}</span> on <MomentUtc iso={billingCycle.end} />
+          </>
+        )}
       </p>
     </div>
   )
