@@ -3,6 +3,7 @@ import { parseActivitySearch } from '../activity/activity-search.ts'
 import { currentSession } from '../auth/session.ts'
 import { SignInPage } from '../auth/sign-in-page.tsx'
 import { SignUpPage } from '../auth/sign-up-page.tsx'
+import { parseBillingSearch } from '../billing/billing-search.ts'
 import { KeysPage } from '../keys/keys-page.tsx'
 import { parseKeysSearch } from '../keys/keys-search.ts'
 import { SecretDialog } from '../keys/secret-dialog.tsx'
@@ -48,6 +49,12 @@ const routeTree = rootRoute.addChildren([
       path: '/usage',
       validateSearch: parseUsageSearch,
       component: lazyRouteComponent(() => import('../usage/usage-page.tsx'), 'UsagePage'),
+    }),
+    createRoute({
+      getParentRoute: () => signedInRoute,
+      path: '/billing',
+      validateSearch: parseBillingSearch,
+      component: lazyRouteComponent(() => import('../billing/billing-page.tsx'), 'BillingPage'),
     }),
     createRoute({
       getParentRoute: () => signedInRoute,

@@ -22,6 +22,7 @@ export function SignedInPage() {
           <nav aria-label="Pages" className="order-last -ml-3 flex basis-full gap-1 sm:order-none sm:ml-3 sm:basis-auto">
             <PageLink to="/">API keys</PageLink>
             <PageLink to="/usage">Usage</PageLink>
+            <PageLink to="/billing">Billing</PageLink>
             <PageLink to="/activity">Activity</PageLink>
           </nav>
           <span className="ml-auto min-w-0 flex-1 truncate text-right text-sm text-ink-soft">{user?.email}</span>

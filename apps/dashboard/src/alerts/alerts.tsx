@@ -1,0 +1,71 @@
+import type { Alert } from '@keymeter/contract'
+import { useQuery } from '@tanstack/react-query'
+import { describeCallError } from '../app/call-error.ts'
+import { trpc } from '../app/trpc.ts'
+import { formatCredits } from '../format.ts'
+import { Button } from '../ui/button.tsx'
+import { MomentUtc } from '../ui/moment.tsx'
+import { ErrorNotice } from '../ui/notice.tsx'
+import { ThresholdEditor } from './threshold-editor.tsx'
+
+/** As many as are in sight at once; the older ones unfold. */
+const NEWEST = 5
+
+/** The thresholds that usage reached, and those that are watched for. */
+export function Alerts({ refreshIntervalMs }: { refreshIntervalMs: number }) {
+  const alerts = useQuery(trpc.alerts.list.queryOptions(undefined, { refetchInterval: refreshIntervalMs }))
+  return (
+    <section aria-labelledby="alerts" className="grid gap-4">
+      <div>
+        <h2 id="alerts" className="text-lg font-semibold">
+          Alerts
+        </h2>
+        <p className="text-sm text-ink-soft">
+          Recorded here once a cycle, by the charge that brings what is used to a threshold.
+        </p>
+      </div>
+      {alerts.isError && (
+        <ErrorNotice error={describeCallError(alerts.error)}>
+          <Button variant="secondary" onClick={() => alerts.refetch()}>
+            Retry
+          </Button>
+        </ErrorNotice>
+      )}
+      {alerts.data === undefined ? (
+        alerts.isError || <div role="status" aria-label="Loading the alerts" className="h-48 rounded-2xl bg-raised" />
+      ) : (
+        <div className="rounded-2xl border border-line bg-surface">
+          <ThresholdEditor thresholds={alerts.data.thresholds} />
+          <AlertList alerts={alerts.data.data} />
+        </div>
+      )}
+    </section>
+  )
+}
+
+function AlertList({ alerts }: { alerts: Alert[] }) {
+  if (alerts.length === 0) return <p className="px-4 py-3 text-sm text-ink-soft sm:px-6">No threshold has been reached yet.</p>
+  const older = alerts.slice(NEWEST)
+  return (
+    <>
+      <ol aria-label="Alerts, newest first">{alerts.slice(0, NEWEST).map(alertItem)}</ol>
+      {older.length > 0 && (
+        <details>
+          <summary className="min-h-10 cursor-pointer px-4 py-3 font-medium text-accent text-sm sm:px-6">
+            {older.length} older
+          </summary>
+          <ol aria-label="Older alerts">{older.map(alertItem)}</ol>
+        </details>
+      )}
+    </>
+  )
+}
+
+function alertItem({ threshold, at, cycleStart, creditsPerCycle }: Alert) {
+  return (
+    <li key={`${cycleStart} ${threshold}`} className="figures border-line px-4 py-3 text-sm not-last:border-b sm:px-6">
+      <span className="font-medium">{threshold}%</span> of {formatCredits(creditsPerCycle)} credits reached on{' '}
+      <MomentUtc iso={at} />
+    </li>
+  )
+}

@@ -1,0 +1,108 @@
+import { standardSchemaResolver } from '@hookform/resolvers/standard-schema'
+import { ALERT_THRESHOLD_PERCENT_MAX, ALERT_THRESHOLDS_MAX, AlertThresholds } from '@keymeter/contract'
+import { X } from 'lucide-react'
+import { useRef, useState } from 'react'
+import { useForm } from 'react-hook-form'
+import { type CallError, describeCallError } from '../app/call-error.ts'
+import { api, queryClient, trpc } from '../app/trpc.ts'
+import { formatCredits } from '../format.ts'
+import { Button } from '../ui/button.tsx'
+import { TextField } from '../ui/field.tsx'
+import { ErrorNotice } from '../ui/notice.tsx'
+import { announce } from '../ui/toasts.tsx'
+import { ThresholdForm } from './threshold-form.ts'
+
+/** Adds and removes one at a time; each is saved at once. */
+export function ThresholdEditor({ thresholds }: { thresholds: number[] }) {
+  const [removing, setRemoving] = useState<number | null>(null)
+  const [fault, setFault] = useState<CallError | null>(null)
+  const list = useRef<HTMLUListElement>(null)
+  const { register, handleSubmit, setError, setFocus, reset, formState } = useForm({
+    resolver: standardSchemaResolver(ThresholdForm),
+    defaultValues: { threshold: '' },
+  })
+  const { errors, isSubmitting } = formState
+  const isSaving = isSubmitting || removing !== null
+
+  const add = handleSubmit(async ({ threshold }) => {
+    setFault(null)
+    const next = AlertThresholds.safeParse([...thresholds, threshold])
+    const message = next.error?.issues[0]?.message
+    if (message !== undefined) return setError('threshold', { message }, { shouldFocus: true })
+    try {
+      await save([...thresholds, threshold])
+      announce(`The threshold of ${threshold}% is added.`)
+      reset()
+    } catch (error) {
+      setFault(describeCallError(error))
+    }
+  })
+
+  const remove = async (threshold: number) => {
+    setFault(null)
+    setRemoving(threshold)
+    // The button goes with its threshold: the focus must not fall back to the page's beginning.
+    const buttons = [...(list.current?.querySelectorAll('button') ?? [])]
+    const at = buttons.findIndex((button) => button.matches(':focus'))
+    try {
+      await save(thresholds.filter((one) => one !== threshold))
+      announce(`The threshold of ${threshold}% is removed.`)
+      const neighbour = buttons[at + 1] ?? buttons[at - 1]
+      if (neighbour === undefined) setFocus('threshold')
+      else if (at >= 0) neighbour.focus()
+    } catch (error) {
+      setFault(describeCallError(error))
+    }
+    setRemoving(null)
+  }
+
+  return (
+    <div className="grid gap-4 border-line border-b p-4 sm:p-6">
+      {fault !== null && <ErrorNotice error={fault} />}
+      {thresholds.length === 0 ? (
+        <p className="text-sm text-ink-soft">No thresholds: there are no alerts.</p>
+      ) : (
+        <ul ref={list} aria-label="Thresholds" className="flex flex-wrap gap-2">
+          {thresholds.map((threshold) => (
+            <li key={threshold} className="figures flex items-center rounded-lg border border-line pl-3 font-medium text-sm">
+              {threshold}%
+              <Button
+                variant="quiet"
+                className="px-3"
+                aria-label={`Remove the threshold of ${threshold}%`}
+                disabled={isSaving}
+                isPending={removing === threshold}
+                onClick={() => remove(threshold)}
+              >
+                <X className="size-4" aria-hidden="true" />
+              </Button>
+            </li>
+          ))}
+        </ul>
+      )}
+      <form noValidate onSubmit={add} className="flex items-start gap-2">
+        <div className="max-w-xs flex-1">
+          <TextField
+            label="Add a threshold"
+            inputMode="numeric"
+            autoComplete="off"
+            hint={`Percent of what the plan gives for a cycle: 1 to ${formatCredits(ALERT_THRESHOLD_PERCENT_MAX)}. At most ${ALERT_THRESHOLDS_MAX}.`}
+            error={errors.threshold?.message}
+            {...register('threshold')}
+          />
+        </div>
+        {/* Beside the field, below its label's line. */}
+        <Button type="submit" variant="secondary" className="mt-6.5" disabled={isSaving} isPending={isSubmitting}>
+          Add
+        </Button>
+      </form>
+    </div>
+  )
+}
+
+async function save(thresholds: number[]): Promise<void> {
+  const saved = await api.alerts.setThresholds.mutate({ thresholds })
+  // A reading that is under way may have been answered before.
+  await queryClient.cancelQueries(trpc.alerts.list.queryFilter())
+  queryClient.setQueryData(trpc.alerts.list.queryKey(), (now) => now && { ...now, thresholds: saved.thresholds })
+}

@@ -1,0 +1,38 @@
+import { formatCredits } from '../format.ts'
+import type { BalanceByDay } from './balance-by-day.ts'
+
+const HEIGHT = 100
+
+/** A step for each day, over the whole cycle's width. What it shows stands in the ledger's table, figure by figure. */
+export function BalanceChart({ days, balances, from, to }: BalanceByDay & { from: string; to: string }) {
+  const highest = Math.max(1, ...balances)
+  const steps = balances.map((balance, day) => `V${(1 - balance / highest) * HEIGHT}H${day + 1}`).join('')
+  const [atFirst = 0] = balances
+  const atLast = balances.at(-1) ?? 0
+  const label = `Balance by day: ${formatCredits(atFirst)} credits at first, ${formatCredits(highest)} at most, ${formatCredits(atLast)} at last`
+  return (
+    <div className="grid gap-2 rounded-2xl border border-line bg-surface p-4 text-xs text-ink-soft sm:p-6">
+      <span className="figures">{formatCredits(highest)} credits</span>
+      <svg
+        viewBox={`0 0 ${days} ${HEIGHT}`}
+        preserveAspectRatio="none"
+        role="img"
+        aria-label={label}
+        className="h-32 w-full border-line border-y"
+      >
+        <path d={`M0,${HEIGHT}${steps}V${HEIGHT}Z`} className="fill-accent-soft" />
+        <path
+          d={`M0${steps.replace(/^V/, ',')}`}
+          vectorEffect="non-scaling-stroke"
+          strokeWidth="2"
+          fill="none"
+          className="stroke-series-1"
+        />
+      </svg>
+      <div className="flex justify-between">
+        <span>{from}</span>
+        <span>{to}</span>
+      </div>
+    </div>
+  )
+}

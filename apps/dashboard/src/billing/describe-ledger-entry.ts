@@ -1,0 +1,30 @@
+import type { LedgerEntry } from '@keymeter/contract'
+import { formatCredits } from '../format.ts'
+
+/** What moved the balance, in words. */
+export function describeLedgerEntry({ kind, count, plan, note }: LedgerEntry): string {
+  switch (kind) {
+    case 'carried_over':
+      return 'Top-up credits carried over'
+    case 'grant':
+      return 'Granted for the cycle'
+    case 'plan_change':
+      return `Change to the plan ${plan}`
+    case 'top_up':
+      return note === null ? 'Top-up' : `Top-up: ${note}`
+    case 'refund_top_up':
+      return `${counted(count, 'refund')} of an earlier cycle, as top-up credits`
+    case 'refund':
+      return counted(count, 'refund')
+    case 'charges':
+      return counted(count, 'charge')
+    case 'held':
+      return 'Held until settled or released'
+    case 'lapsed':
+      return 'Lapsed: granted and not used'
+  }
+}
+
+function counted(count: number | null, one: string): string {
+  return `${formatCredits(count ?? 0)} ${one}${count === 1 ? '' : 's'}`
+}

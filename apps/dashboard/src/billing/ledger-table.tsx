@@ -1,0 +1,59 @@
+import type { LedgerAnswer } from '@keymeter/contract'
+import { formatCredits } from '../format.ts'
+import { describeLedgerEntry } from './describe-ledger-entry.ts'
+
+const dayUtc = new Intl.DateTimeFormat('en-GB', { day: 'numeric', month: 'short', timeZone: 'UTC' })
+
+/** A bank statement's form: oldest first, the balance after each line, what is left at the bottom. */
+export function LedgerTable({ entries, balance, isCurrent }: Pick<LedgerAnswer, 'entries' | 'balance' | 'isCurrent'>) {
+  return (
+    <div className="overflow-hidden rounded-2xl border border-line bg-surface">
+      <table aria-labelledby="ledger" className="w-full text-left text-sm">
+        <thead className="border-line border-b text-ink-soft">
+          <tr>
+            <th scope="col" className={`${CELL} font-medium`}>
+              Date
+            </th>
+            <th scope="col" className={`${CELL} font-medium`}>
+              What happened
+            </th>
+            <th scope="col" className={`${CELL} text-right font-medium`}>
+              Credits
+            </th>
+            <th scope="col" className={`${CELL} text-right font-medium`}>
+              Balance
+            </th>
+          </tr>
+        </thead>
+        <tbody>
+          {entries.map((entry) => (
+            <tr key={`${entry.kind} ${entry.at} ${entry.balance}`} className="border-line border-b">
+              <td className={`${CELL} whitespace-nowrap text-ink-soft`}>
+                <time dateTime={entry.at}>{dayUtc.format(new Date(entry.at))}</time>
+              </td>
+              <td className={`${CELL} wrap-anywhere w-full font-medium`}>{describeLedgerEntry(entry)}</td>
+              <td className={`${CELL} figures whitespace-nowrap text-right`}>{formatMovement(entry.credits)}</td>
+              <td className={`${CELL} figures whitespace-nowrap text-right text-ink-soft`}>{formatCredits(entry.balance)}</td>
+            </tr>
+          ))}
+        </tbody>
+        <tfoot>
+          <tr>
+            <th scope="row" colSpan={3} className={`${CELL} font-semibold`}>
+              {isCurrent ? 'Left now' : 'Left at the end of the cycle'}
+            </th>
+            <td className={`${CELL} figures text-right font-semibold`}>{formatCredits(balance)}</td>
+          </tr>
+        </tfoot>
+      </table>
+    </div>
+  )
+}
+
+const CELL = 'px-2 py-3 align-top first:pl-4 last:pr-4 sm:px-4'
+
+/** `+1,000`, `−25`: with a true minus, which screen readers do not skip. */
+function formatMovement(credits: number): string {
+  const amount = formatCredits(Math.abs(credits))
+  return credits > 0 ? `+${amount}` : credits < 0 ? `−${amount}` : amount
+}
