@@ -203,6 +203,12 @@ describe('a person in the browser', () => {
     await page.getByRole('heading', { name: 'Sign in' }).waitFor()
   })
 
+  it('is told so when the page cannot start, and finds no blank one', async () => {
+    await page.route('**/config.json', async (route) => await route.abort())
+    await page.goto(server.url)
+    await page.getByText('Keymeter cannot be reached at the moment.', { exact: false }).waitFor()
+  })
+
   it('is asked before a secret that was not copied is lost', async () => {
     await signUp()
     await page.keyboard.press('Escape')
