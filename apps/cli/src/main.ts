@@ -76,6 +76,8 @@ program
   .description(`Takes a suspension back. ${ACCOUNT}`)
   .option('--json', 'write one JSON object')
   .action(async (account, options) => await withOwner(async (db) => await resumeCommand(db, account, options)))
+
+program
   .command('drop-usage')
   .description('Drops the usage events of whole months, where nothing needs them any more. Totals of every kind are kept.')
   .requiredOption('--before <month>', 'drop what is older than this month, in UTC: 2026-01', (text) => {
