@@ -36,12 +36,14 @@ export async function usageTimeseries(scope: Scope, input: UsageTimeseries): Pro
     select date_trunc(${unit}, ${range.end}::timestamptz - interval '1 microsecond', ${timeZone})
     order by start`.execute(db)
 
+  const starts = buckets.map(({ start }) => start.toISOString())
   const group = by === 'key' ? sql.ref('used.api_key_id') : sql.ref('used.operation')
   let query = db
     .selectFrom('api_key_quarter_hour_usage as used')
     .select((eb) => [
-      sql<string>`${group}::text`.as('of'),
-      sql<Date>`date_trunc(${sql.lit(unit)}, used.quarter_hour, ${timeZone})`.as('start'),
+      sql<string>`${group}`.as('of'),
+      // Counted from 1. Cheaper than to work out each quarter's day in the time zone, of which a busy account has very many.
+      sql<number>`width_bucket(used.quarter_hour, ${starts}::timestamptz[])`.as('bucket'),
       eb.fn.sum<number>('used.credits_charged').as('credits'),
       eb.fn.sum<number>('used.charges').as('charges'),
     ])
@@ -55,9 +57,8 @@ export async function usageTimeseries(scope: Scope, input: UsageTimeseries): Pro
   const rows = await query.execute()
 
   const names = by === 'key' ? await keyNames(scope, [...new Set(rows.map(({ of }) => of))]) : null
-  const index = new Map(buckets.map(({ start }, i) => [start.getTime(), i]))
   const series = new Map<string, UsageSeries>()
-  for (const { of, start, credits, charges } of rows) {
+  for (const { of, bucket, credits, charges } of rows) {
     const own = series.get(of) ?? {
       keyId: names && of,
       keyName: names?.get(of) ?? null,
@@ -66,15 +67,13 @@ export async function usageTimeseries(scope: Scope, input: UsageTimeseries): Pro
       charges: buckets.map(() => 0),
     }
     series.set(of, own)
-    const i = index.get(start.getTime())
-    if (i === undefined) throw new Error('usage in a bucket that is not there')
-    own.credits[i] = credits
-    own.charges[i] = charges
+    own.credits[bucket - 1] = credits
+    own.charges[bucket - 1] = charges
   }
   return {
     from: range.start.toISOString(),
     to: range.end.toISOString(),
-    buckets: buckets.map(({ start }) => start.toISOString()),
+    buckets: starts,
     series: [...series.values()].sort((a, b) => total(b) - total(a)),
   }
 }
