@@ -717,6 +717,7 @@ describe('the billing page', () => {
     }
     await add('80')
     await page.getByText('Name each threshold once.').waitFor()
+    expect(await field.getAttribute('aria-invalid')).toBe('true')
     for (const [i, percent] of [1000, 1, 2, 3, 4, 5, 6].entries()) {
       await add(String(percent))
       await expect.poll(async () => await thresholds.count()).toBe(4 + i)
@@ -725,6 +726,7 @@ describe('the billing page', () => {
     expect(await field.evaluate((input) => input === document.activeElement)).toBe(true)
     await add('7')
     await page.getByText('Have at most 10 thresholds.').waitFor()
+    expect(await field.getAttribute('aria-invalid')).toBe('true')
     expect(await kept()).toEqual([1, 2, 3, 4, 5, 6, 50, 80, 100, 1000])
 
     const removal = (percent: number) => page.getByRole('button', { name: `Remove the threshold of ${percent}%`, exact: true })

@@ -4,8 +4,8 @@ import { Answer, Credits, Timestamp } from './answer.ts'
 export const ALERT_THRESHOLDS_MAX = 10
 export const ALERT_THRESHOLD_PERCENT_MAX = 1000
 
-/** Percent of the credits that the plan gives for a cycle. More than 100 is of use to who has top-ups. */
 const THRESHOLD_FAULT = `Enter a whole number from 1 to ${ALERT_THRESHOLD_PERCENT_MAX}.`
+/** Percent of the credits that the plan gives for a cycle. More than 100 is of use to who has top-ups. */
 export const AlertThreshold = z.int(THRESHOLD_FAULT).min(1, THRESHOLD_FAULT).max(ALERT_THRESHOLD_PERCENT_MAX, THRESHOLD_FAULT)
 
 /** In any order; each once. None switches alerts off. */
