@@ -18,7 +18,7 @@ export async function replaceMeterBatch({ urls }: Database, change: (source: str
 /** Without the two roll-ups. */
 export function withoutRollUps(source: string): string {
   return ['api_key_cycle_usage', 'api_key_quarter_hour_usage'].reduce(
-    (rest, table) => replaceOnce(rest, new RegExp(`    insert into public\\.${table} as kept [^;]*;\n`), ''),
+    (rest, table) => replaceOnce(rest, new RegExp(`    insert into public\\.${table} as kept[^;]*;\n`), ''),
     source,
   )
 }

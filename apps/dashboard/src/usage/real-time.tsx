@@ -29,6 +29,6 @@ export function RealTime({ userId }: { userId: string }) {
 
 /** All that depends on spending, where it is looked at; the rest when it is. The calls share one request. */
 async function refresh(): Promise<void> {
-  const parts = [trpc.billing, trpc.keys, trpc.usage]
+  const parts = [trpc.alerts, trpc.billing, trpc.keys, trpc.usage]
   await Promise.all(parts.map((part) => queryClient.invalidateQueries(part.pathFilter())))
 }
