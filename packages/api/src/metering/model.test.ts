@@ -12,8 +12,8 @@ import { createMetering, type Metering } from './metering.ts'
 
 // A failure prints fast-check's seed, path and replayPath, and the shortest steps that it found. To see it again, give
 // `fc.assert` below `{ ...form, seed, path }` and `fc.commands` `{ maxCommands, size: 'max', replayPath }`.
-const form = inject('isSoak') ? { numRuns: 1000, steps: 50 } : { numRuns: 30, steps: 40 }
-const TIMEOUT_MS = inject('isSoak') ? 6 * 3_600_000 : 300_000
+const form = inject('isSoak') ? { numRuns: 1000, steps: 50 } : { numRuns: 40, steps: 40 }
+const TIMEOUT_MS = inject('isSoak') ? 6 * 3_600_000 : 120_000
 
 const SECOND_MS = 1000
 const HOUR_MS = 3_600_000
