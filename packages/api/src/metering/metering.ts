@@ -165,44 +165,25 @@ export function createMetering({
     }
   }
 
-  const charge = async ({ key, credits, idempotencyKey, operation }: Charge): Promise<Verdict> => {
+  /** What is for a key. Its token names the account. */
+  const meterKey = async <A extends 'charge' | 'hold'>(
+    action: A,
+    { key, credits, idempotencyKey, operation }: Charge,
+    lifetimeSeconds: number | null,
+  ): Promise<VerdictOf[A] | { verdict: 'not_found' }> => {
     const token = parseToken(keyBrand, key)
     // No token of ours: a typo or a probe, which costs the database nothing.
     if (token === null) return { verdict: 'not_found' }
     const { userId } = token
     const keyHash = hashToken(key)
-    return await meter({
-      action: 'charge',
-      userId,
-      keyHash,
-      refersTo: null,
-      credits,
-      idempotencyKey,
-      operation,
-      lifetimeSeconds: null,
-    })
+    return await meter({ action, userId, keyHash, refersTo: null, credits, idempotencyKey, operation, lifetimeSeconds })
   }
+
+  const charge = async (request: Charge): Promise<Verdict> => await meterKey('charge', request, null)
 
   const chargeMany = async (requests: readonly Charge[]): Promise<Verdict[]> => {
     if (requests.length > CHARGES_MAX) throw new AppError('bad_request', { message: `Charge at most ${CHARGES_MAX} at once.` })
     return await Promise.all(requests.map(charge))
-  }
-
-  const hold = async ({ key, credits, idempotencyKey, operation, ttlSeconds }: Hold): Promise<HoldVerdict> => {
-    const token = parseToken(keyBrand, key)
-    if (token === null) return { verdict: 'not_found' }
-    const { userId } = token
-    const keyHash = hashToken(key)
-    return await meter({
-      action: 'hold',
-      userId,
-      keyHash,
-      refersTo: null,
-      credits,
-      idempotencyKey,
-      operation,
-      lifetimeSeconds: ttlSeconds,
-    })
   }
 
   /** What is about an event of before. Its id names the account. */
@@ -230,7 +211,7 @@ export function createMetering({
   return {
     charge,
     chargeMany,
-    hold,
+    hold: async ({ ttlSeconds, ...request }) => await meterKey('hold', request, ttlSeconds),
     settle: async ({ holdId, credits, idempotencyKey }) => await meterEvent('settle', holdId, credits, idempotencyKey),
     release: async ({ holdId, idempotencyKey }) => await meterEvent('release', holdId, 0, idempotencyKey),
     refund: async ({ chargeId, credits, idempotencyKey }) => await meterEvent('refund', chargeId, credits, idempotencyKey),
