@@ -2,9 +2,10 @@
 -- way, which locks the account, lets time do its part first, and writes the ledger.
 
 -- Adds credits that do not end with the cycle. Again with the same idempotency key, however much later, it answers the entry
--- that it made first, and changes nothing; `is_conflict` when that was of other credits.
+-- that it made first, and changes nothing; `is_conflict` when that was of other credits. `is_too_much` when the account would
+-- have more of them than a number in JSON holds: then nothing is granted.
 create function public.grant_top_up(account uuid, credits bigint, idempotency_key text, note text)
-  returns table (is_replayed boolean, is_conflict boolean, sequence bigint, created_at timestamptz)
+  returns table (is_replayed boolean, is_conflict boolean, is_too_much boolean, sequence bigint, created_at timestamptz)
   language plpgsql volatile security definer set search_path = '' set timezone = 'UTC'
   as $$
 #variable_conflict use_column
@@ -19,11 +20,15 @@ begin
   select entries.sequence, entries.created_at, entries.credits into known from public.ledger_entries as entries
    where entries.user_id = account and entries.idempotency_key = grant_top_up.idempotency_key;
   if found then
-    return query select true, known.credits <> grant_top_up.credits, known.sequence, known.created_at;
+    return query select true, known.credits <> grant_top_up.credits, false, known.sequence, known.created_at;
     return;
   end if;
   v_now := public.keymeter_now();
   perform public.advance_accounts(array[account], v_now);
+  if (select accounts.top_up_credits > 9007199254740991 - grant_top_up.credits from public.billing_accounts as accounts where accounts.user_id = account) then
+    return query select false, false, true, null::bigint, null::timestamptz;
+    return;
+  end if;
   return query
     with topped_up as (
       update public.billing_accounts as accounts
@@ -36,7 +41,7 @@ begin
     insert into public.ledger_entries as entries (user_id, sequence, created_at, cycle_start, kind, credits, idempotency_key, note)
       select account, last_ledger_sequence, moment, billing_cycle_start, 'top_up', grant_top_up.credits, grant_top_up.idempotency_key, grant_top_up.note
         from topped_up
-    returning false, false, entries.sequence, entries.created_at;
+    returning false, false, false, entries.sequence, entries.created_at;
 end
 $$;
 

@@ -68,6 +68,24 @@ describe('top-ups', () => {
     expect(await get()).toMatchObject({ topUps: 70 })
   })
 
+  it('are at most as many as a number holds: one more is refused and changes nothing', async () => {
+    const { accountId, get } = await account()
+    await database.owner.query(
+      `update billing_accounts set top_up_credits = $2, credits_topped_up = $2, last_ledger_sequence = 1 where user_id = $1`,
+      [accountId, Number.MAX_SAFE_INTEGER - 5],
+    )
+    await database.owner.query(
+      `insert into ledger_entries (user_id, sequence, created_at, cycle_start, kind, credits) values ($1, 1, $3, $3, 'top_up', $2)`,
+      [accountId, Number.MAX_SAFE_INTEGER - 5, ANCHOR],
+    )
+    await expect(operator.grantTopUp({ accountId, credits: 6, idempotencyKey: once() })).rejects.toMatchObject({
+      reason: 'bad_request',
+      issues: [{ field: 'credits' }],
+    })
+    expect(await operator.grantTopUp({ accountId, credits: 5, idempotencyKey: once() })).toMatchObject({ replayed: false })
+    expect(await get()).toMatchObject({ topUps: Number.MAX_SAFE_INTEGER })
+  })
+
   it('are for an account that there is, of a number that there is', async () => {
     const { accountId } = await account()
     const grant = { accountId, credits: 1, idempotencyKey: once() }
