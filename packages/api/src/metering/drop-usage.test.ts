@@ -202,6 +202,15 @@ describe('dropping usage events is refused, and changes nothing,', () => {
     expect(reasons(await dropUsage(ownerDb, month('03')))).toEqual([])
   })
 
+  it('not for a hold that has run out, though nothing has noted that yet', async () => {
+    await chargeUntil(2)
+    const key = account.defaultKey.secret
+    await metering.hold({ key, credits: 1, idempotencyKey: 'runs-out', operation: 'default', ttlSeconds: 60 })
+    await clock.set(at('06-20'))
+    expect(reasons(await dropUsage(ownerDb, month('03'), { isDryRun: true }))).toEqual(['open_cycles'])
+    expect(reasons(await dropUsage(ownerDb, month('03'), { closeCycles: true }))).toEqual([])
+  })
+
   it('while an account stands in a cycle of theirs, until it is turned', async () => {
     await chargeUntil(2)
     await clock.set(at('08-20'))
