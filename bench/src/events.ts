@@ -26,6 +26,14 @@ export async function loadEvents({ owner }: Database, { keys, large }: Accounts,
       from (select user_id, sum(credits_charged) as credits, max(sequence) as last_sequence, max(created_at) as last_event_at
               from api_key_usage group by 1) as events
      where events.user_id = accounts.user_id;
+    do $$
+    begin
+      loop
+        perform fill_usage_days(array(select user_id from billing_accounts), now());
+        exit when not exists (select from billing_accounts where usage_days_due_at <= now());
+      end loop;
+    end
+    $$;
   `)
   await owner.query('vacuum analyze')
   const { rows } = await owner.query<{ count: string }>('select count(*) from api_key_usage')

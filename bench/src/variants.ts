@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 import { withClient } from '@keymeter/local'
 import type { Database } from './cluster.ts'
 
-const MIGRATION = new URL('../../supabase/migrations/20260401000004_create_meter_batch.sql', import.meta.url)
+const MIGRATION = new URL('../../supabase/migrations/20260401000005_create_meter_batch.sql', import.meta.url)
 const SIGNATURE = 'meter_batch('
 
 /** Puts another meter_batch in the place of the product's, in this one database. The engine calls it as it is. */

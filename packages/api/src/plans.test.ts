@@ -49,6 +49,14 @@ beforeAll(async () => {
        from api_keys join billing_accounts using (user_id)`,
   )
   await owner.query(
+    `insert into usage_days
+     select user_id, billing_cycle_start, day::date, id, operation, '{0}', '{1}', '{1}', 0
+       from api_keys join billing_accounts using (user_id), generate_series(now() - interval '3 days', now(), interval '1 day') as day,
+            unnest(array['default', null]) as operation
+      where revoked_at is null and (name like 'key _' or user_id = $1)`,
+    [account.userId],
+  )
+  await owner.query(
     `insert into audit_log (user_id, sequence, actor, action, api_key_id, detail, request_id, created_at, hash)
      select user_id, 1000000 + row_number() over (), 'customer', 'key.created', id, '{}', 'x', now(), sha256('x') from api_keys`,
   )

@@ -16,6 +16,9 @@ beforeAll(async () => {
   for (const { defaultKey } of [one, other]) {
     await charge(database, defaultKey.secret, 5)
   }
+  await database.owner.query(
+    `insert into usage_days select user_id, cycle_start, quarter_hour::date, api_key_id, operation, '{0}', '{5}', '{1}', 0 from api_key_quarter_hour_usage`,
+  )
 })
 
 const asOne = <T>(...[accessMode, operation]: [Parameters<typeof inAccount<T>>[1], Parameters<typeof inAccount<T>>[2]]) =>
@@ -29,6 +32,7 @@ describe('the database itself', () => {
     'api_key_usage',
     'api_key_cycle_usage',
     'api_key_quarter_hour_usage',
+    'usage_days',
     'usage_operations',
     'audit_log',
   ] as const
@@ -94,6 +98,10 @@ describe('the database itself', () => {
       sql`update api_key_cycle_usage set credits_charged = 0`,
       sql`delete from api_key_quarter_hour_usage`,
       sql`delete from usage_operations`,
+      sql`update usage_days set credits_charged = '{}'`,
+      sql`delete from usage_days`,
+      sql`update billing_accounts set usage_days_until = now()`,
+      sql`select fill_usage_days('{}', now())`,
       sql`delete from billing_cycles`,
       sql`select * from api_key_usage_default`,
       sql`update api_key_usage set credits_charged = 0`,

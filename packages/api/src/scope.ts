@@ -41,7 +41,10 @@ export async function inAccount<T>(
       .transaction()
       .setAccessMode(accessMode)
       .execute(async (transaction) => {
-        await sql`select set_config('app.user_id', ${call.userId}, true)`.execute(transaction)
+        // A call reads some rows of one account, by an index: workers would take longer to start than that takes.
+        await sql`select set_config('app.user_id', ${call.userId}, true), set_config('max_parallel_workers_per_gather', '0', true)`.execute(
+          transaction,
+        )
         return await operation({ ...call, db: transaction })
       })
   } catch (error) {

@@ -56,7 +56,15 @@ function toSafeInteger(text: string): number {
   return value
 }
 
+/** Of an array without nulls. */
+function toSafeIntegers(text: string): number[] {
+  return text === '{}' ? [] : text.slice(1, -1).split(',').map(toSafeInteger)
+}
+
+/** The type's oid, which the driver has no name for. */
+const INT8_ARRAY: number = 1016
 const getTypeParser: typeof pg.types.getTypeParser = (oid, format) => {
   if (format !== 'binary' && (oid === pg.types.builtins.INT8 || oid === pg.types.builtins.NUMERIC)) return toSafeInteger
+  if (format !== 'binary' && oid === INT8_ARRAY) return toSafeIntegers
   return pg.types.getTypeParser(oid, format)
 }

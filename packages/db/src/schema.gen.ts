@@ -5,6 +5,14 @@
 
 import type { ColumnType } from "kysely";
 
+export type ArrayType<T> = ArrayTypeImpl<T> extends (infer U)[]
+  ? U[]
+  : ArrayTypeImpl<T>;
+
+export type ArrayTypeImpl<T> = T extends ColumnType<infer S, infer I, infer U>
+  ? ColumnType<S[], I[], U[]>
+  : T[];
+
 export type Generated<T> = T extends ColumnType<infer S, infer I, infer U>
   ? ColumnType<S, I | undefined, U>
   : ColumnType<T, T | undefined, T>;
@@ -181,6 +189,8 @@ export interface BillingAccounts {
    */
   suspended_at: Timestamp | null;
   top_up_credits: Generated<number>;
+  usage_days_due_at: Generated<Timestamp>;
+  usage_days_until: Generated<Timestamp>;
   user_id: string;
 }
 
@@ -227,6 +237,18 @@ export interface Plans {
   plan: string;
 }
 
+export interface UsageDays {
+  api_key_id: string | null;
+  charges: ArrayType<number>;
+  credits_charged: ArrayType<number>;
+  credits_refunded: number;
+  cycle_start: Timestamp;
+  day: Timestamp;
+  operation: string | null;
+  quarters: number[];
+  user_id: string;
+}
+
 export interface UsageOperations {
   operation: string;
   user_id: string;
@@ -252,6 +274,7 @@ export interface DB {
   credit_holds: CreditHolds;
   ledger_entries: LedgerEntries;
   plans: Plans;
+  usage_days: UsageDays;
   usage_operations: UsageOperations;
   usage_retention: UsageRetention;
 }

@@ -3,6 +3,7 @@ import { disagreements, testDatabase } from '@keymeter/local/testing'
 import { afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { backend as backendOf, provisioned } from '../../test/caller.ts'
 import { replaceClock } from '../../test/clock.ts'
+import { keepUsageByDaysFrom } from '../../test/usage-days.ts'
 
 const database = testDatabase()
 const { metering, operator } = backendOf(database)
@@ -13,6 +14,7 @@ const THIRD_CYCLE = '2027-03-31T12:00:00.000Z'
 let clock: Awaited<ReturnType<typeof replaceClock>>
 beforeAll(async () => {
   clock = await replaceClock(database)
+  await keepUsageByDaysFrom(database, 1)
   await database.owner.query(
     "insert into plans (plan, credits_per_cycle) values ('pro', 5000), ('tiny', 100), ('also-free', 1000)",
   )

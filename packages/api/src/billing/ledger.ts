@@ -22,8 +22,8 @@ const DAY_MS = 86_400_000
 
 /**
  * Everything that moved the balance in one cycle, oldest first, with the balance after each. Charges and refunds are
- * summed up by day in UTC, from the roll-up by quarters of an hour (`api_key_quarter_hour_usage_time_idx`) and the
- * refunds' own entries (`ledger_entries_cycle_idx`). A settle stands on the day of its hold.
+ * summed up by day in UTC, from the roll-ups by days and by quarters of an hour (`usage_days_key_idx`,
+ * `api_key_quarter_hour_usage_time_idx`) and the refunds' own entries (`ledger_entries_cycle_idx`). A settle stands on the day of its hold.
  *
  * @throws AppError `bad_request` when none of the account's cycles starts at `cycleStart`.
  */
@@ -92,11 +92,18 @@ async function readCycles({ db, userId }: Scope): Promise<LedgerCycle[]> {
 
 async function chargesByDay({ db, userId }: Scope, { start, end }: LedgerCycle): Promise<Line[]> {
   const { rows } = await sql<{ at: Date; credits: number; count: number }>`
-    select date_trunc('day', quarter_hour, 'UTC') as at, -sum(credits_charged + credits_refunded)::bigint as credits, sum(charges)::bigint as count
-      from api_key_quarter_hour_usage
-     where user_id = ${userId} and cycle_start = ${start}
-       and quarter_hour >= date_bin('15 minutes', ${start}::timestamptz, 'epoch') and quarter_hour < ${end}
-     group by 1`.execute(db)
+    select day::timestamp at time zone 'UTC' as at, -sum(credits)::bigint as credits, sum(charges)::bigint as count
+      from (select day, credits_charged[cardinality(credits_charged)] + credits_refunded as credits, charges[cardinality(charges)] as charges
+              from usage_days
+             where user_id = ${userId} and api_key_id is null and operation is null and cycle_start = ${start}
+               and day >= (${start}::timestamptz at time zone 'UTC')::date and day <= (${end}::timestamptz at time zone 'UTC')::date
+            union all
+            select (quarter_hour at time zone 'UTC')::date, credits_charged + credits_refunded, charges
+              from api_key_quarter_hour_usage
+             where user_id = ${userId} and cycle_start = ${start} and quarter_hour < ${end}
+               and quarter_hour >= greatest(date_bin('15 minutes', ${start}::timestamptz, 'epoch'),
+                                            (select usage_days_until from billing_accounts where user_id = ${userId}))) as used
+     group by day`.execute(db)
   return rows.map((row) => ({ ...row, kind: 'charges', plan: null, note: null }))
 }
 

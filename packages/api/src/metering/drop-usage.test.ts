@@ -6,6 +6,7 @@ import { sql } from 'kysely'
 import { afterAll, afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { contextOf, provisioned } from '../../test/caller.ts'
 import { replaceClock } from '../../test/clock.ts'
+import { keepUsageByDaysFrom } from '../../test/usage-days.ts'
 import { dropUsage } from './drop-usage.ts'
 import { makeUsagePartitions } from './make-usage-partitions.ts'
 import { reconcile } from './reconcile.ts'
@@ -25,6 +26,7 @@ beforeEach(async () => {
   year += 2
   await owner.query('delete from auth.users')
   clock = await replaceClock(database)
+  await keepUsageByDaysFrom(database, 1)
   await clock.set(at('01-20'))
   account = await provisioned(database)
   await owner.query(

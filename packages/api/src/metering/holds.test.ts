@@ -3,6 +3,7 @@ import { pino } from 'pino'
 import { afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { backend as backendOf, provisioned } from '../../test/caller.ts'
 import { replaceClock } from '../../test/clock.ts'
+import { keepUsageByDaysFrom } from '../../test/usage-days.ts'
 import { createMetering } from './metering.ts'
 
 const database = testDatabase()
@@ -14,6 +15,7 @@ const DAY_MS = 86_400_000
 let clock: Awaited<ReturnType<typeof replaceClock>>
 beforeAll(async () => {
   clock = await replaceClock(database)
+  await keepUsageByDaysFrom(database, 1)
 })
 afterEach(async () => expect(await disagreements(database)).toEqual([]))
 

@@ -6,6 +6,7 @@ import { beforeAll, describe, expect, inject, it } from 'vitest'
 import { backend as backendOf, provisioned } from '../../test/caller.ts'
 import { replaceClock } from '../../test/clock.ts'
 import { Model, type ModelAccount, ModelKey, type ModelRequest, PLANS } from '../../test/model.ts'
+import { keepUsageByDaysFrom } from '../../test/usage-days.ts'
 import { mintToken, parseToken } from '../keys/token.ts'
 import { makeUsagePartitions } from './make-usage-partitions.ts'
 import { createMetering, type Metering } from './metering.ts'
@@ -31,6 +32,7 @@ const metering = {
 let clock: Awaited<ReturnType<typeof replaceClock>>
 beforeAll(async () => {
   clock = await replaceClock(database)
+  await keepUsageByDaysFrom(database, 1)
   for (const [plan, credits] of Object.entries(PLANS))
     await database.owner.query('insert into plans (plan, credits_per_cycle) values ($1, $2) on conflict do nothing', [
       plan,

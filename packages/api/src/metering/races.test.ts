@@ -7,6 +7,7 @@ import { disagreements, testDatabase } from '@keymeter/local/testing'
 import { afterAll, afterEach, beforeAll, describe, expect, inject, it } from 'vitest'
 import { provisioned } from '../../test/caller.ts'
 import { replaceClock } from '../../test/clock.ts'
+import { keepUsageByDaysFrom } from '../../test/usage-days.ts'
 import type { Call, Result, Work, Worked } from '../../test/worker.ts'
 import { cycleBoundary } from '../billing/cycle.ts'
 
@@ -273,6 +274,7 @@ describe.each(['all', 'account'] as const)('from several processes, with lanes: 
 describe.each(['all', 'account'] as const)('when a cycle ends under load, with lanes: %s', { timeout: TIMEOUT_MS }, (lanes) => {
   it('each charge falls into the cycle that it was told, and the closed one keeps its total', async () => {
     const clock = await replaceClock(database)
+    await keepUsageByDaysFrom(database, 1)
     const anchor = new Date('2027-01-31T23:59:59.999Z')
     const boundary = cycleBoundary(anchor, 1)
     const all = await accounts(3, 1)

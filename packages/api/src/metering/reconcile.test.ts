@@ -3,6 +3,7 @@ import { disagreements, testDatabase } from '@keymeter/local/testing'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { backend, charge, provisioned } from '../../test/caller.ts'
 import { replaceClock } from '../../test/clock.ts'
+import { keepUsageByDaysFrom } from '../../test/usage-days.ts'
 import { reconcile } from './reconcile.ts'
 
 const database = testDatabase()
@@ -15,6 +16,7 @@ const accounts: Awaited<ReturnType<typeof provisioned>>[] = []
 
 beforeAll(async () => {
   const clock = await replaceClock(database)
+  await keepUsageByDaysFrom(database, 1)
   await clock.set(START)
   for (let i = 0; i < 10; i++) {
     const account = await provisioned(database)
@@ -142,6 +144,26 @@ describe('reconcile', () => {
       "update api_key_quarter_hour_usage set credits_refunded = credits_refunded - 1 where user_id = '$user' and credits_refunded = 2",
     ],
     [
+      'roll-up by day',
+      "update usage_days set credits_charged[1] = credits_charged[1] + 1 where user_id = '$user' and day = '2027-02-09' and api_key_id is not null and operation is null returning 1",
+      "update usage_days set credits_charged[1] = credits_charged[1] - 1 where user_id = '$user' and day = '2027-02-09' and api_key_id is not null and operation is null",
+    ],
+    [
+      'roll-up by day',
+      "update usage_days set charges[1] = charges[1] + 1 where user_id = '$user' and day = '2027-02-18' and api_key_id is null and operation is null returning 1",
+      "update usage_days set charges[1] = charges[1] - 1 where user_id = '$user' and day = '2027-02-18' and api_key_id is null and operation is null",
+    ],
+    [
+      'roll-up by day',
+      "update usage_days set credits_refunded = 1 where user_id = '$user' and day = '2027-02-18' and api_key_id is null and operation is not null returning 1",
+      "update usage_days set credits_refunded = 0 where user_id = '$user' and day = '2027-02-18' and api_key_id is null and operation is not null",
+    ],
+    [
+      'roll-up by day',
+      "insert into usage_days select user_id, cycle_start, '2020-01-01', api_key_id, operation, '{0}', '{1}', '{1}', 0 from usage_days where user_id = '$user' limit 1 returning 1",
+      "delete from usage_days where user_id = '$user' and day = '2020-01-01'",
+    ],
+    [
       'operation',
       "insert into usage_operations values ('$user', 'never-used') returning 1",
       "delete from usage_operations where user_id = '$user' and operation = 'never-used'",
@@ -173,6 +195,7 @@ describe('reconcile', () => {
     expect(await found(`delete from api_key_usage where user_id = '${userId}' and sequence = 3`)).toEqual([
       'closed cycle',
       'roll-up by cycle',
+      'roll-up by day',
       'roll-up by quarter of an hour',
       'sequence of events',
     ])

@@ -162,6 +162,29 @@ const RECKONINGS: Record<string, RawBuilder<Row>> = {
          = (kept.user_id, kept.api_key_id, kept.cycle_start, kept.operation, kept.quarter_hour)
      where (kept.credits_charged, kept.charges, kept.credits_refunded) is distinct from (counted.credits, counted.charges, counted.refunded)
        and ${isKept('coalesce(kept.user_id, counted.user_id)', 'coalesce(kept.quarter_hour, counted.quarter_hour)')}`,
+  'roll-up by day': sql`
+    select coalesce(kept.user_id, counted.user_id) as "userId",
+           coalesce('key ' || nullif(key, ''), 'all keys') || ', ' || coalesce(nullif(operation, ''), 'all operations') || ', ' || day as subject,
+           coalesce('quarters ' || kept.quarters::text || ', ' || kept.credits::text || ' in ' || kept.charges::text || ', ' || kept.refunded || ' refunded', 'none') as kept,
+           coalesce('quarters ' || counted.quarters::text || ', ' || counted.credits::text || ' in ' || counted.charges::text || ', ' || counted.refunded || ' refunded', 'none') as counted
+      from (select user_id, cycle_start, day, coalesce(api_key_id::text, '') as key, coalesce(operation, '') as operation,
+                   quarters::numeric[], credits_charged::numeric[] as credits, charges::numeric[], credits_refunded as refunded from usage_days) as kept
+      full join (
+        select user_id, cycle_start, (quarter_hour at time zone 'UTC')::date as day, coalesce(api_key_id::text, '') as key, coalesce(operation, '') as operation,
+               array_agg(extract(epoch from quarter_hour)::bigint % 86400 / 900 order by quarter_hour)::numeric[] as quarters,
+               array_agg(credits order by quarter_hour) as credits, array_agg(charges order by quarter_hour) as charges, sum(refunded) as refunded
+          from (select user_id, cycle_start, api_key_id, operation, quarter_hour, sum(refunded) as refunded,
+                       sum(sum(credits)) over until_then as credits, sum(sum(charges)) over until_then as charges
+                  from (select events.user_id, cycle_start, api_key_id, operation, date_bin('15 minutes', coalesce(used_at, created_at), 'epoch') as quarter_hour,
+                               credits_charged as credits, (verdict <> 'refunded')::int as charges, case verdict when 'refunded' then -credits_charged else 0 end as refunded
+                          from api_key_usage as events where verdict in ('charged', 'settled') or credits_charged <> 0) as events
+                  join billing_accounts as accounts using (user_id)
+                 where quarter_hour < usage_days_until
+                 group by user_id, cycle_start, quarter_hour, cube (api_key_id, operation)
+                window until_then as (partition by user_id, cycle_start, (quarter_hour at time zone 'UTC')::date, api_key_id, operation order by quarter_hour)) as steps
+         group by 1, 2, 3, 4, 5) as counted using (user_id, cycle_start, day, key, operation)
+     where (kept.quarters, kept.credits, kept.charges, kept.refunded) is distinct from (counted.quarters, counted.credits, counted.charges, counted.refunded)
+       and ${isKept('coalesce(kept.user_id, counted.user_id)', "day::timestamp at time zone 'UTC'")}`,
   'closed cycle': sql`
     select cycles.user_id as "userId", 'cycle ' || ${utc('cycles.cycle_start')} as subject,
            cycles.credits_used || ' until ' || ${utc('cycles.cycle_end')} as kept,
@@ -214,8 +237,6 @@ export async function reconcile(db: Db, report: (what: string) => void = () => {
       await sql`set local row_security = off`.execute(snapshot)
       // Reads every event: that may take longer than a call may.
       await sql`set local statement_timeout = 0`.execute(snapshot)
-      // Before the snapshot is taken: none can be dropped between it and the first look at the events.
-      await sql`lock table api_key_usage in access share mode`.execute(snapshot)
       // Before the snapshot is taken: none can be dropped between it and the first look at the events.
       await sql`lock table api_key_usage in access share mode`.execute(snapshot)
       const differences: Difference[] = []

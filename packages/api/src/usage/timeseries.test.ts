@@ -4,6 +4,7 @@ import fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { contextOf, provisioned } from '../../test/caller.ts'
 import { replaceClock } from '../../test/clock.ts'
+import { keepUsageByDaysFrom } from '../../test/usage-days.ts'
 
 const database = testDatabase()
 const { metering } = contextOf(database, null)
@@ -15,6 +16,7 @@ let clock: Awaited<ReturnType<typeof replaceClock>>
 let requests = 0
 beforeEach(async () => {
   clock = await replaceClock(database)
+  await keepUsageByDaysFrom(database, 1)
   await clock.set(ANCHOR)
 })
 afterEach(async () => expect(await disagreements(database)).toEqual([]))
@@ -147,6 +149,36 @@ describe('usage.timeseries', () => {
     )
   })
 
+  it('is the same before, while and after the days catch up with a long history, a few rows with each charge', async () => {
+    await keepUsageByDaysFrom(database, 1000)
+    const { caller, userId, defaultKey } = await account()
+    for (let i = 0; i < 12; i++)
+      await charge(new Date(Date.UTC(2027, 2, 7, 23) + i * 900_000), defaultKey.secret, 1 + i, `op-${i % 2}`)
+    const until = async () =>
+      (
+        await database.owner.query(
+          "select (usage_days_until at time zone 'UTC')::text as at from billing_accounts where user_id = $1",
+          [userId],
+        )
+      ).rows[0].at
+    const days = { timeZone: 'Asia/Kolkata', from: '2027-03-07T18:30:00Z', to: '2027-03-09T18:30:00Z' }
+    expect(await until()).toBe('-infinity')
+    expect((await caller.usage.timeseries(days)).series[0]?.credits).toEqual([78, 0])
+
+    await keepUsageByDaysFrom(database, 1)
+    const reached: string[] = []
+    for (let i = 0; i < 4; i++) {
+      await charge('2027-03-08T12:00:00Z', defaultKey.secret, 100, 'op-2')
+      reached.push(await until())
+      const [of] = (await caller.usage.timeseries(days)).series
+      expect([of?.credits, of?.charges]).toEqual([
+        [78 + 100 * (i + 1), 0],
+        [13 + i, 0],
+      ])
+    }
+    expect(reached).toEqual(['2027-03-08 00:15:00', '2027-03-08 01:30:00', '2027-03-08 12:00:00', '2027-03-08 12:00:00'])
+  })
+
   it.each([
     [{ timeZone: 'Mars/Olympus' }, 'timeZone'],
     [{ timeZone: "UTC'; select 1" }, 'timeZone'],
@@ -167,6 +199,13 @@ describe('usage.timeseries', () => {
     expect([...(issues ?? []).map((issue) => issue.field), ...(cause?.issues ?? []).map(({ path }) => path[0])]).toContain(
       field,
     )
+  })
+
+  it('answers for years whose time zones were no quarters of an hour apart', async () => {
+    const { caller } = await account()
+    const range = { from: '1930-01-01T00:00:00Z', to: '1930-01-03T00:00:00Z' }
+    const { buckets, series } = await caller.usage.timeseries({ ...range, timeZone: 'Africa/Monrovia' })
+    expect([buckets.length, series]).toEqual([3, []])
   })
 
   it('is empty before the account is there', async () => {

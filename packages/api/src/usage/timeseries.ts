@@ -2,6 +2,12 @@ import type { UsageSeries, UsageTimeseries } from '@keymeter/contract'
 import { sql } from 'kysely'
 import { currentCycle, cycleFrom } from '../billing/current-cycle.ts'
 import type { Scope } from '../scope.ts'
+import { dayParts } from './day-parts.ts'
+
+interface Range {
+  start: Date
+  end: Date
+}
 
 interface Timeseries {
   from: string
@@ -11,74 +17,115 @@ interface Timeseries {
 }
 
 /**
- * The course of an account's usage, by hours or days of any time zone, zero-filled. From the roll-up by quarters of an hour
- * (`api_key_quarter_hour_usage_time_idx`), of which each cycle has its own: a cycle's series sums to what `keys.usage` says
- * of it, though the cycle turns within a quarter.
+ * The course of an account's usage, by hours or days of any time zone, zero-filled. A cycle's series sums to what
+ * `keys.usage` says of it, though the cycle turns within a quarter of an hour: each cycle has roll-ups of its own.
  *
  * @throws AppError `bad_request` when no cycle starts at `cycleStart`.
  */
 export async function usageTimeseries(scope: Scope, input: UsageTimeseries): Promise<Timeseries> {
-  const { db, userId } = scope
-  const { unit, by, timeZone, keyId, operation } = input
+  const { by, cycleStart } = input
   const isCycle = input.from === undefined || input.to === undefined
   const range = isCycle
-    ? input.cycleStart === undefined
+    ? cycleStart === undefined
       ? await currentCycle(scope)
-      : await cycleFrom(scope, input.cycleStart)
+      : await cycleFrom(scope, cycleStart)
     : { start: new Date(input.from ?? ''), end: new Date(input.to ?? '') }
   if (range === null) return { from: EPOCH, to: EPOCH, buckets: [], series: [] }
 
-  const { rows: buckets } = await sql<{ start: Date }>`
-    select distinct date_trunc(${unit}, moment, ${timeZone}) as start
-      from generate_series(date_bin('15 minutes', ${range.start}::timestamptz, 'epoch'), ${range.end}::timestamptz - interval '1 microsecond',
-                           ${unit === 'day' ? '1 hour' : '15 minutes'}::interval) as moment
-    union
-    select date_trunc(${unit}, ${range.end}::timestamptz - interval '1 microsecond', ${timeZone})
-    order by start`.execute(db)
+  const starts = await bucketStarts(scope, range, input)
+  const used = await readUsage(scope, range, starts, input)
 
-  const starts = buckets.map(({ start }) => start.toISOString())
-  const group = by === 'key' ? sql.ref('used.api_key_id') : sql.ref('used.operation')
-  let query = db
-    .selectFrom('api_key_quarter_hour_usage as used')
-    .select((eb) => [
-      sql<string>`${group}`.as('of'),
-      // Counted from 1. Cheaper than to work out each quarter's day in the time zone, of which a busy account has very many.
-      sql<number>`width_bucket(used.quarter_hour, ${starts}::timestamptz[])`.as('bucket'),
-      eb.fn.sum<number>('used.credits_charged').as('credits'),
-      eb.fn.sum<number>('used.charges').as('charges'),
-    ])
-    .where('used.user_id', '=', userId)
-    .where('used.quarter_hour', '>=', sql<Date>`date_bin('15 minutes', ${range.start}::timestamptz, 'epoch')`)
-    .where('used.quarter_hour', '<', range.end)
-    .groupBy([sql`1`, sql`2`])
-  if (isCycle) query = query.where('used.cycle_start', '=', range.start)
-  if (keyId !== undefined) query = query.where('used.api_key_id', '=', keyId)
-  if (operation !== undefined) query = query.where('used.operation', '=', operation)
-  const rows = await query.execute()
-
-  const names = by === 'key' ? await keyNames(scope, [...new Set(rows.map(({ of }) => of))]) : null
+  const names = by === 'key' ? await keyNames(scope, [...new Set(used.map(({ of }) => of))]) : null
   const series = new Map<string, UsageSeries>()
-  for (const { of, bucket, credits, charges } of rows) {
+  for (const { of, bucket, credits, charges } of used) {
     const own = series.get(of) ?? {
       keyId: names && of,
       keyName: names?.get(of) ?? null,
       operation: names ? null : of,
-      credits: buckets.map(() => 0),
-      charges: buckets.map(() => 0),
+      credits: starts.map(() => 0),
+      charges: starts.map(() => 0),
     }
     series.set(of, own)
-    own.credits[bucket - 1] = credits
-    own.charges[bucket - 1] = charges
+    own.credits[bucket] = (own.credits[bucket] ?? 0) + credits
+    own.charges[bucket] = (own.charges[bucket] ?? 0) + charges
   }
   return {
     from: range.start.toISOString(),
     to: range.end.toISOString(),
-    buckets: starts,
+    buckets: starts.map((start) => start.toISOString()),
     series: [...series.values()].sort((a, b) => total(b) - total(a)),
   }
 }
 
 const EPOCH = new Date(0).toISOString()
+const QUARTER_HOUR_MS = 900_000
+
+async function bucketStarts({ db }: Scope, { start, end }: Range, { unit, timeZone }: UsageTimeseries): Promise<Date[]> {
+  const { rows } = await sql<{ start: Date }>`
+    select distinct date_trunc(${unit}, moment, ${timeZone}) as start
+      from generate_series(date_bin('15 minutes', ${start}::timestamptz, 'epoch'), ${end}::timestamptz - interval '1 microsecond',
+                           ${unit === 'day' ? '1 hour' : '15 minutes'}::interval) as moment
+    union
+    select date_trunc(${unit}, ${end}::timestamptz - interval '1 microsecond', ${timeZone})
+    order by start`.execute(db)
+  return rows.map((row) => row.start)
+}
+
+/** What some key or operation used in one of the buckets; several of these may be of the same. */
+interface Used {
+  of: string
+  bucket: number
+  credits: number
+  charges: number
+}
+
+/**
+ * From the roll-up by days (by its key, or `usage_days_key_idx`), cut where the buckets are, and the quarters of an hour
+ * that are not in it yet (`api_key_quarter_hour_usage_time_idx`). In one statement: nothing moves from the one to the other
+ * meanwhile.
+ */
+async function readUsage({ db, userId }: Scope, range: Range, starts: Date[], input: UsageTimeseries): Promise<Used[]> {
+  const { by, keyId, operation } = input
+  const isCycle = input.from === undefined
+  const from = new Date(Math.floor(range.start.getTime() / QUARTER_HOUR_MS) * QUARTER_HOUR_MS)
+  // A cycle has rows of its own, the first and the last of which need no cut.
+  const { ends, bucketsOf } = isCycle ? dayParts(starts, null) : dayParts([from, ...starts.slice(1)], range.end)
+
+  const group = by === 'key' ? 'api_key_id' : 'operation'
+  const of = sql.ref(group)
+  const ofCycle = isCycle ? sql`and cycle_start = ${range.start}` : sql``
+  const ofKey = keyId === undefined ? sql`` : sql`and api_key_id = ${keyId}`
+  const ofOperation = operation === undefined ? sql`` : sql`and operation = ${operation}`
+  // Without a filter, the rows of all keys or of all operations; or one for each of those that are asked for.
+  const isSummed = (column: string) => sql`and ${sql.ref(column)} is ${column === group ? sql`not null` : sql`null`}`
+  const atEachEnd = (totals: string) =>
+    sql`array[${sql.join(ends.map((end) => sql`coalesce(${sql.ref(totals)}[width_bucket(${sql.lit(end)}::smallint, quarters)], 0)`))}]`
+  const { rows } = await sql<{ of: string; day: string | null; bucket: number; credits: number[]; charges: number[] }>`
+    select ${of} as of, day::text, 0 as bucket, ${atEachEnd('credits_charged')} as credits, ${atEachEnd('charges')} as charges
+      from usage_days
+     where user_id = ${userId} ${keyId === undefined ? isSummed('api_key_id') : ofKey} ${operation === undefined ? isSummed('operation') : ofOperation}
+       and day between (${range.start}::timestamptz at time zone 'UTC')::date and (${range.end}::timestamptz at time zone 'UTC')::date ${ofCycle}
+    union all
+    select ${of}, null, width_bucket(quarter_hour, ${starts}::timestamptz[]) - 1, array[sum(credits_charged)::bigint], array[sum(charges)::bigint]
+      from api_key_quarter_hour_usage
+     where user_id = ${userId} ${ofKey} ${ofOperation} ${ofCycle}
+       and quarter_hour >= greatest(${from}::timestamptz, (select usage_days_until from billing_accounts where user_id = ${userId}))
+       and quarter_hour < ${range.end}
+     group by 1, 3`.execute(db)
+
+  return rows.flatMap(({ of, day, bucket, credits, charges }): Used[] => {
+    if (day === null) return [{ of, bucket, credits: credits[0] ?? 0, charges: charges[0] ?? 0 }]
+    return bucketsOf(day).flatMap((bucket, part) => {
+      const used = { credits: step(credits, part), charges: step(charges, part) }
+      return bucket === null || used.charges === 0 ? [] : [{ of, bucket, ...used }]
+    })
+  })
+}
+
+/** What a running total grew by in one part. */
+function step(totals: number[], part: number): number {
+  return (totals[part] ?? 0) - (totals[part - 1] ?? 0)
+}
 
 function total({ credits }: UsageSeries): number {
   return credits.reduce((sum, value) => sum + value, 0)

@@ -31,6 +31,22 @@ export async function disagreements({ owner }: Pick<TestDatabase, 'owner'>, user
              to_timestamp(floor(extract(epoch from counted_at) / 900) * 900) as quarter_hour, sum(credits_charged) as credits,
              count(*) filter (where verdict <> 'refunded') as charges, coalesce(-sum(credits_charged) filter (where verdict = 'refunded'), 0) as refunded
         from counted where verdict in ('charged', 'settled', 'refunded') group by 1, 2, 3, 4, 5),
+    by_day as (
+      select user_id, cycle_start, day, key, operation, array_agg(quarter order by quarter) as quarters,
+             array_agg(credits order by quarter) as credits, array_agg(charges order by quarter) as charges, sum(refunded) as refunded
+        from (select user_id, cycle_start, day, coalesce(api_key_id::text, '*') as key, coalesce(operation, '*') as operation, quarter, refunded,
+                     sum(credits) over w as credits, sum(charges) over w as charges
+                from (select q.user_id, q.cycle_start, date(quarter_hour at time zone 'UTC') as day, api_key_id, operation,
+                             extract(hour from quarter_hour at time zone 'UTC') * 4 + extract(minute from quarter_hour) / 15 as quarter,
+                             sum(credits) as credits, sum(q.charges) as charges, sum(refunded) as refunded
+                        from by_quarter q join accounts a on a.user_id = q.user_id and quarter_hour < a.usage_days_until
+                       group by q.user_id, q.cycle_start, quarter_hour, grouping sets ((), (api_key_id), (operation), (api_key_id, operation))) s
+              window w as (partition by user_id, cycle_start, day, api_key_id, operation order by quarter)) r
+       group by 1, 2, 3, 4, 5),
+    days as (
+      select user_id, cycle_start, day, coalesce(api_key_id::text, '*') as key, coalesce(operation, '*') as operation,
+             quarters, credits_charged, charges, credits_refunded
+        from usage_days where ${only}),
     topped_up as (
       select user_id, cycle_start, sum(credits) as credits from ledger where kind in ('top_up', 'refund_top_up') group by 1, 2)
     select 'balance' as what, a.user_id::text, a.credits_used::text as kept, coalesce(c.credits, 0)::text as counted
@@ -67,6 +83,13 @@ export async function disagreements({ owner }: Pick<TestDatabase, 'owner'>, user
       left join dropped d on d.user_id = coalesce(q.user_id, r.user_id)
      where ((r.credits_charged, r.charges, r.credits_refunded) is distinct from (q.credits, q.charges, q.refunded)
             and (d.kept_from is null or quarter_hour >= d.kept_from)) or r.credits_charged < 0
+    union all
+    select 'roll-up by day', coalesce(k.user_id, r.user_id)::text, concat_ws('/', day, key, operation, r.quarters, r.credits_charged, r.charges, r.credits_refunded),
+           concat_ws('/', k.quarters, k.credits, k.charges, k.refunded)
+      from by_day k full join days r using (user_id, cycle_start, day, key, operation)
+      left join dropped d on d.user_id = coalesce(k.user_id, r.user_id)
+     where (r.quarters::int[], r.credits_charged::numeric[], r.charges::numeric[], r.credits_refunded) is distinct from (k.quarters::int[], k.credits, k.charges, k.refunded)
+       and (d.kept_from is null or day >= date(d.kept_from at time zone 'UTC'))
     union all
     select 'closed cycle', b.user_id::text, b.credits_used || '/' || b.credits_held, coalesce(c.credits, 0) || '/' || coalesce(h.credits, 0)
       from cycles b left join by_cycle c using (user_id, cycle_start) left join held_by_cycle h using (user_id, cycle_start)

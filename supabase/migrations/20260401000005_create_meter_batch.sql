@@ -45,7 +45,7 @@ declare
   v_now timestamptz; v_latest timestamptz;
   item record; about record; named record;
   i int; a int := 0; lead int; available bigint; freed bigint; is_verify boolean;
-  is_due boolean; has_events boolean := false; has_stale_use boolean := false; has_alerts boolean := false;
+  is_due boolean; has_events boolean := false; has_stale_use boolean := false; has_alerts boolean := false; has_late_usage boolean := false;
   -- One element an item. With a sequence it becomes an event; of what `counts` the roll-ups are kept.
   verdicts text[] := array_fill(null::text, array[size]); replays boolean[] := array_fill(false, array[size]);
   sequences bigint[] := array_fill(null::bigint, array[size]); fresh boolean[] := array_fill(false, array[size]);
@@ -67,7 +67,7 @@ begin
   perform from public.billing_accounts where user_id = any(user_ids) order by user_id for no key update;
   v_now := public.keymeter_now();
   -- An account's time never runs backwards, whatever the clock does: not before its last event or its cycle.
-  select bool_or(least(billing_cycle_end, holds_expire_at) <= greatest(v_now, last_event_at, billing_cycle_start)),
+  select bool_or(least(billing_cycle_end, holds_expire_at, usage_days_due_at) <= greatest(v_now, last_event_at, billing_cycle_start)),
          max(greatest(v_now, last_event_at, billing_cycle_start))
     into is_due, v_latest
     from public.billing_accounts where user_id = any(user_ids);
@@ -96,7 +96,7 @@ begin
              and (given.lifetime is null or event.expires_at = event.created_at + make_interval(secs => given.lifetime)) as is_same_request,
            accounts.last_sequence, accounts.last_ledger_sequence, accounts.billing_cycle_start as starts_at, accounts.billing_cycle_end as ends_at,
            accounts.credits_per_cycle as granted, accounts.credits_used, accounts.credits_held, accounts.top_up_credits, accounts.credits_topped_up,
-           accounts.holds_expire_at, accounts.alert_thresholds[1] * accounts.credits_per_cycle as alert_from,
+           accounts.holds_expire_at, accounts.usage_days_until, accounts.alert_thresholds[1] * accounts.credits_per_cycle as alert_from,
            greatest(v_now, accounts.last_event_at, accounts.billing_cycle_start) as moment,
            keys.credit_limit,
            operation.operation is not null as is_known_operation,
@@ -334,6 +334,9 @@ begin
       available := greatest(0, item.granted + account_top_ups[a] - account_used[a] - account_held[a]);
     end if;
 
+    if counts[i] and coalesce(used_ats[i], item.moment) < item.usage_days_until then
+      has_late_usage := true;
+    end if;
     -- As much as a number in JSON holds: an account may have that many credits and top-ups beside.
     lefts[i] := least(available, 9007199254740991);
     if not is_verify then
@@ -381,6 +384,17 @@ begin
       on conflict (user_id, api_key_id, cycle_start, operation, quarter_hour) do update
          set credits_charged = kept.credits_charged + excluded.credits_charged, charges = kept.charges + excluded.charges,
              credits_refunded = kept.credits_refunded + excluded.credits_refunded;
+
+    -- Of quarters of an hour that are in the days already: what was asked for then.
+    if has_late_usage then
+      perform public.add_to_usage_days(array_agg(user_id), array_agg(starts_at), array_agg(key_id), array_agg(operation), array_agg(quarter_hour),
+                                       array_agg(taken), array_agg((decision <> 'refunded')::int::bigint), array_agg(case decision when 'refunded' then -taken else 0 end))
+        from unnest(user_ids, starts, keys, operations, moments, used_ats, charged, verdicts, counts)
+               as decided (account, starts_at, key_id, operation, moment, used_at, taken, decision, counts)
+        join public.billing_accounts on user_id = account
+       cross join lateral date_bin('15 minutes', coalesce(used_at, moment), 'epoch') as quarter_hour
+       where counts and decision in ('charged', 'settled', 'refunded') and quarter_hour < usage_days_until;
+    end if;
 
     update public.billing_accounts as accounts
        set credits_used = batch.used, credits_held = batch.held, top_up_credits = batch.top_ups, credits_topped_up = batch.topped_up,

@@ -1,4 +1,4 @@
--- What time alone does to accounts: cycles end and holds run out. Nothing has to do it on time. Whoever changes an account's
+-- What time alone does to accounts: cycles end, holds run out and usage is added to its days. Nothing has to do it on time. Whoever changes an account's
 -- credits does it first (the account is locked), and whoever only reads computes what it would do (account_cycles).
 --
 -- What the order is does not matter: of the top-ups, a cycle has taken what it used and holds beyond its own credits,
@@ -79,6 +79,8 @@ begin
                              where open.user_id = accounts.user_id and open.outcome is null
                                and open.expires_at > greatest(v_now, last_event_at, billing_cycle_start))
    where accounts.user_id = any(user_ids) and accounts.holds_expire_at <= greatest(v_now, last_event_at, billing_cycle_start);
+
+  perform public.fill_usage_days(user_ids, v_now);
 end
 $$;
 revoke all on function public.advance_accounts(uuid[], timestamptz) from public, anon, authenticated, service_role;
