@@ -99,6 +99,11 @@ describe('the schema', () => {
         [userId],
       )
       await database.owner.query(
+        `insert into usage_days select user_id, cycle_start, quarter_hour::date, api_key_id, operation, '{0}', '{5}', '{1}', 0
+           from api_key_quarter_hour_usage where user_id = $1`,
+        [userId],
+      )
+      await database.owner.query(
         'insert into billing_cycles (user_id, cycle_start, cycle_end, credits_granted, credits_used) values ($1, $2, now(), 1, 1)',
         [userId, new Date(0)],
       )

@@ -179,6 +179,31 @@ describe('usage.timeseries', () => {
     expect(reached).toEqual(['2027-03-08 00:15:00', '2027-03-08 01:30:00', '2027-03-08 12:00:00', '2027-03-08 12:00:00'])
   })
 
+  it('keeps cycles apart on the day that one ends and the next begins, and goes on after a quarter of very many rows', async () => {
+    await keepUsageByDaysFrom(database, 1000)
+    const { caller, userId, defaultKey } = await account()
+    for (let i = 0; i < 8; i++) await charge('2027-04-05T09:00:00Z', defaultKey.secret, 1, `op-${i}`)
+    // The cycle turns within this quarter of an hour.
+    await charge('2027-04-05T10:20:30.455Z', defaultKey.secret, 10)
+    await charge('2027-04-05T10:20:30.456Z', defaultKey.secret, 100)
+    await charge('2027-04-05T11:00:00Z', defaultKey.secret, 1000)
+    await keepUsageByDaysFrom(database, 1)
+    for (let i = 0; i < 3; i++) await charge('2027-04-06T00:00:00Z', defaultKey.secret, 10_000)
+    const { rows } = await database.owner.query(
+      "select usage_days_until = '2027-04-06T00:00:00Z' as is_full from billing_accounts where user_id = $1",
+      [userId],
+    )
+    expect(rows).toEqual([{ is_full: true }])
+    for (const unit of ['day', 'hour'] as const) {
+      const ended = await caller.usage.timeseries({ cycleStart: ANCHOR.toISOString(), unit })
+      const current = await caller.usage.timeseries({ unit })
+      const range = { from: '2027-04-05T09:00:00Z', to: '2027-04-05T11:00:00Z' }
+      expect([ended.series, current.series, (await caller.usage.timeseries({ ...range, unit })).series].map(sum)).toEqual([
+        18, 31_100, 118,
+      ])
+    }
+  })
+
   it.each([
     [{ timeZone: 'Mars/Olympus' }, 'timeZone'],
     [{ timeZone: "UTC'; select 1" }, 'timeZone'],
