@@ -88,6 +88,20 @@ describe('spending', () => {
     expect([here.snapshots.length, there.snapshots.length]).toEqual([11, 11])
   })
 
+  it('shows what the operator gives as soon', async () => {
+    const watching = await watch(one)
+    await shows(watching, 0)
+    const remaining = () => watching.snapshots.at(-1)?.data.creditsRemaining
+    expect(remaining()).toBe(1000)
+    const given = await fetch(`${other.url}/trpc/operator.grantTopUp`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${other.serviceKey}`, 'content-type': 'application/json' },
+      body: JSON.stringify({ accountId: customer.userId, credits: 250, idempotencyKey: 'order-1' }),
+    })
+    expect(given.status).toBe(200)
+    await waitUntil('the top-up is shown', () => remaining() === 1250, SHOWS_WITHIN_MS)
+  })
+
   it('is shown a few times a second at most, however fast it is, and exactly in the end', async () => {
     const watching = await watch(one)
     await shows(watching, 0)

@@ -2,12 +2,13 @@ import type { BillingAccount } from '@keymeter/contract'
 import type { Context } from '../context.ts'
 import { AppError } from '../errors.ts'
 import { inAccount, type Scope } from '../scope.ts'
+import { announceUsage } from '../usage/announcements.ts'
 import { getAccount } from './get-account.ts'
 import { lockAccount } from './lock-account.ts'
 
 /**
  * What the operator does to one account: the only operations whose input names the account, since the service key speaks
- * for all of them. The account is locked first.
+ * for all of them. The account is locked first, and shown anew to whoever watches it.
  *
  * @returns what `operation` returned, and the account as it is afterwards.
  * @throws AppError `account_not_found`.
@@ -22,6 +23,8 @@ export async function operate<T>(
     const result = await operation(scope)
     const account = await getAccount(scope)
     if (account === null) throw new Error('an account that was locked is gone')
+    // Unlike a charge's it goes with the commit: operators are few.
+    await announceUsage(scope.db, [accountId])
     return { result, account }
   })
 }

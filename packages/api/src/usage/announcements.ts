@@ -30,7 +30,7 @@ export function createUsageAnnouncer(db: Db, log: Logger): UsageAnnouncer {
     while (pending.size > 0) {
       const userIds = [...pending]
       pending.clear()
-      await notify(db, userIds).catch((error) => log.warn({ err: error }, 'could not announce usage: it shows later'))
+      await announceUsage(db, userIds).catch((error) => log.warn({ err: error }, 'could not announce usage: it shows later'))
       await sleep(PAUSE_MS)
     }
     sending = null
@@ -46,6 +46,14 @@ export function createUsageAnnouncer(db: Db, log: Logger): UsageAnnouncer {
   }
 }
 
+/** Inside a transaction it is said with the commit, which waits for all others that say something. */
+export async function announceUsage(db: Db, userIds: string[]): Promise<void> {
+  const messages: string[] = []
+  for (let i = 0; i < userIds.length; i += ACCOUNTS_PER_MESSAGE_MAX)
+    messages.push(userIds.slice(i, i + ACCOUNTS_PER_MESSAGE_MAX).join(' '))
+  await sql`select pg_notify(${CHANNEL}, message) from unnest(${messages}::text[]) as message`.execute(db)
+}
+
 /** Refreshes what `watch` shows at each announcement, and all of it when announcements may have been lost. */
 export function listenForUsage(
   databaseUrl: string,
@@ -57,11 +65,4 @@ export function listenForUsage(
     onListening: () => watch.refreshAll(),
     onError: (error) => log.warn({ err: error }, 'the connection that listens for usage broke: making another one'),
   })
-}
-
-async function notify(db: Db, userIds: string[]): Promise<void> {
-  const messages: string[] = []
-  for (let i = 0; i < userIds.length; i += ACCOUNTS_PER_MESSAGE_MAX)
-    messages.push(userIds.slice(i, i + ACCOUNTS_PER_MESSAGE_MAX).join(' '))
-  await sql`select pg_notify(${CHANNEL}, message) from unnest(${messages}::text[]) as message`.execute(db)
 }
