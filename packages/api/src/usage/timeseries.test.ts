@@ -179,6 +179,39 @@ describe('usage.timeseries', () => {
     expect(reached).toEqual(['2027-03-08 00:15:00', '2027-03-08 01:30:00', '2027-03-08 12:00:00', '2027-03-08 12:00:00'])
   })
 
+  it('counts what comes late where it belongs: in a quarter of an hour that has usage, and in one that had none', async () => {
+    const { caller, defaultKey } = await account()
+    const hold = async (at: string) => {
+      await clock.set(new Date(at))
+      const held = await metering.hold({
+        key: defaultKey.secret,
+        credits: 50,
+        idempotencyKey: at,
+        operation: 'default',
+        ttlSeconds: 86_400,
+      })
+      if (held.verdict !== 'held') throw new Error(held.verdict)
+      return held.holdId
+    }
+    await charge('2027-03-08T09:00:00Z', defaultKey.secret, 5)
+    const holds = [await hold('2027-03-08T09:10:00Z'), await hold('2027-03-08T10:20:00Z')]
+    for (const [hour, credits] of [
+      [11, 100],
+      [12, 1000],
+      [13, 10_000],
+    ] as const) {
+      await charge(new Date(Date.UTC(2027, 2, 8, hour)), defaultKey.secret, credits)
+    }
+    for (const [i, holdId] of holds.entries()) {
+      const settled = await metering.settle({ holdId, credits: 20 + 20 * i, idempotencyKey: `settle-${i}` })
+      if (settled.verdict !== 'settled') throw new Error(settled.verdict)
+      await metering.refund({ chargeId: settled.chargeId, credits: 1, idempotencyKey: `refund-${i}` })
+    }
+    const { series } = await caller.usage.timeseries({ from: '2027-03-08T09:00:00Z', to: '2027-03-08T14:00:00Z', unit: 'hour' })
+    expect(series[0]?.credits).toEqual([24, 39, 100, 1000, 10_000])
+    expect(series[0]?.charges).toEqual([2, 1, 1, 1, 1])
+  })
+
   it('keeps cycles apart on the day that one ends and the next begins, and goes on after a quarter of very many rows', async () => {
     await keepUsageByDaysFrom(database, 1000)
     const { caller, userId, defaultKey } = await account()
