@@ -12,8 +12,9 @@ import { makeUsagePartitions } from './make-usage-partitions.ts'
 import { createMetering, type Metering } from './metering.ts'
 
 // A failure prints fast-check's seed, path and replayPath, and the shortest steps that it found. To see it again, give
-// `fc.assert` below `{ ...form, seed, path }` and `fc.commands` `{ maxCommands, size: 'max', replayPath }`.
-const form = inject('isSoak') ? { numRuns: 1000, steps: 50 } : { numRuns: 40, steps: 40 }
+// `fc.assert` below `{ numRuns, seed, path }` and `fc.commands` `{ maxCommands, size: 'max', replayPath }`.
+// A run has any number of steps up to `stepsMax`, each as often: half of them on average.
+const form = inject('isSoak') ? { numRuns: 1000, stepsMax: 100 } : { numRuns: 40, stepsMax: 40 }
 const TIMEOUT_MS = inject('isSoak') ? 6 * 3_600_000 : 120_000
 
 const SECOND_MS = 1000
@@ -596,7 +597,7 @@ describe('the charge engine', () => {
       const property = fc.asyncProperty(
         starts,
         fc.commands([...charges, ...charges, ...charges, ...charges, ...changes, ...times], {
-          maxCommands: form.steps,
+          maxCommands: form.stepsMax,
           size: 'max',
         }),
         async (start, commands) => {
@@ -611,7 +612,11 @@ describe('the charge engine', () => {
         },
       )
       await fc.assert(property, { numRuns: form.numRuns })
-      if (inject('isSoak')) console.info(`${runs} runs of ${steps} steps`, Object.fromEntries(verdicts))
+      expect(runs).toBe(form.numRuns)
+      if (!inject('isSoak')) return
+      // As many as the form is meant to have, and not those that it may have.
+      expect(steps / runs).toBeGreaterThan(0.45 * form.stepsMax)
+      console.info(`${runs} runs of ${steps} steps`, Object.fromEntries(verdicts))
     },
     TIMEOUT_MS,
   )
