@@ -3,7 +3,8 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { freePort } from '@keymeter/local'
 import { disagreements, ownPostgres, serverEnv, type TestDatabase, testAuth, testDatabase } from '@keymeter/local/testing'
 import { afterEach, describe, expect, it } from 'vitest'
-import { type Ask, type Customer, chargeUntilTold, provision, startClients, type Told, tryCharge } from '../test/charging.ts'
+import { load } from '../test/load.ts'
+import { type Ask, askUntilTold, type Customer, provision, startClients, type Told, tryOnce } from '../test/metering.ts'
 import { type PostgresProxy, startPostgresProxy } from '../test/postgres-proxy.ts'
 import { startReadyMain } from '../test/start-main.ts'
 
@@ -11,18 +12,26 @@ import { startReadyMain } from '../test/start-main.ts'
 const IS_LONG = process.env['KEYMETER_CHAOS'] === '1'
 const SERVER_KILLS = IS_LONG ? 20 : 3
 const POSTGRES_STOPS = IS_LONG ? 10 : 2
-const CUT_CHARGES = IS_LONG ? 2000 : 300
+const CUT_REQUESTS = IS_LONG ? 2000 : 300
 const CUT_CHANCE = 0.2
 const CLIENTS = 6
-const CHARGES_BETWEEN_FAULTS = 150
+const REQUESTS_BETWEEN_FAULTS = 150
 /** Runs out on the way, so that refusals are retried too. */
-const POOR_CREDITS = 200
+const POOR_CREDITS = 100
 const RICH_CREDITS = 1_000_000
 /** A call has 10 s, whatever it waits for; the rest is for a busy machine. */
 const TOLD_WITHIN_MS = 13_000
 /** Calls come this much later than each other: into the batch that hangs first, and into those behind it. */
 const CALLS_APART_MS = 3_000
 const TIMEOUT_MS = 600_000
+/** Whatever happens to it, a request is told one of these. */
+const VERDICTS: Record<Ask['action'], string[]> = {
+  charge: ['charged', 'insufficient_credits'],
+  hold: ['held', 'insufficient_credits'],
+  settle: ['settled', 'hold_ended', 'exceeds_hold'],
+  release: ['released', 'hold_ended'],
+  refund: ['refunded', 'exceeds_charge'],
+}
 
 const database = testDatabase()
 const auth = testAuth(database)
@@ -61,65 +70,83 @@ async function createCustomers({ owner, createUser }: Store, url: string): Promi
   return customers
 }
 
-function askOf(customers: Customer[], name: string): () => Ask {
-  let asked = 0
-  return () => {
-    const customer = customers[asked % customers.length]
-    if (customer === undefined) throw new Error('nobody is charged')
-    return { customer, credits: randomInt(4), idempotencyKey: `${name}-${asked++}` }
-  }
-}
-
 /**
- * What the clients were told is what stands in the database, each charge once and nothing beside them; all totals agree;
- * and what is left is what the clients' own sum leaves.
+ * What the clients were told is what stands in the database, each request once and nothing beside them; all totals agree;
+ * each hold ended as they were told, once; and what is left is what the clients' own sum leaves.
  */
 async function expectExact({ owner }: Pick<Store, 'owner'>, customers: Customer[], told: Told[]): Promise<void> {
   expect(await disagreements({ owner })).toEqual([])
   for (const { userId } of customers) {
     const events = await owner.query(
-      `select idempotency_key as "idempotencyKey", verdict, credits_requested::int as asked, credits_charged::int as charged, remaining::int
-         from api_key_usage where user_id = $1 order by idempotency_key`,
+      `select events.idempotency_key as "idempotencyKey", events.action, about.idempotency_key as about, events.verdict,
+              events.credits_requested::int as asked, events.credits_charged::int as charged, events.remaining::int
+         from api_key_usage as events
+         left join api_key_usage as about on about.user_id = events.user_id and about.sequence = events.refers_to
+        where events.user_id = $1`,
       [userId],
     )
     const own = told.filter(({ customer }) => customer.userId === userId)
-    const byKey = ({ idempotencyKey: a }: { idempotencyKey: string }, { idempotencyKey: b }: { idempotencyKey: string }) =>
-      a < b ? -1 : 1
-    const expected = own.map(({ idempotencyKey, credits, verdict }) => ({
-      idempotencyKey,
-      verdict: verdict.verdict,
-      asked: credits,
-      charged: verdict.verdict === 'charged' ? verdict.credits : 0,
-      remaining: 'remaining' in verdict ? verdict.remaining : null,
+    const expected = own.map((request) => ({
+      idempotencyKey: request.idempotencyKey,
+      action: request.action,
+      about: 'about' in request ? request.about.idempotencyKey : null,
+      verdict: request.verdict.verdict,
+      asked: request.credits,
+      charged: chargedBy(request),
+      remaining: 'remaining' in request.verdict ? request.verdict.remaining : null,
     }))
     expect(events.rows.sort(byKey)).toEqual(expected.sort(byKey))
-    const charged = expected.reduce((sum, event) => sum + event.charged, 0)
-    const { rows } = await owner.query(
-      'select credits_per_cycle::int - credits_used::int as left, credits_per_cycle::int as granted from billing_accounts where user_id = $1',
+
+    const holds = await owner.query(
+      `select events.idempotency_key as "idempotencyKey", holds.credits::int, holds.outcome
+         from credit_holds as holds left join api_key_usage as events using (user_id, sequence) where user_id = $1`,
       [userId],
     )
-    expect(rows[0]?.left).toBe(rows[0]?.granted - charged)
+    const held = own
+      .filter(({ verdict }) => verdict.verdict === 'held')
+      .map(({ idempotencyKey, credits }) => {
+        const ends = own.filter((end) => 'about' in end && end.about.idempotencyKey === idempotencyKey && isEnd(end))
+        return { idempotencyKey, credits, outcome: ends.map(({ verdict }) => verdict.verdict).join(' and ') || null }
+      })
+    expect(holds.rows.sort(byKey)).toEqual(held.sort(byKey))
+
+    const charged = expected.reduce((sum, event) => sum + event.charged, 0)
+    const open = held.reduce((sum, { credits, outcome }) => sum + (outcome === null ? credits : 0), 0)
+    const { rows } = await owner.query(
+      `select credits_per_cycle::int - credits_used::int - credits_held::int as left, credits_per_cycle::int as granted
+         from billing_accounts where user_id = $1`,
+      [userId],
+    )
+    expect(rows[0]?.left).toBe(rows[0]?.granted - charged - open)
   }
 }
 
-describe('a charge that was answered is in the database exactly once, and one that was not is when it is sent again', () => {
+const byKey = ({ idempotencyKey: a }: { idempotencyKey: string }, { idempotencyKey: b }: { idempotencyKey: string }) =>
+  a < b ? -1 : 1
+const isEnd = ({ verdict }: Told) => verdict.verdict === 'settled' || verdict.verdict === 'released'
+function chargedBy({ verdict }: Told): number {
+  if (verdict.verdict === 'charged' || verdict.verdict === 'settled') return verdict.credits
+  return verdict.verdict === 'refunded' ? -verdict.credits : 0
+}
+
+describe('a request that was answered is in the database exactly once, and one that was not is when it is sent again', () => {
   it(
     `though the server is killed under load, ${SERVER_KILLS} times`,
     async () => {
       let server = await startServer(database.urls.api)
       const customers = await createCustomers(database, server.url)
-      const clients = startClients(server, CLIENTS, askOf(customers, 'server'))
+      const clients = startClients(server, CLIENTS, load(customers, 'server'))
       for (let kill = 0; kill < SERVER_KILLS; kill++) {
-        await clients.moreTold(CHARGES_BETWEEN_FAULTS)
+        await clients.moreTold(REQUESTS_BETWEEN_FAULTS)
         await sleep(randomInt(20))
         server.child.kill('SIGKILL')
         await server.ended
         server = await startServer(database.urls.api, server.port)
       }
-      await clients.moreTold(CHARGES_BETWEEN_FAULTS)
+      await clients.moreTold(REQUESTS_BETWEEN_FAULTS)
       await clients.stop()
       expect(clients.told.filter(({ tries }) => tries > 1).length).toBeGreaterThanOrEqual(SERVER_KILLS)
-      expect(new Set(clients.told.map(({ verdict }) => verdict.verdict))).toEqual(new Set(['charged', 'insufficient_credits']))
+      expect(new Set(clients.told.map(({ verdict }) => verdict.verdict))).toEqual(new Set(Object.values(VERDICTS).flat()))
       await expectExact(database, customers, clients.told)
     },
     TIMEOUT_MS,
@@ -130,16 +157,16 @@ describe('a charge that was answered is in the database exactly once, and one th
     async () => {
       const server = await startServer(postgres.urls.api)
       const customers = await createCustomers(postgres, server.url)
-      const clients = startClients(server, CLIENTS, askOf(customers, 'postgres'))
+      const clients = startClients(server, CLIENTS, load(customers, 'postgres'))
       for (let stop = 0; stop < POSTGRES_STOPS; stop++) {
-        await clients.moreTold(CHARGES_BETWEEN_FAULTS)
+        await clients.moreTold(REQUESTS_BETWEEN_FAULTS)
         await sleep(randomInt(20))
         await postgres.kill(stop % 2 === 0 ? 'SIGKILL' : 'SIGQUIT')
         // Every other time for longer than the engine tries by itself.
         await sleep(stop % 2 === 0 ? 0 : 2_000)
         await postgres.start()
       }
-      await clients.moreTold(CHARGES_BETWEEN_FAULTS)
+      await clients.moreTold(REQUESTS_BETWEEN_FAULTS)
       await clients.stop()
       expect(server.child.exitCode ?? server.child.signalCode).toBeNull()
       expect(server.output()).toContain('a batch of charges was not answered: sending it again')
@@ -151,25 +178,26 @@ describe('a charge that was answered is in the database exactly once, and one th
 
 describe('the engine itself', () => {
   it(
-    `gives each of ${CUT_CHARGES} charges its verdict, though connections are cut between commit and answer`,
+    `gives each of ${CUT_REQUESTS} requests its verdict, though connections are cut between commit and answer`,
     async () => {
       const proxy = await startProxy()
       const server = await startServer(proxy.url)
       const customers = await createCustomers(database, server.url)
-      const nextAsk = askOf(customers, 'cut')
+      const nextAsk = load(customers, 'cut')
       proxy.cutChance = CUT_CHANCE
       const told: Told[] = []
-      const asks = Array.from({ length: CUT_CHARGES }, nextAsk)
+      let asked = 0
       await Promise.all(
         Array.from({ length: CLIENTS }, async () => {
-          for (let ask = asks.pop(); ask !== undefined; ask = asks.pop()) {
-            const { verdict, status } = await tryCharge(server, ask)
-            expect([status, verdict?.verdict]).toEqual([200, expect.stringMatching(/^(charged|insufficient_credits)$/)])
+          while (asked++ < CUT_REQUESTS) {
+            const ask = nextAsk(told)
+            const { verdict, status } = await tryOnce(server, ask)
+            expect([status, verdict?.verdict]).toEqual([200, expect.toBeOneOf(VERDICTS[ask.action])])
             if (verdict !== undefined) told.push({ ...ask, verdict, tries: 1 })
           }
         }),
       )
-      expect(told).toHaveLength(CUT_CHARGES)
+      expect(told).toHaveLength(CUT_REQUESTS)
       expect(proxy.cuts).toBeGreaterThan((proxy.batches * CUT_CHANCE) / 3)
       await expectExact(database, customers, told)
     },
@@ -182,9 +210,14 @@ describe('the engine itself', () => {
       const proxy = await startProxy()
       const server = await startServer(proxy.url)
       const customers = await createCustomers(database, server.url)
-      const nextAsk = askOf(customers, 'slow')
+      const nextAsk = load(customers, 'slow')
+      const told: Told[] = []
+      const askTwenty = async () =>
+        told.push(...(await Promise.all(Array.from({ length: 20 }, async () => await askUntilTold(server, nextAsk(told))))))
+      // First what can be held and charged, so that there is something to settle, release and refund.
+      await askTwenty()
       proxy.delayMs = 500
-      const told = await Promise.all(Array.from({ length: 20 }, async () => await chargeUntilTold(server, nextAsk())))
+      await askTwenty()
       expect(told.every(({ tries }) => tries === 1)).toBe(true)
       await expectExact(database, customers, told)
     },
@@ -199,18 +232,18 @@ describe('the engine itself', () => {
       const { hang, resume } = what === 'database' ? { hang: postgres.pause, resume: postgres.resume } : proxy
       const server = await startServer(what === 'database' ? postgres.urls.api : proxy.url)
       const customers = await createCustomers(store, server.url)
-      const nextAsk = askOf(customers, `hung-${what}`)
+      const nextAsk = load(customers, `hung-${what}`)
       // All the connections that there may be, so that each of them hangs.
-      const told = await Promise.all(Array.from({ length: 20 }, async () => await chargeUntilTold(server, nextAsk())))
+      const told = await Promise.all(Array.from({ length: 20 }, async () => await askUntilTold(server, nextAsk([]))))
 
       await hang()
       started.push(resume)
-      const hung = Array.from({ length: IS_LONG ? 12 : 3 }, nextAsk)
+      const hung = Array.from({ length: IS_LONG ? 12 : 3 }, () => nextAsk(told))
       const answers = await Promise.all(
         hung.map(async (ask, n) => {
           await sleep(n * CALLS_APART_MS)
           const start = performance.now()
-          const answer = await tryCharge(server, ask)
+          const answer = await tryOnce(server, ask)
           return { ...answer, isInTime: performance.now() - start < TOLD_WITHIN_MS }
         }),
       )
@@ -220,8 +253,8 @@ describe('the engine itself', () => {
 
       resume()
       const resumed = performance.now()
-      told.push(...(await Promise.all(hung.map(async (ask) => await chargeUntilTold(server, ask)))))
-      for (let n = 0; n < 20; n++) told.push(await chargeUntilTold(server, nextAsk()))
+      told.push(...(await Promise.all(hung.map(async (ask) => await askUntilTold(server, ask)))))
+      for (let n = 0; n < 20; n++) told.push(await askUntilTold(server, nextAsk(told)))
       expect(performance.now() - resumed).toBeLessThan(5_000)
       expect((await fetch(`${server.url}/readyz`)).status).toBe(200)
       await expectExact(store, customers, told)

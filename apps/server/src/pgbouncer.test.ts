@@ -1,7 +1,7 @@
 import { freePort, withClient } from '@keymeter/local'
 import { disagreements, serverEnv, testAuth, testDatabase } from '@keymeter/local/testing'
 import { afterAll, describe, expect, it } from 'vitest'
-import { chargeUntilTold, provision } from '../test/charging.ts'
+import { askUntilTold, provision } from '../test/metering.ts'
 import { isPgbouncerInstalled, startPgbouncer } from '../test/pgbouncer.ts'
 import { startReadyMain } from '../test/start-main.ts'
 
@@ -44,9 +44,9 @@ describe.skipIf(!isPgbouncerInstalled)('behind PgBouncer in transaction mode', (
     await Promise.all(
       customers.map(async (customer) => {
         for (let n = 0; n < CHARGES_EACH; n++) {
-          const ask = { customer, credits: 2, idempotencyKey: `pooled-${n}` }
+          const ask = { action: 'charge' as const, customer, credits: 2, idempotencyKey: `pooled-${n}` }
           // The same request at two servers at once: one decides, the other repeats it.
-          const told = await Promise.all([0, 1].map(async (other) => await chargeUntilTold(serverOf(n + other), ask)))
+          const told = await Promise.all([0, 1].map(async (other) => await askUntilTold(serverOf(n + other), ask)))
           expect(told.map(({ verdict }) => ('replayed' in verdict ? verdict.replayed : null)).sort()).toEqual([false, true])
           for (const { verdict, tries } of told)
             expect([verdict, tries]).toMatchObject([{ verdict: 'charged', remaining: 1000 - 2 * (n + 1) }, 1])

@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { freePort } from '@keymeter/local'
 import { serverEnv, testAuth, testDatabase } from '@keymeter/local/testing'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { accessToken, type Customer, provision, startClients } from '../test/charging.ts'
+import { accessToken, type Customer, provision, startClients } from '../test/metering.ts'
 import { startReadyMain } from '../test/start-main.ts'
 
 /** `KEYMETER_SOAK=1` exports more events than the suite does. */
@@ -333,7 +333,7 @@ describe('GET /export/usage.csv', () => {
 /** Charges of one credit, each asked once. */
 function ids(one: Customer) {
   let asked = 0
-  return () => ({ customer: one, credits: 1, idempotencyKey: `export-${one.userId}-${asked++}` })
+  return () => ({ action: 'charge' as const, customer: one, credits: 1, idempotencyKey: `export-${one.userId}-${asked++}` })
 }
 
 /** What the server's process has in memory. */

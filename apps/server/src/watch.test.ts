@@ -3,7 +3,7 @@ import { STREAMS_PER_ACCOUNT_MAX } from '@keymeter/contract'
 import { freePort, withClient } from '@keymeter/local'
 import { disagreements, serverEnv, testAuth, testDatabase } from '@keymeter/local/testing'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { accessToken, type Customer, chargeUntilTold, provision } from '../test/charging.ts'
+import { accessToken, askUntilTold, type Customer, provision } from '../test/metering.ts'
 import { isPgbouncerInstalled, startPgbouncer } from '../test/pgbouncer.ts'
 import { startReadyMain } from '../test/start-main.ts'
 import { type Watching, waitUntil, watchUsage } from '../test/watching.ts'
@@ -54,7 +54,7 @@ async function watch(at: { url: string }, whom = customer, lastEventId?: string)
 
 let charges = 0
 const charge = async (at: { url: string; serviceKey: string }, credits: number, whom = customer) =>
-  await chargeUntilTold(at, { customer: whom, credits, idempotencyKey: `watched-${charges++}` })
+  await askUntilTold(at, { action: 'charge', customer: whom, credits, idempotencyKey: `watched-${charges++}` })
 
 const listeners = async (): Promise<number[]> =>
   (

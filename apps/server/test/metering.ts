@@ -1,11 +1,11 @@
 import { createHmac } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Verdict } from '@keymeter/contract'
+import type { HoldVerdict, RefundVerdict, ReleaseVerdict, SettleVerdict, Verdict } from '@keymeter/contract'
 
 /** A try that is not answered at all within this time is given up, and made again. */
 const TRY_TIMEOUT_MS = 120_000
 const RETRY_PAUSE_MS = 20
-/** A charge that is never told its verdict fails the test. */
+/** A request that is never told its verdict fails the test. */
 const TOLD_WITHIN_MS = 120_000
 
 /** An account, and the secret of its default key. */
@@ -14,18 +14,23 @@ export interface Customer {
   secret: string
 }
 
-/** One charge as the company's backend means it, however often it has to ask. */
-export interface Ask {
-  customer: Customer
+/** One request as the company's backend means it, however often it has to ask. */
+export type Ask = { customer: Customer; credits: number; idempotencyKey: string } & (
+  | { action: 'charge' | 'hold' }
+  /** The credits of a release are all that is held, and are not sent. */
+  | { action: 'settle' | 'release' | 'refund'; about: About }
+)
+
+/** An earlier request's hold or charge, as the backend keeps it. */
+export interface About {
+  eventId: string
   credits: number
   idempotencyKey: string
 }
 
 /** What became of it. */
-export interface Told extends Ask {
-  verdict: Verdict
-  tries: number
-}
+export type Told = Ask & { verdict: AnyVerdict; tries: number }
+type AnyVerdict = Verdict | HoldVerdict | SettleVerdict | ReleaseVerdict | RefundVerdict
 
 interface Backend {
   url: string
@@ -33,37 +38,52 @@ interface Backend {
 }
 
 /** Asks once. A connection that breaks throws. */
-export async function tryCharge({ url, serviceKey }: Backend, { customer, credits, idempotencyKey }: Ask) {
-  const response = await fetch(`${url}/trpc/metering.charge`, {
+export async function tryOnce({ url, serviceKey }: Backend, ask: Ask) {
+  const response = await fetch(`${url}/trpc/metering.${ask.action}`, {
     method: 'POST',
     headers: { authorization: `Bearer ${serviceKey}`, 'content-type': 'application/json' },
-    body: JSON.stringify({ key: customer.secret, credits, idempotencyKey }),
+    body: JSON.stringify(inputOf(ask)),
     signal: AbortSignal.timeout(TRY_TIMEOUT_MS),
   })
-  const body = (await response.json()) as { result?: { data: Verdict }; error?: { data: { reason: string } } }
+  const body = (await response.json()) as { result?: { data: AnyVerdict }; error?: { data: { reason: string } } }
   return { status: response.status, verdict: body.result?.data, reason: body.error?.data.reason }
 }
 
+function inputOf(ask: Ask) {
+  const { customer, credits, idempotencyKey } = ask
+  switch (ask.action) {
+    case 'charge':
+    case 'hold':
+      return { key: customer.secret, credits, idempotencyKey }
+    case 'settle':
+      return { holdId: ask.about.eventId, credits, idempotencyKey }
+    case 'release':
+      return { holdId: ask.about.eventId, idempotencyKey }
+    case 'refund':
+      return { chargeId: ask.about.eventId, credits, idempotencyKey }
+  }
+}
+
 /** Asks until it is told a verdict. Only what trying again may help is tried again: anything else throws. */
-export async function chargeUntilTold(backend: Backend, ask: Ask): Promise<Told> {
+export async function askUntilTold(backend: Backend, ask: Ask): Promise<Told> {
   const deadline = Date.now() + TOLD_WITHIN_MS
   for (let tries = 1; ; tries++) {
-    const answer = await tryCharge(backend, ask).catch(() => null)
+    const answer = await tryOnce(backend, ask).catch(() => null)
     if (answer?.verdict !== undefined && answer.verdict.verdict !== 'overloaded')
       return { ...ask, verdict: answer.verdict, tries }
     if (answer !== null && answer.verdict === undefined && answer.reason !== 'database_unavailable')
-      throw new Error(`a charge was answered ${answer.status} ${answer.reason}`)
-    if (Date.now() > deadline) throw new Error(`a charge was told no verdict: ${answer?.reason ?? 'no answer'}`)
+      throw new Error(`a ${ask.action} was answered ${answer.status} ${answer.reason}`)
+    if (Date.now() > deadline) throw new Error(`a ${ask.action} was told no verdict: ${answer?.reason ?? 'no answer'}`)
     await sleep(RETRY_PAUSE_MS)
   }
 }
 
-/** Clients that charge one after the other, without a pause, until they are stopped. */
-export function startClients(backend: Backend, count: number, nextAsk: () => Ask) {
+/** Clients that ask one after the other, without a pause, until they are stopped. */
+export function startClients(backend: Backend, count: number, nextAsk: (told: readonly Told[]) => Ask) {
   const told: Told[] = []
   let isStopped = false
   const clients = Array.from({ length: count }, async () => {
-    while (!isStopped) told.push(await chargeUntilTold(backend, nextAsk()))
+    while (!isStopped) told.push(await askUntilTold(backend, nextAsk(told)))
   })
   const all = Promise.all(clients)
   let failure: unknown = null
@@ -72,11 +92,11 @@ export function startClients(backend: Backend, count: number, nextAsk: () => Ask
   })
   return {
     told,
-    /** Waits until `more` charges were answered from now on. */
+    /** Waits until `more` requests were answered from now on. */
     moreTold: async (more: number) => {
       for (const until = told.length + more; told.length < until; await sleep(1)) if (failure !== null) throw failure
     },
-    /** Each client ends with the charge that it is at, once it was told its verdict. */
+    /** Each client ends with the request that it is at, once it was told its verdict. */
     stop: async () => {
       isStopped = true
       await all

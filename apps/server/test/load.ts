@@ -1,0 +1,73 @@
+import { randomInt } from 'node:crypto'
+import type { About, Ask, Customer, Told } from './metering.ts'
+
+const CREDITS_MAX = 3
+
+/** `again`: of two requests for one hold or charge, often in one batch, one is refused. So is `too much`. */
+type How = 'first' | 'again' | 'too much'
+
+/** Of each customer, one after the other, again and again. */
+const TURNS: readonly (readonly ['charge' | 'hold'] | readonly ['settle' | 'release' | 'refund', How])[] = [
+  ['charge'],
+  ['hold'],
+  ['settle', 'first'],
+  ['charge'],
+  ['refund', 'first'],
+  ['refund', 'again'],
+  ['hold'],
+  ['settle', 'too much'],
+  ['release', 'first'],
+  ['release', 'again'],
+  ['charge'],
+]
+
+/**
+ * Requests of every kind, of the customers by turns. What is settled, released or refunded is any hold or charge that was
+ * told so far, so often one from before a fault. Where there is none yet, it is a charge.
+ *
+ * @returns the next request.
+ */
+export function load(customers: readonly Customer[], name: string): (told: readonly Told[]) => Ask {
+  const accounts = customers.map((customer) => ({ customer, holds: new Events(), charges: new Events() }))
+  let asked = 0
+  let seen = 0
+  return (told) => {
+    for (const { customer, credits, idempotencyKey, verdict } of told.slice(seen)) {
+      const account = accounts.find((one) => one.customer === customer)
+      if (verdict.verdict === 'held') account?.holds.add({ eventId: verdict.holdId, credits, idempotencyKey })
+      else if ('chargeId' in verdict && verdict.chargeId !== null && credits > 0)
+        account?.charges.add({ eventId: verdict.chargeId, credits, idempotencyKey })
+    }
+    seen = told.length
+
+    const account = accounts[asked % accounts.length]
+    const turn = TURNS[Math.floor(asked / accounts.length) % TURNS.length]
+    if (account === undefined || turn === undefined) throw new Error('nobody is charged')
+    const ask = { customer: account.customer, idempotencyKey: `${name}-${asked++}` }
+    const [action, how] = turn
+    if (action === 'hold') return { ...ask, action, credits: randomInt(1, CREDITS_MAX + 1) }
+    const about = how && account[action === 'refund' ? 'charges' : 'holds'].pick(how)
+    if (about === undefined) return { ...ask, action: 'charge', credits: randomInt(CREDITS_MAX + 1) }
+    if (action === 'release' || how === 'again') return { ...ask, action, credits: about.credits, about }
+    const credits = how === 'too much' ? about.credits + 1 : randomInt(action === 'settle' ? 0 : 1, about.credits + 1)
+    return { ...ask, action, credits, about }
+  }
+}
+
+/** The holds or the charges of one customer that a request can be about. */
+class Events {
+  readonly #open: About[] = []
+  readonly #asked: About[] = []
+
+  add(event: About): void {
+    this.#open.push(event)
+  }
+
+  pick(how: How): About | undefined {
+    if (how === 'again') return this.#asked.at(-1)
+    if (how === 'too much') return this.#open.at(-1)
+    const [event] = this.#open.length === 0 ? [] : this.#open.splice(randomInt(this.#open.length), 1)
+    if (event !== undefined) this.#asked.push(event)
+    return event
+  }
+}
