@@ -96,30 +96,38 @@ create function public.add_to_usage_days(
 revoke all on function public.add_to_usage_days(uuid[], timestamptz[], uuid[], text[], timestamptz[], bigint[], bigint[], bigint[])
   from public, anon, authenticated, service_role;
 
--- Adds what is new to the days of these accounts, which are locked: whole quarters of an hour that are over, of at most
--- 5 * usage_day_rows_min() rows. Whoever has more goes on with the next charge; otherwise it is time again a quarter of an
--- hour later.
+-- Adds what is new to the days of those of these accounts, which are locked, whose time it is: whole quarters of an hour that
+-- are over. A call looks at about 2000 rows, whoever they are of, since a charge waits for it; who is left comes first with
+-- the next one. A quarter with more rows than that is added whole, and one with more than 20,000 not at all: reads are exact
+-- without.
 create function public.fill_usage_days(user_ids uuid[], v_now timestamptz) returns void
   language plpgsql volatile set search_path = '' set timezone = 'UTC'
   as $$
 declare
   rows_min constant int := public.usage_day_rows_min();
-  rows_max constant int := 5 * rows_min;
-  account record; oldest record; v_until timestamptz;
+  rows_max constant int := 2 * rows_min;
+  quarter_rows_max constant int := 20 * rows_min;
+  account record; oldest record; v_until timestamptz; looked_at int := 0;
 begin
   for account in
     select user_id, usage_days_until as since, date_bin('15 minutes', greatest(v_now, last_event_at, billing_cycle_start), 'epoch') as quarter_hour
       from public.billing_accounts
      where user_id = any(user_ids) and usage_days_due_at <= greatest(v_now, last_event_at, billing_cycle_start)
-     order by user_id
+     order by usage_days_due_at, user_id
   loop
+    exit when looked_at >= rows_max;
     select count(*) as rows, min(quarter_hour) as first, max(quarter_hour) as last into oldest
       from (select quarter_hour from public.api_key_quarter_hour_usage as used
              where used.user_id = account.user_id and used.quarter_hour >= account.since and used.quarter_hour < account.quarter_hour
              order by quarter_hour limit rows_max + 1) as used;
+    looked_at := looked_at + oldest.rows;
     v_until := case when oldest.rows < rows_min then account.since
                     when oldest.rows <= rows_max then account.quarter_hour
-                    else greatest(oldest.last, oldest.first + interval '15 minutes') end;
+                    when oldest.last > oldest.first then oldest.last
+                    when (select count(*) from (select from public.api_key_quarter_hour_usage as used
+                                                 where used.user_id = account.user_id and used.quarter_hour = oldest.first
+                                                 limit quarter_rows_max + 1) as used) > quarter_rows_max then account.since
+                    else oldest.first + interval '15 minutes' end;
     if v_until > account.since then
       perform public.add_to_usage_days(array_agg(user_id), array_agg(cycle_start), array_agg(api_key_id), array_agg(operation),
                                        array_agg(quarter_hour), array_agg(credits_charged), array_agg(charges), array_agg(credits_refunded))
@@ -128,7 +136,10 @@ begin
     end if;
     update public.billing_accounts as accounts
        set usage_days_until = v_until,
-           usage_days_due_at = case when oldest.rows > rows_max then usage_days_due_at else account.quarter_hour + interval '15 minutes' end
+           usage_days_due_at = case when oldest.rows > rows_max and v_until > account.since then usage_days_due_at
+                                    -- With few rows it will be a while until there are many.
+                                    when oldest.rows < rows_min / 2 then account.quarter_hour + interval '1 hour'
+                                    else account.quarter_hour + interval '15 minutes' end
      where accounts.user_id = account.user_id;
   end loop;
 end

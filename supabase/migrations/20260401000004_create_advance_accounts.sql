@@ -1,5 +1,6 @@
--- What time alone does to accounts: cycles end, holds run out and usage is added to its days. Nothing has to do it on time. Whoever changes an account's
--- credits does it first (the account is locked), and whoever only reads computes what it would do (account_cycles).
+-- What time alone does to accounts: cycles end, holds run out and usage is added to its days. Nothing has to do it on time.
+-- Whoever changes an account's credits does it first (the account is locked), and whoever only reads computes what it would
+-- do (account_cycles).
 --
 -- What the order is does not matter: of the top-ups, a cycle has taken what it used and holds beyond its own credits,
 -- greatest(0, used + held - granted), whenever that is looked at.

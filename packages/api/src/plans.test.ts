@@ -166,6 +166,8 @@ describe('with 100,000 keys in the table, each statement goes by an index:', () 
     'usage.timeseries': async ({ usage }) => await usage.timeseries(),
     'usage.timeseries of a range': async ({ usage }) =>
       await usage.timeseries({ from: '2026-01-01T00:00:00Z', to: '2027-01-01T00:00:00Z', by: 'operation' }),
+    'usage.timeseries of a key': async ({ usage }) => await usage.timeseries({ by: 'operation', keyId: own() }),
+    'usage.timeseries of an operation': async ({ usage }) => await usage.timeseries({ operation: 'default' }),
     'usage.watch': async ({ usage }) => {
       for await (const _ of await usage.watch()) return
     },
@@ -205,6 +207,18 @@ describe('with 100,000 keys in the table, each statement goes by an index:', () 
         status === 'live' ? 'api_keys_live_idx' : 'api_keys_created_idx',
       )
     }
+  })
+
+  it('the days of usage are found by what they are of', async () => {
+    const indexOf = async (input: Parameters<ReturnType<typeof appRouter.createCaller>['usage']['timeseries']>[0]) =>
+      (await plansOf(async ({ usage }) => await usage.timeseries(input)))
+        .flatMap(({ nodes }) => nodes)
+        .flatMap((node) => (node['Relation Name'] === 'usage_days' ? [node['Index Name']] : []))
+    const [byOperation, byKey] = ['usage_days_user_id_operation_day_api_key_id_cycle_start_key', 'usage_days_key_idx']
+    expect(await indexOf({ by: 'key' })).toEqual([byOperation])
+    expect(await indexOf({ by: 'key', operation: 'default' })).toEqual([byOperation])
+    expect(await indexOf({ by: 'operation' })).toEqual([byKey])
+    expect(await indexOf({ by: 'operation', keyId: own() })).toEqual([byKey])
   })
 
   it('every procedure has its statements looked at', () => {

@@ -85,6 +85,7 @@ const kept = async () =>
       `select (select jsonb_agg(c order by cycle_start) from billing_cycles c) as cycles,
               (select jsonb_agg(c order by cycle_start, api_key_id) from api_key_cycle_usage c) as by_cycle,
               (select jsonb_agg(c order by quarter_hour, api_key_id) from api_key_quarter_hour_usage c) as by_quarter,
+              (select jsonb_agg(c order by day, cycle_start, api_key_id, operation) from usage_days c) as by_day,
               (select jsonb_agg(c order by user_id) from billing_accounts c) as accounts`,
     )
   ).rows[0]

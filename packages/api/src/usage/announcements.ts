@@ -46,7 +46,7 @@ export function createUsageAnnouncer(db: Db, log: Logger): UsageAnnouncer {
   }
 }
 
-/** Inside a transaction it is said with the commit, which waits for all others that say something. */
+/** Inside a transaction it goes with the commit, one such commit of the cluster after the other. */
 export async function announceUsage(db: Db, userIds: string[]): Promise<void> {
   const messages: string[] = []
   for (let i = 0; i < userIds.length; i += ACCOUNTS_PER_MESSAGE_MAX)

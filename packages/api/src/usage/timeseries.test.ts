@@ -167,7 +167,7 @@ describe('usage.timeseries', () => {
 
     await keepUsageByDaysFrom(database, 1)
     const reached: string[] = []
-    for (let i = 0; i < 4; i++) {
+    for (let i = 0; i < 7; i++) {
       await charge('2027-03-08T12:00:00Z', defaultKey.secret, 100, 'op-2')
       reached.push(await until())
       const [of] = (await caller.usage.timeseries(days)).series
@@ -176,7 +176,15 @@ describe('usage.timeseries', () => {
         [13 + i, 0],
       ])
     }
-    expect(reached).toEqual(['2027-03-08 00:15:00', '2027-03-08 01:30:00', '2027-03-08 12:00:00', '2027-03-08 12:00:00'])
+    expect(reached).toEqual([
+      '2027-03-07 23:30:00',
+      '2027-03-08 00:00:00',
+      '2027-03-08 00:30:00',
+      '2027-03-08 01:00:00',
+      '2027-03-08 01:30:00',
+      '2027-03-08 12:00:00',
+      '2027-03-08 12:00:00',
+    ])
   })
 
   it('counts what comes late where it belongs: in a quarter of an hour that has usage, and in one that had none', async () => {
@@ -210,6 +218,96 @@ describe('usage.timeseries', () => {
     const { series } = await caller.usage.timeseries({ from: '2027-03-08T09:00:00Z', to: '2027-03-08T14:00:00Z', unit: 'hour' })
     expect(series[0]?.credits).toEqual([24, 39, 100, 1000, 10_000])
     expect(series[0]?.charges).toEqual([2, 1, 1, 1, 1])
+  })
+
+  it('fills the days of few rows with a batch, whoever they are of, until it has been everybody’s turn', async () => {
+    await keepUsageByDaysFrom(database, 1000)
+    const accounts = [await account(), await account(), await account(), await account()]
+    for (const hour of [9, 10])
+      for (const { defaultKey } of accounts) await charge(new Date(Date.UTC(2027, 2, 8, hour)), defaultKey.secret, 1)
+    await keepUsageByDaysFrom(database, 1)
+    await clock.set(new Date('2027-03-08T12:00:00Z'))
+    const filled: number[] = []
+    for (let i = 0; i < 5; i++) {
+      await Promise.all(
+        accounts.map(
+          async ({ defaultKey }) =>
+            await metering.charge({ key: defaultKey.secret, credits: 1, idempotencyKey: `turn-${i}`, operation: 'default' }),
+        ),
+      )
+      const { rows } = await database.owner.query(
+        "select count(*)::int as n from billing_accounts where user_id = any($1) and usage_days_until = '2027-03-08T12:00:00Z'",
+        [accounts.map(({ userId }) => userId)],
+      )
+      filled.push(rows[0].n)
+    }
+    expect(filled).toEqual([1, 2, 3, 4, 4])
+  })
+
+  it('looks at them once in a quarter of an hour, and once in an hour where there is little to add', async () => {
+    const { userId, defaultKey } = await account()
+    const state = async () =>
+      (
+        await database.owner.query(
+          `select (usage_days_due_at at time zone 'UTC')::time::text as due,
+                  (select string_agg(xmin::text, ' ' order by day, api_key_id, operation) from usage_days as days where days.user_id = accounts.user_id) as written
+             from billing_accounts as accounts where user_id = $1`,
+          [userId],
+        )
+      ).rows[0]
+    await charge('2027-03-08T09:00:00Z', defaultKey.secret, 1)
+    await charge('2027-03-08T09:20:00Z', defaultKey.secret, 1)
+    const { due, written } = await state()
+    expect([due, written]).toEqual(['09:30:00', expect.any(String)])
+    await charge('2027-03-08T09:29:59Z', defaultKey.secret, 1)
+    expect(await state()).toEqual({ due, written })
+    await charge('2027-03-08T09:30:00Z', defaultKey.secret, 1)
+    expect((await state()).due).toBe('09:45:00')
+    expect((await state()).written).not.toBe(written)
+    await keepUsageByDaysFrom(database, 1000)
+    await charge('2027-03-08T09:45:00Z', defaultKey.secret, 1)
+    expect((await state()).due).toBe('10:45:00')
+  })
+
+  it('leaves a quarter of an hour with very many rows out of the days, and shows it all the same', async () => {
+    const { caller, userId, defaultKey } = await account()
+    for (let i = 0; i < 21; i++) await charge('2027-03-08T09:00:00Z', defaultKey.secret, 1, `op-${i}`)
+    for (const hour of [10, 11]) await charge(new Date(Date.UTC(2027, 2, 8, hour)), defaultKey.secret, 100)
+    const { rows } = await database.owner.query(
+      "select usage_days_until <= '2027-03-08T09:00:00Z' as is_left_out from billing_accounts where user_id = $1",
+      [userId],
+    )
+    expect(rows).toEqual([{ is_left_out: true }])
+    expect((await caller.usage.timeseries()).series.map(({ credits }) => credits[3])).toEqual([221])
+  })
+
+  it('counts what comes late beside what does not, and beside other accounts', async () => {
+    const [{ caller, defaultKey }, other] = [await account(), await account()]
+    await clock.set(new Date('2027-03-08T09:00:00Z'))
+    const held = await metering.hold({
+      key: defaultKey.secret,
+      credits: 50,
+      idempotencyKey: 'hold-beside',
+      operation: 'default',
+      ttlSeconds: 86_400,
+    })
+    if (held.verdict !== 'held') throw new Error(held.verdict)
+    for (const { secret } of [defaultKey, other.defaultKey])
+      for (const hour of [10, 11]) await charge(new Date(Date.UTC(2027, 2, 8, hour)), secret, 1)
+    const now = { credits: 100, operation: 'default' }
+    const verdicts = await Promise.all([
+      metering.settle({ holdId: held.holdId, credits: 30, idempotencyKey: 'settle-beside' }),
+      metering.charge({ key: defaultKey.secret, idempotencyKey: 'charge-beside', ...now }),
+      metering.charge({ key: other.defaultKey.secret, idempotencyKey: 'charge-beside', ...now }),
+    ])
+    expect(verdicts.map(({ verdict }) => verdict)).toEqual(['settled', 'charged', 'charged'])
+    const range = { from: '2027-03-08T09:00:00Z', to: '2027-03-08T13:00:00Z', unit: 'hour' } as const
+    for (let turn = 0; turn < 2; turn++) {
+      expect((await caller.usage.timeseries(range)).series[0]?.credits).toEqual([30, 1, 101, 0])
+      expect((await other.caller.usage.timeseries(range)).series[0]?.credits).toEqual([0, 1, 101, 0])
+      // And once the days have it all.
+      for (const { secret } of [defaultKey, other.defaultKey]) await charge('2027-03-08T14:00:00Z', secret, 1)
+    }
   })
 
   it('keeps cycles apart on the day that one ends and the next begins, and goes on after a quarter of very many rows', async () => {
