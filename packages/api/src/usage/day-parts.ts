@@ -1,5 +1,5 @@
-const QUARTER_HOUR_MS = 900_000
-const QUARTERS_PER_DAY = 96
+export const QUARTER_HOUR_MS = 900_000
+export const QUARTERS_PER_DAY = 96
 
 /** Days of UTC, cut where a bucket begins or ends. */
 export interface DayParts {

@@ -310,6 +310,23 @@ describe('usage.timeseries', () => {
     }
   })
 
+  it('shows a day with usage in each of its quarters of an hour', async () => {
+    const { caller, defaultKey } = await account()
+    const midnight = Date.UTC(2027, 2, 8)
+    for (let quarter = 0; quarter <= 96; quarter++)
+      await charge(new Date(midnight + quarter * 900_000), defaultKey.secret, 1 + quarter)
+    const { rows } = await database.owner.query(
+      "select quarters from usage_days where cardinality(quarters) = 96 and day = '2027-03-08'",
+    )
+    expect(rows.length).toBe(4)
+    const range = { from: '2027-03-08T00:00:00Z', to: '2027-03-09T00:00:00Z', timeZone: 'Asia/Kathmandu' }
+    const hours = (await caller.usage.timeseries({ ...range, unit: 'hour' })).series[0]
+    // This zone's hours begin at a quarter past.
+    expect(hours?.credits).toEqual([1, ...Array.from({ length: 23 }, (_, hour) => 4 * (4 * hour) + 14), 94 + 95 + 96])
+    expect(hours?.charges).toEqual([1, ...Array.from({ length: 23 }, () => 4), 3])
+    expect((await caller.usage.timeseries({ ...range, unit: 'day' })).series[0]?.charges).toEqual([73, 23])
+  })
+
   it('keeps cycles apart on the day that one ends and the next begins, and goes on after a quarter of very many rows', async () => {
     await keepUsageByDaysFrom(database, 1000)
     const { caller, userId, defaultKey } = await account()

@@ -2,7 +2,7 @@ import type { UsageSeries, UsageTimeseries } from '@keymeter/contract'
 import { sql } from 'kysely'
 import { currentCycle, cycleFrom } from '../billing/current-cycle.ts'
 import type { Scope } from '../scope.ts'
-import { dayParts } from './day-parts.ts'
+import { dayParts, QUARTER_HOUR_MS, QUARTERS_PER_DAY } from './day-parts.ts'
 
 interface Range {
   start: Date
@@ -58,7 +58,6 @@ export async function usageTimeseries(scope: Scope, input: UsageTimeseries): Pro
 }
 
 const EPOCH = new Date(0).toISOString()
-const QUARTER_HOUR_MS = 900_000
 
 async function bucketStarts({ db }: Scope, { start, end }: Range, { unit, timeZone }: UsageTimeseries): Promise<Date[]> {
   const { rows } = await sql<{ start: Date }>`
@@ -98,8 +97,13 @@ async function readUsage({ db, userId }: Scope, range: Range, starts: Date[], in
   const ofOperation = operation === undefined ? sql`` : sql`and operation = ${operation}`
   // Without a filter, the rows of all keys or of all operations; or one for each of those that are asked for.
   const isSummed = (column: string) => sql`and ${sql.ref(column)} is ${column === group ? sql`not null` : sql`null`}`
-  const atEachEnd = (totals: string) =>
-    sql`array[${sql.join(ends.map((end) => sql`coalesce(${sql.ref(totals)}[width_bucket(${sql.lit(end)}::smallint, quarters)], 0)`))}]`
+  // A day that is full has them in their places, and need not be searched.
+  const atEachEnd = (totals: string) => {
+    const array = (at: (end: number) => unknown) => sql`array[${sql.join(ends.map((end) => sql`${at(end)}`))}]`
+    return sql`case cardinality(quarters) when ${sql.lit(QUARTERS_PER_DAY)}
+      then ${array((end) => sql`${sql.ref(totals)}[${sql.lit(end + 1)}]`)}
+      else ${array((end) => sql`coalesce(${sql.ref(totals)}[width_bucket(${sql.lit(end)}::smallint, quarters)], 0)`)} end`
+  }
   const { rows } = await sql<{ of: string; day: string | null; bucket: number; credits: number[]; charges: number[] }>`
     select ${of} as of, day::text, 0 as bucket, ${atEachEnd('credits_charged')} as credits, ${atEachEnd('charges')} as charges
       from usage_days
