@@ -17,6 +17,15 @@ import { createMetering, type Metering } from './metering.ts'
 const form = inject('isSoak') ? { numRuns: 1000, stepsMax: 100 } : { numRuns: 40, stepsMax: 40 }
 const TIMEOUT_MS = inject('isSoak') ? 6 * 3_600_000 : 120_000
 
+/** What few runs come to. All together must. */
+const RARE = [
+  'settle: settled late',
+  'release: released late',
+  'refund: refunded late',
+  'settle: exceeds_hold',
+  'settle: conflict',
+]
+
 const SECOND_MS = 1000
 const HOUR_MS = 3_600_000
 const DAY_MS = 24 * HOUR_MS
@@ -123,7 +132,7 @@ const item = fc.oneof(
       secret: nth,
       credits: credits.filter((held) => held > 0),
       operation,
-      ttlSeconds: fc.constantFrom(1, 60, 3600, 7 * 86_400),
+      ttlSeconds: fc.constantFrom(1, 60, 3600, 3600, 7 * 86_400, 7 * 86_400),
     }),
   },
   {
@@ -173,8 +182,15 @@ function toRequest(wanted: Item, model: Model): ModelRequest {
   }
   // The latest ones most: those just sent in this call too.
   const lately = <T>(all: T[], n: number): T => pick(all.toReversed(), n % 2 === 0 ? (n >> 1) % 8 : n)
-  if ((wanted.kind === 'settle' || wanted.kind === 'release') && model.holds.length > 0) {
-    const { id: holdId, credits } = lately(model.holds, wanted.event)
+  if (wanted.kind === 'settle' || wanted.kind === 'release') {
+    const open = model.holds.filter(({ outcome, expiresAt }) => outcome === null && expiresAt > model.now)
+    // Any hold now and then; mostly one that can be, and where there is none it is made.
+    const holds = wanted.event % 4 > 0 ? open : model.holds
+    if (holds.length === 0) {
+      const ttlSeconds = 7 * 86_400
+      return { ...charge, action: 'hold', key: pickSecret(model, wanted.event), credits: 10, ttlSeconds }
+    }
+    const { id: holdId, credits } = lately(holds, wanted.event >> 2)
     if (wanted.kind === 'release') return { action: 'release', holdId, idempotencyKey }
     return { action: 'settle', holdId, credits: Math.ceil(credits * wanted.part), idempotencyKey }
   }
@@ -182,9 +198,8 @@ function toRequest(wanted: Item, model: Model): ModelRequest {
     const { id: chargeId, credits } = lately(model.charges, wanted.event)
     return { action: 'refund', chargeId, credits: Math.max(1, Math.ceil(credits * wanted.part)), idempotencyKey }
   }
-  if (wanted.kind === 'settle' || wanted.kind === 'release' || wanted.kind === 'refund')
-    return { ...charge, key: pick(model.secrets, wanted.event).text, credits: 1 }
-  const { text: key } = pick(model.secrets, wanted.secret)
+  if (wanted.kind === 'refund') return { ...charge, key: pickSecret(model, wanted.event), credits: 1 }
+  const key = pickSecret(model, wanted.secret)
   if (wanted.kind === 'verify') return { ...charge, key, credits: 0, idempotencyKey: null, operation: wanted.operation }
   if (wanted.kind === 'hold') {
     const { credits, operation, ttlSeconds } = wanted
@@ -213,6 +228,15 @@ function accountOf(request: ModelRequest): string | null {
   return [hex.slice(0, 8), hex.slice(8, 12), hex.slice(12, 16), hex.slice(16, 20), hex.slice(20, 32)].join('-')
 }
 
+/** Mostly one that nothing stands against: keys that are revoked for good would leave nothing to decide. */
+function pickSecret({ keys, secrets, now }: Model, n: number): string {
+  const isOver = (end: number | null) => end !== null && end <= now
+  const working = keys
+    .filter((key) => !key.isRevoked && !key.isDisabled && !key.account.isSuspended && !isOver(key.expiresAt))
+    .flatMap((key) => key.secrets.filter(({ validUntil }) => !isOver(validUntil)))
+  return pick(n % 4 > 0 && working.length > 0 ? working : secrets, n >> 2).text
+}
+
 /** What the backend sends: without the name of the action. */
 function send(to: Omit<Metering, 'chargeMany'>, { action, ...request }: ModelRequest): Promise<object> {
   return (to[action] as (request: unknown) => Promise<object>)(request)
@@ -226,10 +250,20 @@ async function expectVerdicts(
 ): Promise<void> {
   const expected = requests.map((request) => model.decide(request, accountOf(request)))
   for (const [i, { verdict }] of expected.entries()) {
-    const name = `${requests[i]?.action}: ${verdict}`
+    const request = requests[i]
+    const name = `${request?.action}: ${verdict}${request !== undefined && isLate(request, model) ? ' late' : ''}`
     verdicts.set(name, (verdicts.get(name) ?? 0) + 1)
   }
   expect(await send(requests)).toEqual(expected)
+}
+
+/** Whether it is about a hold or a charge of a cycle that has ended. */
+function isLate(request: ModelRequest, { holds, charges }: Model): boolean {
+  const event =
+    'holdId' in request
+      ? holds.find(({ id }) => id === request.holdId)
+      : 'chargeId' in request && charges.find(({ id }) => id === request.chargeId)
+  return event ? event.cycle !== event.account.cycle : false
 }
 
 const lanes = fc.constantFrom('all' as const, 'account' as const)
@@ -377,6 +411,9 @@ const charges = [
       )
     },
   ),
+]
+
+const operations = [
   step(
     'charge under many operations',
     fc.record({
@@ -388,7 +425,7 @@ const charges = [
       lanes,
     }),
     async ({ secret, first, count, credits, repeats, lanes }, model) => {
-      const { text: key } = pick(model.secrets, secret)
+      const key = pickSecret(model, secret)
       const requests = Array.from({ length: count }, (_, n) => ({
         action: 'charge' as const,
         key,
@@ -437,6 +474,16 @@ const times = [
     const ahead = model.holds.filter(({ outcome, expiresAt }) => outcome === null && expiresAt >= model.now)
     if (ahead.length > 0) await forward(model, pick(ahead, args.hold).expiresAt + args.offset)
   }),
+  step(
+    'wait for the end of the cycle, with a hold that lasts longer',
+    fc.record({ hold: nth, offset }),
+    async (args, model) => {
+      const ends = model.holds
+        .filter(({ outcome, expiresAt, account }) => outcome === null && expiresAt > Math.max(account.cycleEnd + 1, model.now))
+        .map(({ account }) => account.cycleEnd)
+      if (ends.length > 0) await forward(model, pick(ends, args.hold) + args.offset)
+    },
+  ),
   step('wait until a request is forgotten', fc.record({ request: nth, offset }), async (args, model) => {
     const remembered = model.accounts.flatMap((account) => [...account.remembered.values()])
     if (remembered.length > 0) await forward(model, pick(remembered, args.request).at + REMEMBERED_MS + args.offset)
@@ -596,10 +643,10 @@ describe('the charge engine', () => {
     async () => {
       const property = fc.asyncProperty(
         starts,
-        fc.commands([...charges, ...charges, ...charges, ...charges, ...changes, ...times], {
-          maxCommands: form.stepsMax,
-          size: 'max',
-        }),
+        fc.commands(
+          [...Array.from({ length: 6 }, () => charges), ...Array.from({ length: 3 }, () => operations), changes, times].flat(),
+          { maxCommands: form.stepsMax, size: 'max' },
+        ),
         async (start, commands) => {
           await clock.set(new Date(start))
           await fc.asyncModelRun(async () => {
@@ -617,6 +664,7 @@ describe('the charge engine', () => {
       // As many as the form is meant to have, and not those that it may have.
       expect(steps / runs).toBeGreaterThan(0.45 * form.stepsMax)
       console.info(`${runs} runs of ${steps} steps`, Object.fromEntries(verdicts))
+      for (const name of RARE) expect([name, verdicts.get(name)]).toEqual([name, expect.any(Number)])
     },
     TIMEOUT_MS,
   )
