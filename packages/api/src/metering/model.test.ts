@@ -413,7 +413,16 @@ const charges = [
   ),
 ]
 
-const operations = [
+/** Exactly onto what matters, a millisecond before and after. */
+const offset = fc.constantFrom(-1, 0, 1)
+const moveTo = async (model: Model, moment: number) => {
+  model.now = moment
+  await clock.set(new Date(moment))
+}
+const forward = async (model: Model, moment: number) => await moveTo(model, Math.max(model.now, moment))
+
+/** Several things in a row that chance alone hardly ever brings together. */
+const courses = [
   step(
     'charge under many operations',
     fc.record({
@@ -444,15 +453,19 @@ const operations = [
       )
     },
   ),
+  step('hold over the end of the cycle', fc.record({ secret: nth, credits, offset }), async (args, model) => {
+    const key = pickSecret(model, args.secret)
+    const account = model.accounts.find(({ userId }) => userId === parseToken('km', key)?.userId)
+    if (account === undefined) throw new Error('a secret of nobody')
+    await forward(model, account.asOf(model.now).cycleEnd - HOUR_MS)
+    const hold = { key, credits: Math.max(1, args.credits), idempotencyKey: `k-${idempotencyKeys++}`, operation: 'default' }
+    const request: ModelRequest = { action: 'hold', ...hold, ttlSeconds: 7 * 86_400 }
+    model.requests.push(request)
+    await expectVerdicts(model, [request], async () => [await send(metering.all, request)])
+    await forward(model, account.cycleEnd + args.offset)
+  }),
 ]
 
-/** Exactly onto what matters, a millisecond before and after. */
-const offset = fc.constantFrom(-1, 0, 1)
-const moveTo = async (model: Model, moment: number) => {
-  model.now = moment
-  await clock.set(new Date(moment))
-}
-const forward = async (model: Model, moment: number) => await moveTo(model, Math.max(model.now, moment))
 const times = [
   step('wait', fc.constantFrom(1, 999, 60_001, 15 * 60_000, HOUR_MS, DAY_MS, 8 * DAY_MS), async (ms, model) => {
     await moveTo(model, model.now + ms)
@@ -474,16 +487,6 @@ const times = [
     const ahead = model.holds.filter(({ outcome, expiresAt }) => outcome === null && expiresAt >= model.now)
     if (ahead.length > 0) await forward(model, pick(ahead, args.hold).expiresAt + args.offset)
   }),
-  step(
-    'wait for the end of the cycle, with a hold that lasts longer',
-    fc.record({ hold: nth, offset }),
-    async (args, model) => {
-      const ends = model.holds
-        .filter(({ outcome, expiresAt, account }) => outcome === null && expiresAt > Math.max(account.cycleEnd + 1, model.now))
-        .map(({ account }) => account.cycleEnd)
-      if (ends.length > 0) await forward(model, pick(ends, args.hold) + args.offset)
-    },
-  ),
   step('wait until a request is forgotten', fc.record({ request: nth, offset }), async (args, model) => {
     const remembered = model.accounts.flatMap((account) => [...account.remembered.values()])
     if (remembered.length > 0) await forward(model, pick(remembered, args.request).at + REMEMBERED_MS + args.offset)
@@ -644,7 +647,7 @@ describe('the charge engine', () => {
       const property = fc.asyncProperty(
         starts,
         fc.commands(
-          [...Array.from({ length: 6 }, () => charges), ...Array.from({ length: 3 }, () => operations), changes, times].flat(),
+          [...Array.from({ length: 6 }, () => charges), ...Array.from({ length: 3 }, () => courses), changes, times].flat(),
           { maxCommands: form.stepsMax, size: 'max' },
         ),
         async (start, commands) => {
