@@ -23,7 +23,8 @@ const DAY_MS = 86_400_000
 /**
  * Everything that moved the balance in one cycle, oldest first, with the balance after each. Charges and refunds are
  * summed up by day in UTC, from the roll-ups by days and by quarters of an hour (`usage_days_key_idx`,
- * `api_key_quarter_hour_usage_time_idx`) and the refunds' own entries (`ledger_entries_cycle_idx`). A settle stands on the day of its hold.
+ * `api_key_quarter_hour_usage_time_idx`) and the refunds' own entries (`ledger_entries_cycle_idx`). A settle stands on the
+ * day of its hold.
  *
  * @throws AppError `bad_request` when none of the account's cycles starts at `cycleStart`.
  */
