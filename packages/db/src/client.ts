@@ -61,10 +61,10 @@ function toSafeIntegers(text: string): number[] {
   return text === '{}' ? [] : text.slice(1, -1).split(',').map(toSafeInteger)
 }
 
-/** The type's oid, which the driver has no name for. */
-const INT8_ARRAY: number = 1016
+/** The oids of `smallint[]` and `bigint[]`, which the driver has no names for. */
+const INTEGER_ARRAYS: readonly number[] = [1005, 1016]
 const getTypeParser: typeof pg.types.getTypeParser = (oid, format) => {
   if (format !== 'binary' && (oid === pg.types.builtins.INT8 || oid === pg.types.builtins.NUMERIC)) return toSafeInteger
-  if (format !== 'binary' && oid === INT8_ARRAY) return toSafeIntegers
+  if (format !== 'binary' && INTEGER_ARRAYS.includes(oid)) return toSafeIntegers
   return pg.types.getTypeParser(oid, format)
 }

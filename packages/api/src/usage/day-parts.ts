@@ -5,7 +5,7 @@ export const QUARTERS_PER_DAY = 96
 export interface DayParts {
   /** The last quarter of an hour of each part of a day, 0 to 95; the same for all days. */
   ends: number[]
-  /** Which bucket each part of a day is of; null: of none. */
+  /** Which bucket each quarter of an hour of a day is of, and so each part by its end; null: of none. */
   bucketsOf(day: string): (number | null)[]
 }
 
@@ -20,14 +20,16 @@ export function dayParts(starts: readonly Date[], end: Date | null): DayParts {
 
   const known = new Map<string, (number | null)[]>()
   const bucketsOf = (day: string) => {
-    const midnight = Date.parse(day) / QUARTER_HOUR_MS
-    const buckets = known.get(day) ?? ends.map((_, part) => bucketOf(midnight + (ends[part - 1] ?? -1) + 1))
+    const buckets = known.get(day) ?? read(Date.parse(day) / QUARTER_HOUR_MS)
     known.set(day, buckets)
     return buckets
   }
-  const bucketOf = (quarter: number) => {
-    const bucket = bounds.findLastIndex((bound) => bound <= quarter)
-    return bucket === -1 || bucket === starts.length ? null : bucket
+  const read = (midnight: number) => {
+    let bucket = bounds.findLastIndex((bound) => bound <= midnight)
+    return Array.from({ length: QUARTERS_PER_DAY }, (_, quarter) => {
+      while ((bounds[bucket + 1] ?? Number.POSITIVE_INFINITY) <= midnight + quarter) bucket++
+      return bucket === -1 || bucket === starts.length ? null : bucket
+    })
   }
   return { ends, bucketsOf }
 }

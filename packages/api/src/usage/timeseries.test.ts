@@ -327,6 +327,24 @@ describe('usage.timeseries', () => {
     expect((await caller.usage.timeseries({ ...range, unit: 'day' })).series[0]?.charges).toEqual([73, 23])
   })
 
+  it('shows no series of a key that was used on the day, but not within the range', async () => {
+    const { caller, defaultKey } = await account()
+    const other = await caller.keys.create({ name: 'other' })
+    for (const [hour, key] of [
+      [8, other],
+      [10, defaultKey],
+      [12, other],
+    ] as const)
+      await charge(new Date(Date.UTC(2027, 2, 8, hour)), key.secret, 1)
+    // By then the days have it.
+    await charge('2027-03-08T14:00:00Z', defaultKey.secret, 1)
+    const range = { from: '2027-03-08T09:00:00Z', to: '2027-03-08T11:30:00Z' }
+    for (const unit of ['day', 'hour'] as const) {
+      const { series } = await caller.usage.timeseries({ ...range, unit })
+      expect(series.map(({ keyName }) => keyName)).toEqual(['default'])
+    }
+  })
+
   it('keeps cycles apart on the day that one ends and the next begins, and goes on after a quarter of very many rows', async () => {
     await keepUsageByDaysFrom(database, 1000)
     const { caller, userId, defaultKey } = await account()

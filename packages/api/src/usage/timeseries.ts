@@ -35,25 +35,19 @@ export async function usageTimeseries(scope: Scope, input: UsageTimeseries): Pro
   const starts = await bucketStarts(scope, range, input)
   const used = await readUsage(scope, range, starts, input)
 
-  const names = by === 'key' ? await keyNames(scope, [...new Set(used.map(({ of }) => of))]) : null
-  const series = new Map<string, UsageSeries>()
-  for (const { of, bucket, credits, charges } of used) {
-    const own = series.get(of) ?? {
-      keyId: names && of,
-      keyName: names?.get(of) ?? null,
-      operation: names ? null : of,
-      credits: starts.map(() => 0),
-      charges: starts.map(() => 0),
-    }
-    series.set(of, own)
-    own.credits[bucket] = (own.credits[bucket] ?? 0) + credits
-    own.charges[bucket] = (own.charges[bucket] ?? 0) + charges
-  }
+  const names = by === 'key' ? await keyNames(scope, [...used.keys()]) : null
+  const series = [...used].map(([of, { credits, charges }]) => ({
+    keyId: names && of,
+    keyName: names?.get(of) ?? null,
+    operation: names ? null : of,
+    credits,
+    charges,
+  }))
   return {
     from: range.start.toISOString(),
     to: range.end.toISOString(),
     buckets: starts.map((start) => start.toISOString()),
-    series: [...series.values()].sort((a, b) => total(b) - total(a)),
+    series: series.sort((a, b) => total(b) - total(a)),
   }
 }
 
@@ -70,12 +64,21 @@ async function bucketStarts({ db }: Scope, { start, end }: Range, { unit, timeZo
   return rows.map((row) => row.start)
 }
 
-/** What some key or operation used in one of the buckets; several of these may be of the same. */
+/** What a key or an operation used in each of the buckets. */
 interface Used {
+  credits: number[]
+  charges: number[]
+}
+
+/** Running totals of a day, or what was used in one bucket (`day` is null). */
+interface UsedRow {
   of: string
+  day: string | null
+  /** Those that the totals are of; null: the last of each part of the day. */
+  quarters: number[] | null
   bucket: number
-  credits: number
-  charges: number
+  credits: number[]
+  charges: number[]
 }
 
 /**
@@ -83,8 +86,13 @@ interface Used {
  * that are not in it yet (`api_key_quarter_hour_usage_time_idx`). In one statement: nothing moves from the one to the other
  * meanwhile.
  */
-async function readUsage({ db, userId }: Scope, range: Range, starts: Date[], input: UsageTimeseries): Promise<Used[]> {
-  const { by, keyId, operation } = input
+async function readUsage(
+  { db, userId }: Scope,
+  range: Range,
+  starts: Date[],
+  input: UsageTimeseries,
+): Promise<Map<string, Used>> {
+  const { unit, by, keyId, operation } = input
   const isCycle = input.from === undefined
   const from = new Date(Math.floor(range.start.getTime() / QUARTER_HOUR_MS) * QUARTER_HOUR_MS)
   // A cycle has rows of its own, the first and the last of which need no cut.
@@ -97,38 +105,54 @@ async function readUsage({ db, userId }: Scope, range: Range, starts: Date[], in
   const ofOperation = operation === undefined ? sql`` : sql`and operation = ${operation}`
   // Without a filter, the rows of all keys or of all operations; or one for each of those that are asked for.
   const isSummed = (column: string) => sql`and ${sql.ref(column)} is ${column === group ? sql`not null` : sql`null`}`
-  // A day that is full has them in their places, and need not be searched.
-  const atEachEnd = (totals: string) => {
-    const array = (at: (end: number) => unknown) => sql`array[${sql.join(ends.map((end) => sql`${at(end)}`))}]`
-    return sql`case cardinality(quarters) when ${sql.lit(QUARTERS_PER_DAY)}
-      then ${array((end) => sql`${sql.ref(totals)}[${sql.lit(end + 1)}]`)}
-      else ${array((end) => sql`coalesce(${sql.ref(totals)}[width_bucket(${sql.lit(end)}::smallint, quarters)], 0)`)} end`
+  // A day that is full has each total in its own place, and is not searched. Any other is searched for the few ends that days
+  // have; hours have so many that to send it as it is costs less.
+  const isFull = sql`cardinality(quarters) = ${sql.lit(QUARTERS_PER_DAY)}`
+  const isSearched = unit === 'day'
+  const totalsOf = (column: string) => {
+    const totals = sql.ref(column)
+    const atEachEnd = (at: (end: number) => unknown) => sql`array[${sql.join(ends.map((end) => sql`${at(end)}`))}]`
+    const found = (end: number) =>
+      end === QUARTERS_PER_DAY - 1
+        ? sql`${totals}[cardinality(quarters)]`
+        : sql`coalesce(${totals}[width_bucket(${sql.lit(end)}::smallint, quarters)], 0)`
+    return sql`case when ${isFull} then ${atEachEnd((end) => sql`${totals}[${sql.lit(end + 1)}]`)}
+                    else ${isSearched ? atEachEnd(found) : totals} end`
   }
-  const { rows } = await sql<{ of: string; day: string | null; bucket: number; credits: number[]; charges: number[] }>`
-    select ${of} as of, day::text, 0 as bucket, ${atEachEnd('credits_charged')} as credits, ${atEachEnd('charges')} as charges
+  const { rows } = await sql<UsedRow>`
+    select ${of} as of, day::text, ${isSearched ? sql`null` : sql`case when not ${isFull} then quarters end`}::smallint[] as quarters, 0 as bucket,
+           ${totalsOf('credits_charged')} as credits, ${totalsOf('charges')} as charges
       from usage_days
      where user_id = ${userId} ${keyId === undefined ? isSummed('api_key_id') : ofKey} ${operation === undefined ? isSummed('operation') : ofOperation}
        and day between (${range.start}::timestamptz at time zone 'UTC')::date and (${range.end}::timestamptz at time zone 'UTC')::date ${ofCycle}
     union all
-    select ${of}, null, width_bucket(quarter_hour, ${starts}::timestamptz[]) - 1, array[sum(credits_charged)::bigint], array[sum(charges)::bigint]
+    select ${of}, null, null, width_bucket(quarter_hour, ${starts}::timestamptz[]) - 1, array[sum(credits_charged)::bigint], array[sum(charges)::bigint]
       from api_key_quarter_hour_usage
      where user_id = ${userId} ${ofKey} ${ofOperation} ${ofCycle}
        and quarter_hour >= greatest(${from}::timestamptz, (select usage_days_until from billing_accounts where user_id = ${userId}))
        and quarter_hour < ${range.end}
-     group by 1, 3`.execute(db)
+     group by 1, 4`.execute(db)
 
-  return rows.flatMap(({ of, day, bucket, credits, charges }): Used[] => {
-    if (day === null) return [{ of, bucket, credits: credits[0] ?? 0, charges: charges[0] ?? 0 }]
-    return bucketsOf(day).flatMap((bucket, part) => {
-      const used = { credits: step(credits, part), charges: step(charges, part) }
-      return bucket === null || used.charges === 0 ? [] : [{ of, bucket, ...used }]
-    })
-  })
+  const used = new Map<string, Used>()
+  for (const { of, day, quarters, bucket, credits, charges } of rows) {
+    const buckets = day === null ? [bucket] : bucketsOf(day)
+    const totalsAt = day === null ? [0] : (quarters ?? ends)
+    for (const [n, quarter] of totalsAt.entries()) {
+      const into = buckets[quarter] ?? null
+      const more = step(charges, n)
+      if (into === null || more === 0) continue
+      const own = used.get(of) ?? { credits: starts.map(() => 0), charges: starts.map(() => 0) }
+      used.set(of, own)
+      own.credits[into] = (own.credits[into] ?? 0) + step(credits, n)
+      own.charges[into] = (own.charges[into] ?? 0) + more
+    }
+  }
+  return used
 }
 
-/** What a running total grew by in one part. */
-function step(totals: number[], part: number): number {
-  return (totals[part] ?? 0) - (totals[part - 1] ?? 0)
+/** What a running total grew by since the one before it. */
+function step(totals: number[], n: number): number {
+  return (totals[n] ?? 0) - (totals[n - 1] ?? 0)
 }
 
 function total({ credits }: UsageSeries): number {
