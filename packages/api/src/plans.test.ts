@@ -209,16 +209,34 @@ describe('with 100,000 keys in the table, each statement goes by an index:', () 
     }
   })
 
+  const [byOperation, byKey] = ['usage_days_user_id_operation_day_api_key_id_cycle_start_key', 'usage_days_key_idx']
+  const indexOf = async (input: Parameters<ReturnType<typeof appRouter.createCaller>['usage']['timeseries']>[0]) =>
+    (await plansOf(async ({ usage }) => await usage.timeseries(input)))
+      .flatMap(({ nodes }) => nodes)
+      .flatMap((node) => (node['Relation Name'] === 'usage_days' ? [node['Index Name'] ?? node['Node Type']] : []))
+
   it('the days of usage are found by what they are of', async () => {
-    const indexOf = async (input: Parameters<ReturnType<typeof appRouter.createCaller>['usage']['timeseries']>[0]) =>
-      (await plansOf(async ({ usage }) => await usage.timeseries(input)))
-        .flatMap(({ nodes }) => nodes)
-        .flatMap((node) => (node['Relation Name'] === 'usage_days' ? [node['Index Name']] : []))
-    const [byOperation, byKey] = ['usage_days_user_id_operation_day_api_key_id_cycle_start_key', 'usage_days_key_idx']
     expect(await indexOf({ by: 'key' })).toEqual([byOperation])
     expect(await indexOf({ by: 'key', operation: 'default' })).toEqual([byOperation])
     expect(await indexOf({ by: 'operation' })).toEqual([byKey])
     expect(await indexOf({ by: 'operation', keyId: own() })).toEqual([byKey])
+  })
+
+  it('so they are where all are of one busy account, and an eighth of the table is asked for', async () => {
+    await database.owner.query('truncate usage_days')
+    await database.owner.query(
+      `insert into usage_days
+       select user_id, billing_cycle_start, day::date, api_key_id, operation, of_day.quarters, of_day.totals, of_day.totals, 0
+         from billing_accounts, generate_series(billing_cycle_start, billing_cycle_end - interval '2 days', interval '1 day') as day,
+              (select gen_random_uuid() as api_key_id from generate_series(1, 97)) as api_keys,
+              (select nullif('operation-' || n, 'operation-0') as operation from generate_series(0, 7) as n) as operations,
+              (select array_agg(n::smallint) as quarters, array_agg(n::bigint) as totals from generate_series(0, 30) as n) as of_day
+        where user_id = $1 order by random()`,
+      [account.userId],
+    )
+    await database.owner.query('analyze usage_days')
+    for (const operation of [undefined, 'operation-1'])
+      expect([[byOperation], ['Bitmap Heap Scan']]).toContainEqual(await indexOf({ by: 'key', operation }))
   })
 
   it('every procedure has its statements looked at', () => {

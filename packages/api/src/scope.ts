@@ -41,8 +41,10 @@ export async function inAccount<T>(
       .transaction()
       .setAccessMode(accessMode)
       .execute(async (transaction) => {
-        // A call reads some rows of one account, by an index: workers would take longer to start than that takes.
-        await sql`select set_config('app.user_id', ${call.userId}, true), set_config('max_parallel_workers_per_gather', '0', true)`.execute(
+        // A call reads some rows of one account, by an index: workers would take longer to start than that takes. And rows of
+        // one account lie together, mostly in memory: with the default of 4, a table that is mostly one account's is read whole.
+        await sql`select set_config('app.user_id', ${call.userId}, true),
+                         set_config('max_parallel_workers_per_gather', '0', true), set_config('random_page_cost', '1.1', true)`.execute(
           transaction,
         )
         return await operation({ ...call, db: transaction })
