@@ -66,6 +66,18 @@ describe('the production process', () => {
     expect((await Promise.all(inFlight)).every((status) => status === 200)).toBe(true)
   })
 
+  it('looks at the days of usage of accounts that are not charged, when it starts', async () => {
+    expect((await signUp(server.url, 'idle@example.com')).status).toBe(200)
+    const notLookedAt = async () =>
+      (await database.owner.query("select from billing_accounts where usage_days_due_at = '-infinity'")).rowCount
+    expect(await notLookedAt()).toBeGreaterThan(0)
+    const port = await freePort()
+    const { child, ended } = await startReadyMain(serverEnv(database, auth, port), `http://127.0.0.1:${port}`)
+    await expect.poll(notLookedAt, { timeout: 10_000 }).toBe(0)
+    child.kill('SIGTERM')
+    expect(await ended).toBe(0)
+  })
+
   it('logs no secret: neither key, token nor password', async () => {
     const port = await freePort()
     const url = `http://127.0.0.1:${port}`

@@ -5,6 +5,7 @@ import {
   createAccessTokenVerifier,
   createMetering,
   createUsageAnnouncer,
+  fillUsageDays,
   listenForUsage,
   makeUsagePartitions,
   UsageWatch,
@@ -25,7 +26,7 @@ const READY_TIMEOUT_MS = 2_000
 const REQUEST_TIMEOUT_MS = 30_000
 /** One batch is in flight at a time; the other connections are for accounts that wait for their lock, and for upkeep. */
 const METERING_CONNECTIONS_MAX = 8
-const PARTITIONS_INTERVAL_MS = 6 * 3_600_000
+const UPKEEP_INTERVAL_MS = 6 * 3_600_000
 
 /** What this process serves beside the API. */
 export interface Pages {
@@ -69,23 +70,29 @@ export async function serve(env: Env, log: Logger, createPages: (server: Server)
   })
   server.on('request', inFront(getRequestListener(app.fetch)))
   const listener = listenForUsage(env.databaseDirectUrl, usageWatch, log)
-  const partitions = setInterval(() => void keepPartitions(meteringDb, log), PARTITIONS_INTERVAL_MS)
+  const stopping = new AbortController()
+  const keepUp = async () => {
+    await keepPartitions(meteringDb, log)
+    await keepUsageDays(meteringDb, log, stopping.signal)
+  }
+  const upkeep = setInterval(() => void keepUp(), UPKEEP_INTERVAL_MS)
   closeWithGrace({ delay: SHUTDOWN_TIMEOUT_MS }, async ({ err }) => {
     if (err) log.fatal({ err }, 'stopping after an error nobody caught')
+    clearInterval(upkeep)
+    stopping.abort()
     await closePages?.()
     // Streams would never end by themselves. Their clients come back to another process.
     usageWatch.close()
     await close(server)
     await announcer.flush()
     await listener.close()
-    clearInterval(partitions)
     await db.destroy()
     await meteringDb.destroy()
   })
   await listen(server, env)
   log.info({ host: env.host, port: env.port }, 'listening')
-  await keepPartitions(meteringDb, log)
   await ping(db).catch((error) => log.warn({ err: error }, 'the database does not answer: until it does, calls fail'))
+  await keepUp()
 }
 
 /** Ahead of need. Charges go on without, so a failure is only noted. */
@@ -95,6 +102,15 @@ async function keepPartitions(db: Db, log: Logger): Promise<void> {
     if (made.length > 0) log.info({ made }, 'made partitions of the usage events')
   } catch (error) {
     log.warn({ err: error }, 'could not make partitions of the usage events: trying again later')
+  }
+}
+
+/** For accounts that are not charged, which would do it. Reads are exact without, so a failure is only noted. */
+async function keepUsageDays(db: Db, log: Logger, signal: AbortSignal): Promise<void> {
+  try {
+    await fillUsageDays(db, signal)
+  } catch (error) {
+    log.warn({ err: error }, 'could not fill the days of usage: trying again later')
   }
 }
 
