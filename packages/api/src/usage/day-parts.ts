@@ -5,8 +5,8 @@ export const QUARTERS_PER_DAY = 96
 export interface DayParts {
   /** The last quarter of an hour of each part of a day, 0 to 95; the same for all days. */
   ends: number[]
-  /** Which bucket each quarter of an hour of a day is of, and so each part by its end; null: of none. */
-  bucketsOf(day: string): (number | null)[]
+  /** Which bucket each quarter of an hour of a day, counted from 1970-01-01, is of, and so each part by its end; null: of none. */
+  bucketsOf(day: number): (number | null)[]
 }
 
 /**
@@ -18,9 +18,9 @@ export function dayParts(starts: readonly Date[], end: Date | null): DayParts {
   const lastBefore = (bound: number) => (((bound - 1) % QUARTERS_PER_DAY) + QUARTERS_PER_DAY) % QUARTERS_PER_DAY
   const ends = [...new Set([...bounds.map(lastBefore), QUARTERS_PER_DAY - 1])].sort((a, b) => a - b)
 
-  const known = new Map<string, (number | null)[]>()
-  const bucketsOf = (day: string) => {
-    const buckets = known.get(day) ?? read(Date.parse(day) / QUARTER_HOUR_MS)
+  const known = new Map<number, (number | null)[]>()
+  const bucketsOf = (day: number) => {
+    const buckets = known.get(day) ?? read(day * QUARTERS_PER_DAY)
     known.set(day, buckets)
     return buckets
   }

@@ -73,7 +73,8 @@ interface Used {
 /** Running totals of a day, or what was used in one bucket (`day` is null). */
 interface UsedRow {
   of: string
-  day: string | null
+  /** Since 1970-01-01. */
+  day: number | null
   /** Those that the totals are of; null: the last of each part of the day. */
   quarters: number[] | null
   bucket: number
@@ -120,7 +121,7 @@ async function readUsage(
                     else ${isSearched ? atEachEnd(found) : totals} end`
   }
   const { rows } = await sql<UsedRow>`
-    select ${of} as of, day::text, ${isSearched ? sql`null` : sql`case when not ${isFull} then quarters end`}::smallint[] as quarters, 0 as bucket,
+    select ${of} as of, day - date 'epoch' as day, ${isSearched ? sql`null` : sql`case when not ${isFull} then quarters end`}::smallint[] as quarters, 0 as bucket,
            ${totalsOf('credits_charged')} as credits, ${totalsOf('charges')} as charges
       from usage_days
      where user_id = ${userId} ${keyId === undefined ? isSummed('api_key_id') : ofKey} ${operation === undefined ? isSummed('operation') : ofOperation}
