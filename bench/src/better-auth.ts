@@ -20,6 +20,8 @@ export interface BetterAuth {
 
 export async function createBetterAuth(url: string, keyCount: number): Promise<BetterAuth> {
   const pool = new pg.Pool({ connectionString: url, max: POOL_CONNECTIONS_MAX })
+  // Dropping the database may end a connection that is just being closed.
+  pool.on('error', () => {})
   pool.on('connect', (client) => client.on('error', () => {}))
   const options = {
     database: pool,

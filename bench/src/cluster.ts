@@ -137,6 +137,7 @@ async function withCopies<Name extends string, T>(
 function open(urls: DatabaseUrls): Database {
   const owner = new pg.Pool({ connectionString: urls.owner })
   // Dropping the database may end a connection that is just being closed.
+  owner.on('error', () => {})
   owner.on('connect', (client) => client.on('error', () => {}))
   return { urls, owner, db: createDb(urls.api, () => {}, { connectionsMax: 3 }) }
 }

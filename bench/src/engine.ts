@@ -14,7 +14,8 @@ export interface Engine {
   batches: number
 }
 
-export function createEngine(db: Db): Engine {
+/** @param newIdempotencyKey random as most callers' are, or in the order of time. */
+export function createEngine(db: Db, newIdempotencyKey: () => string = randomUUID): Engine {
   const log = pino({ level: 'warn' }, pino.destination(2))
   const engine: Engine = { charge, charges: 0, batches: 0 }
   // The engine sends one statement a batch.
@@ -30,7 +31,7 @@ export function createEngine(db: Db): Engine {
   async function charge(callers: number, seconds: number, keys: readonly Key[]) {
     return await closedLoop(callers, seconds, async () => {
       const key = keys[engine.charges++ % keys.length]?.secret ?? ''
-      const verdict = await metering.charge({ key, credits: 1, idempotencyKey: randomUUID(), operation: 'default' })
+      const verdict = await metering.charge({ key, credits: 1, idempotencyKey: newIdempotencyKey(), operation: 'default' })
       if (verdict.verdict !== 'charged') throw new Error(`a charge was ${verdict.verdict}`)
     })
   }

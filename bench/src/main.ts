@@ -55,7 +55,7 @@ const scenarios: Record<string, () => Promise<Finding[]>> = {
   lone: async () => [await loneCaller(cluster, effort)],
   large: async () => await largeTables(cluster, sizes, effort, report),
   'roll-ups': async () => [await costOfRollUps(cluster, effort)],
-  idempotency: async () => [await waysOfIdempotency(cluster, sizes.at(-1) ?? 0, effort)],
+  idempotency: async () => [await waysOfIdempotency(cluster, (values.quick ? SIZES_QUICK : SIZES).at(-1) ?? 0, effort)],
 }
 try {
   const findings: Finding[] = []

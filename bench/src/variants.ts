@@ -23,6 +23,56 @@ export function withoutRollUps(source: string): string {
   )
 }
 
+/**
+ * Decides nothing: each charge is taken for good, new and under a known operation, and only its rows are written, by one
+ * set-based statement. What an engine takes that keeps these rows is this, and its decisions.
+ */
+export function writingAlone(source: string): string {
+  const end = source.indexOf('#variable_conflict use_column')
+  return `${source.slice(source.indexOf(`create function public.${SIGNATURE}`), end)}#variable_conflict use_column
+declare
+  v_now timestamptz;
+begin
+  perform from public.billing_accounts where user_id = any(user_ids) order by user_id for no key update;
+  v_now := public.keymeter_now();
+  return query
+  with given as materialized (
+    select given.i, account, asked, given.idempotency_key, given.operation, secrets.api_key_id as key_id,
+           billing_cycle_start as starts_at, billing_cycle_end as ends_at,
+           last_sequence + row_number() over until_it as sequence,
+           (credits_per_cycle - credits_used - sum(asked) over until_it)::bigint as remaining
+      from unnest(user_ids, key_hashes, credits, idempotency_keys, operations)
+             with ordinality as given (account, key_hash, asked, idempotency_key, operation, i)
+      join public.billing_accounts as accounts on accounts.user_id = account
+      join public.api_key_secrets as secrets on secrets.user_id = account and secrets.key_hash = given.key_hash
+    window until_it as (partition by account order by given.i rows unbounded preceding)
+  ), events as (
+    insert into public.api_key_usage (user_id, sequence, created_at, api_key_id, idempotency_key, operation, verdict,
+                                      credits_requested, credits_charged, remaining, cycle_start, cycle_end, action)
+      select account, sequence, v_now, key_id, idempotency_key, operation, 'charged', asked, asked, remaining, starts_at, ends_at, 'charge'
+        from given
+  ), by_cycle as (
+    insert into public.api_key_cycle_usage as kept (user_id, cycle_start, api_key_id, credits_charged, charges)
+      select account, starts_at, key_id, sum(asked), count(*) from given group by 1, 2, 3 order by 1, 3
+      on conflict (user_id, api_key_id, cycle_start) do update
+         set credits_charged = kept.credits_charged + excluded.credits_charged, charges = kept.charges + excluded.charges
+  ), by_quarter_hour as (
+    insert into public.api_key_quarter_hour_usage as kept (user_id, cycle_start, api_key_id, operation, quarter_hour, credits_charged, charges)
+      select account, starts_at, key_id, operation, date_bin('15 minutes', v_now, 'epoch'), sum(asked), count(*)
+        from given group by 1, 2, 3, 4 order by 1, 3, 4
+      on conflict (user_id, api_key_id, cycle_start, operation, quarter_hour) do update
+         set credits_charged = kept.credits_charged + excluded.credits_charged, charges = kept.charges + excluded.charges
+  ), balances as (
+    update public.billing_accounts as accounts
+       set credits_used = credits_used + batch.asked, last_sequence = batch.sequence, last_event_at = v_now
+      from (select account, sum(asked)::bigint as asked, max(sequence) as sequence from given group by account) as batch
+     where accounts.user_id = batch.account
+  )
+  select 'charged', false, given.sequence, key_id, 'dev', asked, asked, given.remaining, ends_at, null::timestamptz from given order by i;
+end
+$$`
+}
+
 /** The table that remembers idempotency keys in the other variant, and its only index. */
 export const CHARGE_REQUESTS =
   'create table public.charge_requests (user_id uuid not null, idempotency_key text not null, primary key (user_id, idempotency_key))'
