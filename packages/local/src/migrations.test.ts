@@ -64,6 +64,11 @@ describe('the schema', () => {
         "select tgname from pg_trigger join pg_class on pg_class.oid = tgrelid where relnamespace = 'public'::regnamespace and not tgisinternal",
       ),
     ).toEqual([])
+    // A lock by name is taken on each of several nodes: only upkeep may.
+    const locking = await rows<{ proname: string }>(
+      "select proname from pg_proc where pronamespace = 'public'::regnamespace and prosrc ~* '\\ylock table\\y' order by 1",
+    )
+    expect(locking.map(({ proname }) => proname)).toEqual(['make_usage_partitions'])
   })
 
   it('is owned by neither a superuser nor the server’s role, which can neither pass row level security nor make roles', async () => {
