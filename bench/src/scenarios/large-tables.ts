@@ -1,8 +1,10 @@
 import { randomUUID } from 'node:crypto'
 import type { CompiledQuery, KyselyPlugin } from 'kysely'
 import { pino } from 'pino'
+import { getLedger } from '../../../packages/api/src/billing/ledger.ts'
 import { creditsUsed } from '../../../packages/api/src/keys/credits-used.ts'
 import { inAccount, type Scope } from '../../../packages/api/src/scope.ts'
+import { listUsageEvents } from '../../../packages/api/src/usage/events.ts'
 import { usageTimeseries } from '../../../packages/api/src/usage/timeseries.ts'
 import { signedIn } from '../../../packages/api/test/caller.ts'
 import type { Cluster, Database } from '../cluster.ts'
@@ -17,7 +19,9 @@ const EXPLAINED = 50
 const TARGET_GROWTH = 1.5
 const TARGET_MS = 1
 const TARGET_SERIES_MS = 5
+const TARGET_PAGE_MS = 5
 const TARGET_LOADED = 0.8
+const PAGE = 50
 
 /** The same reads and charges on tables of each of these numbers of events, and on empty ones. */
 export async function largeTables(
@@ -69,6 +73,9 @@ async function reads(cluster: Cluster, loaded: { size: number; database: Databas
       async () => {},
     )
   const [days, hours] = [await overTime('day'), await overTime('hour')]
+  const largest = loaded.at(-1)
+  if (largest === undefined) throw new Error('there are no tables to read')
+  const others = await otherReads(largest.database, userId, effort)
   const called = await alternate(
     loaded.map(({ size }, i) => ({
       name: label(size),
@@ -82,7 +89,7 @@ async function reads(cluster: Cluster, loaded: { size: number; database: Databas
     ratio('largest / smallest', series.at(-1), series[0], { at: 'most', value: TARGET_GROWTH })
   const inPostgres = (series: Series[], value: number) =>
     series.map(({ name, values }) => ({
-      name: `in Postgres, ${name}`,
+      name,
       values,
       target: { at: 'most' as const, value, unit: 'ms' as const },
     }))
@@ -110,6 +117,13 @@ async function reads(cluster: Cluster, loaded: { size: number; database: Databas
       notes: [],
     },
     {
+      title: 'Events and ledger, inside Postgres',
+      what: `The same account with ${label(largest.size)}, all queries of a call together. Pages of 50 events.`,
+      series: others,
+      ratios: inPostgres(others, TARGET_PAGE_MS),
+      notes: [],
+    },
+    {
       title: 'Usage by key, the whole call',
       what: `${what} \`keys.usage\` through the router, one caller: verifies the token, opens the transaction, reads clock, cycle, keys and roll-ups; median latency.`,
       series: called,
@@ -117,6 +131,39 @@ async function reads(cluster: Cluster, loaded: { size: number; database: Databas
       notes: [],
     },
   ]
+}
+
+/** Pages of events at any depth and with filters, and the ledger. */
+async function otherReads(database: Database, userId: string, effort: Effort): Promise<Series[]> {
+  const { rows } = await database.owner.query<{ sequence: string; at: Date; key: string }>(
+    `select sequence, created_at as at, api_key_id as key from api_key_usage
+      where user_id = $1 and sequence in (select (last_sequence * part)::bigint from billing_accounts, unnest('{0.5,0.001}'::float8[]) as part where user_id = $1)
+      order by sequence desc`,
+    [userId],
+  )
+  const [middle, early] = rows
+  if (middle === undefined || early === undefined) throw new Error('the account has no events')
+  const cursor = { middle: `${middle.sequence}.${middle.at.getTime()}`, early: `${early.sequence}.${early.at.getTime()}` }
+  const page = (input: Parameters<typeof listUsageEvents>[1]) => async (scope: Scope) => {
+    await listUsageEvents(scope, input)
+  }
+  const reads: [string, (scope: Scope) => Promise<void>][] = [
+    ['events, the newest', page({ limit: PAGE })],
+    ['events, from the middle', page({ limit: PAGE, cursor: cursor.middle })],
+    ['events, near the first', page({ limit: PAGE, cursor: cursor.early })],
+    ['events of a time', page({ limit: PAGE, to: middle.at.toISOString() })],
+    ['events of a key, from the middle', page({ limit: PAGE, cursor: cursor.middle, keyId: middle.key })],
+    ['events of an operation that there is not', page({ limit: PAGE, operation: 'none' })],
+    ['refusals, where there are none', page({ limit: PAGE, verdicts: ['revoked'] })],
+    ['the event of an idempotency key', page({ limit: PAGE, idempotencyKey: randomUUID() })],
+    ['the ledger', async (scope) => void (await getLedger(scope, {}))],
+  ]
+  return await alternate(
+    reads.map(([name, read]) => ({ name, run: async () => await explain(database, userId, null, read) })),
+    'ms',
+    effort,
+    async () => {},
+  )
 }
 
 async function charges(
@@ -175,11 +222,14 @@ async function readUsageByKey(scope: Scope): Promise<void> {
   if (used.size !== keys.length) throw new Error(`${used.size} of ${keys.length} keys have usage`)
 }
 
-/** Milliseconds, as the median of some runs of the query on `table` that the product makes when it does `read`. */
+/**
+ * Milliseconds, planning included, as the median of some runs of what the product sends when it does `read`: of its query on
+ * `table`, or of all its queries together.
+ */
 async function explain(
   database: Database,
   userId: string,
-  table: string,
+  table: string | null,
   read: (scope: Scope) => Promise<void>,
 ): Promise<number> {
   const queries: CompiledQuery[] = []
@@ -201,20 +251,27 @@ async function explain(
     userAgent: null,
   }
   return await inAccount(call, 'read only', async (scope) => {
+    queries.length = 0
     await read(scope)
-    const query = queries.findLast(({ sql }) => sql.includes(table))
-    if (query === undefined) throw new Error(`no query on ${table} was seen`)
+    const measured = table === null ? [...queries] : queries.filter(({ sql }) => sql.includes(table)).slice(-1)
+    if (measured.length === 0) throw new Error(`no query on ${table} was seen`)
     const times: number[] = []
     for (let n = 0; n < EXPLAINED; n++) {
-      const { rows } = await scope.db.executeQuery<{ 'QUERY PLAN': { 'Planning Time': number; 'Execution Time': number }[] }>({
-        ...query,
-        sql: `explain (analyze, format json) ${query.sql}`,
-      })
-      const plan = rows[0]?.['QUERY PLAN'][0]
-      times.push((plan?.['Planning Time'] ?? Number.NaN) + (plan?.['Execution Time'] ?? Number.NaN))
+      let total = 0
+      for (const query of measured) total += await explainOnce(scope, query)
+      times.push(total)
     }
     return median(times)
   })
+}
+
+async function explainOnce({ db }: Scope, query: CompiledQuery): Promise<number> {
+  const { rows } = await db.executeQuery<{ 'QUERY PLAN': { 'Planning Time': number; 'Execution Time': number }[] }>({
+    ...query,
+    sql: `explain (analyze, format json) ${query.sql}`,
+  })
+  const plan = rows[0]?.['QUERY PLAN'][0]
+  return (plan?.['Planning Time'] ?? Number.NaN) + (plan?.['Execution Time'] ?? Number.NaN)
 }
 
 function of(databases: Record<string, Database>, name: string): Database {
