@@ -223,6 +223,47 @@ describe('usage.events', () => {
     expect((await caller.usage.events()).data.length).toBeGreaterThan(1)
   })
 
+  it('shows a hold or a refusal since `from`, though the newest charge of its operation is of before', async () => {
+    const { userId, caller, defaultKey } = await provisioned(database)
+    const cycle = new Date(Date.UTC(UNTIL.getUTCFullYear(), UNTIL.getUTCMonth() - 1))
+    const on = (day: number) => new Date(cycle.getTime() + (day - 1) * DAY_MS).toISOString()
+    await database.owner.query(
+      `with events as (
+         insert into api_key_usage (user_id, sequence, created_at, api_key_id, operation, verdict, action,
+                                    credits_requested, credits_charged, remaining, cycle_start, cycle_end)
+           select $1::uuid, n, at, $2::uuid, operation, verdict, action, 1, 0, 1, $3::timestamptz, $3::timestamptz + interval '1 year'
+             from unnest($4::timestamptz[], $5::text[], $6::text[], $7::text[]) with ordinality as given (at, operation, verdict, action, n)
+         returning *
+       ), cycles as (
+         insert into api_key_cycle_usage (user_id, cycle_start, api_key_id, credits_charged, charges) values ($1, $3, $2, 0, 3)
+       ), operations as (
+         insert into usage_operations select distinct user_id, operation from events on conflict do nothing
+       )
+       insert into api_key_quarter_hour_usage (user_id, cycle_start, api_key_id, operation, quarter_hour, credits_charged, charges)
+         select user_id, cycle_start, api_key_id, operation, date_bin('15 minutes', created_at, 'epoch'), 0, 1
+           from events where verdict = 'charged'`,
+      [
+        userId,
+        defaultKey.id,
+        cycle,
+        [on(10), on(20), on(21), on(25), on(32)],
+        ['x', 'x', 'x', 'other', 'other'],
+        ['charged', 'held', 'insufficient_credits', 'charged', 'charged'],
+        ['charge', 'hold', 'charge', 'charge', 'charge'],
+      ],
+    )
+    await database.owner.query('update billing_accounts set last_sequence = 5, last_event_at = $2 where user_id = $1', [
+      userId,
+      on(32),
+    ])
+    const shown = async (filters: Partial<ListUsageEvents>) =>
+      (await pagesOf({ caller } as Account, filters)).flat().map(({ sequence }) => sequence)
+    expect(await shown({ operation: 'x' })).toEqual([3, 2, 1])
+    expect(await shown({ operation: 'x', from: on(15) })).toEqual([3, 2])
+    expect(await shown({ operation: 'x', from: on(15), action: 'hold' })).toEqual([2])
+    expect(await shown({ operation: 'x', from: on(5) })).toEqual([3, 2, 1])
+  })
+
   it('shows nothing of another account, by key, by cursor or at all', async () => {
     const stranger = await provisioned(database)
     const foreign = [

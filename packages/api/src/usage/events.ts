@@ -188,10 +188,11 @@ async function afterEvents(scope: Scope, place: Place, filters: UsageEventFilter
   const isMonthLeft = oldest > (await firstOfMonth(scope, place, from))
   const rest = isMonthLeft ? { before: oldest, at: place.at } : await monthBefore(scope, place, from)
   if (rest === null || (keyId === undefined && operation === undefined)) return rest
-  const charges = await belowCharges(scope, rest, filters)
-  const others = mayBeUncounted(filters) ? await belowUncounted(scope, rest, filters) : null
-  const next = charges !== null && (others === null || charges.before > others.before) ? charges : others
-  return isReached(next, from) ? next : null
+  // Each by itself: a charge of before `from` hides no refusal since then.
+  const wanted = (next: Place | null) => (isReached(next, from) ? next : null)
+  const charges = wanted(await belowCharges(scope, rest, filters))
+  const others = mayBeUncounted(filters) ? wanted(await belowUncounted(scope, rest, filters)) : null
+  return charges !== null && (others === null || charges.before > others.before) ? charges : others
 }
 
 /** Goes on below the uncounted events that were looked at. */
