@@ -85,6 +85,9 @@ describe('usage.timeseries', () => {
     ['Asia/Kathmandu', '2027-03-10T00:00:00Z', '2027-03-09T18:15:00.000Z', '2027-03-10T18:15:00.000Z'],
     ['Australia/Lord_Howe', '2027-04-03T20:00:00Z', '2027-04-03T13:00:00.000Z', '2027-04-04T13:30:00.000Z'],
     ['America/Santiago', '2027-09-05T12:00:00Z', '2027-09-05T04:00:00.000Z', '2027-09-06T03:00:00.000Z'],
+    // The clock goes back to midnight: the day begins with the first of the two.
+    ['America/Havana', '2027-11-07T05:30:00Z', '2027-11-07T04:00:00.000Z', '2027-11-08T05:00:00.000Z'],
+    ['Atlantic/Azores', '2027-10-31T00:30:00Z', '2027-10-31T00:00:00.000Z', '2027-11-01T01:00:00.000Z'],
   ])('cuts days in %s where that zone does', async (timeZone, at, start, end) => {
     const { caller, defaultKey } = await account()
     for (const [moment, credits] of [
@@ -104,6 +107,8 @@ describe('usage.timeseries', () => {
     const i = buckets.indexOf(start)
     expect(buckets[i + 1]).toBe(end)
     expect(series[0]?.credits.slice(i - 1, i + 2)).toEqual([1, 1110, 10000])
+    const itself = await caller.usage.timeseries({ from: start, to: end, timeZone })
+    expect([itself.buckets, itself.series[0]?.credits]).toEqual([[start], [1110]])
   })
 
   it('shows hours, those of zones with half hours too, and none that a zone skips', async () => {
@@ -118,7 +123,7 @@ describe('usage.timeseries', () => {
   })
 
   it('sums to keys.usage, for each cycle, in any zone and unit, whatever the history', async () => {
-    const zones = ['UTC', 'Asia/Kathmandu', 'America/St_Johns', 'Pacific/Apia', 'Australia/Lord_Howe']
+    const zones = ['UTC', 'Asia/Kathmandu', 'America/St_Johns', 'Pacific/Apia', 'Australia/Lord_Howe', 'Atlantic/Azores']
     const step = fc.record({ key: fc.nat({ max: 1 }), credits: fc.nat({ max: 50 }), minutes: fc.nat({ max: 30_000 }) })
     await fc.assert(
       fc.asyncProperty(fc.array(step, { maxLength: 15 }), fc.constantFrom(...zones), async (steps, timeZone) => {

@@ -54,13 +54,20 @@ export async function usageTimeseries(scope: Scope, input: UsageTimeseries): Pro
 const EPOCH = new Date(0).toISOString()
 
 async function bucketStarts({ db }: Scope, { start, end }: Range, { unit, timeZone }: UsageTimeseries): Promise<Date[]> {
-  const { rows } = await sql<{ start: Date }>`
-    select distinct date_trunc(${unit}, moment, ${timeZone}) as start
-      from generate_series(date_bin('15 minutes', ${start}::timestamptz, 'epoch'), ${end}::timestamptz - interval '1 microsecond',
-                           ${unit === 'day' ? '1 hour' : '15 minutes'}::interval) as moment
-    union
-    select date_trunc(${unit}, ${end}::timestamptz - interval '1 microsecond', ${timeZone})
-    order by start`.execute(db)
+  const last = sql`${end}::timestamptz - interval '1 microsecond'`
+  const everyMoment = (step: string) => sql`
+    select generate_series(date_bin('15 minutes', ${start}::timestamptz, 'epoch'), ${last}, ${step}::interval) as moment
+     union select ${last}`
+  const { rows } = await sql<{ start: Date }>`${
+    unit === 'hour'
+      ? sql`select distinct date_trunc('hour', moment, ${timeZone}) as start from (${everyMoment('15 minutes')}) as moments`
+      : // Where the clock goes back to midnight or over it, Postgres takes the second one for it, and the day begins earlier.
+        sql`select coalesce((select min(earlier)
+                               from generate_series(midnight - interval '3 hours', midnight - interval '15 minutes', interval '15 minutes') as earlier
+                              where (earlier at time zone ${timeZone})::date = day), midnight) as start
+              from (select distinct (moment at time zone ${timeZone})::date as day from (${everyMoment('1 hour')}) as moments) as days
+             cross join lateral (select day::timestamp at time zone ${timeZone} as midnight) as local`
+  } order by start`.execute(db)
   return rows.map((row) => row.start)
 }
 
