@@ -182,6 +182,10 @@ export interface BillingAccounts {
    * Of the account’s last usage event.
    */
   last_sequence: Generated<number>;
+  /**
+   * What next_plan gives, as it was agreed. Null: no plan is to come.
+   */
+  next_credits_per_cycle: number | null;
   next_plan: string | null;
   plan: Generated<string>;
   /**

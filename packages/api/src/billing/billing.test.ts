@@ -32,6 +32,8 @@ async function account() {
     accountId: userId,
     caller,
     charge: async (credits: number) => await metering.charge({ key: defaultKey.secret, credits, idempotencyKey: once() }),
+    hold: async (credits: number) =>
+      await metering.hold({ key: defaultKey.secret, credits, idempotencyKey: once(), ttlSeconds: 900 }),
     get: async () => (await caller.billing.get()).account,
     lines: async (cycleStart?: string) =>
       (await caller.billing.ledger({ cycleStart })).entries.map(({ kind, at, credits, balance }) => [
@@ -148,6 +150,25 @@ describe('a change of plan', () => {
     expect(await grant()).toMatchObject({ kind: 'grant', plan: 'tiny', credits: 100 })
   })
 
+  it('gives what the plan gave when it was agreed, whatever the plan gives when the cycle is turned', async () => {
+    await database.owner.query("insert into plans (plan, credits_per_cycle) values ('agreed', 300)")
+    const { accountId, charge, get, lines } = await account()
+    await operator.changePlan({ accountId, plan: 'agreed' })
+    await database.owner.query("update plans set credits_per_cycle = 900 where plan = 'agreed'")
+    await clock.set(new Date(THIRD_CYCLE))
+    const shown = async () => [await get(), await lines(SECOND_CYCLE)]
+    const before = await shown()
+    expect(before).toMatchObject([
+      { plan: 'agreed', creditsPerCycle: 300 },
+      [
+        ['grant', '2027-02-28', 300, 300],
+        ['lapsed', '2027-03-31', -300, 0],
+      ],
+    ])
+    expect(await charge(0)).toMatchObject({ verdict: 'charged', remaining: 300 })
+    expect(await shown()).toEqual(before)
+  })
+
   it('is taken back by changing to the plan that there is', async () => {
     const { accountId, get } = await account()
     await operator.changePlan({ accountId, plan: 'tiny' })
@@ -262,6 +283,21 @@ describe('the ledger', () => {
       ['held', '2027-01-31', -25, 975],
     ])
   })
+})
+
+it('a clock that is set back to before the cycle changes neither the cycle nor the order of what moved the balance', async () => {
+  const { caller, get, lines, hold } = await account()
+  await clock.set(new Date(Date.parse(SECOND_CYCLE) + 500))
+  await hold(25)
+  await clock.set(new Date(Date.parse(SECOND_CYCLE) - 500))
+  expect((await get())?.billingCycle.start).toBe(SECOND_CYCLE)
+  expect((await caller.keys.usage()).billingCycle?.start).toBe(SECOND_CYCLE)
+  expect((await caller.keys.usage({ cycleStart: SECOND_CYCLE })).billingCycle?.start).toBe(SECOND_CYCLE)
+  expect((await caller.usage.timeseries()).from).toBe(SECOND_CYCLE)
+  expect(await lines()).toEqual([
+    ['grant', '2027-02-28', 1000, 1000],
+    ['held', '2027-02-28', -25, 975],
+  ])
 })
 
 it('a new account gets what the plan free gives now; those that are there keep what they have', async () => {

@@ -5,8 +5,8 @@ import type { Scope } from '../scope.ts'
 import { type Cycle, cycleAt } from './cycle.ts'
 
 /**
- * The account's billing cycle by the database's clock, computed from the anchor: the stored cycle start may be months
- * old. Null until the account has been provisioned.
+ * The account's billing cycle by its own time, computed from the anchor: the stored cycle start may be months old. Null until
+ * the account has been provisioned.
  */
 export async function currentCycle(scope: Scope): Promise<Cycle | null> {
   const account = await readAnchor(scope)
@@ -31,10 +31,14 @@ export function toBillingCycle(cycle: Cycle): BillingCycle {
   return { start: cycle.start.toISOString(), end: cycle.end.toISOString() }
 }
 
+/** An account's time is the database's clock, and never runs backwards: not before its last event or its cycle. */
 async function readAnchor({ db, userId }: Scope): Promise<{ anchor: Date; now: Date } | undefined> {
   return await db
     .selectFrom('billing_accounts')
-    .select(['billing_cycle_anchor as anchor', sql<Date>`keymeter_now()`.as('now')])
+    .select([
+      'billing_cycle_anchor as anchor',
+      sql<Date>`greatest(keymeter_now(), last_event_at, billing_cycle_start)`.as('now'),
+    ])
     .where('user_id', '=', userId)
     .executeTakeFirst()
 }

@@ -85,7 +85,7 @@ async function readCycles({ db, userId }: Scope): Promise<LedgerCycle[]> {
   const { rows } = await sql<LedgerCycle>`
     select cycle_start as start, cycle_end as end, clock.now, is_current as "isCurrent", plan, credits_carried as carried,
            credits_granted as granted, credits_used as used, credits_held as held
-      from (select keymeter_now() as now) as clock
+      from (select greatest(keymeter_now(), last_event_at, billing_cycle_start) as now from billing_accounts where user_id = ${userId}) as clock
      cross join lateral account_cycles(${userId}, clock.now)
      order by cycle_start`.execute(db)
   return rows

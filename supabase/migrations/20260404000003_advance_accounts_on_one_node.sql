@@ -66,12 +66,11 @@ begin
   insert into public.billing_cycles as closed (user_id, cycle_start, cycle_end, plan, credits_granted, credits_used, credits_held, credits_topped_up)
     select accounts.user_id, boundary, public.cycle_boundary(billing_cycle_anchor, k + 1),
            case when is_stored then accounts.plan else coalesce(accounts.next_plan, accounts.plan) end,
-           case when is_stored then accounts.credits_per_cycle else coalesce(plans.credits_per_cycle, accounts.credits_per_cycle) end,
+           case when is_stored then accounts.credits_per_cycle else coalesce(accounts.next_credits_per_cycle, accounts.credits_per_cycle) end,
            case when is_stored then credits_used else 0 end,
            case when is_stored then credits_held else 0 end,
            case when is_stored then credits_topped_up else 0 end
       from public.billing_accounts as accounts
-      left join public.plans on plans.plan = accounts.next_plan
      cross join lateral generate_series(
            public.cycle_index(billing_cycle_anchor, billing_cycle_start),
            public.cycle_index(billing_cycle_anchor, greatest(v_now, last_event_at, billing_cycle_start)) - 1) as k
@@ -83,6 +82,7 @@ begin
      set billing_cycle_start = due.cycle_start,
          plan = coalesce(next_plan, plan),
          next_plan = null,
+         next_credits_per_cycle = null,
          credits_per_cycle = due.credits_granted,
          top_up_credits = greatest(0, top_up_credits - greatest(0, accounts.credits_used + accounts.credits_held - credits_per_cycle)),
          credits_topped_up = 0,
@@ -90,10 +90,9 @@ begin
          credits_held = due.credits_held
     from (select unrolled.user_id, cycle_start, credits_granted, coalesce(credits_used, 0) as credits_used, coalesce(credits_held, 0) as credits_held
             from (select current.user_id, current.billing_cycle_start as stored,
-                         coalesce(plans.credits_per_cycle, current.credits_per_cycle) as credits_granted,
+                         coalesce(current.next_credits_per_cycle, current.credits_per_cycle) as credits_granted,
                          public.cycle_boundary(billing_cycle_anchor, public.cycle_index(billing_cycle_anchor, greatest(v_now, last_event_at, billing_cycle_start))) as cycle_start
                     from public.billing_accounts as current
-                    left join public.plans on plans.plan = current.next_plan
                    where current.user_id = any(user_ids)) as unrolled
            -- Nothing, unless someone moved the anchor.
            left join lateral (select sum(usage.credits_charged) as credits_used, sum(usage.credits_held) as credits_held
