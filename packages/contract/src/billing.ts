@@ -33,7 +33,7 @@ export type BillingAccount = z.infer<typeof BillingAccount>
 export const BillingAccountAnswer = Answer.extend({ account: BillingAccount.nullable() })
 
 /** One cycle's ledger: the current one's, or that of the cycle that starts at `cycleStart`. */
-export const GetLedger = z.strictObject({ cycleStart: Timestamp.optional() })
+export const GetLedger = z.strictObject({ cycleStart: z.iso.datetime({ offset: true }).optional() })
 export type GetLedger = z.infer<typeof GetLedger>
 
 /**

@@ -1,17 +1,18 @@
 import { z } from 'zod'
-import { Answer, Credits, Timestamp } from './answer.ts'
+import { Answer, Credits, isPlainText, NOT_PLAIN_TEXT, Timestamp } from './answer.ts'
 import { BillingAccount, Plan } from './billing.ts'
 import { IdempotencyKey } from './metering.ts'
 
 export const TOP_UP_NOTE_LENGTH_MAX = 200
 
-const OfAccount = z.strictObject({ accountId: z.guid() })
+/** In the one spelling that the database has: it goes into the audit chain, and names the account to those who watch it. */
+const OfAccount = z.strictObject({ accountId: z.guid().toLowerCase() })
 
 /** Credits that the account keeps until they are spent. The same idempotency key grants once, for good. */
 export const GrantTopUp = OfAccount.extend({
   credits: Credits.min(1, 'Grant at least 1 credit.').max(2 ** 50, 'Grant at most 2^50 credits.'),
   idempotencyKey: IdempotencyKey,
-  note: z.string().max(TOP_UP_NOTE_LENGTH_MAX).nullable().default(null),
+  note: z.string().max(TOP_UP_NOTE_LENGTH_MAX).refine(isPlainText, NOT_PLAIN_TEXT).nullable().default(null),
 })
 export type GrantTopUp = z.infer<typeof GrantTopUp>
 export const GrantTopUpAnswer = Answer.extend({

@@ -1,9 +1,11 @@
 import { randomUUID } from 'node:crypto'
+import { createDb } from '@keymeter/db'
 import { disagreements, testDatabase } from '@keymeter/local/testing'
 import { afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { backend as backendOf, provisioned } from '../../test/caller.ts'
 import { replaceClock } from '../../test/clock.ts'
 import { keepUsageByDaysFrom } from '../../test/usage-days.ts'
+import { verifyAudit } from '../audit/verify.ts'
 
 const database = testDatabase()
 const { metering, operator } = backendOf(database)
@@ -98,6 +100,10 @@ describe('top-ups', () => {
     })
     for (const credits of [0, -1, 1.5, 2 ** 53])
       await expect(operator.grantTopUp({ ...grant, credits })).rejects.toMatchObject({ code: 'BAD_REQUEST' })
+    const note = 'what Postgres cannot keep: \u0000'
+    await expect(operator.grantTopUp({ accountId, credits: 1, idempotencyKey: once(), note })).rejects.toMatchObject({
+      code: 'BAD_REQUEST',
+    })
   })
 })
 
@@ -203,8 +209,9 @@ it('a suspended account is charged nothing until it is resumed', async () => {
   expect(await get()).toMatchObject({ creditsUsed: 1 })
 })
 
-it('what the operator does is in the account’s audit log', async () => {
-  const { accountId, caller } = await account()
+it('what the operator does is in the account’s audit log, which stays whole however the account’s id is written', async () => {
+  const { accountId: id, caller } = await account()
+  const accountId = id.toUpperCase()
   await operator.grantTopUp({ accountId, credits: 5, idempotencyKey: once() })
   await operator.changePlan({ accountId, plan: 'pro' })
   await operator.changePlan({ accountId, plan: 'pro' })
@@ -218,6 +225,9 @@ it('what the operator does is in the account’s audit log', async () => {
     ['account.plan_changed', 'operator', null],
     ['account.topped_up', 'operator', null],
   ])
+  const ownerDb = createDb(database.urls.owner, () => {})
+  expect((await verifyAudit(ownerDb)).faults).toEqual([])
+  await ownerDb.destroy()
 })
 
 describe('the ledger', () => {
@@ -272,6 +282,8 @@ describe('the ledger', () => {
   it('of a cycle that there is not is refused', async () => {
     const { caller } = await account()
     await expect(caller.billing.ledger({ cycleStart: THIRD_CYCLE })).rejects.toMatchObject({ reason: 'bad_request' })
+    const { billingCycle } = await caller.billing.ledger({ cycleStart: '2027-01-31T14:00:00+02:00' })
+    expect(billingCycle?.start).toBe(ANCHOR.toISOString())
   })
 
   it('shows what is held', async () => {

@@ -31,7 +31,7 @@ const DAY_MS = 86_400_000
 export async function getLedger(scope: Scope, { cycleStart }: GetLedger): Promise<Ledger> {
   const cycles = await readCycles(scope)
   const index =
-    cycleStart === undefined ? cycles.length - 1 : cycles.findIndex(({ start }) => start.toISOString() === cycleStart)
+    cycleStart === undefined ? cycles.length - 1 : cycles.findIndex(({ start }) => start.getTime() === Date.parse(cycleStart))
   const cycle = cycles[index]
   if (cycle === undefined) {
     if (cycleStart === undefined)
