@@ -86,6 +86,11 @@ export function isLockTimeout(error: unknown): boolean {
   return databaseError(error).sqlState === '55P03'
 }
 
+/** 22023 invalid parameter value: a time zone, say. */
+export function isInvalidParameter(error: unknown): boolean {
+  return databaseError(error).sqlState === '22023'
+}
+
 /** 23503 foreign key violation: a row was to refer to a user, or to an account, that is there no more. */
 function isUserGone(error: unknown): boolean {
   const { sqlState, constraint } = databaseError(error)

@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { Answer, Credits, Timestamp } from './answer.ts'
-import { BillingCycle } from './billing.ts'
+import { BillingCycle, Plan } from './billing.ts'
 import { KeyId, KeyType } from './keys.ts'
 import { IdempotencyKey, Operation } from './metering.ts'
 
@@ -9,18 +9,26 @@ const QUARTER_HOUR_MS = 15 * 60_000
 export const TIMESERIES_DAYS_MAX = 400
 export const TIMESERIES_HOURS_MAX = 31 * 24
 
-/** As both this runtime and Postgres know it: `Asia/Kolkata`. */
+/**
+ * As both this runtime and Postgres know it: `Asia/Kolkata`. To Postgres a name without a region is an abbreviation first
+ * (`CET` has no summer, `IST` is Israel's), and an offset counts the other way round.
+ */
 const TimeZone = z.string().refine((name) => {
   try {
-    return Intl.DateTimeFormat('en', { timeZone: name }) !== undefined && /^[A-Za-z_+\-/0-9]+$/.test(name)
+    return Intl.DateTimeFormat('en', { timeZone: name }) !== undefined && /^(UTC|[A-Za-z_]+\/[A-Za-z_+\-/0-9]+)$/.test(name)
   } catch {
     return false
   }
-}, 'Name a time zone of the IANA database, like Europe/Berlin.')
+}, 'Name a time zone by its region, like Europe/Berlin, or UTC.')
 
 const QuarterHour = z.iso
   .datetime({ offset: true, error: 'Enter a moment as ISO-8601, like 2027-01-31T12:00:00Z.' })
   .refine((moment) => Date.parse(moment) % QUARTER_HOUR_MS === 0, 'Choose a full quarter of an hour.')
+  // Days begin before it and end after it, and have four digits for their year too.
+  .refine(
+    (moment) => /^[1-9]\d{3}-/.test(new Date(Date.parse(moment) + 48 * 3_600_000).toISOString()),
+    'Choose a year from 1000 to 9999.',
+  )
 
 export const TimeseriesUnit = z.enum(['hour', 'day'])
 export type TimeseriesUnit = z.infer<typeof TimeseriesUnit>
@@ -89,7 +97,7 @@ export const STREAMS_PER_ACCOUNT_MAX = 20
 export const WatchUsage = z.strictObject({ lastEventId: z.string().max(64).optional() })
 
 /**
- * An account's spending at one moment: all of it is of the same commit. `sequence` is that of its last usage event, and the
+ * An account's spending at one moment, and what the operator decided of it: all of it is of the same commit. `sequence` is that of its last usage event, and the
  * id of the stream's event.
  */
 export const UsageSnapshot = Answer.extend({
@@ -98,6 +106,9 @@ export const UsageSnapshot = Answer.extend({
   creditsUsed: Credits,
   creditsHeld: Credits,
   creditsRemaining: Credits,
+  plan: Plan,
+  nextPlan: Plan.nullable(),
+  suspendedAt: Timestamp.nullable(),
 })
 export type UsageSnapshot = z.infer<typeof UsageSnapshot>
 export const EVENTS_PAGE_MAX = 100

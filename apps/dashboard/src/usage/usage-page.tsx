@@ -15,7 +15,9 @@ import type { UsageRange, UsageSearch } from './usage-search.ts'
 
 const REFRESH_INTERVAL_MS = 10_000
 /** The reader's own: a day is a day where they are. */
-const TIME_ZONE = Intl.DateTimeFormat().resolvedOptions().timeZone
+const { timeZone } = Intl.DateTimeFormat().resolvedOptions()
+/** Some systems name theirs without a region, which the server does not take. */
+const TIME_ZONE = timeZone.includes('/') ? timeZone : 'UTC'
 
 const RANGES = [
   { value: 'cycle', text: 'This billing cycle' },

@@ -110,6 +110,8 @@ describe('usage.events', () => {
       { cursor: '5' },
       { cursor: '5.x' },
       { cursor: '5.99999999999999999' },
+      { cursor: '5.8640000000000000' },
+      { cursor: '5.-8640000000000000' },
       { verdicts: [] },
       { verdicts: ['Charged'] },
       { operation: 'A' },

@@ -70,7 +70,9 @@ async function partOf(
   return { events, next: await (isCounted ? afterEvents : afterUncounted)(scope, place, filters) }
 }
 
-const Cursor = z.tuple([z.coerce.number().pipe(z.int().positive()), z.coerce.number().pipe(z.int())])
+/** No event is later, and Postgres knows no moment much later. */
+const MOMENT_MAX = Date.UTC(9999, 11, 31)
+const Cursor = z.tuple([z.coerce.number().pipe(z.int().positive()), z.coerce.number().pipe(z.int().min(0).max(MOMENT_MAX))])
 
 function formatCursor({ before, at }: Place): string {
   return `${before}.${at.getTime()}`
@@ -78,7 +80,7 @@ function formatCursor({ before, at }: Place): string {
 
 function parseCursor(text: string): Place {
   const [before, at] = Cursor.safeParse(text.split('.')).data ?? []
-  if (before !== undefined && at !== undefined && !Number.isNaN(new Date(at).getTime())) return { before, at: new Date(at) }
+  if (before !== undefined && at !== undefined) return { before, at: new Date(at) }
   throw new AppError('bad_request', { field: 'cursor', message: 'This is no cursor: begin again without one.' })
 }
 

@@ -6,6 +6,6 @@ import type { Scope } from '../scope.ts'
 export async function usageSnapshot(scope: Scope): Promise<Omit<UsageSnapshot, 'requestId'> | null> {
   const now = await getAccountAndSequence(scope)
   if (now === null) return null
-  const { billingCycle, creditsUsed, creditsHeld, creditsRemaining } = now.account
-  return { sequence: now.sequence, billingCycle, creditsUsed, creditsHeld, creditsRemaining }
+  const { billingCycle, creditsUsed, creditsHeld, creditsRemaining, plan, nextPlan, suspendedAt } = now.account
+  return { sequence: now.sequence, billingCycle, creditsUsed, creditsHeld, creditsRemaining, plan, nextPlan, suspendedAt }
 }

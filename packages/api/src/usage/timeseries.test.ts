@@ -378,6 +378,12 @@ describe('usage.timeseries', () => {
   it.each([
     [{ timeZone: 'Mars/Olympus' }, 'timeZone'],
     [{ timeZone: "UTC'; select 1" }, 'timeZone'],
+    // Other zones to Postgres than to whoever asks, and one that it does not know.
+    [{ timeZone: 'CET' }, 'timeZone'],
+    [{ timeZone: '+05' }, 'timeZone'],
+    [{ timeZone: 'US/Pacific-New' }, 'timeZone'],
+    [{ from: '9999-12-31T00:00:00Z', to: '9999-12-31T23:45:00-12:00' }, 'to'],
+    [{ from: '0000-01-01T00:00:00+12:00', to: '0000-01-02T00:00:00Z' }, 'from'],
     [{ from: '2027-01-01T00:00:00Z' }, 'to'],
     [{ from: '2027-01-01T00:00:00Z', to: '2027-01-01T00:00:00Z' }, 'to'],
     [{ from: '2027-01-01T00:01:00Z', to: '2027-01-02T00:00:00Z' }, 'from'],

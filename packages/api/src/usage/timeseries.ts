@@ -1,7 +1,8 @@
 import type { UsageSeries, UsageTimeseries } from '@keymeter/contract'
 import { sql } from 'kysely'
 import { currentCycle, cycleFrom } from '../billing/current-cycle.ts'
-import type { Scope } from '../scope.ts'
+import { AppError } from '../errors.ts'
+import { isInvalidParameter, type Scope } from '../scope.ts'
 import { dayParts, QUARTER_HOUR_MS, QUARTERS_PER_DAY } from './day-parts.ts'
 
 interface Range {
@@ -20,7 +21,7 @@ interface Timeseries {
  * The course of an account's usage, by hours or days of any time zone, zero-filled. A cycle's series sums to what
  * `keys.usage` says of it, though the cycle turns within a quarter of an hour: each cycle has roll-ups of its own.
  *
- * @throws AppError `bad_request` when no cycle starts at `cycleStart`.
+ * @throws AppError `bad_request` when no cycle starts at `cycleStart`, or for a time zone that Postgres does not know.
  */
 export async function usageTimeseries(scope: Scope, input: UsageTimeseries): Promise<Timeseries> {
   const { by, cycleStart } = input
@@ -67,7 +68,16 @@ async function bucketStarts({ db }: Scope, { start, end }: Range, { unit, timeZo
                               where (earlier at time zone ${timeZone})::date = day), midnight) as start
               from (select distinct (moment at time zone ${timeZone})::date as day from (${everyMoment('1 hour')}) as moments) as days
              cross join lateral (select day::timestamp at time zone ${timeZone} as midnight) as local`
-  } order by start`.execute(db)
+  } order by start`
+    .execute(db)
+    .catch((error) => {
+      // Of the few that this runtime knows and Postgres does not.
+      if (!isInvalidParameter(error)) throw error
+      throw new AppError('bad_request', {
+        field: 'timeZone',
+        message: 'Postgres does not know this time zone: name another one.',
+      })
+    })
   return rows.map((row) => row.start)
 }
 

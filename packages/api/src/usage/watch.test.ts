@@ -90,6 +90,14 @@ describe('whoever watches an account', () => {
     expect(await Promise.race([next(stream), sleep(2_000)])).toMatchObject({ creditsUsed: 6 })
   })
 
+  it('is shown what the operator decides, though nothing is spent', async () => {
+    const stream = watch()
+    expect(await next(stream)).toMatchObject({ suspendedAt: null, plan: 'free', nextPlan: null })
+    await database.owner.query('select set_suspended($1, true)', [account.userId])
+    usageWatch.refresh([account.userId])
+    expect(await Promise.race([next(stream), sleep(2_000)])).toMatchObject({ suspendedAt: expect.any(String) })
+  })
+
   it('is shown what is held, and that it is spent no more than once', async () => {
     const stream = watch()
     await next(stream)
