@@ -1,6 +1,7 @@
 import { useEffect, useState } from 'react'
 import { queryClient, trpc } from '../app/trpc.ts'
 import { accessToken } from '../auth/session.ts'
+import { newestEvents } from './newest-events.ts'
 
 /** Keeps what is shown of spending up to date, and says so. Where it cannot, pages ask every few seconds, as they do anyway. */
 export function RealTime({ userId }: { userId: string }) {
@@ -29,6 +30,6 @@ export function RealTime({ userId }: { userId: string }) {
 
 /** All that depends on spending, where it is looked at; the rest when it is. The calls share one request. */
 async function refresh(): Promise<void> {
-  const parts = [trpc.alerts, trpc.billing, trpc.keys, trpc.usage]
-  await Promise.all(parts.map((part) => queryClient.invalidateQueries(part.pathFilter())))
+  const parts = [trpc.alerts, trpc.billing, trpc.keys, trpc.usage].map((part) => part.pathFilter())
+  await Promise.all([...parts, newestEvents].map((filter) => queryClient.invalidateQueries(filter)))
 }

@@ -13,6 +13,7 @@ import { ErrorNotice } from '../ui/notice.tsx'
 import { EventFilters } from './event-filters.tsx'
 import { describeVerdict, verdictsOf } from './event-verdicts.ts'
 import { ExportEvents } from './export-events.tsx'
+import { EVENTS_KEY, isNewest } from './newest-events.ts'
 import type { UsageSearch } from './usage-search.ts'
 
 const EVENTS_SHOWN = 50
@@ -44,14 +45,13 @@ interface EventsProps {
 function Events({ filters }: EventsProps) {
   const navigate = useNavigate({ from: '/usage' })
   const list = useInfiniteQuery({
-    queryKey: ['usage events', filters],
+    queryKey: [EVENTS_KEY, filters],
     queryFn: async ({ pageParam, signal }) =>
       await api.usage.events.query({ ...filters, cursor: pageParam, limit: EVENTS_SHOWN }, { signal }),
     initialPageParam: null as string | null,
     getNextPageParam: (page) => page.nextCursor,
     placeholderData: keepPreviousData,
-    // Whoever reads further down is not disturbed, and a long list not asked for again and again.
-    refetchInterval: ({ state }) => (state.data?.pages.length === 1 ? REFRESH_INTERVAL_MS : false),
+    refetchInterval: ({ state }) => (isNewest(state.data) ? REFRESH_INTERVAL_MS : false),
     refetchOnWindowFocus: false,
   })
   const pages = list.data?.pages ?? []
