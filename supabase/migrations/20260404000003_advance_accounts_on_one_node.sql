@@ -59,8 +59,8 @@ create or replace function public.advance_accounts(user_ids uuid[], v_now timest
   as $$
 begin
   -- Takes the locks of the partitions before an account is written to: make_usage_partitions holds one when it waits for
-  -- whoever writes to accounts. There is no event 0.
-  perform from public.api_key_usage where user_id = any(user_ids) and sequence = 0;
+  -- whoever writes to accounts. It reads nothing.
+  perform from public.api_key_usage where user_id = any(user_ids) limit 0;
 
   -- Closes the cycle that was written to last, and the idle ones between it and the current one.
   insert into public.billing_cycles as closed (user_id, cycle_start, cycle_end, plan, credits_granted, credits_used, credits_held, credits_topped_up)
