@@ -122,6 +122,27 @@ describe('usage.timeseries', () => {
     expect(india.series[0]?.credits).toEqual([0, 21, 0, 0, 0])
   })
 
+  it.each([
+    // Back from 02:00 to 01:30: what comes again is an hour of its own.
+    ['2027-04-03T14:00', '2027-04-03T16:45', { '14:00': 1, '15:00': 10, '15:30': 1100, '16:30': 0 }],
+    // From within an hour: the first one is cut.
+    ['2027-04-03T14:45', '2027-04-03T15:45', { '14:00': 0, '15:00': 10, '15:30': 100 }],
+    // On from 02:00 to 02:30.
+    ['2027-10-02T14:30', '2027-10-02T16:30', { '14:30': 11, '15:30': 100, '16:00': 1000 }],
+  ])('cuts hours where the clock moves by half of one, from %s to %s', async (from, to, hours) => {
+    const { caller, defaultKey } = await account()
+    for (const [time, credits] of [
+      ['14:30', 1],
+      ['15:15', 10],
+      ['15:30', 100],
+      ['16:15', 1000],
+    ] as const)
+      await charge(`${from.slice(0, 10)}T${time}:00Z`, defaultKey.secret, credits)
+    const range = { from: `${from}:00Z`, to: `${to}:00Z`, unit: 'hour', timeZone: 'Australia/Lord_Howe' } as const
+    const { buckets, series } = await caller.usage.timeseries(range)
+    expect(buckets.map((bucket, i) => [bucket.slice(11, 16), series[0]?.credits[i]])).toEqual(Object.entries(hours))
+  })
+
   it('sums to keys.usage, for each cycle, in any zone and unit, whatever the history', async () => {
     const zones = ['UTC', 'Asia/Kathmandu', 'America/St_Johns', 'Pacific/Apia', 'Australia/Lord_Howe', 'Atlantic/Azores']
     const step = fc.record({ key: fc.nat({ max: 1 }), credits: fc.nat({ max: 50 }), minutes: fc.nat({ max: 30_000 }) })

@@ -55,18 +55,22 @@ export async function usageTimeseries(scope: Scope, input: UsageTimeseries): Pro
 const EPOCH = new Date(0).toISOString()
 
 async function bucketStarts({ db }: Scope, { start, end }: Range, { unit, timeZone }: UsageTimeseries): Promise<Date[]> {
+  const first = sql`date_bin('15 minutes', ${start}::timestamptz, 'epoch')`
   const last = sql`${end}::timestamptz - interval '1 microsecond'`
-  const everyMoment = (step: string) => sql`
-    select generate_series(date_bin('15 minutes', ${start}::timestamptz, 'epoch'), ${last}, ${step}::interval) as moment
-     union select ${last}`
   const { rows } = await sql<{ start: Date }>`${
     unit === 'hour'
-      ? sql`select distinct date_trunc('hour', moment, ${timeZone}) as start from (${everyMoment('15 minutes')}) as moments`
+      ? // An hour on the clock ends where the clock is changed, though that be by half an hour: one that goes back begins another.
+        sql`select min(moment) as start
+              from (select moment, moment at time zone ${timeZone} as shown
+                      from generate_series(${first} - interval '45 minutes', ${last}, interval '15 minutes') as moment) as moments
+             group by date_trunc('hour', shown), shown - moment at time zone 'UTC'
+            having max(moment) >= ${first}`
       : // Where the clock goes back to midnight or over it, Postgres takes the second one for it, and the day begins earlier.
         sql`select coalesce((select min(earlier)
                                from generate_series(midnight - interval '3 hours', midnight - interval '15 minutes', interval '15 minutes') as earlier
                               where (earlier at time zone ${timeZone})::date = day), midnight) as start
-              from (select distinct (moment at time zone ${timeZone})::date as day from (${everyMoment('1 hour')}) as moments) as days
+              from (select distinct (moment at time zone ${timeZone})::date as day
+                      from (select generate_series(${first}, ${last}, interval '1 hour') as moment union select ${last}) as moments) as days
              cross join lateral (select day::timestamp at time zone ${timeZone} as midnight) as local`
   } order by start`
     .execute(db)
