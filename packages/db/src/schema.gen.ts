@@ -162,7 +162,7 @@ export interface BillingAccounts {
   audit_head: Buffer | null;
   audit_length: Generated<number>;
   /**
-   * Start of the first billing cycle; every other boundary is computed from it.
+   * The start of the first billing cycle. Never moved: a cycle that begins at none of its boundaries is closed with nothing used.
    */
   billing_cycle_anchor: Generated<Timestamp>;
   billing_cycle_end: Generated<Timestamp | null>;

@@ -8,7 +8,7 @@ import type { Scope } from '../scope.ts'
  * Adds credits that do not end with the cycle. Tried again with the same idempotency key it grants nothing more.
  *
  * @throws AppError `idempotency_key_reused` when that has granted another number of credits.
- * @throws AppError `bad_request` when the account would have more top-ups than a number in JSON holds.
+ * @throws AppError `bad_request` when the account would have more credits than a number in JSON holds.
  */
 export async function grantTopUp(
   scope: Scope,
@@ -20,7 +20,7 @@ export async function grantTopUp(
   if (entry === undefined) throw new AppError('account_not_found', { field: 'accountId' })
   if (entry.is_conflict) throw new AppError('idempotency_key_reused', { field: 'idempotencyKey' })
   if (entry.is_too_much) {
-    const message = 'The account has nearly as many top-up credits as there can be: grant fewer.'
+    const message = 'The account has nearly as many credits as there can be: grant fewer.'
     throw new AppError('bad_request', { field: 'credits', message })
   }
   if (!entry.is_replayed)
