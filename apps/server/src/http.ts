@@ -59,8 +59,10 @@ export function createHttpApp(options: HttpOptions): Hono<HttpEnv> {
 
   app.use('/trpc/*', noStore, onlyJson, limitBody, (c) => serveTrpc(options, c))
 
-  app.get('/export/usage.csv', noStore, async (c) => await serveUsageExport(contextOf(options, c), c))
-  app.all('/export/*', notFound)
+  app.use('/export/*', noStore)
+  app.get('/export/usage.csv', async (c) => await serveUsageExport(contextOf(options, c), c))
+  app.all('/export/usage.csv', (c) => refuse(c, 'method_not_allowed', 405))
+  app.all('/export/*', (c) => refuse(c, 'procedure_not_found', 404))
 
   app.all('/panel', options.panel ?? notFound)
   app.all('/panel/*', notFound)
@@ -95,7 +97,7 @@ const limitBody = bodyLimit({
   onError: (c: Context<HttpEnv>) => refuse(c, 'request_too_large', 413),
 })
 
-function refuse(c: Context<HttpEnv>, reason: Reason, status: 413 | 415): Response {
+function refuse(c: Context<HttpEnv>, reason: Reason, status: 404 | 405 | 413 | 415): Response {
   c.get('log').debug({ reason, path: c.req.path }, 'call refused')
   return c.json(errorAnswer(reason), status)
 }

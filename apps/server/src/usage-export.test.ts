@@ -208,6 +208,16 @@ describe('GET /export/usage.csv', () => {
     await clients.stop()
   })
 
+  it('is the only file there is, and read by GET: anything else is refused with a reason', async () => {
+    const refusal = async (path: string, method: string) => {
+      const response = await fetch(`${url}${path}`, { method })
+      const { error } = (await response.json()) as { error: { data: { reason: string } } }
+      return [response.status, error.data.reason, response.headers.get('cache-control')]
+    }
+    expect(await refusal('/export/usage.xlsx', 'GET')).toEqual([404, 'procedure_not_found', 'no-store'])
+    expect(await refusal('/export/usage.csv', 'POST')).toEqual([405, 'method_not_allowed', 'no-store'])
+  })
+
   describe(`of ${EVENTS.toLocaleString('en')} events`, () => {
     let one: Customer
     beforeAll(async () => {
