@@ -66,7 +66,7 @@ describe('the schema', () => {
     ).toEqual([])
     // A lock by name is taken on each of several nodes: only upkeep may.
     const locking = await rows<{ proname: string }>(
-      "select proname from pg_proc where pronamespace = 'public'::regnamespace and prosrc ~* '\\ylock table\\y' order by 1",
+      "select proname from pg_proc where pronamespace = 'public'::regnamespace and prosrc ~* '\\ylock\\s+(table|only|public\\.)' order by 1",
     )
     expect(locking.map(({ proname }) => proname)).toEqual(['make_usage_partitions'])
   })

@@ -100,13 +100,29 @@ describe('the days of usage of accounts that are not charged', () => {
     }
   })
 
-  it('stop being filled when told to, after the step that is under way', async () => {
+  it('stop being filled when told to, after the step that is under way, and are filled from there the next time', async () => {
+    await fillUsageDays(database.db)
     const { userId } = await idleAccount(5)
     await keepUsageByDaysFrom(database, 1)
     await clock.set(new Date('2027-03-20T00:00:00Z'))
+    const until = async () => {
+      const { rows } = await database.owner.query(
+        'select usage_days_until::text as until from billing_accounts where user_id = $1',
+        [userId],
+      )
+      return rows[0].until
+    }
     await fillUsageDays(database.db, AbortSignal.abort())
-    expect((await filledUntil()).get(userId)).toBe('not looked at')
+    expect(await until()).toBe('-infinity')
+
+    const stopping = new AbortController()
+    const filling = fillUsageDays(database.db, stopping.signal)
+    stopping.abort()
+    await filling
+    const [first, last] = ['2027-03-08 00:00:00+00', '2027-03-20 00:00:00+00']
+    const reached = await until()
+    expect(reached > first && reached < last, reached).toBe(true)
     await fillUsageDays(database.db)
-    expect((await filledUntil()).get(userId)).toBe('2027-03-20 00:00:00+00')
+    expect(await until()).toBe(last)
   })
 })
