@@ -81,7 +81,7 @@ try {
   if (values.json) console.log(JSON.stringify(found, null, 2))
   if (!values.quick && values.only === undefined) {
     writeFileSync(DOCUMENT, writeReport(found))
-    report('Wrote docs/performance.md.')
+    report('Wrote docs/performance.md. Format it: pnpm fix.')
   }
 } finally {
   await cluster.stop()
