@@ -1,5 +1,15 @@
 import { randomUUID } from 'node:crypto'
-import { AppError, changePlan, grantTopUp, operate, resumeAccount, type Scope, suspendAccount } from '@keymeter/api/server'
+import {
+  AppError,
+  changePlan,
+  getAccount,
+  grantTopUp,
+  inAccount,
+  operate,
+  resumeAccount,
+  type Scope,
+  suspendAccount,
+} from '@keymeter/api/server'
 import { type BillingAccount, ChangePlan, GrantTopUp } from '@keymeter/contract'
 import type { Db } from '@keymeter/db'
 import { sql } from 'kysely'
@@ -9,20 +19,30 @@ interface Output {
   json?: boolean
 }
 
-/** @param account its id, or its user's e-mail address. */
+/** @param account its id, or its user's e-mail address; so with all of these commands. */
+export async function showAccountCommand(db: Db, account: string, { json }: Output): Promise<boolean> {
+  const accountId = await findAccount(db, account)
+  const now = await inAccount({ ...callOf(db), userId: accountId }, 'read only', getAccount)
+  if (now === null) throw notFound(`There is no account ${account}.`)
+  show(json, now, { accountId }, () => `${accountId}${now.suspendedAt === null ? '' : `, suspended since ${now.suspendedAt}`}`)
+  return true
+}
+
 export async function topUpCommand(
   db: Db,
   account: string,
-  credits: string,
+  credits: number,
   { json, idempotencyKey = randomUUID(), note }: Output & { idempotencyKey?: string; note?: string },
 ): Promise<boolean> {
   const accountId = await findAccount(db, account)
-  const { accountId: _, ...grant } = GrantTopUp.parse({ accountId, credits: Number(credits), idempotencyKey, note })
+  const { accountId: _, ...grant } = GrantTopUp.parse({ accountId, credits, idempotencyKey, note })
+  // Ahead of the call, whose answer may be lost.
+  console.error(`Should you have to try again, send --idempotency-key ${idempotencyKey}.`)
   const { result, account: after } = await onAccount(db, accountId, async (scope) => await grantTopUp(scope, grant))
   show(json, after, { accountId, idempotencyKey, replayed: result.replayed }, () =>
     result.replayed
       ? `${idempotencyKey} has granted ${grant.credits} credits before: nothing was added.`
-      : `Granted ${grant.credits} credits. Should you have to try again, send --idempotency-key ${idempotencyKey}.`,
+      : `Granted ${grant.credits} credits.`,
   )
   return true
 }
@@ -50,16 +70,27 @@ export async function resumeCommand(db: Db, account: string, { json }: Output): 
 }
 
 async function onAccount<T>(db: Db, accountId: string, operation: (scope: Scope) => Promise<T>) {
-  const call = { db, log: pino({ level: 'silent' }), keyBrand: '', clientAddress: null, userAgent: 'pnpm keymeter' }
-  return await operate({ ...call, requestId: randomUUID() }, accountId, operation)
+  return await operate(callOf(db), accountId, operation)
+}
+
+function callOf(db: Db) {
+  const log = pino({ level: 'silent' })
+  return { db, log, keyBrand: '', requestId: randomUUID(), clientAddress: null, userAgent: 'pnpm keymeter' }
 }
 
 async function findAccount(db: Db, account: string): Promise<string> {
-  const { rows } = await sql<{ id: string }>`
-    select id from auth.users where id::text = lower(${account}) or lower(email) = lower(${account})`.execute(db)
-  if (rows[0] === undefined || rows.length > 1)
-    throw new AppError('account_not_found', { message: `There is no account ${account}.` })
-  return rows[0].id
+  const { rows } = await sql<{ id: string; isProvisioned: boolean }>`
+    select id, exists (select from billing_accounts where user_id = users.id) as "isProvisioned"
+      from auth.users as users where id::text = lower(${account}) or lower(email) = lower(${account})`.execute(db)
+  const [user] = rows
+  if (user === undefined) throw notFound(`There is no account ${account}.`)
+  if (rows.length > 1) throw notFound(`Name the account by its id: ${account} is ${rows.map(({ id }) => id).join(' or ')}.`)
+  if (!user.isProvisioned) throw notFound(`${account} has no account yet: it is made when they open the dashboard.`)
+  return user.id
+}
+
+function notFound(message: string): AppError {
+  return new AppError('account_not_found', { message })
 }
 
 function show(json: boolean | undefined, account: BillingAccount, more: object, sentence: () => string): void {

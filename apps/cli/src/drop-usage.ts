@@ -1,5 +1,6 @@
 import { dropUsage } from '@keymeter/api/server'
 import type { Db } from '@keymeter/db'
+import { InvalidArgumentError } from 'commander'
 
 export interface DropUsageOptions {
   before: Date
@@ -27,6 +28,6 @@ export async function dropUsageCommand(db: Db, { before, dryRun, closeCycles, js
 /** The first moment of a month, in UTC. */
 export function parseMonth(text: string): Date {
   const month = /^\d{4}-(0[1-9]|1[0-2])$/.test(text) ? new Date(`${text}-01T00:00:00Z`) : null
-  if (month === null) throw new Error('name a month like 2026-01')
+  if (month === null) throw new InvalidArgumentError('Name a month like 2026-01.')
   return month
 }

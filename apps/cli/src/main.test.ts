@@ -59,6 +59,9 @@ describe('pnpm keymeter', () => {
     await database.owner.query('insert into billing_accounts (user_id) values ($1)', [userId])
     const { rows } = await database.owner.query<{ email: string }>('select email from auth.users where id = $1', [userId])
     const email = rows[0]?.email.toUpperCase() ?? ''
+    expect((await keymeter(['account', email])).stdout).toMatch(
+      new RegExp(`^${userId}\\n1000 credits left until .*, on free\\.\\n$`),
+    )
     const json = async (...args: string[]) => JSON.parse((await keymeter([...args, '--json'])).stdout)
 
     const grant = ['top-up', email, '250', '--idempotency-key', 'invoice-7', '--note', 'paid']
@@ -68,11 +71,23 @@ describe('pnpm keymeter', () => {
     expect((await keymeter(['plans'])).stdout).toBe('free: 1000 credits a cycle\npro: 9000 credits a cycle\n')
     expect(await json('change-plan', userId, 'pro')).toMatchObject({ account: { plan: 'pro', creditsRemaining: 9250 } })
     expect(await json('suspend', userId)).toMatchObject({ account: { suspendedAt: expect.any(String) } })
+    expect((await keymeter(['account', userId])).stdout).toContain(`${userId}, suspended since 2`)
     expect(await json('resume', email)).toMatchObject({ account: { suspendedAt: null } })
+    expect(await json('account', userId)).toMatchObject({ accountId: userId, account: { plan: 'pro', suspendedAt: null } })
+
+    // Should the answer be lost, the next try can be the same one.
+    const { stderr } = await keymeter(['top-up', userId, '5'])
+    const [, key = ''] = /--idempotency-key (\S+)\.\n/.exec(stderr) ?? []
+    expect(await json('top-up', userId, '5', '--idempotency-key', key)).toMatchObject({ replayed: true })
+    const newcomer = await database.createUser()
 
     for (const [args, why] of [
       [['top-up', 'nobody@example.org', '1'], 'There is no account nobody@example.org'],
+      [['top-up', newcomer, '1'], `${newcomer} has no account yet`],
       [['top-up', userId, '0'], 'Grant at least 1 credit'],
+      [['top-up', userId, ''], 'a whole number in digits alone'],
+      [['plan', 'free', '--credits', ''], 'a whole number in digits alone'],
+      [['plan', 'free', '--credits', '50,000'], 'a whole number in digits alone'],
       [['change-plan', userId, 'gold'], 'There is no such plan'],
       [['plan', 'Gold!', '--credits', '1'], 'Use 1 to 32'],
     ] as const)
@@ -105,7 +120,10 @@ describe('pnpm keymeter', () => {
     const dropped = await keymeter(['drop-usage', '--before', '2020-04', '--json'])
     expect([dropped.code, JSON.parse(dropped.stdout)]).toEqual([0, { months: ['2020-03'], isDropped: true, obstacles: [] }])
     expect(await keymeter(['reconcile'])).toMatchObject({ code: 0 })
-    expect((await keymeter(['drop-usage', '--before', 'March'])).code).toBe(2)
+    expect(await keymeter(['drop-usage', '--before', 'March'])).toMatchObject({
+      code: 2,
+      stderr: expect.stringMatching(/is invalid\. Name a month like 2026-01\.$/m),
+    })
     expect((await keymeter(['drop-usage'])).code).toBe(2)
   })
 
@@ -113,6 +131,11 @@ describe('pnpm keymeter', () => {
     const unreachable = await keymeter(['verify-audit'], 'postgresql://postgres:hidden@127.0.0.1:1/none')
     expect(unreachable).toMatchObject({ code: 2, stderr: expect.stringContaining('ECONNREFUSED') })
     expect(unreachable.stderr).not.toContain('hidden')
+    expect(unreachable.stderr).toContain('Database: 127.0.0.1:1/none\n')
+    expect(await keymeter(['verify-audit'], 'postgresql://postgres@localhost:1/none')).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining('This did not work: connect ECONNREFUSED'),
+    })
     expect((await keymeter(['verify-audits'])).code).toBe(2)
     expect(await keymeter(['--help'])).toMatchObject({ code: 0, stdout: expect.stringContaining('verify-audit') })
   })

@@ -8,7 +8,7 @@ import { join } from 'node:path'
 import { createDb, type Db } from '@keymeter/db'
 import { InvalidArgumentError, program } from 'commander'
 import { prettifyError, ZodError } from 'zod'
-import { changePlanCommand, resumeCommand, suspendCommand, topUpCommand } from './account.ts'
+import { changePlanCommand, resumeCommand, showAccountCommand, suspendCommand, topUpCommand } from './account.ts'
 import { type DropUsageOptions, dropUsageCommand, parseMonth } from './drop-usage.ts'
 import { listPlansCommand, setPlanCommand } from './plan.ts'
 import { reconcileCommand } from './reconcile.ts'
@@ -45,16 +45,24 @@ program
 program
   .command('plan <name>')
   .description('Makes a plan, or changes how many credits it gives to accounts that change to it from now on.')
-  .requiredOption('--credits <number>', 'credits a cycle')
+  .requiredOption('--credits <number>', 'credits a cycle', wholeNumber)
   .option('--json', 'write one JSON object')
   .action(async (name, options) => await withOwner(async (db) => await setPlanCommand(db, name, options)))
 
 const ACCOUNT = 'An account is named by its id or its user’s e-mail address.'
 
 program
-  .command('top-up <account> <credits>')
+  .command('account <account>')
+  .description(`Shows what an account has. ${ACCOUNT}`)
+  .option('--json', 'write one JSON object')
+  .action(async (account, options) => await withOwner(async (db) => await showAccountCommand(db, account, options)))
+
+program
+  .command('top-up')
+  .argument('<account>')
+  .argument('<credits>', 'a whole number', wholeNumber)
   .description(`Gives an account credits that it keeps until they are spent. ${ACCOUNT}`)
-  .option('--idempotency-key <key>', 'the same one grants once')
+  .option('--idempotency-key <key>', 'the same one grants once; without, one is made, and named on stderr')
   .option('--note <text>', 'shown to the customer')
   .option('--json', 'write one JSON object')
   .action(async (account, credits, options) => await withOwner(async (db) => await topUpCommand(db, account, credits, options)))
@@ -80,19 +88,19 @@ program
 program
   .command('drop-usage')
   .description('Drops the usage events of whole months, where nothing needs them any more. Totals of every kind are kept.')
-  .requiredOption('--before <month>', 'drop what is older than this month, in UTC: 2026-01', (text) => {
-    try {
-      return parseMonth(text)
-    } catch (error) {
-      throw new InvalidArgumentError(String(error))
-    }
-  })
+  .requiredOption('--before <month>', 'drop what is older than this month, in UTC: 2026-01', parseMonth)
   .option('--dry-run', 'say what would be dropped, or what stands against it, and change nothing')
   .option('--close-cycles', 'first turn idle accounts to their current billing cycle')
   .option('--json', 'write one JSON object')
   .action(async (options: DropUsageOptions) => await withOwner(async (db) => await dropUsageCommand(db, options)))
 
 await program.parseAsync()
+
+/** In digits alone: `Number` takes the empty text of a variable that is not set for 0. */
+function wholeNumber(text: string): number {
+  if (!/^\d+$/.test(text)) throw new InvalidArgumentError('Write a whole number in digits alone, like 50000.')
+  return Number(text)
+}
 
 /** Runs `command`, which answers whether all is well. */
 async function withOwner(command: (db: Db) => Promise<boolean>): Promise<void> {
@@ -102,24 +110,34 @@ async function withOwner(command: (db: Db) => Promise<boolean>): Promise<void> {
     process.exitCode = 2
     return
   }
+  // Which one is easily mistaken: see ownerUrl. Without the password that is in the URL.
+  const where = URL.parse(url)
+  if (where !== null) console.error(`Database: ${where.host}${where.pathname}`)
   const db = createDb(url, () => {}, { queryTimeoutMs: 0 })
   try {
     process.exitCode = (await command(db)) ? 0 : 1
   } catch (error) {
-    const why = error instanceof ZodError ? prettifyError(error) : error instanceof Error ? error.message : error
-    console.error(`This did not work: ${why}`)
+    console.error(`This did not work: ${why(error)}`)
     process.exitCode = 2
   } finally {
     await db.destroy()
   }
 }
 
+function why(error: unknown): unknown {
+  if (error instanceof ZodError) return prettifyError(error)
+  // Of a host with several addresses, none of which answers: it says nothing itself.
+  if (error instanceof AggregateError && error.message === '') return why(error.errors[0])
+  return error instanceof Error ? error.message : error
+}
+
 /** From the environment, or else from `.env`, or else that of the embedded stack. */
 function ownerUrl(): string | undefined {
-  for (const file of ['.env', '.local/env']) {
+  const localDir = process.env['KEYMETER_LOCAL_DIR'] || join(REPOSITORY, '.local')
+  for (const file of [join(REPOSITORY, '.env'), join(localDir, 'env')]) {
     if (process.env['MIGRATION_DATABASE_URL']) break
     delete process.env['MIGRATION_DATABASE_URL']
-    if (existsSync(join(REPOSITORY, file))) process.loadEnvFile(join(REPOSITORY, file))
+    if (existsSync(file)) process.loadEnvFile(file)
   }
   return process.env['MIGRATION_DATABASE_URL']
 }

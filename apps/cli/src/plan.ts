@@ -8,9 +8,9 @@ import type { Db } from '@keymeter/db'
 export async function setPlanCommand(
   db: Db,
   name: string,
-  { credits, json }: { credits: string; json?: boolean },
+  { credits, json }: { credits: number; json?: boolean },
 ): Promise<boolean> {
-  const plan = { plan: Plan.parse(name), credits_per_cycle: Credits.parse(Number(credits)) }
+  const plan = { plan: Plan.parse(name), credits_per_cycle: Credits.parse(credits) }
   await db
     .insertInto('plans')
     .values(plan)
