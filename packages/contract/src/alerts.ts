@@ -25,7 +25,7 @@ export const Alert = z.object({
 })
 export type Alert = z.infer<typeof Alert>
 
-/** The alerts of the last 13 cycles that had any, newest first, and the thresholds from now on, ascending. */
+/** The last 130 alerts, newest first, and the thresholds from now on, ascending. */
 export const AlertsAnswer = Answer.extend({ thresholds: z.array(AlertThreshold), data: z.array(Alert) })
 
 export const SetAlertThresholds = z.strictObject({ thresholds: AlertThresholds })

@@ -1,16 +1,17 @@
 import type { Alert } from '@keymeter/contract'
 import type { Scope } from '../scope.ts'
 
-/** A year and the current cycle, by monthly cycles of up to 10 thresholds: a page of alerts is all that there is to page. */
+/** A year and the current cycle of up to 10 thresholds each: a page of alerts is all that there is to page. */
 const ALERTS_MAX = 130
 
-/** Newest first. By the primary key: an account has at most 10 alerts a cycle. */
+/** Newest first. By the primary key: a cycle has few, though thresholds may be replaced in it. */
 export async function listAlerts({ db, userId }: Scope): Promise<Alert[]> {
   const rows = await db
     .selectFrom('alert_firings')
     .select(['threshold', 'created_at', 'cycle_start', 'credits_used', 'credits_granted'])
     .where('user_id', '=', userId)
     .orderBy('cycle_start', 'desc')
+    .orderBy('created_at', 'desc')
     .orderBy('threshold', 'desc')
     .limit(ALERTS_MAX)
     .execute()
