@@ -1,10 +1,12 @@
 import { randomUUID } from 'node:crypto'
 import type { CompiledQuery, KyselyPlugin } from 'kysely'
 import { pino } from 'pino'
+import { listAlerts } from '../../../packages/api/src/alerts/list.ts'
 import { getLedger } from '../../../packages/api/src/billing/ledger.ts'
 import { creditsUsed } from '../../../packages/api/src/keys/credits-used.ts'
 import { inAccount, type Scope } from '../../../packages/api/src/scope.ts'
 import { listUsageEvents } from '../../../packages/api/src/usage/events.ts'
+import { usageSnapshot } from '../../../packages/api/src/usage/snapshot.ts'
 import { usageTimeseries } from '../../../packages/api/src/usage/timeseries.ts'
 import { signedIn } from '../../../packages/api/test/caller.ts'
 import type { Cluster, Database } from '../cluster.ts'
@@ -22,6 +24,7 @@ const TARGET_SERIES_MS = 5
 const TARGET_PAGE_MS = 5
 const TARGET_LOADED = 0.8
 const PAGE = 50
+const PAGE_OF_EXPORT = 1000
 
 /** The same reads and charges on tables of each of these numbers of events, and on empty ones. */
 export async function largeTables(
@@ -117,8 +120,8 @@ async function reads(cluster: Cluster, loaded: { size: number; database: Databas
       notes: [],
     },
     {
-      title: 'Events and ledger, inside Postgres',
-      what: `The same account with ${label(largest.size)}, all queries of a call together. Pages of 50 events.`,
+      title: 'The other reads, inside Postgres',
+      what: `The same account with ${label(largest.size)}, all queries of a call together. Pages of ${PAGE} events, and those of an export with ${PAGE_OF_EXPORT.toLocaleString('en')}.`,
       series: others,
       ratios: inPostgres(others, TARGET_PAGE_MS),
       notes: [],
@@ -133,7 +136,7 @@ async function reads(cluster: Cluster, loaded: { size: number; database: Databas
   ]
 }
 
-/** Pages of events at any depth and with filters, and the ledger. */
+/** Usage over time by other names and filters, pages of events at any depth and with filters, and what an account has. */
 async function otherReads(database: Database, userId: string, effort: Effort): Promise<Series[]> {
   const { rows } = await database.owner.query<{ sequence: string; at: Date; key: string }>(
     `select sequence, created_at as at, api_key_id as key from api_key_usage
@@ -147,7 +150,15 @@ async function otherReads(database: Database, userId: string, effort: Effort): P
   const page = (input: Parameters<typeof listUsageEvents>[1]) => async (scope: Scope) => {
     await listUsageEvents(scope, input)
   }
+  const overTime = (input: Omit<Parameters<typeof usageTimeseries>[1], 'timeZone'>) => async (scope: Scope) => {
+    const { series } = await usageTimeseries(scope, { timeZone: 'Asia/Kolkata', ...input })
+    if (series.length === 0) throw new Error('there is no usage to show')
+  }
   const reads: [string, (scope: Scope) => Promise<void>][] = [
+    ['days by operation', overTime({ unit: 'day', by: 'operation' })],
+    ['hours by operation', overTime({ unit: 'hour', by: 'operation' })],
+    ['days of an operation, by key', overTime({ unit: 'day', by: 'key', operation: 'default' })],
+    ['hours of a key', overTime({ unit: 'hour', by: 'operation', keyId: middle.key })],
     ['events, the newest', page({ limit: PAGE })],
     ['events, from the middle', page({ limit: PAGE, cursor: cursor.middle })],
     ['events, near the first', page({ limit: PAGE, cursor: cursor.early })],
@@ -156,6 +167,9 @@ async function otherReads(database: Database, userId: string, effort: Effort): P
     ['events of an operation that there is not', page({ limit: PAGE, operation: 'none' })],
     ['refusals, where there are none', page({ limit: PAGE, verdicts: ['revoked'] })],
     ['the event of an idempotency key', page({ limit: PAGE, idempotencyKey: randomUUID() })],
+    ['events, as exported', page({ limit: PAGE_OF_EXPORT, cursor: cursor.middle })],
+    ['what a stream carries', async (scope) => void (await usageSnapshot(scope))],
+    ['the alerts', async (scope) => void (await listAlerts(scope))],
     ['the ledger', async (scope) => void (await getLedger(scope, {}))],
   ]
   return await alternate(
