@@ -121,7 +121,9 @@ function targetText({ target }: Ratio): string {
 }
 
 function amount(value: number, { target }: Ratio): string {
-  return target?.unit === undefined ? `${value.toFixed(2)}×` : figure(value, target.unit)
+  if (target?.unit !== undefined) return figure(value, target.unit)
+  // Two digits would hide on which side of the target it is.
+  return `${value.toFixed(Number(value.toFixed(2)) === target?.value ? 3 : 2)}×`
 }
 
 function figure(value: number, unit: Series['unit']): string {
