@@ -178,6 +178,23 @@ describe('usage.events', () => {
     }
   })
 
+  it('skips from one of few events to the next within a month of many', async () => {
+    const busy = await provisioned(database)
+    for (let n = 0; n < 3; n++) await busy.caller.keys.create({ name: `busy ${n}` })
+    const [anchor, until] = [new Date('2026-02-01T00:00:00Z'), new Date('2026-02-27T00:00:00Z')]
+    await writeHistory(database, { userId: busy.userId, anchor, until, count: 60_000 })
+    const { rows } = await database.owner.query(
+      `select api_key_id as "keyId", array_agg(sequence::int order by sequence desc) as found from api_key_usage
+        where user_id = $1 and operation = 'operation-1' group by 1 order by count(*) limit 1`,
+      [busy.userId],
+    )
+    const [{ keyId, found }] = rows
+    expect(found).toHaveLength(5)
+    const pages = await pagesOf(busy, { keyId, operation: 'operation-1' })
+    expect(pages.flat().map(({ sequence }) => sequence)).toEqual(found)
+    expect(pages.length).toBeLessThanOrEqual(9)
+  })
+
   it('finds the same idempotency key again after its 35 days', async () => {
     const { userId, caller } = await provisioned(database)
     await database.owner.query(

@@ -70,7 +70,7 @@ async function partOf(
   return { events, next: await (isCounted ? afterEvents : afterUncounted)(scope, place, filters) }
 }
 
-/** No event is later, and Postgres knows no moment much later. */
+/** No event is later. */
 const MOMENT_MAX = Date.UTC(9999, 11, 31)
 const Cursor = z.tuple([z.coerce.number().pipe(z.int().positive()), z.coerce.number().pipe(z.int().min(0).max(MOMENT_MAX))])
 
@@ -188,13 +188,22 @@ async function afterEvents(scope: Scope, place: Place, filters: UsageEventFilter
   const { from, keyId, operation } = filters
   const oldest = oldestExamined(place)
   const isMonthLeft = oldest > (await firstOfMonth(scope, place, from))
-  const rest = isMonthLeft ? { before: oldest, at: place.at } : await monthBefore(scope, place, from)
-  if (rest === null || (keyId === undefined && operation === undefined)) return rest
+  const isAnyUsage = keyId === undefined && operation === undefined
+  if (isMonthLeft && isAnyUsage) return { before: oldest, at: place.at }
+  const rest = isMonthLeft ? await newestBelow(scope, { before: oldest, at: place.at }) : await monthBefore(scope, place, from)
+  if (rest === null || isAnyUsage) return rest
   // Each by itself: a charge of before `from` hides no refusal since then.
   const wanted = (next: Place | null) => (isReached(next, from) ? next : null)
   const charges = wanted(await belowCharges(scope, rest, filters))
   const others = mayBeUncounted(filters) ? wanted(await belowUncounted(scope, rest, filters)) : null
   return charges !== null && (others === null || charges.before > others.before) ? charges : others
+}
+
+/** The same place, by the moment of the newest event that is to come: the quarter of an hour of one above tells nothing more. */
+async function newestBelow(scope: Scope, place: Place): Promise<Place> {
+  const { rows } = await sql<{ at: Date }>`
+    select created_at as at from (${ofMonth(scope, place)}) as events order by sequence desc limit 1`.execute(scope.db)
+  return { ...place, at: rows[0]?.at ?? place.at }
 }
 
 /** Goes on below the uncounted events that were looked at. */
