@@ -21,6 +21,7 @@ export interface CallOrigin {
   userAgent: string | null
 }
 
+/** `read only` sees what one moment committed, however many queries it is: numbers of two moments would not add up. */
 type AccessMode = 'read only' | 'read write'
 
 /**
@@ -40,6 +41,7 @@ export async function inAccount<T>(
     return await db
       .transaction()
       .setAccessMode(accessMode)
+      .setIsolationLevel(accessMode === 'read only' ? 'repeatable read' : 'read committed')
       .execute(async (transaction) => {
         // A call reads some rows of one account, by an index: workers would take longer to start than that takes. And rows of
         // one account lie together, mostly in memory: with the default of 4, a table that is mostly one account's is read whole.

@@ -65,6 +65,7 @@ export const LedgerEntry = z.object({
   balance: z.int(),
   /** How many charges or refunds it sums up; null for the others. */
   count: z.int().nonnegative().nullable(),
+  /** The plan that gives it. Null for what no plan gives, and for a `grant` in a cycle that the plan was changed in. */
   plan: Plan.nullable(),
   note: z.string().nullable(),
 })

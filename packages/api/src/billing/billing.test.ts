@@ -2,10 +2,12 @@ import { randomUUID } from 'node:crypto'
 import { createDb } from '@keymeter/db'
 import { disagreements, testDatabase } from '@keymeter/local/testing'
 import { afterEach, beforeAll, describe, expect, it } from 'vitest'
-import { backend as backendOf, provisioned } from '../../test/caller.ts'
+import { backend as backendOf, contextOf, provisioned } from '../../test/caller.ts'
 import { replaceClock } from '../../test/clock.ts'
 import { keepUsageByDaysFrom } from '../../test/usage-days.ts'
 import { verifyAudit } from '../audit/verify.ts'
+import { inAccount } from '../scope.ts'
+import { getLedger } from './ledger.ts'
 
 const database = testDatabase()
 const { metering, operator } = backendOf(database)
@@ -269,6 +271,40 @@ describe('the ledger', () => {
       isCurrent: false,
       previousCycleStart: null,
     })
+  })
+
+  it('is of one moment, whatever is charged while it is read', async () => {
+    const { accountId, charge, hold } = await account()
+    const held = await hold(600)
+    if (held.verdict !== 'held') throw new Error(held.verdict)
+    let queries = 0
+    const db = database.db.withPlugin({
+      transformQuery: ({ node }) => node,
+      transformResult: async ({ result }) => {
+        // After the transaction's settings: the cycles.
+        if (++queries === 2) {
+          await metering.settle({ holdId: held.holdId, credits: 600, idempotencyKey: once() })
+          await charge(5)
+        }
+        return result
+      },
+    })
+    const call = { ...contextOf(database, null), db, userId: accountId }
+    const { entries, balance } = await inAccount(call, 'read only', async (scope) => await getLedger(scope, {}))
+    expect(queries).toBeGreaterThan(2)
+    expect(entries.map(({ kind, credits }) => [kind, credits])).toEqual([
+      ['grant', 1000],
+      ['held', -600],
+    ])
+    expect(balance).toBe(400)
+  })
+
+  it('does not say that what the cycle began with is of the plan that it was changed to', async () => {
+    const { accountId, caller } = await account()
+    const grant = async () => (await caller.billing.ledger({})).entries[0]
+    expect(await grant()).toMatchObject({ kind: 'grant', credits: 1000, plan: 'free' })
+    await operator.changePlan({ accountId, plan: 'pro' })
+    expect(await grant()).toMatchObject({ kind: 'grant', credits: 1000, plan: null })
   })
 
   it('of a cycle that there is not is refused', async () => {

@@ -6,7 +6,7 @@ import type { Scope } from '../scope.ts'
 type Ledger = Omit<LedgerAnswer, 'requestId'>
 type Line = Omit<LedgerEntry, 'at' | 'balance'> & { at: Date }
 
-/** Within a day, what was given comes before what was taken: no balance in between is one that never was. */
+/** Within a day, what was given comes before what was taken: no balance in between is less than nothing. */
 const ORDER: Record<LedgerKind, number> = {
   carried_over: 0,
   grant: 1,
@@ -41,10 +41,12 @@ export async function getLedger(scope: Scope, { cycleStart }: GetLedger): Promis
   }
   const [days, written] = [await chargesByDay(scope, cycle), await writtenEntries(scope, cycle)]
   const atOnce = written.filter(({ kind }) => kind === 'plan_change').reduce((sum, { credits }) => sum + credits, 0)
+  // Which plan it was at the cycle's start is not kept.
+  const isChanged = written.some(({ kind, plan }) => kind === 'plan_change' && plan === cycle.plan)
   const plain = { count: null, plan: null, note: null }
   const lines: Line[] = [
     { ...plain, kind: 'carried_over', at: cycle.start, credits: cycle.carried },
-    { ...plain, kind: 'grant', at: cycle.start, credits: cycle.granted - atOnce, plan: cycle.plan },
+    { ...plain, kind: 'grant', at: cycle.start, credits: cycle.granted - atOnce, plan: isChanged ? null : cycle.plan },
     ...written,
     ...days,
     { ...plain, kind: 'held', at: cycle.isCurrent ? cycle.now : lastMoment(cycle), credits: -cycle.held },

@@ -26,8 +26,8 @@ const COLUMNS = [
 
 /**
  * The account's usage events as CSV (RFC 4180), newest first, a few lines at a time: exactly those up to the last one at the
- * moment that this begins, whatever is charged meanwhile, because events are only ever added after it. No transaction
- * outlasts a page, so a reader may take as long as it likes.
+ * moment that this begins, whatever is charged meanwhile, because events are only ever added after it; with the keys' names as
+ * they are when a line is read. No transaction outlasts a page, so a reader may take as long as it likes.
  *
  * A spreadsheet would run a cell that begins like a formula: such text is made text by an apostrophe. Numbers stay numbers.
  *
@@ -38,11 +38,11 @@ export async function* exportUsage(call: Omit<Scope, 'db'> & { db: Db }, filters
   const kept = await inAccount(call, 'read only', readKept)
   let cursor: string | null = null
   do {
-    const page: Awaited<ReturnType<typeof listUsageEvents>> = await inAccount(call, 'read only', async (scope) => {
-      const part = await listUsageEvents(scope, { ...filters, cursor, limit: PAGE_EVENTS })
-      if ((await readKept(scope)) !== kept) throw new Error('the account or its older events were deleted during an export')
-      return part
-    })
+    const read = async (scope: Scope) => await listUsageEvents(scope, { ...filters, cursor, limit: PAGE_EVENTS })
+    const page = await inAccount(call, 'read only', read)
+    // Of a later moment: a page may miss what was dropped after its own, since a table that is gone is gone for all.
+    if ((await inAccount(call, 'read only', readKept)) !== kept)
+      throw new Error('the account or its older events were deleted during an export')
     if (page.data.length > 0) yield toCsv(page.data.map((event) => COLUMNS.map((column) => event[column])))
     cursor = page.nextCursor
   } while (cursor !== null)
