@@ -1,4 +1,4 @@
-import { lockAccount } from '../billing/lock-account.ts'
+import { ensureAccount } from '../billing/ensure-account.ts'
 import type { Scope } from '../scope.ts'
 
 /** Percent of the cycle's credits, ascending. */
@@ -15,7 +15,7 @@ export async function getAlertThresholds({ db, userId }: Scope): Promise<number[
 export async function setAlertThresholds(scope: Scope, thresholds: readonly number[]): Promise<number[]> {
   // meter_batch takes the first for the lowest.
   const ascending = thresholds.toSorted((a, b) => a - b)
-  await lockAccount(scope)
+  await ensureAccount(scope)
   await scope.db
     .updateTable('billing_accounts')
     .set({ alert_thresholds: ascending })

@@ -1,7 +1,7 @@
 import { disagreements, testDatabase } from '@keymeter/local/testing'
 import { pino } from 'pino'
 import { afterEach, beforeAll, describe, expect, it } from 'vitest'
-import { backend as backendOf, provisioned } from '../../test/caller.ts'
+import { backend as backendOf, provisioned, signedIn } from '../../test/caller.ts'
 import { replaceClock } from '../../test/clock.ts'
 import { keepUsageByDaysFrom } from '../../test/usage-days.ts'
 import { createMetering } from './metering.ts'
@@ -450,6 +450,12 @@ describe('an alert', () => {
     expect((await caller.alerts.list()).data).toEqual([])
     await charge(key, 1)
     expect((await caller.alerts.list()).data).toMatchObject([{ threshold: 10, creditsUsed: 101 }])
+  })
+
+  it('may be set before anything else is done: that makes the account', async () => {
+    const caller = await signedIn(database, await database.createUser())
+    expect(await caller.alerts.setThresholds({ thresholds: [25] })).toMatchObject({ thresholds: [25] })
+    expect(await caller.alerts.list()).toMatchObject({ thresholds: [25], data: [] })
   })
 
   it('fires for the thresholds that the account set, and for none when it set none', async () => {
