@@ -7,6 +7,10 @@ import { accessToken, endExpiredSession } from '../auth/session.ts'
 import { describeCallError } from './call-error.ts'
 
 const RETRIES_MAX = 2
+/** A request that hangs fails then, or else all that waits for its answer would stand still unseen. */
+const REQUEST_MS_MAX = 20_000
+/** What depends on spending is asked for this often, where no stream tells of it sooner. */
+export const REFRESH_INTERVAL_MS = 10_000
 
 /** Calls as they are. Those whose answer holds a secret are made with this, so that no cache ever has it. */
 export const api = createTRPCClient<AppRouter>({
@@ -19,7 +23,8 @@ export const api = createTRPCClient<AppRouter>({
         return token === null ? {} : { authorization: `Bearer ${token}` }
       },
       fetch: async (input, init) => {
-        const response = await fetch(input, init as RequestInit)
+        const signals = [AbortSignal.timeout(REQUEST_MS_MAX), ...(init?.signal ? [init.signal] : [])]
+        const response = await fetch(input, { ...(init as RequestInit), signal: AbortSignal.any(signals) })
         if (response.status === 401) await endExpiredSession(new Headers(init?.headers as HeadersInit).get('authorization'))
         return response
       },
