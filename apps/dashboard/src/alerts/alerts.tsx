@@ -1,7 +1,7 @@
 import type { Alert } from '@keymeter/contract'
 import { useQuery } from '@tanstack/react-query'
 import { describeCallError } from '../app/call-error.ts'
-import { trpc } from '../app/trpc.ts'
+import { REFRESH_INTERVAL_MS, trpc } from '../app/trpc.ts'
 import { formatCredits } from '../format.ts'
 import { Button } from '../ui/button.tsx'
 import { MomentUtc } from '../ui/moment.tsx'
@@ -12,8 +12,8 @@ import { ThresholdEditor } from './threshold-editor.tsx'
 const NEWEST = 5
 
 /** The thresholds that usage reached, and those that are watched for. */
-export function Alerts({ refreshIntervalMs }: { refreshIntervalMs: number }) {
-  const alerts = useQuery(trpc.alerts.list.queryOptions(undefined, { refetchInterval: refreshIntervalMs }))
+export function Alerts() {
+  const alerts = useQuery(trpc.alerts.list.queryOptions(undefined, { refetchInterval: REFRESH_INTERVAL_MS }))
   return (
     <section aria-labelledby="alerts" className="grid gap-4">
       <div>

@@ -2,7 +2,7 @@ import { Meter } from '@base-ui/react/meter'
 import type { BillingAccount } from '@keymeter/contract'
 import { useQuery } from '@tanstack/react-query'
 import { describeCallError } from '../app/call-error.ts'
-import { trpc } from '../app/trpc.ts'
+import { REFRESH_INTERVAL_MS, trpc } from '../app/trpc.ts'
 import { useProvisioning } from '../auth/provisioning.ts'
 import { formatCredits, formatMomentUtc, formatRelative } from '../format.ts'
 import { Button } from '../ui/button.tsx'
@@ -10,8 +10,8 @@ import { MomentUtc } from '../ui/moment.tsx'
 import { ErrorNotice, Notice } from '../ui/notice.tsx'
 
 /** The billing account: what there is for the cycle, what is used and held of it, what is left, when it starts anew. */
-export function AccountCard({ refreshIntervalMs }: { refreshIntervalMs: number }) {
-  const billing = useQuery(trpc.billing.get.queryOptions(undefined, { refetchInterval: refreshIntervalMs }))
+export function AccountCard() {
+  const billing = useQuery(trpc.billing.get.queryOptions(undefined, { refetchInterval: REFRESH_INTERVAL_MS }))
   const account = billing.data?.account
   const isFailed = useProvisioning().state === 'failed'
   if (account === undefined && billing.isError) {

@@ -2,7 +2,7 @@ import { keepPreviousData, useQuery } from '@tanstack/react-query'
 import { useNavigate, useSearch } from '@tanstack/react-router'
 import { ChevronLeft, ChevronRight } from 'lucide-react'
 import { describeCallError } from '../app/call-error.ts'
-import { trpc } from '../app/trpc.ts'
+import { REFRESH_INTERVAL_MS, trpc } from '../app/trpc.ts'
 import { Button } from '../ui/button.tsx'
 import { EmptyState } from '../ui/empty-state.tsx'
 import { ErrorNotice } from '../ui/notice.tsx'
@@ -11,12 +11,12 @@ import { BalanceChart } from './balance-chart.tsx'
 import { LedgerTable } from './ledger-table.tsx'
 
 /** How a cycle's balance came to be; which cycle is kept in the address. */
-export function Ledger({ refreshIntervalMs }: { refreshIntervalMs: number }) {
+export function Ledger() {
   const { cycle } = useSearch({ from: '/signed-in/billing' })
   const ledger = useQuery(
     trpc.billing.ledger.queryOptions(
       { cycleStart: cycle },
-      { placeholderData: keepPreviousData, refetchInterval: refreshIntervalMs },
+      { placeholderData: keepPreviousData, refetchInterval: REFRESH_INTERVAL_MS },
     ),
   )
   const { billingCycle = null, isCurrent = true, entries = [], balance = 0, previousCycleStart = null } = ledger.data ?? {}

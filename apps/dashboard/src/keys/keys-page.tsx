@@ -3,7 +3,7 @@ import { useNavigate, useSearch } from '@tanstack/react-router'
 import { Plus } from 'lucide-react'
 import { useState } from 'react'
 import { describeCallError } from '../app/call-error.ts'
-import { trpc } from '../app/trpc.ts'
+import { REFRESH_INTERVAL_MS, trpc } from '../app/trpc.ts'
 import { useProvisioning } from '../auth/provisioning.ts'
 import { AccountCard } from '../billing/account-card.tsx'
 import { Button } from '../ui/button.tsx'
@@ -13,8 +13,6 @@ import { CreateKeyDialog } from './create-key-dialog.tsx'
 import { KeyFilters } from './key-filters.tsx'
 import { KeyTable, KeyTableSkeleton } from './key-table.tsx'
 
-/** Spending shows by itself, this soon. */
-const REFRESH_INTERVAL_MS = 10_000
 const PAGE_KEYS = 50
 
 export function KeysPage() {
@@ -22,7 +20,7 @@ export function KeysPage() {
   return (
     <>
       <title>API keys · Keymeter</title>
-      <AccountCard refreshIntervalMs={REFRESH_INTERVAL_MS} />
+      <AccountCard />
       <section aria-labelledby="keys" className="grid gap-4">
         <div className="flex flex-wrap items-center justify-between gap-3">
           <h1 id="keys" tabIndex={-1} className="text-xl font-semibold outline-none">

@@ -2,7 +2,7 @@ import type { UsageSeries } from '@keymeter/contract'
 import { keepPreviousData, useQuery } from '@tanstack/react-query'
 import { useNavigate, useSearch } from '@tanstack/react-router'
 import { describeCallError } from '../app/call-error.ts'
-import { trpc } from '../app/trpc.ts'
+import { REFRESH_INTERVAL_MS, trpc } from '../app/trpc.ts'
 import { formatCredits } from '../format.ts'
 import { Button } from '../ui/button.tsx'
 import { EmptyState } from '../ui/empty-state.tsx'
@@ -13,7 +13,6 @@ import { UsageEvents } from './usage-events.tsx'
 import { askFor } from './usage-range.ts'
 import type { UsageRange, UsageSearch } from './usage-search.ts'
 
-const REFRESH_INTERVAL_MS = 10_000
 /** The reader's own: a day is a day where they are. */
 const { timeZone } = Intl.DateTimeFormat().resolvedOptions()
 /** Some systems name theirs without a region, which the server does not take. */
