@@ -908,11 +908,11 @@ describe('the events on the usage page', () => {
   const exportButton = () => events().getByRole('button', { name: 'Export CSV' })
 
   /** Signs up and writes events by SQL: every tenth is refused, and the first is of another key and operation. */
-  async function signUpWithEvents(count: number): Promise<void> {
+  async function signUpWithEvents(count: number): Promise<string> {
     await page.context().close()
     page = await openPage({ ...withClipboard, acceptDownloads: true })
     const email = await signUp()
-    await saveSecret()
+    const secret = await saveSecret()
     const { owner } = database
     const { rows: users } = await owner.query('select id from auth.users where email = $1', [email])
     await owner.query("insert into api_keys (user_id, name, key_prefix) values ($1, 'rare', 'km_dev_rare')", [users[0].id])
@@ -925,7 +925,7 @@ describe('the events on the usage page', () => {
       `insert into api_key_usage (user_id, sequence, created_at, api_key_id, idempotency_key, operation, verdict,
                                   credits_requested, credits_charged, remaining, cycle_start, cycle_end)
        select $1::uuid, n, now() - ($2::int - n + 1) * interval '1 second',
-              (select id from api_keys where user_id = $1 and (name = 'rare') = (n = 1)), 'request-' || n,
+              (select id from api_keys where user_id = $1 and (name = 'rare') = (n = 1)), 'event-' || n,
               case n when 1 then 'once' else 'search' end, case n % 10 when 0 then 'insufficient_credits' else 'charged' end,
               3, case n % 10 when 0 then 0 else 3 end, 500, billing_cycle_start, billing_cycle_end
          from billing_accounts, generate_series(1, $2::int) as n where user_id = $1`,
@@ -951,6 +951,7 @@ describe('the events on the usage page', () => {
       users[0].id,
       count,
     ])
+    return secret
   }
   /** As in browsers that cannot let a page write to a file; and no test can answer the dialog. */
   const withoutFilePicker = async () => await page.addInitScript(() => Reflect.deleteProperty(window, 'showSaveFilePicker'))
@@ -984,6 +985,42 @@ describe('the events on the usage page', () => {
     await page.reload()
     await expect.poll(async () => await rows().count()).toBe(2)
     expect(await page.getByRole('searchbox', { name: 'Operation' }).inputValue()).toBe('once')
+    expect(complaints).toEqual([])
+  })
+
+  it('are loaded further though others happen meanwhile, stay up to date, and offer those that are too many to add', async () => {
+    const secret = await signUpWithEvents(120)
+    await openEvents()
+    let older = 0
+    let held = Promise.withResolvers<void>()
+    await page.route(/usage\.events/, async (route) => {
+      if (route.request().url().includes('cursor%22%3A%22')) older++
+      await held.promise
+      await route.continue()
+    })
+    await events().getByRole('button', { name: 'Load more' }).click()
+    await expect.poll(() => older).toBe(1)
+    const told = page.waitForResponse(/usage\.timeseries/)
+    await charge(secret, 7)
+    await told
+    held.resolve()
+    await expect.poll(async () => await rows().count()).toBeGreaterThan(100)
+    await charge(secret, 8)
+    await expect.poll(async () => await rows().nth(1).textContent(), { timeout: 4_000 }).toMatch(/Charged8/)
+    expect(await rows().nth(2).textContent()).toMatch(/Charged7/)
+    expect(await rows().count()).toBe(103)
+    expect(older).toBe(1)
+
+    held = Promise.withResolvers()
+    await Promise.all(Array.from({ length: 60 }, async () => await charge(secret, 1)))
+    held.resolve()
+    const offer = events().getByRole('button', { name: 'Show newer events' })
+    await offer.focus()
+    expect(await rows().count()).toBe(103)
+    await page.keyboard.press('Enter')
+    await expect.poll(async () => await rows().count()).toBe(51)
+    expect(await rows().nth(50).textContent()).toMatch(/Charged1/)
+    expect(await page.evaluate(() => document.activeElement?.id)).toBe('events')
     expect(complaints).toEqual([])
   })
 

@@ -1,7 +1,9 @@
+import { useMinute } from '../app/minute.ts'
 import { formatMoment, formatMomentUtc, formatRelative } from '../format.ts'
 
 /** How long ago, with the exact moment behind it. */
 export function Moment({ iso }: { iso: string }) {
+  useMinute()
   return (
     <time dateTime={iso} title={formatMoment(iso)}>
       {formatRelative(iso)}

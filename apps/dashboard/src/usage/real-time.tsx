@@ -1,7 +1,7 @@
+import type { Query } from '@tanstack/react-query'
 import { useEffect, useState } from 'react'
 import { queryClient, trpc } from '../app/trpc.ts'
 import { accessToken } from '../auth/session.ts'
-import { newestEvents } from './newest-events.ts'
 
 /** Keeps what is shown of spending up to date, and says so. Where it cannot, pages ask every few seconds, as they do anyway. */
 export function RealTime({ userId }: { userId: string }) {
@@ -28,8 +28,12 @@ export function RealTime({ userId }: { userId: string }) {
   )
 }
 
-/** All that depends on spending, where it is looked at; the rest when it is. The calls share one request. */
+/**
+ * All that depends on spending, where it is looked at; the rest when it is. The calls share one request. A list that is being
+ * loaded further goes on with that, which another request for it would end.
+ */
 async function refresh(): Promise<void> {
-  const parts = [trpc.alerts, trpc.billing, trpc.keys, trpc.usage].map((part) => part.pathFilter())
-  await Promise.all([...parts, newestEvents].map((filter) => queryClient.invalidateQueries(filter)))
+  const predicate = ({ state }: Query) => state.fetchStatus === 'idle' || state.fetchMeta?.fetchMore === undefined
+  const parts = [trpc.alerts, trpc.billing, trpc.keys, trpc.usage]
+  await Promise.all(parts.map((part) => queryClient.invalidateQueries({ queryKey: part.pathKey(), predicate })))
 }

@@ -1,9 +1,8 @@
-import type { UsageEvent } from '@keymeter/contract'
+import type { UsageEvent, UsageEventFilters } from '@keymeter/contract'
 import { keepPreviousData, useInfiniteQuery } from '@tanstack/react-query'
 import { useNavigate, useSearch } from '@tanstack/react-router'
-import { useEffect, useState } from 'react'
 import { describeCallError } from '../app/call-error.ts'
-import { api } from '../app/trpc.ts'
+import { queryClient } from '../app/trpc.ts'
 import { formatCredits } from '../format.ts'
 import { Badge } from '../ui/badge.tsx'
 import { Button } from '../ui/button.tsx'
@@ -11,15 +10,10 @@ import { EmptyState } from '../ui/empty-state.tsx'
 import { Moment } from '../ui/moment.tsx'
 import { ErrorNotice } from '../ui/notice.tsx'
 import { EventFilters } from './event-filters.tsx'
+import { eventPages } from './event-pages.ts'
 import { describeVerdict, verdictsOf } from './event-verdicts.ts'
 import { ExportEvents } from './export-events.tsx'
-import { EVENTS_KEY, isNewest } from './newest-events.ts'
 import type { UsageSearch } from './usage-search.ts'
-
-const EVENTS_SHOWN = 50
-const REFRESH_INTERVAL_MS = 10_000
-/** Pages that one press asks for, where few events match. */
-const SEARCHED_PAGES_MAX = 40
 
 export function UsageEvents() {
   const { keyId, operation, verdict } = useSearch({ from: '/signed-in/usage' })
@@ -27,43 +21,27 @@ export function UsageEvents() {
   return (
     <section aria-labelledby="events" className="grid gap-4">
       <div className="flex flex-wrap items-center justify-between gap-3">
-        <h2 id="events" className="text-lg font-semibold">
+        <h2 id="events" tabIndex={-1} className="text-lg font-semibold outline-none">
           Events
         </h2>
         <ExportEvents filters={filters} />
       </div>
       <EventFilters />
-      <Events key={JSON.stringify(filters)} filters={filters} />
+      <Events filters={filters} />
     </section>
   )
 }
 
-interface EventsProps {
-  filters: { keyId: string | undefined; operation: string | undefined; verdicts: string[] | undefined }
-}
-
-function Events({ filters }: EventsProps) {
+function Events({ filters }: { filters: UsageEventFilters }) {
   const navigate = useNavigate({ from: '/usage' })
-  const list = useInfiniteQuery({
-    queryKey: [EVENTS_KEY, filters],
-    queryFn: async ({ pageParam, signal }) =>
-      await api.usage.events.query({ ...filters, cursor: pageParam, limit: EVENTS_SHOWN }, { signal }),
-    initialPageParam: null as string | null,
-    getNextPageParam: (page) => page.nextCursor,
-    placeholderData: keepPreviousData,
-    refetchInterval: ({ state }) => (isNewest(state.data) ? REFRESH_INTERVAL_MS : false),
-    refetchOnWindowFocus: false,
-  })
-  const pages = list.data?.pages ?? []
-  const events = pages.flatMap((page) => page.data)
-  /** A page may come out short, or empty, before the end: then the next is asked for, up to so many. */
-  const [wanted, setWanted] = useState({ events: EVENTS_SHOWN, pages: SEARCHED_PAGES_MAX })
-  const isSearching =
-    list.hasNextPage && !list.isError && events.length < wanted.events && pages.length < wanted.pages && pages.length > 0
-  const { isFetching, fetchNextPage } = list
-  useEffect(() => {
-    if (isSearching && !isFetching) void fetchNextPage()
-  }, [isSearching, isFetching, fetchNextPage])
+  const pages = eventPages(filters)
+  const list = useInfiniteQuery({ ...pages, placeholderData: keepPreviousData })
+  const events = list.data?.pages.flatMap((page) => page.data) ?? []
+  const showNewer = async () => {
+    // The button goes, and the focus must not fall back to the page's beginning.
+    document.getElementById('events')?.focus()
+    await queryClient.resetQueries({ queryKey: pages.queryKey })
+  }
   const isFiltered = Object.values(filters).some((filter) => filter !== undefined)
   return (
     <>
@@ -74,9 +52,14 @@ function Events({ filters }: EventsProps) {
           </Button>
         </ErrorNotice>
       )}
+      {list.data?.pages[0]?.hasNewer && (
+        <Button variant="secondary" className="justify-self-center" onClick={showNewer}>
+          Show newer events
+        </Button>
+      )}
       {events.length > 0 ? (
-        <EventTable events={events} />
-      ) : list.isPending || isSearching ? (
+        <EventTable events={events} isBusy={list.isPlaceholderData} />
+      ) : list.isPending || list.isPlaceholderData ? (
         <div role="status" aria-label="Loading the events" className="rounded-2xl border border-line bg-surface p-4">
           <div className="h-24 motion-safe:animate-pulse rounded bg-raised" />
         </div>
@@ -105,20 +88,20 @@ function Events({ filters }: EventsProps) {
         <Button
           variant="secondary"
           className="justify-self-center"
-          isPending={list.isFetchingNextPage || isSearching}
-          onClick={() => setWanted({ events: events.length + EVENTS_SHOWN, pages: pages.length + SEARCHED_PAGES_MAX })}
+          isPending={list.isFetchingNextPage}
+          onClick={() => list.fetchNextPage()}
         >
-          {isSearching ? 'Searching older events…' : 'Load more'}
+          Load more
         </Button>
       )}
     </>
   )
 }
 
-function EventTable({ events }: { events: UsageEvent[] }) {
+function EventTable({ events, isBusy }: { events: UsageEvent[]; isBusy: boolean }) {
   return (
     <div className="overflow-hidden rounded-2xl border border-line bg-surface">
-      <table className="w-full text-left text-sm">
+      <table aria-busy={isBusy} className="w-full text-left text-sm">
         <thead className="border-line border-b text-ink-soft">
           <tr>
             <Heading>Event</Heading>
