@@ -1,5 +1,6 @@
--- An account never has more credits than a number in JSON holds, its plan's and its top-ups together: all that it can use in a
--- cycle, and every sum of that, is a number that can be shown. Top-ups alone were bounded, beside a plan that was not counted.
+-- No grant and no plan gives an account more credits than a number in JSON holds, its plan's and its top-ups together: what it
+-- can use in a cycle, and every sum of that, can be shown. Top-ups alone were bounded, beside a plan that was not counted. (A
+-- refund of a cycle that has ended is added whatever there is: it gives back what was charged.)
 
 -- Adds credits that do not end with the cycle. Again with the same idempotency key, however much later, it answers the entry
 -- that it made first, and changes nothing; `is_conflict` when that was of other credits. `is_too_much` when the account would
@@ -77,7 +78,7 @@ begin
   end if;
   v_added := greatest(0, wanted.credits_per_cycle - stands.credits_per_cycle);
   if v_added > 0 and stands.credits_per_cycle + stands.top_up_credits > 9007199254740991 - v_added then
-    return query select false, true, null::timestamptz;
+    return query select false, true, stands.moment;
     return;
   end if;
   if wanted.credits_per_cycle < stands.credits_per_cycle and wanted.plan <> stands.plan then

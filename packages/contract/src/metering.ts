@@ -9,6 +9,8 @@ export const OPERATIONS_MAX = 100
 export const CHARGES_MAX = 500
 /** How long the same idempotency key answers the same verdict. */
 export const IDEMPOTENCY_DAYS = 35
+/** Holds of one account that are open at a time. */
+export const HOLDS_OPEN_MAX = 10_000
 /** How long a hold lasts that does not say so, and at most. */
 export const HOLD_SECONDS_DEFAULT = 15 * 60
 export const HOLD_SECONDS_MAX = 7 * 86_400
@@ -65,7 +67,10 @@ export type Settle = z.infer<typeof Settle>
 export const Release = z.strictObject({ holdId: HoldId, idempotencyKey: IdempotencyKey })
 export type Release = z.infer<typeof Release>
 
-/** "Give `credits` of this charge back", whole or in part, also several times: never more than it charged. */
+/**
+ * "Give `credits` of this charge back", whole or in part, also several times: never more than it charged, and for as long as
+ * the charge is kept (`pnpm keymeter drop-usage` drops old months).
+ */
 export const Refund = z.strictObject({
   chargeId: ChargeId,
   credits: Credits.min(1, 'Refund at least 1 credit.'),
@@ -99,6 +104,7 @@ const Refused = Known.extend({ verdict: Refusal })
 const NotFound = z.object({ verdict: z.literal('not_found') })
 const Conflict = z.object({ verdict: z.literal('conflict') })
 const OperationLimitExceeded = z.object({ verdict: z.literal('operation_limit_exceeded') })
+const HoldLimitExceeded = z.object({ verdict: z.literal('hold_limit_exceeded') })
 const Overloaded = z.object({ verdict: z.literal('overloaded'), retryAfterMs: z.int().positive() })
 
 /**
@@ -118,13 +124,17 @@ export const Verdict = z.discriminatedUnion('verdict', [
 ])
 export type Verdict = z.infer<typeof Verdict>
 
-/** `held`: the credits are taken until `expiresAt`. The others are a charge's. */
+/**
+ * - `held`: the credits are taken until `expiresAt`.
+ * - `hold_limit_exceeded`: the account has 10,000 holds open already. Nothing is remembered. The others are a charge's.
+ */
 export const HoldVerdict = z.discriminatedUnion('verdict', [
   Known.extend({ verdict: z.literal('held'), holdId: HoldId, credits: Credits, expiresAt: Timestamp }),
   Refused,
   NotFound,
   Conflict,
   OperationLimitExceeded,
+  HoldLimitExceeded,
   Overloaded,
 ])
 export type HoldVerdict = z.infer<typeof HoldVerdict>

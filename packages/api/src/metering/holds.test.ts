@@ -1,3 +1,4 @@
+import { HOLDS_OPEN_MAX } from '@keymeter/contract'
 import { disagreements, testDatabase } from '@keymeter/local/testing'
 import { pino } from 'pino'
 import { afterEach, beforeAll, describe, expect, it } from 'vitest'
@@ -256,6 +257,39 @@ describe('a hold', () => {
     expect(await metering.release({ holdId: first.holdId, idempotencyKey: settle.idempotencyKey })).toMatchObject({
       verdict: 'conflict',
     })
+  })
+
+  it('is refused past 10,000 that are open, without a trace, until one of them has ended', async () => {
+    const { key, userId, remaining, set } = await account()
+    await set('credits_per_cycle = 20000')
+    const ask = async (idempotencyKey = once(), operation = 'default') =>
+      await metering.hold({ key, credits: 1, idempotencyKey, ttlSeconds: 60, operation })
+    const [first] = [await hold(key, 1)]
+    for (let n = 1; n < HOLDS_OPEN_MAX - 1; n += 909)
+      await Promise.all(Array.from({ length: Math.min(909, HOLDS_OPEN_MAX - 1 - n) }, async () => await hold(key, 1)))
+    const verdicts = async (calls: Promise<{ verdict: string }>[]) => (await Promise.all(calls)).map(({ verdict }) => verdict)
+    expect(await verdicts([ask(), ask(), ask('later', 'only-later')])).toEqual([
+      'held',
+      'hold_limit_exceeded',
+      'hold_limit_exceeded',
+    ])
+    expect(await remaining()).toBe(20_000 - HOLDS_OPEN_MAX)
+    const { rows } = await database.owner.query('select operation from usage_operations where user_id = $1', [userId])
+    expect(rows).toEqual([{ operation: 'default' }])
+
+    // Of one batch: what is settled makes room for what comes after it.
+    const settle = async () => await metering.settle({ holdId: first.holdId, credits: 1, idempotencyKey: once() })
+    expect(await verdicts([ask('later'), settle(), ask('later'), ask('later'), ask()])).toEqual([
+      'hold_limit_exceeded',
+      'settled',
+      'held',
+      'held',
+      'hold_limit_exceeded',
+    ])
+    await charge(key, 1)
+    await clock.set(new Date(ANCHOR.getTime() + 60 * SECOND_MS))
+    expect(await verdicts([ask(), ask()])).toEqual(['held', 'held'])
+    expect(await remaining()).toBe(20_000 - 1 - 1 - 2)
   })
 
   it('of nobody, of another kind or of nonsense is not found', async () => {

@@ -18,6 +18,7 @@ export function toVerdict({ userId }: BatchItem, decision: Decision): VerdictOf[
     case 'not_found':
     case 'conflict':
     case 'operation_limit_exceeded':
+    case 'hold_limit_exceeded':
       return { verdict }
   }
   const known = whatIsKnown(userId, decision)
