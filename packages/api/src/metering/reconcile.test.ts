@@ -14,8 +14,9 @@ const START = new Date('2027-01-31T00:00:00.000Z')
 const DAY_MS = 86_400_000
 const accounts: Awaited<ReturnType<typeof provisioned>>[] = []
 
+let clock: Awaited<ReturnType<typeof replaceClock>>
 beforeAll(async () => {
-  const clock = await replaceClock(database)
+  clock = await replaceClock(database)
   await keepUsageByDaysFrom(database, 1)
   await clock.set(START)
   for (let i = 0; i < 10; i++) {
@@ -112,6 +113,16 @@ describe('reconcile', () => {
       'held credits',
       "update billing_accounts set credits_held = credits_held + 1 where user_id = '$user' returning 1",
       "update billing_accounts set credits_held = credits_held - 1 where user_id = '$user'",
+    ],
+    [
+      'next hold to run out',
+      "update billing_accounts set holds_expire_at = null where user_id = '$user' returning 1",
+      "update billing_accounts set holds_expire_at = (select min(expires_at) from credit_holds where user_id = '$user' and outcome is null) where user_id = '$user'",
+    ],
+    [
+      'ledger entry',
+      "update ledger_entries set created_at = created_at + interval '1 month' where user_id = '$user' and kind = 'top_up' and credits = 10 returning 1",
+      "update ledger_entries set created_at = created_at - interval '1 month' where user_id = '$user' and kind = 'top_up' and credits = 10",
     ],
     [
       'hold',
@@ -211,6 +222,42 @@ describe('reconcile', () => {
       ),
     ).toEqual(['idempotency key'])
     expect(await reconcile(ownerDb)).toEqual([])
+  })
+
+  it('names entries of the ledger that stand in another cycle', async () => {
+    const { userId } = accounts[5] ?? { userId: '' }
+    const found = async (kind: string) => {
+      const move = async (cycle: string) =>
+        await database.owner.query('update ledger_entries set cycle_start = $2 where user_id = $1 and kind = $3', [
+          userId,
+          cycle,
+          kind,
+        ])
+      await move('2027-03-31Z')
+      const differences = await reconcile(ownerDb)
+      await move('2027-04-30Z')
+      expect(differences.every((difference) => difference.userId === userId)).toBe(true)
+      return differences.map(({ what }) => what).sort()
+    }
+    expect(await found('refund')).toEqual(['ledger entry', 'refund'])
+    expect(await found('top_up')).toEqual(['ledger entry', 'top-ups of a cycle', 'top-ups of a cycle'])
+    expect(await reconcile(ownerDb)).toEqual([])
+  })
+
+  it('names a cycle that was lost with a top-up, before anything was used', async () => {
+    const { operator } = backend(database)
+    const { userId } = await provisioned(database)
+    await clock.set(new Date(START.getTime() + 100 * DAY_MS))
+    await operator.grantTopUp({ accountId: userId, credits: 10, idempotencyKey: 'early' })
+    await clock.set(new Date(START.getTime() + 135 * DAY_MS))
+    await operator.grantTopUp({ accountId: userId, credits: 10, idempotencyKey: 'late' })
+    expect(await reconcile(ownerDb)).toEqual([])
+    await database.owner.query('delete from billing_cycles where user_id = $1', [userId])
+    expect((await reconcile(ownerDb)).map(({ what, userId: of }) => [what, of])).toEqual([
+      ['top-ups of a cycle', userId],
+      ['cycle that was not closed', userId],
+    ])
+    await database.owner.query('delete from billing_accounts where user_id = $1', [userId])
   })
 
   it('names a cycle that was not closed', async () => {

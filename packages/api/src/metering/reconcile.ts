@@ -25,7 +25,8 @@ const isKept = (userId: string, moment: string) =>
 
 /**
  * What is kept, by what it must be: each query names the rows where the two differ. Events are the truth, and of what is
- * no usage the ledger's entries: balances, roll-ups, holds and cycles are computed from them anew.
+ * no usage the ledger's entries: balances, roll-ups, holds and cycles are computed from them anew. What a plan gave is given:
+ * nothing else says what it should have been.
  */
 const RECKONINGS: Record<string, RawBuilder<Row>> = {
   balance: sql`
@@ -86,16 +87,21 @@ const RECKONINGS: Record<string, RawBuilder<Row>> = {
       full join (select user_id, cycle_start, sum(credits) as credits from credit_holds where outcome is null group by 1, 2) as counted
         using (user_id, cycle_start)
      where coalesce(kept.credits, 0) <> coalesce(counted.credits, 0)`,
+  'next hold to run out': sql`
+    select user_id as "userId", 'account' as subject, coalesce(${utc('holds_expire_at')}, 'none') as kept, ${utc('counted.at')} || ' or before' as counted
+      from billing_accounts
+      join (select user_id, min(expires_at) as at from credit_holds where outcome is null group by 1) as counted using (user_id)
+     where holds_expire_at is null or holds_expire_at > counted.at`,
   refund: sql`
     select refunds.user_id as "userId", 'event ' || refunds.sequence as subject,
-           coalesce(entries.kind || ' ' || entries.credits, 'no entry') || ', of ' || coalesce(charge.credits_charged::text, 'nothing') as kept,
-           refunds.credits_requested || ', ' || refunds.sum || ' in all' as counted
+           coalesce(entries.kind || ' ' || entries.credits || ' in cycle ' || ${utc('entries.cycle_start')}, 'no entry') || ', of ' || coalesce(charge.credits_charged::text, 'nothing') as kept,
+           refunds.credits_requested || ' in cycle ' || ${utc('refunds.cycle_start')} || ', ' || refunds.sum || ' in all' as counted
       from (select *, sum(credits_requested) over (partition by user_id, refers_to) as sum from api_key_usage where verdict = 'refunded') as refunds
       left join api_key_usage as charge
         on charge.user_id = refunds.user_id and charge.sequence = refunds.refers_to and charge.verdict in ('charged', 'settled')
       left join ledger_entries as entries on entries.user_id = refunds.user_id and entries.event_sequence = refunds.sequence
-     where (entries.kind, entries.credits) is distinct from
-             (case refunds.credits_charged when 0 then 'refund_top_up' else 'refund' end, refunds.credits_requested)
+     where (entries.kind, entries.credits, entries.cycle_start) is distinct from
+             (case refunds.credits_charged when 0 then 'refund_top_up' else 'refund' end, refunds.credits_requested, refunds.cycle_start)
         or refunds.sum > charge.credits_charged
     union all
     select entries.user_id, 'ledger entry ' || entries.sequence, entries.kind || ' ' || entries.credits, 'no refund'
@@ -103,6 +109,13 @@ const RECKONINGS: Record<string, RawBuilder<Row>> = {
      where kind in ('refund', 'refund_top_up') and ${isEventKept('entries.user_id', 'entries.event_sequence')}
        and not exists (select from api_key_usage as refunds
                         where refunds.user_id = entries.user_id and refunds.sequence = entries.event_sequence and refunds.verdict = 'refunded')`,
+  'ledger entry': sql`
+    select entries.user_id as "userId", 'ledger entry ' || entries.sequence as subject,
+           entries.kind || ' at ' || ${utc('entries.created_at')} as kept, 'cycle ' || ${utc('cycle_start')} || ' to ' || ${utc('boundary')} as counted
+      from ledger_entries as entries
+      join billing_accounts as accounts on accounts.user_id = entries.user_id
+     cross join lateral (select cycle_boundary(billing_cycle_anchor, cycle_index(billing_cycle_anchor, cycle_start) + 1) as boundary) as right_end
+     where entries.created_at < cycle_start or entries.created_at >= boundary`,
   'sequence of the ledger': sql`
     select accounts.user_id as "userId", 'ledger' as subject, accounts.last_ledger_sequence::text as kept,
            count(entries.sequence) || ' entries up to ' || coalesce(max(entries.sequence), 0) as counted
@@ -119,12 +132,12 @@ const RECKONINGS: Record<string, RawBuilder<Row>> = {
         using (user_id)
      where top_up_credits <> coalesce(granted, 0) - coalesce(spent, 0)`,
   'top-ups of a cycle': sql`
-    select kept.user_id as "userId", 'cycle ' || ${utc('kept.cycle_start')} as subject, kept.credits::text as kept, coalesce(counted.credits, 0)::text as counted
+    select user_id as "userId", 'cycle ' || ${utc('cycle_start')} as subject, coalesce(kept.credits::text, 'no cycle') as kept, coalesce(counted.credits, 0)::text as counted
       from (select user_id, billing_cycle_start as cycle_start, credits_topped_up as credits from billing_accounts
             union all select user_id, cycle_start, credits_topped_up from billing_cycles) as kept
-      left join (select user_id, cycle_start, sum(credits) as credits from ledger_entries where kind in ('top_up', 'refund_top_up') group by 1, 2) as counted
+      full join (select user_id, cycle_start, sum(credits) as credits from ledger_entries where kind in ('top_up', 'refund_top_up') group by 1, 2) as counted
         using (user_id, cycle_start)
-     where kept.credits <> coalesce(counted.credits, 0)`,
+     where kept.credits is distinct from coalesce(counted.credits, 0)`,
   overspent: sql`
     select user_id as "userId", 'cycle ' || ${utc('billing_cycle_start')} as subject, credits_used || ' used, ' || credits_held || ' held' as kept,
            'at most ' || credits_per_cycle + top_up_credits as counted
@@ -203,9 +216,11 @@ const RECKONINGS: Record<string, RawBuilder<Row>> = {
      cross join lateral generate_series(0, cycle_index(billing_cycle_anchor, billing_cycle_start) - 1) as k
      where not exists (select from billing_cycles as cycles
                         where cycles.user_id = accounts.user_id and cycles.cycle_start = cycle_boundary(billing_cycle_anchor, k))
-       -- Cycles of before the engine were never closed: the account's first event tells where it begins.
-       and cycle_boundary(billing_cycle_anchor, k) >= (select min(cycle_start) from api_key_usage as events
-                                                        where events.user_id = accounts.user_id and idempotency_key is not null)`,
+       -- Cycles of before the engine were never closed: whatever is first kept of the account tells where it begins.
+       and cycle_boundary(billing_cycle_anchor, k) >= least(
+             (select min(cycle_start) from api_key_usage as events where events.user_id = accounts.user_id and idempotency_key is not null),
+             (select min(cycle_start) from ledger_entries as entries where entries.user_id = accounts.user_id),
+             (select min(cycle_start) from billing_cycles as cycles where cycles.user_id = accounts.user_id))`,
   operation: sql`
     select coalesce(kept.user_id, counted.user_id) as "userId", 'operation ' || coalesce(kept.operation, counted.operation) as subject,
            case when kept.operation is null then 'none' else 'kept' end as kept,
