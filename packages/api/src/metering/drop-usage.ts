@@ -146,8 +146,9 @@ async function turnCycles(db: Db, before: Date): Promise<void> {
  * Remembers what is dropped, then drops it, in one transaction. The partition is so old that nothing is added to it.
  *
  * The locks are taken in everybody's order: makers of partitions have the advisory one first, charges the accounts and then
- * the events. (To drop the partition drops its foreign key, which takes the accounts too.) Nobody can be in a deadlock with
- * this, and nobody waits for it for longer than it takes to drop a table, or to give the lock up.
+ * the events. (To drop the partition drops its foreign key, which takes the accounts too.) So no call of ours can be in a
+ * deadlock with this, and none waits for longer than it takes to drop a table, or to give the lock up. Deleting a user can,
+ * as with any call (billing/lock-account.ts): it is given up after a second, and has to be tried again.
  */
 async function drop(db: Db, partition: string): Promise<void> {
   await db.transaction().execute(async (transaction) => {
