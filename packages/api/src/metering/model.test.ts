@@ -569,7 +569,7 @@ async function expectAgreement(model: Model, real: Real): Promise<void> {
   await expectBilling(account.asOf(model.now), caller)
 }
 
-/** What `keys.usage` shows of the current cycle, and of each closed one that something was charged in. */
+/** What `keys.usage` shows of the current cycle, and of each that something was charged in, and that its days sum to that. */
 async function expectShown(account: ModelAccount, caller: ReturnType<typeof callerOf>, now: number): Promise<void> {
   const live = account.keys.filter(({ isRevoked }) => !isRevoked)
   const inCycle = (start: number) =>
@@ -587,10 +587,13 @@ async function expectShown(account: ModelAccount, caller: ReturnType<typeof call
   expect(shown(current)).toEqual(inCycle(cycleStart))
   for (const [k, { used }] of account.cycles.entries()) {
     const start = account.boundary(k)
-    if (k === account.cycle || used === 0 || start > now) continue
-    expect(shown(await caller.keys.usage({ cycleStart: iso(start) }))).toEqual(inCycle(start))
+    if (used === 0 || start > now) continue
+    const byKey = shown(await caller.keys.usage({ cycleStart: iso(start) }))
+    expect(byKey).toEqual(inCycle(start))
     const { series } = await caller.usage.timeseries({ cycleStart: iso(start), timeZone: 'Asia/Kathmandu' })
     expect(sumOf(series.flatMap(({ credits }) => credits))).toBe(used)
+    const days = new Map(series.map(({ keyId, credits }) => [keyId, sumOf(credits)]))
+    for (const [id, credits] of Object.entries(byKey)) expect(days.get(id) ?? 0).toBe(credits)
   }
 }
 

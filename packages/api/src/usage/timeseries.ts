@@ -18,8 +18,9 @@ interface Timeseries {
 }
 
 /**
- * The course of an account's usage, by hours or days of any time zone, zero-filled. A cycle's series sums to what
- * `keys.usage` says of it, though the cycle turns within a quarter of an hour: each cycle has roll-ups of its own.
+ * The course of an account's usage, by hours or days of any time zone, zero-filled. A cycle's series sum to what `keys.usage`
+ * says of each key, and with those of revoked keys to what the account used, though the cycle turns within a quarter of an
+ * hour: each cycle has roll-ups of its own.
  *
  * @throws AppError `bad_request` when no cycle starts at `cycleStart`, or for a time zone that Postgres does not know.
  */
