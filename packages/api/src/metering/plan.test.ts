@@ -7,6 +7,8 @@ import { hashToken } from '../keys/token.ts'
 const database = testDatabase()
 const EVENTS = 20_000
 const REVOKED = 2_000
+/** Of a batch, which looks through itself. */
+const ITEMS = 3
 let account: Awaited<ReturnType<typeof provisioned>>
 
 /** One account with a long history among a hundred with hardly any: what averages say of it is wrong. */
@@ -26,12 +28,22 @@ beforeAll(async () => {
      insert into api_key_secrets (user_id, api_key_id, key_hash) select user_id, id, sha256(convert_to(id::text, 'utf8')) from revoked`,
     [account.userId, REVOKED],
   )
+  await database.owner.query(
+    `insert into credit_holds (user_id, sequence, api_key_id, operation, credits, cycle_start, created_at, expires_at, outcome, ended_at)
+     select user_id, sequence, api_key_id, operation, 1, cycle_start, created_at, created_at + interval '1 hour', 'settled', created_at
+       from api_key_usage where user_id = $1`,
+    [account.userId],
+  )
+  await database.owner.query(
+    `update billing_accounts set last_sequence = (select max(sequence) from api_key_usage where user_id = $1) where user_id = $1`,
+    [account.userId],
+  )
   await database.owner.query(`insert into usage_operations select $1, 'operation-' || n from generate_series(1, 98) n`, [
     account.userId,
   ])
 })
 
-/** The rows that are read and thrown away, by scan, while one item is charged. */
+/** The rows that are read and thrown away, by scan, while one of each is decided. */
 async function rowsInVain(): Promise<string[]> {
   return await withClient(database.urls.superuser, async (client) => {
     const notices: string[] = []
@@ -40,10 +52,28 @@ async function rowsInVain(): Promise<string[]> {
       load 'auto_explain';
       set auto_explain.log_min_duration = 0; set auto_explain.log_nested_statements = on; set auto_explain.log_analyze = on;
       set auto_explain.log_timing = off; set client_min_messages = log`)
-    await client.query(
-      "select charge_batch($1, array[$1::uuid], array[$2::bytea], array[1::bigint], array[gen_random_uuid()::text], array['default'])",
-      [account.userId, hashToken(account.defaultKey.secret)],
-    )
+    const decide = async (actions: string[], refersTo: (string | null)[]) => {
+      const byKey = (value: unknown) => refersTo.map((sequence) => (sequence === null ? value : null))
+      const { rows } = await client.query<{ verdict: string; sequence: string }>(
+        `select verdict, sequence from meter_batch($1::uuid, $2::text[], array_fill($1, array[$7::int]), $3::bytea[], $4::bigint[], array_fill(1::bigint, array[$7]),
+                                                   (select array_agg(gen_random_uuid()::text) from generate_series(1, $7)), $5::text[], $6::int[])`,
+        [
+          account.userId,
+          actions,
+          byKey(hashToken(account.defaultKey.secret)),
+          refersTo,
+          byKey('default'),
+          actions.map((action) => (action === 'hold' ? 60 : null)),
+          actions.length,
+        ],
+      )
+      return rows
+    }
+    const made = await decide(['charge', 'hold', 'hold'], [null, null, null])
+    expect(made.map(({ verdict }) => verdict)).toEqual(['charged', 'held', 'held'])
+    const [charged, held, other] = made.map(({ sequence }) => sequence)
+    const ended = await decide(['refund', 'settle', 'release'], [charged ?? null, held ?? null, other ?? null])
+    expect(ended.map(({ verdict }) => verdict)).toEqual(['refunded', 'settled', 'released'])
     return notices
   }).then((notices) => {
     expect(notices.join('\n')).toContain('idempotency_key')
@@ -51,7 +81,7 @@ async function rowsInVain(): Promise<string[]> {
       const lines = notice.split('\n')
       return lines.flatMap((line, i) => {
         const removed = Number(/Rows Removed by (?:Join )?Filter: (\d+)/.exec(line)?.[1] ?? 0)
-        return removed > 2
+        return removed > ITEMS
           ? [
               `${removed} rows: ${lines
                 .slice(Math.max(0, i - 3), i)
@@ -64,7 +94,7 @@ async function rowsInVain(): Promise<string[]> {
   })
 }
 
-it('a charge reads no more than it needs, however long the account’s history, before and after statistics', async () => {
+it('no charge, hold, settle, release or refund reads more than it needs, however long the account’s history, before and after statistics', async () => {
   expect(await rowsInVain()).toEqual([])
   await database.owner.query('analyze')
   expect(await rowsInVain()).toEqual([])
