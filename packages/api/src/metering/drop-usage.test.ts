@@ -110,6 +110,40 @@ describe('dropping usage events', () => {
     expect(await dropUsage(ownerDb, month('05'))).toEqual({ months: [`${year}-04`], obstacles: [] })
   })
 
+  it('drops the holds that they made too, however these ended, and no others', async () => {
+    const other = await provisioned(database)
+    const hold = async ({ defaultKey }: typeof account) => {
+      const request = { key: defaultKey.secret, credits: 2, idempotencyKey: `hold-${requests++}`, ttlSeconds: 60 }
+      const held = await metering.hold({ ...request, operation: 'default' })
+      if (held.verdict !== 'held') throw new Error(`the hold is ${held.verdict}`)
+      return held.holdId
+    }
+    const settle = async (holdId: string) =>
+      (await metering.settle({ holdId, credits: 1, idempotencyKey: `settle-${requests++}` })).verdict
+    const old = await hold(account)
+    for (const holdId of [old, await hold(other)]) expect(await settle(holdId)).toBe('settled')
+    await metering.release({ holdId: await hold(account), idempotencyKey: 'released' })
+    await hold(account)
+    await clock.set(at('03-20'))
+    const late = await hold(account)
+    for (const of of [account, other]) await charge(1, of)
+    await clock.set(at('06-20'))
+    for (const of of [account, other]) await charge(1, of)
+    const sequencesOf = async () => {
+      const { rows } = await owner.query(
+        'select user_id, sequence::int from credit_holds order by user_id = $1 desc, sequence',
+        [account.userId],
+      )
+      return rows.map(({ user_id, sequence }) => [user_id === account.userId, sequence])
+    }
+    expect(await sequencesOf()).toHaveLength(5)
+    expect(await dropUsage(ownerDb, month('02'), { isDryRun: true })).toMatchObject({ obstacles: [] })
+    expect(await sequencesOf()).toHaveLength(5)
+    expect(await dropUsage(ownerDb, month('02'))).toMatchObject({ obstacles: [] })
+    expect(await sequencesOf()).toEqual([[true, 6]])
+    expect([await settle(old), await settle(late)]).toEqual(['not_found', 'hold_expired'])
+  })
+
   it('drops every event of an account that was charged no more, and reconcile still knows its last', async () => {
     await chargeUntil(1)
     const other = await provisioned(database)

@@ -10,8 +10,8 @@ import { reconcile } from './reconcile.ts'
 const LOCK_TIMEOUT_MS = 100
 const LOCK_PAUSE_MS = 400
 const LOCK_TRIES_MAX = 120
-/** Accounts whose cycles are turned in one call. */
-const CLOSE_BATCH = 500
+/** Accounts whose cycles are turned, or whose holds are deleted, in one call. */
+const ACCOUNTS_BATCH = 500
 /** Accounts that a refusal names. */
 const NAMED_MAX = 10
 
@@ -29,8 +29,8 @@ export interface DroppedUsage {
 }
 
 /**
- * Drops the usage events of whole months (UTC) that end by `before`, unless something still needs them. Roll-ups, closed
- * cycles and the ledger keep their totals, and `usage_retention` what `reconcile` must know. Charging goes on meanwhile.
+ * Drops the usage events of whole months (UTC) that end by `before`, unless something still needs them, and the holds that
+ * they made. Roll-ups, closed cycles and the ledger keep their totals, and `usage_retention` what `reconcile` must know. Charging goes on meanwhile.
  *
  * Takes the handle of the database's owner.
  *
@@ -50,7 +50,10 @@ export async function dropUsage(
   if (partitions.length === 0) return { months, obstacles: [] }
   if (closeCycles && !isDryRun) await turnCycles(db, before)
   const obstacles = await findObstacles(db, before)
-  if (obstacles.length === 0 && !isDryRun) for (const partition of partitions) await drop(db, partition)
+  if (obstacles.length === 0 && !isDryRun) {
+    for (const partition of partitions) await drop(db, partition)
+    await dropEndedHolds(db)
+  }
   return { months, obstacles }
 }
 
@@ -131,8 +134,8 @@ async function accountsWithOpenCycle(db: Db, before: Date): Promise<string[]> {
 /** Closes the cycles that have ended of idle accounts, some at a time. */
 async function turnCycles(db: Db, before: Date): Promise<void> {
   const userIds = await accountsWithOpenCycle(db, before)
-  for (let i = 0; i < userIds.length; i += CLOSE_BATCH) {
-    const batch = userIds.slice(i, i + CLOSE_BATCH)
+  for (let i = 0; i < userIds.length; i += ACCOUNTS_BATCH) {
+    const batch = userIds.slice(i, i + ACCOUNTS_BATCH)
     await db.transaction().execute(async (transaction) => {
       await sql`select from billing_accounts where user_id = any(${batch}::uuid[]) order by user_id for no key update`.execute(
         transaction,
@@ -164,6 +167,19 @@ async function drop(db: Db, partition: string): Promise<void> {
     await lockEvents(transaction)
     await sql`drop table ${sql.table(partition)}`.execute(transaction)
   })
+}
+
+/** Those whose events are gone: nobody waits for a hold that has ended. What is left after a fault goes the next time. */
+async function dropEndedHolds(db: Db): Promise<void> {
+  for (let after = '00000000-0000-0000-0000-000000000000'; ; ) {
+    const { rows } = await sql<{ last: string }>`
+      with batch as (select user_id, last_sequence from usage_retention where user_id > ${after}::uuid order by user_id limit ${ACCOUNTS_BATCH}),
+           ended as (delete from credit_holds as holds using batch
+                      where holds.user_id = batch.user_id and holds.sequence <= batch.last_sequence and holds.outcome is not null)
+      select user_id as last from batch order by user_id desc limit 1`.execute(db)
+    if (rows[0] === undefined) return
+    after = rows[0].last
+  }
 }
 
 async function lockEvents(transaction: Transaction<DB>): Promise<void> {
