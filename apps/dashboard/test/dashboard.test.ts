@@ -869,6 +869,23 @@ describe('spending', () => {
     expect(complaints).toEqual([])
   })
 
+  it('shows though a request before was never answered', async () => {
+    await page.context().close()
+    page = await openPage(withClipboard)
+    await page.addInitScript(() => {
+      const timeout = AbortSignal.timeout.bind(AbortSignal)
+      AbortSignal.timeout = (ms) => timeout(ms / 20)
+    })
+    await signUp()
+    const secret = await saveSecret()
+    await page.getByText('1,000 left').waitFor()
+    const hanging = Promise.withResolvers<void>()
+    await page.route(/billing\.get/, () => hanging.resolve(), { times: 1 })
+    await charge(secret, 30)
+    await hanging.promise
+    await page.getByText('970 left').waitFor({ timeout: 9_000 })
+  })
+
   it('is not watched while nobody looks at the page, nor after signing out', async () => {
     await page.context().close()
     page = await openPage(withClipboard)
