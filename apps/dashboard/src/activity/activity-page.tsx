@@ -1,10 +1,9 @@
 import { keepPreviousData, useInfiniteQuery } from '@tanstack/react-query'
 import { useNavigate, useSearch } from '@tanstack/react-router'
-import { describeCallError } from '../app/call-error.ts'
+import { QueryFault } from '../app/query-fault.tsx'
 import { trpc } from '../app/trpc.ts'
 import { Button } from '../ui/button.tsx'
 import { EmptyState } from '../ui/empty-state.tsx'
-import { ErrorNotice } from '../ui/notice.tsx'
 import { ActivityEntry } from './activity-entry.tsx'
 import { ActivityFilters } from './activity-filters.tsx'
 
@@ -34,13 +33,7 @@ function Entries() {
   const isFiltered = action !== undefined || keyId !== undefined
   return (
     <>
-      {list.isError && (
-        <ErrorNotice error={describeCallError(list.error)}>
-          <Button variant="secondary" onClick={() => list.refetch()}>
-            Retry
-          </Button>
-        </ErrorNotice>
-      )}
+      <QueryFault query={list} />
       {entries === undefined ? (
         list.isError || <EntriesSkeleton />
       ) : entries.length > 0 ? (

@@ -1,11 +1,9 @@
 import type { Alert } from '@keymeter/contract'
 import { useQuery } from '@tanstack/react-query'
-import { describeCallError } from '../app/call-error.ts'
+import { QueryFault } from '../app/query-fault.tsx'
 import { REFRESH_INTERVAL_MS, trpc } from '../app/trpc.ts'
 import { formatCredits } from '../format.ts'
-import { Button } from '../ui/button.tsx'
 import { MomentUtc } from '../ui/moment.tsx'
-import { ErrorNotice } from '../ui/notice.tsx'
 import { ThresholdEditor } from './threshold-editor.tsx'
 
 /** As many as are in sight at once; the older ones unfold. */
@@ -24,13 +22,7 @@ export function Alerts() {
           Recorded here once a cycle, by the charge that brings what is used to a threshold.
         </p>
       </div>
-      {alerts.isError && (
-        <ErrorNotice error={describeCallError(alerts.error)}>
-          <Button variant="secondary" onClick={() => alerts.refetch()}>
-            Retry
-          </Button>
-        </ErrorNotice>
-      )}
+      <QueryFault query={alerts} />
       {alerts.data === undefined ? (
         alerts.isError || <div role="status" aria-label="Loading the alerts" className="h-48 rounded-2xl bg-raised" />
       ) : (

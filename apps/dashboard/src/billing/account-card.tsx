@@ -1,34 +1,31 @@
 import { Meter } from '@base-ui/react/meter'
 import type { BillingAccount } from '@keymeter/contract'
 import { useQuery } from '@tanstack/react-query'
-import { describeCallError } from '../app/call-error.ts'
+import { QueryFault } from '../app/query-fault.tsx'
 import { REFRESH_INTERVAL_MS, trpc } from '../app/trpc.ts'
 import { useProvisioning } from '../auth/provisioning.ts'
 import { formatCredits, formatMomentUtc, formatRelative } from '../format.ts'
-import { Button } from '../ui/button.tsx'
 import { MomentUtc } from '../ui/moment.tsx'
-import { ErrorNotice, Notice } from '../ui/notice.tsx'
+import { Notice } from '../ui/notice.tsx'
 
 /** The billing account: what there is for the cycle, what is used and held of it, what is left, when it starts anew. */
 export function AccountCard() {
   const billing = useQuery(trpc.billing.get.queryOptions(undefined, { refetchInterval: REFRESH_INTERVAL_MS }))
   const account = billing.data?.account
   const isFailed = useProvisioning().state === 'failed'
-  if (account === undefined && billing.isError) {
-    return (
-      <ErrorNotice error={describeCallError(billing.error)}>
-        <Button variant="secondary" onClick={() => billing.refetch()}>
-          Retry
-        </Button>
-      </ErrorNotice>
-    )
-  }
-  // The page says so already.
-  if (!account && isFailed) return null
   return (
-    <section aria-label="Billing account" className="rounded-2xl border border-line bg-surface p-6">
-      {account ? <Account account={account} /> : <div className="h-24 motion-safe:animate-pulse rounded-lg bg-raised" />}
-    </section>
+    <>
+      <QueryFault query={billing} />
+      {account ? (
+        <section aria-label="Billing account" className="rounded-2xl border border-line bg-surface p-6">
+          <Account account={account} />
+        </section>
+      ) : (
+        // Of a failure the page says so already.
+        billing.isError ||
+        isFailed || <div role="status" aria-label="Loading your account" className="h-36 rounded-2xl bg-raised" />
+      )}
+    </>
   )
 }
 

@@ -2,13 +2,12 @@ import { keepPreviousData, useInfiniteQuery } from '@tanstack/react-query'
 import { useNavigate, useSearch } from '@tanstack/react-router'
 import { Plus } from 'lucide-react'
 import { useState } from 'react'
-import { describeCallError } from '../app/call-error.ts'
+import { QueryFault } from '../app/query-fault.tsx'
 import { REFRESH_INTERVAL_MS, trpc } from '../app/trpc.ts'
 import { useProvisioning } from '../auth/provisioning.ts'
 import { AccountCard } from '../billing/account-card.tsx'
 import { Button } from '../ui/button.tsx'
 import { EmptyState } from '../ui/empty-state.tsx'
-import { ErrorNotice } from '../ui/notice.tsx'
 import { CreateKeyDialog } from './create-key-dialog.tsx'
 import { KeyFilters } from './key-filters.tsx'
 import { KeyTable, KeyTableSkeleton } from './key-table.tsx'
@@ -57,13 +56,7 @@ function Keys() {
   const isFiltered = status !== undefined || search !== ''
   return (
     <>
-      {list.isError && (
-        <ErrorNotice error={describeCallError(list.error)}>
-          <Button variant="secondary" onClick={() => list.refetch()}>
-            Retry
-          </Button>
-        </ErrorNotice>
-      )}
+      <QueryFault query={list} />
       {keys === undefined || (keys.length === 0 && isProvisioning) ? (
         list.isError || <KeyTableSkeleton />
       ) : keys.length > 0 ? (

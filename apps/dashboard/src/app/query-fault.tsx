@@ -1,0 +1,19 @@
+import { Button } from '../ui/button.tsx'
+import { ErrorNotice } from '../ui/notice.tsx'
+import { describeCallError } from './call-error.ts'
+
+interface QueryFaultProps {
+  query: { isError: boolean; error: unknown; refetch: () => Promise<unknown> }
+}
+
+/** What went wrong, beside what is there from before. */
+export function QueryFault({ query }: QueryFaultProps) {
+  if (!query.isError) return null
+  return (
+    <ErrorNotice error={describeCallError(query.error)}>
+      <Button variant="secondary" onClick={() => query.refetch()}>
+        Retry
+      </Button>
+    </ErrorNotice>
+  )
+}
