@@ -131,6 +131,7 @@ describe('a person in the browser', () => {
     await charge(production, 1000)
     await page.reload()
     await row('Production').getByText('1,000').waitFor()
+    await page.getByRole('alert').getByText('No credits are left: charges are refused.', { exact: false }).waitFor()
 
     await choose('default', 'Revoke…')
     const revoke = page.getByRole('alertdialog', { name: 'Revoke key' })

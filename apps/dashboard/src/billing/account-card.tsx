@@ -43,6 +43,17 @@ function Account({ account }: { account: BillingAccount }) {
           This account has been suspended since <MomentUtc iso={suspendedAt} />: every charge is refused until it is resumed.
         </Notice>
       )}
+      {creditsRemaining === 0 && suspendedAt === null && (
+        <Notice tone="danger">
+          No credits are left: charges are refused.
+          {creditsPerCycle > 0 && (
+            <>
+              {' '}
+              The plan gives new ones on <MomentUtc iso={billingCycle.end} />.
+            </>
+          )}
+        </Notice>
+      )}
       <div className="flex flex-wrap items-baseline justify-between gap-x-6 gap-y-1">
         <h2 className="font-semibold">
           <span className="capitalize">{plan}</span> plan
