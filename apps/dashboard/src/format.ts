@@ -1,7 +1,7 @@
 const whole = new Intl.NumberFormat('en')
 const dateTime = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'short' })
 const dateTimeUtc = new Intl.DateTimeFormat('en-GB', { dateStyle: 'medium', timeStyle: 'short', timeZone: 'UTC' })
-const relative = new Intl.RelativeTimeFormat('en', { numeric: 'auto' })
+const relative = new Intl.RelativeTimeFormat('en', { numeric: 'always' })
 
 const UNITS = [
   ['year', 365 * 86_400],
@@ -11,9 +11,9 @@ const UNITS = [
   ['minute', 60],
 ] as const
 
-/** `1,234` */
+/** `1,234`, `−25`: with a true minus, which screen readers do not skip. */
 export function formatCredits(credits: number): string {
-  return whole.format(credits)
+  return whole.format(credits).replace('-', '−')
 }
 
 /** In the reader's own language and time zone. */
