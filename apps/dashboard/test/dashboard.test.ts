@@ -790,6 +790,58 @@ describe('the usage page', () => {
   })
 })
 
+describe('the chart', () => {
+  it('tells keys of one name apart, goes on with the time, and stays as it is while others are asked for in vain', async () => {
+    await page.context().close()
+    page = await openPage(withClipboard)
+    await signUp()
+    const secrets = [await saveSecret()]
+    await page.getByRole('button', { name: 'Create key' }).click()
+    await page.getByRole('dialog').getByLabel('Name').fill('default')
+    await page.getByRole('dialog').getByRole('button', { name: 'Create key' }).click()
+    secrets.push(await saveSecret())
+    for (const [i, secret] of secrets.entries()) await charge(secret, 10 * (i + 1))
+    const [first, second] = secrets.map((secret) => `default (${secret.slice(0, 15)}…)`)
+    await page.getByRole('link', { name: 'Usage' }).click()
+    await page.getByRole('row', { name: `${first} 1 10`, exact: true }).waitFor()
+    await page.getByRole('row', { name: `${second} 1 20`, exact: true }).waitFor()
+    await page.getByRole('button', { name: `: 30 credits (${second} 20, ${first} 10)` }).waitFor()
+    await page.getByText(/^\d+ \w+: 30$/).waitFor()
+
+    // As on the next day: nobody chose this one, so the chart moves on.
+    await database.owner.query(
+      `insert into api_key_quarter_hour_usage (user_id, cycle_start, api_key_id, operation, quarter_hour, credits_charged, charges)
+       select user_id, cycle_start, api_key_id, operation, quarter_hour + interval '1 day', 7, 1
+         from api_key_quarter_hour_usage where api_key_id = (select id from api_keys where key_prefix = $1)`,
+      [secrets[0]?.slice(0, 15)],
+    )
+    await page.getByText(/^\d+ \w+: 7$/).waitFor({ timeout: 15_000 })
+
+    const columns = page.getByRole('group', { name: 'Credits by time' }).getByRole('button')
+    await columns.first().focus()
+    const name = await columns.first().getAttribute('aria-label')
+    const held = Promise.withResolvers<void>()
+    await page.route(/usage\.timeseries.*hour/, async (route) => {
+      await held.promise
+      await route.abort()
+    })
+    await page.getByRole('combobox', { name: 'Time' }).selectOption('Last 24 hours')
+    await page.locator('[aria-busy=true]').getByRole('group', { name: 'Credits by time' }).waitFor()
+    expect(await columns.first().getAttribute('aria-label')).toBe(name)
+    await page.getByRole('combobox', { name: 'Time' }).selectOption('This billing cycle')
+    held.resolve()
+    await page.route(/usage\.timeseries/, async (route) => await route.abort())
+    await columns.first().focus()
+    await page
+      .getByRole('alert')
+      .getByText('The server cannot be reached', { exact: false })
+      .first()
+      .waitFor({ timeout: 20_000 })
+    expect(await columns.first().evaluate((button) => button === document.activeElement)).toBe(true)
+    expect(complaints).toEqual([])
+  })
+})
+
 describe('spending', () => {
   const SHOWS_WITHIN_MS = 1_000
   const realTime = () => page.getByText('Real time')

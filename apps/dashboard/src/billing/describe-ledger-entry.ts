@@ -2,14 +2,15 @@ import type { LedgerEntry } from '@keymeter/contract'
 import { formatCredits } from '../format.ts'
 
 /** What moved the balance, in words. */
-export function describeLedgerEntry({ kind, count, plan, note }: LedgerEntry): string {
+export function describeLedgerEntry({ kind, credits, count, plan, note }: LedgerEntry): string {
   switch (kind) {
     case 'carried_over':
       return 'Top-up credits carried over'
     case 'grant':
       return 'Granted for the cycle'
     case 'plan_change':
-      return `Change to the plan ${plan}`
+      // A plan that gives no more than the present one waits for the next cycle.
+      return `Change to the plan ${plan}${credits === 0 ? ' from the next cycle on' : ''}`
     case 'top_up':
       return note === null ? 'Top-up' : `Top-up: ${note}`
     case 'refund_top_up':

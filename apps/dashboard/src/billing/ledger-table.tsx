@@ -7,12 +7,13 @@ const dayUtc = new Intl.DateTimeFormat('en-GB', { day: 'numeric', month: 'short'
 /** A bank statement's form: oldest first, the balance after each line, what is left at the bottom. */
 export function LedgerTable({ entries, balance, isCurrent }: Pick<LedgerAnswer, 'entries' | 'balance' | 'isCurrent'>) {
   return (
-    <div className="overflow-hidden rounded-2xl border border-line bg-surface">
+    // biome-ignore lint/a11y/noNoninteractiveTabindex: billions do not fit on a phone, and a keyboard scrolls to them
+    <div tabIndex={0} className="overflow-x-auto rounded-2xl border border-line bg-surface">
       <table aria-labelledby="ledger" className="w-full text-left text-sm">
         <thead className="border-line border-b text-ink-soft">
           <tr>
-            <th scope="col" className={`${CELL} font-medium`}>
-              Date
+            <th scope="col" className={`${CELL} font-medium sm:whitespace-nowrap`}>
+              Date (UTC)
             </th>
             <th scope="col" className={`${CELL} font-medium`}>
               What happened
@@ -31,7 +32,7 @@ export function LedgerTable({ entries, balance, isCurrent }: Pick<LedgerAnswer, 
               <td className={`${CELL} whitespace-nowrap text-ink-soft`}>
                 <time dateTime={entry.at}>{dayUtc.format(new Date(entry.at))}</time>
               </td>
-              <td className={`${CELL} wrap-anywhere w-full font-medium`}>{describeLedgerEntry(entry)}</td>
+              <td className={`${CELL} wrap-anywhere w-full min-w-24 font-medium`}>{describeLedgerEntry(entry)}</td>
               <td className={`${CELL} figures whitespace-nowrap text-right`}>{formatMovement(entry.credits)}</td>
               <td className={`${CELL} figures whitespace-nowrap text-right text-ink-soft`}>{formatCredits(entry.balance)}</td>
             </tr>
@@ -52,8 +53,7 @@ export function LedgerTable({ entries, balance, isCurrent }: Pick<LedgerAnswer, 
 
 const CELL = 'px-2 py-3 align-top first:pl-4 last:pr-4 sm:px-4'
 
-/** `+1,000`, `−25`: with a true minus, which screen readers do not skip. */
+/** `+1,000`, `−25` */
 function formatMovement(credits: number): string {
-  const amount = formatCredits(Math.abs(credits))
-  return credits > 0 ? `+${amount}` : credits < 0 ? `−${amount}` : amount
+  return `${credits > 0 ? '+' : ''}${formatCredits(credits)}`
 }

@@ -1,11 +1,10 @@
 import { keepPreviousData, useQuery } from '@tanstack/react-query'
 import { useNavigate, useSearch } from '@tanstack/react-router'
 import { ChevronLeft, ChevronRight } from 'lucide-react'
-import { describeCallError } from '../app/call-error.ts'
+import { QueryFault } from '../app/query-fault.tsx'
 import { REFRESH_INTERVAL_MS, trpc } from '../app/trpc.ts'
 import { Button } from '../ui/button.tsx'
 import { EmptyState } from '../ui/empty-state.tsx'
-import { ErrorNotice } from '../ui/notice.tsx'
 import { balanceByDay } from './balance-by-day.ts'
 import { BalanceChart } from './balance-chart.tsx'
 import { LedgerTable } from './ledger-table.tsx'
@@ -29,18 +28,14 @@ export function Ledger() {
           </h2>
           <p className="text-sm text-ink-soft" aria-live="polite">
             Everything that moved your balance
-            {billingCycle !== null && `, ${dayUtc.formatRange(new Date(billingCycle.start), new Date(billingCycle.end))}`}.
+            {billingCycle !== null &&
+              `, ${dayUtc.formatRange(new Date(billingCycle.start), new Date(billingCycle.end))} in UTC`}
+            .
           </p>
         </div>
         <CycleButtons previous={previousCycleStart} next={isCurrent ? null : (billingCycle?.end ?? null)} />
       </div>
-      {ledger.isError && (
-        <ErrorNotice error={describeCallError(ledger.error)}>
-          <Button variant="secondary" onClick={() => ledger.refetch()}>
-            Retry
-          </Button>
-        </ErrorNotice>
-      )}
+      <QueryFault query={ledger} />
       {ledger.data === undefined ? (
         ledger.isError || <div role="status" aria-label="Loading the ledger" className="h-72 rounded-2xl bg-raised" />
       ) : billingCycle === null ? (
@@ -67,7 +62,8 @@ function CycleButtons({ previous, next }: { previous: string | null; next: strin
   const navigate = useNavigate({ from: '/billing' })
   const current = useQuery(trpc.billing.get.queryOptions()).data?.account?.billingCycle.start
   // The current cycle has no place in the address: opened again a month later, that shows the current one then.
-  const open = (start: string | null) => navigate({ search: { cycle: start === current ? undefined : (start ?? undefined) } })
+  const open = (start: string | null) =>
+    navigate({ search: { cycle: start === current ? undefined : (start ?? undefined) }, resetScroll: false })
   return (
     <nav aria-label="Billing cycle" className="flex flex-wrap gap-2">
       <Button variant="secondary" disabled={previous === null} onClick={() => open(previous)}>
