@@ -1120,7 +1120,44 @@ describe('the events on the usage page', () => {
       await database.owner.query('grant select on billing_accounts to keymeter_api')
     }
     await events().getByRole('button', { name: 'Retry' }).click()
-    await page.getByText('Nothing has been charged yet.').waitFor()
+    await page.getByText('Nothing was charged or refused in this time.').waitFor()
+  })
+
+  it('are listed and exported by what was done, what came of it and when', async () => {
+    const secret = await signUpWithEvents(120)
+    await withoutFilePicker()
+    const { holdId } = await asBackend('metering.hold', { key: secret, credits: 5, idempotencyKey: once() })
+    for (const credits of [4, 3]) await asBackend('metering.settle', { holdId, credits, idempotencyKey: once() })
+    await database.owner.query(
+      `update billing_accounts set billing_cycle_anchor = start, billing_cycle_start = start
+         from (select user_id as of, date_trunc('milliseconds', created_at) as start from api_key_usage where sequence = 91) as events
+        where user_id = of and last_sequence = 123`,
+    )
+    await page.reload()
+    await openEvents()
+    const exported = async () => {
+      const [download] = await Promise.all([page.waitForEvent('download'), exportButton().click()])
+      return readFileSync((await download.path()) ?? '', 'utf8').split('\r\n').length - 2
+    }
+    await expect.poll(async () => await rows().count()).toBe(1 + 33)
+    expect(await exported()).toBe(33)
+    await page.getByLabel('Action').selectOption('Settle')
+    await expect.poll(async () => await rows().count()).toBe(3)
+    expect(await rows().nth(1).textContent()).toMatch(/Settle · [\s\S]*Hold ended/)
+    expect(await rows().nth(2).textContent()).toMatch(/Settle · [\s\S]*Settled4/)
+    expect(await exported()).toBe(2)
+    await page.getByLabel('Verdict').selectOption('Charged')
+    await expect.poll(async () => await rows().count()).toBe(2)
+    await page.getByLabel('Verdict').selectOption('Refused')
+    await events()
+      .getByRole('row', { name: /Hold ended/ })
+      .waitFor()
+    await page.getByLabel('Action').selectOption('All')
+    await expect.poll(async () => await rows().count()).toBe(1 + 4)
+    await page.getByLabel('When').selectOption('Any time')
+    await expect.poll(async () => await rows().count()).toBe(1 + 13)
+    expect(await exported()).toBe(13)
+    expect(complaints).toEqual([])
   })
 
   it('are exported whole, with the filters, and with no token in any address', async () => {

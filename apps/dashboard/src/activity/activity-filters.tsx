@@ -1,7 +1,7 @@
-import { AuditAction, KEYS_PAGE_MAX } from '@keymeter/contract'
+import { AuditAction } from '@keymeter/contract'
 import { useQuery } from '@tanstack/react-query'
 import { useNavigate, useSearch } from '@tanstack/react-router'
-import { trpc } from '../app/trpc.ts'
+import { allKeys } from '../keys/all-keys.ts'
 import { Select } from '../ui/select.tsx'
 import type { ActivitySearch } from './activity-search.ts'
 
@@ -29,7 +29,7 @@ const ACTION_OPTIONS = [ALL, ...AuditAction.options.map((value) => ({ value, tex
 export function ActivityFilters() {
   const { action, keyId } = useSearch({ from: '/signed-in/activity' })
   const navigate = useNavigate({ from: '/activity' })
-  const keys = useQuery(trpc.keys.list.queryOptions({ status: 'all', sort: 'name', limit: KEYS_PAGE_MAX })).data?.data ?? []
+  const keys = useQuery(allKeys).data?.data ?? []
   const keyOptions = [ALL, ...keys.map(({ id, name, keyPrefix }) => ({ value: id, text: `${name} (${keyPrefix}…)` }))]
   // One that the first page of the keys does not hold.
   if (keyId !== undefined && keys.every(({ id }) => id !== keyId)) keyOptions.push({ value: keyId, text: 'One key' })

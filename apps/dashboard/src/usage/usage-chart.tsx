@@ -1,19 +1,27 @@
 import { type KeyboardEvent, useRef, useState } from 'react'
 import { formatCredits } from '../format.ts'
 
+export interface ChartBucket {
+  /** The moment that it begins at. */
+  start: string
+  /** `5 Mar` */
+  name: string
+}
+
 /** What one key or operation used, a number for each bucket. */
 export interface ChartSeries {
+  id: string
   name: string
   credits: number[]
 }
 
 interface UsageChartProps {
-  /** The name of each bucket: `5 Mar`. */
-  buckets: string[]
+  buckets: ChartBucket[]
   /** The largest first; drawn from below. At most as many as there are colours. */
   series: ChartSeries[]
-  /** The bucket that is chosen at first. */
+  /** The bucket that time has come to. */
   current: number
+  timeZone: string
 }
 
 const FILLS = ['fill-series-1', 'fill-series-2', 'fill-series-3', 'fill-series-4', 'fill-series-5', 'fill-series-6']
@@ -24,25 +32,29 @@ const COLUMN_WIDTH = 10
 const BAR_WIDTH = 7
 const HEIGHT = 100
 
-/** Stacked columns. A pointer or the arrow keys choose one, whose figures stand below; the same as a table is beside it. */
-export function UsageChart({ buckets, series, current }: UsageChartProps) {
+/** Stacked columns. A pointer or the arrow keys choose one, whose figures stand below and in its own label. */
+export function UsageChart({ buckets, series, current, timeZone }: UsageChartProps) {
   const totals = buckets.map((_, i) => series.reduce((sum, { credits }) => sum + (credits[i] ?? 0), 0))
   const highest = Math.max(1, ...totals)
-  const [chosen, setChosen] = useState(current)
+  /** The start of the bucket that the reader chose. While it is none, or gone, the current one is shown. */
+  const [chosen, setChosen] = useState<string | null>(null)
   const columns = useRef<HTMLDivElement>(null)
-  const shown = Math.min(chosen, buckets.length - 1)
+  const found = buckets.findIndex(({ start }) => start === chosen)
+  const shown = found === -1 ? current : found
+  const choose = (i: number) => setChosen(i === current ? null : (buckets[i]?.start ?? null))
   const move = (event: KeyboardEvent) => {
     const step = { ArrowLeft: -1, ArrowRight: 1, Home: -buckets.length, End: buckets.length }[event.key]
     if (step === undefined) return
     event.preventDefault()
     const next = Math.max(0, Math.min(buckets.length - 1, shown + step))
-    setChosen(next)
+    choose(next)
     columns.current?.querySelectorAll('button')[next]?.focus()
   }
   return (
     <div className="grid gap-3">
-      <div className="flex justify-between text-xs text-ink-soft">
+      <div className="flex justify-between gap-3 text-xs text-ink-soft">
         <span className="figures">{formatCredits(highest)} credits</span>
+        <span>{timeZone}</span>
       </div>
       <div className="relative h-48 border-line border-y">
         <svg
@@ -51,14 +63,14 @@ export function UsageChart({ buckets, series, current }: UsageChartProps) {
           className="absolute inset-0 size-full"
           aria-hidden="true"
         >
-          {buckets.map((bucket, i) => {
+          {buckets.map(({ start }, i) => {
             let below = 0
-            return series.map(({ name, credits }, of) => {
+            return series.map(({ id, credits }, of) => {
               const height = ((credits[i] ?? 0) / highest) * HEIGHT
               below += height
               return (
                 <rect
-                  key={`${bucket} ${name}`}
+                  key={`${start} ${id}`}
                   x={i * COLUMN_WIDTH + (COLUMN_WIDTH - BAR_WIDTH) / 2}
                   y={HEIGHT - below}
                   width={BAR_WIDTH}
@@ -71,30 +83,30 @@ export function UsageChart({ buckets, series, current }: UsageChartProps) {
         </svg>
         {/* biome-ignore lint/a11y/useSemanticElements: a fieldset draws what a chart has no room for. */}
         <div ref={columns} role="group" aria-label="Credits by time" className="absolute inset-0 flex" onKeyDown={move}>
-          {buckets.map((bucket, i) => (
+          {buckets.map(({ start, name }, i) => (
             <button
-              key={bucket}
+              key={start}
               type="button"
               tabIndex={i === shown ? 0 : -1}
-              aria-label={describe(bucket, i, totals, series)}
-              onFocus={() => setChosen(i)}
-              onPointerEnter={() => setChosen(i)}
-              onClick={() => setChosen(i)}
+              aria-label={describe(name, i, totals, series)}
+              onFocus={() => choose(i)}
+              onPointerEnter={() => choose(i)}
+              onClick={() => choose(i)}
               className={`h-full min-w-0 flex-1 rounded-sm ${i === shown ? 'bg-ink/10' : ''}`}
             />
           ))}
         </div>
       </div>
       <div className="flex justify-between text-xs text-ink-soft">
-        <span>{buckets[0]}</span>
-        <span>{buckets.at(-1)}</span>
+        <span>{buckets[0]?.name}</span>
+        <span>{buckets.at(-1)?.name}</span>
       </div>
-      <div className="flex flex-wrap gap-x-4 gap-y-1 text-sm" aria-live="polite">
+      <div className="flex flex-wrap gap-x-4 gap-y-1 text-sm">
         <span className="font-medium">
-          {buckets[shown]}: <span className="figures">{formatCredits(totals[shown] ?? 0)}</span>
+          {buckets[shown]?.name}: <span className="figures">{formatCredits(totals[shown] ?? 0)}</span>
         </span>
-        {series.map(({ name, credits }, of) => (
-          <span key={name} className="inline-flex min-w-0 items-center gap-1.5 text-ink-soft">
+        {series.map(({ id, name, credits }, of) => (
+          <span key={id} className="inline-flex min-w-0 items-center gap-1.5 text-ink-soft">
             <span className={`size-3 shrink-0 rounded-sm ${SWATCHES[of]}`} aria-hidden="true" />
             <span className="truncate">{name}</span>
             <span className="figures">{formatCredits(credits[shown] ?? 0)}</span>

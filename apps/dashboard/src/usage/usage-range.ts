@@ -1,21 +1,22 @@
 import type { UsageTimeseries } from '@keymeter/contract'
 import type { UsageRange } from './usage-search.ts'
 
-const QUARTER_HOUR_MS = 15 * 60_000
 const HOUR_MS = 3_600_000
 const MONTH_DAYS = 30
 
-/** What to ask for: the current cycle, or so far back from now, in the reader's own time zone. */
+/**
+ * What to ask for: the current cycle, or so far back from now, in the reader's own time zone. An hour ahead too: the reader's
+ * clock may be slow.
+ */
 export function askFor(range: UsageRange, now: number): Pick<UsageTimeseries, 'from' | 'to' | 'unit'> {
   if (range === 'cycle') return { unit: 'day' }
-  if (range === 'day') {
-    const end = Math.ceil(now / HOUR_MS) * HOUR_MS
-    return { from: iso(end - 24 * HOUR_MS), to: iso(end), unit: 'hour' }
-  }
+  const end = Math.ceil(now / HOUR_MS) * HOUR_MS
+  const to = iso(end + HOUR_MS)
+  if (range === 'day') return { from: iso(end - 24 * HOUR_MS), to, unit: 'hour' }
   const midnight = new Date(now)
   midnight.setHours(0, 0, 0, 0)
   midnight.setDate(midnight.getDate() - MONTH_DAYS + 1)
-  return { from: midnight.toISOString(), to: iso(Math.ceil(now / QUARTER_HOUR_MS) * QUARTER_HOUR_MS), unit: 'day' }
+  return { from: midnight.toISOString(), to, unit: 'day' }
 }
 
 function iso(moment: number): string {

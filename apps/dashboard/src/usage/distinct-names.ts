@@ -1,0 +1,8 @@
+/** A name for each: where two would be the same, both are told by a longer one. */
+export function distinctNames<T>(all: T[], short: (one: T) => string, long: (one: T) => string): string[] {
+  const names = all.map(short)
+  return all.map((one, i) => {
+    const name = short(one)
+    return names.indexOf(name) === i && names.lastIndexOf(name) === i ? name : long(one)
+  })
+}

@@ -1,0 +1,104 @@
+import { type TimeseriesUnit, type UsageSeries, UsageTimeseries } from '@keymeter/contract'
+import { keepPreviousData, useQuery } from '@tanstack/react-query'
+import { useMinute } from '../app/minute.ts'
+import { QueryFault } from '../app/query-fault.tsx'
+import { api, REFRESH_INTERVAL_MS, trpc } from '../app/trpc.ts'
+import { allKeys } from '../keys/all-keys.ts'
+import { EmptyState } from '../ui/empty-state.tsx'
+import { distinctNames } from './distinct-names.ts'
+import { CHART_SERIES_MAX, type ChartSeries, UsageChart } from './usage-chart.tsx'
+import { askFor } from './usage-range.ts'
+import type { UsageRange } from './usage-search.ts'
+import { UsageTotals } from './usage-totals.tsx'
+
+/** The reader's own: a day is a day where they are. Some systems name theirs in a way that the server does not take. */
+const TIME_ZONE = UsageTimeseries.shape.timeZone.safeParse(Intl.DateTimeFormat().resolvedOptions().timeZone).data ?? 'UTC'
+
+/** A chart, and the totals of what it shows. */
+export function UsageOverTime({ range, by }: { range: UsageRange; by: UsageTimeseries['by'] }) {
+  useMinute()
+  const input = { ...askFor(range, Date.now()), by, timeZone: TIME_ZONE }
+  const usage = useQuery({
+    queryKey: [...trpc.usage.pathKey(), 'timeseries', input],
+    // With what it is of: it is still shown while another is asked for.
+    queryFn: async ({ signal }) => ({ ...(await api.usage.timeseries.query(input, { signal })), ...input, range }),
+    placeholderData: keepPreviousData,
+    refetchInterval: REFRESH_INTERVAL_MS,
+  })
+  return (
+    <>
+      <QueryFault query={usage} />
+      {usage.data === undefined ? (
+        usage.isError || <div role="status" aria-label="Loading your usage" className="h-72 rounded-2xl bg-raised" />
+      ) : usage.data.series.length === 0 ? (
+        <EmptyState>Nothing was used in this time.</EmptyState>
+      ) : (
+        <Shown {...usage.data} isBusy={usage.isPlaceholderData} />
+      )}
+    </>
+  )
+}
+
+interface ShownProps extends Pick<UsageTimeseries, 'unit' | 'by'> {
+  buckets: string[]
+  series: UsageSeries[]
+  range: UsageRange
+  isBusy: boolean
+}
+
+function Shown({ buckets, series, unit, by, range, isBusy }: ShownProps) {
+  const keys = useQuery(allKeys).data?.data ?? []
+  const names = distinctNames(series, nameOf, (one) => {
+    const prefix = keys.find(({ id }) => id === one.keyId)?.keyPrefix ?? one.keyId?.slice(0, 8)
+    return `${nameOf(one)} (${prefix}…)`
+  })
+  const named = series.map((one, i) => ({ ...one, id: one.keyId ?? one.operation ?? '', name: names[i] ?? '' }))
+  const starts = distinctNames(buckets, formatStart(unit), formatStart(unit, { timeZoneName: 'short' }))
+  // The newest usage's time has come, whatever the reader's clock says.
+  const used = buckets.findLastIndex((_, i) => series.some(({ credits }) => credits[i] !== 0))
+  const current = Math.max(
+    0,
+    used,
+    buckets.findLastIndex((start) => Date.parse(start) <= Date.now()),
+  )
+  return (
+    <div aria-busy={isBusy} className="grid gap-4">
+      <div className="rounded-2xl border border-line bg-surface p-4 sm:p-6">
+        <UsageChart
+          key={range}
+          buckets={buckets
+            .map((start, i) => ({ start, name: starts[i] ?? '' }))
+            // A cycle is shown to its end, any other range as far as it has come.
+            .slice(0, range === 'cycle' ? undefined : current + 1)}
+          series={withOthers(named)}
+          current={current}
+          timeZone={TIME_ZONE}
+        />
+      </div>
+      <UsageTotals series={named} by={by} />
+    </div>
+  )
+}
+
+function nameOf({ keyName, operation }: UsageSeries): string {
+  return keyName ?? operation ?? 'A key that is gone'
+}
+
+function formatStart(unit: TimeseriesUnit, more: Intl.DateTimeFormatOptions = {}): (start: string) => string {
+  const time = { hour: '2-digit', minute: '2-digit', ...more } as const
+  const format = new Intl.DateTimeFormat('en-GB', {
+    day: 'numeric',
+    month: 'short',
+    timeZone: TIME_ZONE,
+    ...(unit === 'hour' && time),
+  })
+  return (start) => format.format(new Date(start))
+}
+
+/** As many as there are colours; the rest in one. */
+function withOthers(series: ChartSeries[]): ChartSeries[] {
+  if (series.length <= CHART_SERIES_MAX) return series
+  const rest = series.slice(CHART_SERIES_MAX - 1)
+  const credits = (rest[0]?.credits ?? []).map((_, i) => rest.reduce((sum, one) => sum + (one.credits[i] ?? 0), 0))
+  return [...series.slice(0, CHART_SERIES_MAX - 1), { id: 'others', name: `${rest.length} others`, credits }]
+}

@@ -1,0 +1,39 @@
+import type { UsageSeries, UsageTimeseries } from '@keymeter/contract'
+import { formatCredits } from '../format.ts'
+import type { ChartSeries } from './usage-chart.tsx'
+
+/** What each key or operation used in all of the time that is shown. */
+export function UsageTotals({ series, by }: { series: (ChartSeries & UsageSeries)[]; by: UsageTimeseries['by'] }) {
+  return (
+    <div className="overflow-hidden rounded-2xl border border-line bg-surface">
+      <table className="w-full text-left text-sm">
+        <thead className="border-line border-b text-ink-soft">
+          <tr>
+            <th scope="col" className="px-4 py-3 font-medium">
+              {by === 'key' ? 'Key' : 'Operation'}
+            </th>
+            <th scope="col" className="px-4 py-3 text-right font-medium">
+              Charges
+            </th>
+            <th scope="col" className="px-4 py-3 text-right font-medium">
+              Credits
+            </th>
+          </tr>
+        </thead>
+        <tbody>
+          {series.map(({ id, name, charges, credits }) => (
+            <tr key={id} className="border-line not-last:border-b">
+              <td className="wrap-anywhere w-full px-4 py-3 font-medium">{name}</td>
+              <td className="figures px-4 py-3 text-right text-ink-soft">{formatCredits(total(charges))}</td>
+              <td className="figures px-4 py-3 text-right font-medium">{formatCredits(total(credits))}</td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </div>
+  )
+}
+
+function total(numbers: number[]): number {
+  return numbers.reduce((sum, value) => sum + value, 0)
+}
