@@ -611,7 +611,7 @@ describe('the billing page', () => {
       ['Granted for the cycle', '+1,000', '1,000'],
       ['Top-up: Invoice 7', '+500', '1,500'],
       ['Change to the plan pro', '+4,000', '5,500'],
-      ['Change to the plan tiny', '0', '5,500'],
+      ['Change to the plan tiny from the next cycle on', '0', '5,500'],
       ['1 refund', '+20', '5,520'],
       ['3 charges', '−150', '5,370'],
       ['Held until settled or released', '−45', '5,325'],
@@ -1188,14 +1188,17 @@ describe('the events on the usage page', () => {
       ),
     )
     await page.reload()
+    /** Null where there is no file. */
     const savedBytes = async () =>
-      await page.evaluate(
-        async () => (await (await (await navigator.storage.getDirectory()).getFileHandle('export.csv')).getFile()).size,
-      )
+      await page.evaluate(async () => {
+        const file = await (await navigator.storage.getDirectory()).getFileHandle('export.csv').catch(() => null)
+        return file && (await file.getFile()).size
+      })
     await openEvents()
     const blocker = await database.owner.connect()
     const started = page.waitForResponse(/\/export\/usage\.csv/)
-    await exportButton().click()
+    await exportButton().focus()
+    await page.keyboard.press('Enter')
     await started
     await blocker.query('begin')
     await blocker.query('lock table api_key_usage in access exclusive mode')
@@ -1203,14 +1206,22 @@ describe('the events on the usage page', () => {
     await events()
       .getByText(/\d (kB|MB)/)
       .waitFor()
-    await events().getByRole('button', { name: 'Cancel' }).click()
-    await exportButton().waitFor()
-    expect(await savedBytes()).toBe(0)
+    await page.keyboard.press('Enter')
+    await expect.poll(async () => await exportButton().evaluate((button) => button === document.activeElement)).toBe(true)
+    expect(await savedBytes()).toBeNull()
     await blocker.query('rollback')
     blocker.release()
     await exportButton().click()
     await page.getByText('The file is saved').waitFor()
     expect(await savedBytes()).toBeGreaterThan(30_000 * 100)
+    await page.evaluate(() => {
+      FileSystemFileHandle.prototype.createWritable = async () => {
+        throw new DOMException('No', 'NotAllowedError')
+      }
+    })
+    await exportButton().click()
+    await events().getByRole('alert').getByText('The file could not be written', { exact: false }).waitFor()
+    expect(await savedBytes()).toBeNull()
     expect(complaints).toEqual([])
   })
 })

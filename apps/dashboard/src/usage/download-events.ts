@@ -1,12 +1,6 @@
-import type { Issue } from '@keymeter/contract'
+import type { Issue, UsageEventFilters } from '@keymeter/contract'
 import type { CallError } from '../app/call-error.ts'
 import { accessToken, endExpiredSession } from '../auth/session.ts'
-
-export interface EventFilters {
-  keyId: string | undefined
-  operation: string | undefined
-  verdicts: string[] | undefined
-}
 
 interface DownloadOptions {
   signal: AbortSignal
@@ -14,9 +8,10 @@ interface DownloadOptions {
   onProgress: (bytes: number) => void
 }
 
-/** Of browsers that let a page write to a file which the reader chose; TypeScript does not know it. */
+/** What some browsers can, and TypeScript does not know: a page writes to a file which the reader chose, and removes it. */
+type SavedFile = FileSystemFileHandle & { remove?: () => Promise<void> }
 interface SavingWindow {
-  showSaveFilePicker?: (options: { suggestedName: string; types: unknown[] }) => Promise<FileSystemFileHandle>
+  showSaveFilePicker?: (options: { suggestedName: string; types: unknown[] }) => Promise<SavedFile>
 }
 
 /**
@@ -25,10 +20,31 @@ interface SavingWindow {
  *
  * @returns how many bytes were saved, null when the reader thought better of it, or what went wrong.
  */
-export async function downloadEvents(
-  filters: EventFilters,
+export async function downloadEvents(filters: UsageEventFilters, options: DownloadOptions): Promise<number | CallError | null> {
+  const name = `keymeter-usage-${new Date().toISOString().slice(0, 10)}.csv`
+  let file: SavedFile | undefined
+  let outcome: number | CallError | null
+  try {
+    // Asked for first: a browser shows the dialog for a moment after a click alone.
+    file = await (window as SavingWindow).showSaveFilePicker?.({
+      suggestedName: name,
+      types: [{ description: 'CSV', accept: { 'text/csv': ['.csv'] } }],
+    })
+    outcome = await save(filters, file, name, options)
+  } catch (error) {
+    outcome = faultOf(error)
+  }
+  // Once chosen it is there, and empty. Where the browser cannot remove it, it stays so.
+  if (typeof outcome !== 'number') await file?.remove?.().catch(() => {})
+  return outcome
+}
+
+async function save(
+  filters: UsageEventFilters,
+  file: SavedFile | undefined,
+  name: string,
   { signal, onProgress }: DownloadOptions,
-): Promise<number | CallError | null> {
+): Promise<number | CallError> {
   let bytes = 0
   const counting = new TransformStream<Uint8Array, Uint8Array>({
     transform: (chunk, controller) => {
@@ -37,34 +53,29 @@ export async function downloadEvents(
       controller.enqueue(chunk)
     },
   })
-  try {
-    const name = `keymeter-usage-${new Date().toISOString().slice(0, 10)}.csv`
-    // Asked for first: a browser shows the dialog for a moment after a click alone.
-    const file = await (window as SavingWindow).showSaveFilePicker?.({
-      suggestedName: name,
-      types: [{ description: 'CSV', accept: { 'text/csv': ['.csv'] } }],
-    })
-    const authorization = `Bearer ${await accessToken()}`
-    const response = await fetch(`/export/usage.csv?${queryOf(filters)}`, { headers: { authorization }, signal })
-    if (response.status === 401) await endExpiredSession(authorization)
-    if (!response.ok || response.body === null) return await refusalOf(response)
-    const counted = response.body.pipeThrough(counting)
-    if (file === undefined) saveBlob(await new Response(counted).blob(), name)
-    else await counted.pipeTo(await file.createWritable(), { signal })
-    return bytes
-  } catch (error) {
-    if (error instanceof DOMException && error.name === 'AbortError') return null
-    const message = 'The export broke off, and nothing was saved. Check your connection and try again.'
-    return { message, requestId: null, issues: [], isPassing: true }
-  }
+  const authorization = `Bearer ${await accessToken()}`
+  const response = await fetch(`/export/usage.csv?${queryOf(filters)}`, { headers: { authorization }, signal })
+  if (response.status === 401) await endExpiredSession(authorization)
+  if (!response.ok || response.body === null) return await refusalOf(response)
+  const counted = response.body.pipeThrough(counting)
+  if (file === undefined) saveBlob(await new Response(counted).blob(), name)
+  else await counted.pipeTo(await file.createWritable(), { signal })
+  return bytes
 }
 
-function queryOf({ keyId, operation, verdicts = [] }: EventFilters): URLSearchParams {
-  const query = new URLSearchParams()
-  if (keyId !== undefined) query.set('keyId', keyId)
-  if (operation !== undefined) query.set('operation', operation)
-  for (const verdict of verdicts) query.append('verdicts', verdict)
-  return query
+function queryOf(filters: UsageEventFilters): URLSearchParams {
+  const all = Object.entries(filters).flatMap(([name, value]) => [value ?? []].flat().map((one) => [name, one]))
+  return new URLSearchParams(all)
+}
+
+/** What the browser says of a file is a DOMException; what breaks off underway is none. */
+function faultOf(error: unknown): CallError | null {
+  const isOfFile = error instanceof DOMException
+  if (isOfFile && error.name === 'AbortError') return null
+  const message = isOfFile
+    ? 'The file could not be written, and nothing was saved. Check that there is room, and that the browser may write there.'
+    : 'The export broke off, and nothing was saved. Check your connection and try again.'
+  return { message, requestId: null, issues: [], isPassing: true }
 }
 
 async function refusalOf(response: Response): Promise<CallError> {

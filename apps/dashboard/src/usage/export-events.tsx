@@ -1,19 +1,17 @@
+import type { UsageEventFilters } from '@keymeter/contract'
 import { useEffect, useRef, useState } from 'react'
 import type { CallError } from '../app/call-error.ts'
 import { Button } from '../ui/button.tsx'
-import { ErrorNotice, Notice } from '../ui/notice.tsx'
-import { downloadEvents, type EventFilters } from './download-events.ts'
+import { ErrorNotice } from '../ui/notice.tsx'
+import { announce } from '../ui/toasts.tsx'
+import { downloadEvents } from './download-events.ts'
 
 const PROGRESS_INTERVAL_MS = 200
 
-type Progress =
-  | { state: 'idle' }
-  | { state: 'running'; bytes: number }
-  | { state: 'done'; bytes: number }
-  | { state: 'failed'; error: CallError }
+type Progress = { state: 'idle' } | { state: 'running'; bytes: number } | { state: 'failed'; error: CallError }
 
 /** All events that match, as a file. */
-export function ExportEvents({ filters }: { filters: EventFilters }) {
+export function ExportEvents({ filters }: { filters: UsageEventFilters }) {
   const [progress, setProgress] = useState<Progress>({ state: 'idle' })
   const leaving = useRef<AbortController | null>(null)
   useEffect(() => () => leaving.current?.abort(), [])
@@ -29,33 +27,28 @@ export function ExportEvents({ filters }: { filters: EventFilters }) {
     }
     const outcome = await downloadEvents(filters, { signal: controller.signal, onProgress })
     if (controller.signal.aborted || outcome === null) setProgress({ state: 'idle' })
-    else if (typeof outcome === 'number') setProgress({ state: 'done', bytes: outcome })
-    else setProgress({ state: 'failed', error: outcome })
+    else if (typeof outcome !== 'number') setProgress({ state: 'failed', error: outcome })
+    else {
+      setProgress({ state: 'idle' })
+      announce(`The file is saved: ${formatBytes(outcome)}.`)
+    }
   }
+  const isRunning = progress.state === 'running'
   return (
     <>
-      {progress.state === 'running' ? (
-        <div className="flex items-center gap-3">
-          <span className="text-ink-soft text-sm">
-            <span role="status">Exporting…</span> <span className="figures">{formatBytes(progress.bytes)}</span>
-          </span>
-          <Button variant="secondary" onClick={() => leaving.current?.abort()}>
-            Cancel
-          </Button>
-        </div>
-      ) : (
-        <Button variant="secondary" onClick={start}>
-          Export CSV
+      <div className="flex items-center gap-3">
+        <span className="text-ink-soft text-sm">
+          <span role="status">{isRunning && 'Exporting…'}</span>{' '}
+          {isRunning && <span className="figures">{formatBytes(progress.bytes)}</span>}
+        </span>
+        {/* One button, so that it keeps the focus. */}
+        <Button variant="secondary" onClick={isRunning ? () => leaving.current?.abort() : start}>
+          {isRunning ? 'Cancel' : 'Export CSV'}
         </Button>
-      )}
+      </div>
       {progress.state === 'failed' && (
         <div className="basis-full">
           <ErrorNotice error={progress.error} />
-        </div>
-      )}
-      {progress.state === 'done' && (
-        <div className="basis-full">
-          <Notice>The file is saved: {formatBytes(progress.bytes)}.</Notice>
         </div>
       )}
     </>
