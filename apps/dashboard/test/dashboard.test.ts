@@ -1109,7 +1109,7 @@ describe('the events on the usage page', () => {
     await secretDialog().getByRole('button', { name: 'Done' }).click()
     await page.getByRole('button', { name: 'Close anyway' }).click()
     await page.getByRole('link', { name: 'Usage' }).click()
-    await page.getByText('Nothing has been charged yet.').waitFor()
+    await page.getByText('Nothing was charged or refused in this time.').waitFor()
     await database.owner.query('revoke select on billing_accounts from keymeter_api')
     try {
       await page.reload()

@@ -1,25 +1,31 @@
-import { KEYS_PAGE_MAX, Operation } from '@keymeter/contract'
+import { Operation, UsageAction } from '@keymeter/contract'
 import { useQuery } from '@tanstack/react-query'
 import { useNavigate, useSearch } from '@tanstack/react-router'
 import { useEffect, useState } from 'react'
-import { trpc } from '../app/trpc.ts'
+import { allKeys } from '../keys/all-keys.ts'
 import { TextField } from '../ui/field.tsx'
 import { Select } from '../ui/select.tsx'
-import { VERDICT_OPTIONS } from './event-verdicts.ts'
+import { describeVerdict, VERDICT_OPTIONS } from './event-verdicts.ts'
 import type { UsageSearch } from './usage-search.ts'
 
 const TYPING_DELAY_MS = 300
 const OPERATION_LENGTH_MAX = 64
 
+const ALL = { value: '', text: 'All' } as const
+const ACTION_OPTIONS = [ALL, ...UsageAction.options.map((value) => ({ value, text: describeVerdict(value) }))]
+const WHEN_OPTIONS = [
+  { value: '', text: 'As above' },
+  { value: 'any', text: 'Any time' },
+] as const
+
 /** Which events are listed: kept in the address, so that it survives a reload and the way back. */
 export function EventFilters() {
-  const { keyId, verdict } = useSearch({ from: '/signed-in/usage' })
+  const { keyId, action, verdict, when } = useSearch({ from: '/signed-in/usage' })
   const navigate = useNavigate({ from: '/usage' })
-  const keys = useQuery(trpc.keys.list.queryOptions({ status: 'all', sort: 'name', limit: KEYS_PAGE_MAX })).data?.data ?? []
-  const keyOptions = [
-    { value: '', text: 'All' },
-    ...keys.map(({ id, name, keyPrefix }) => ({ value: id, text: `${name} (${keyPrefix}…)` })),
-  ]
+  const choose = (chosen: UsageSearch) =>
+    navigate({ search: (now: UsageSearch) => ({ ...now, ...chosen }), resetScroll: false })
+  const keys = useQuery(allKeys).data?.data ?? []
+  const keyOptions = [ALL, ...keys.map(({ id, name, keyPrefix }) => ({ value: id, text: `${name} (${keyPrefix}…)` }))]
   // One that the first page of the keys does not hold, or a verdict that is not known here.
   if (keyId !== undefined && keys.every(({ id }) => id !== keyId)) keyOptions.push({ value: keyId, text: 'One key' })
   const verdictOptions =
@@ -27,23 +33,37 @@ export function EventFilters() {
       ? VERDICT_OPTIONS
       : [...VERDICT_OPTIONS, { value: verdict, text: verdict }]
   return (
-    <search aria-label="Events" className="grid items-start gap-3 sm:grid-cols-3">
+    <search aria-label="Events" className="grid grid-cols-2 items-start gap-3 sm:grid-cols-6">
       <Select
+        className="col-span-2"
         label="Events of key"
         options={keyOptions}
         value={keyId ?? ''}
-        onValueChange={(chosen) =>
-          navigate({ search: (now: UsageSearch) => ({ ...now, keyId: chosen || undefined }), resetScroll: false })
-        }
+        onValueChange={(chosen) => choose({ keyId: chosen || undefined })}
       />
-      <OperationField />
+      <div className="col-span-2">
+        <OperationField />
+      </div>
       <Select
+        className="sm:col-span-2"
+        label="Action"
+        options={ACTION_OPTIONS}
+        value={action ?? ''}
+        onValueChange={(chosen) => choose({ action: chosen || undefined })}
+      />
+      <Select
+        className="sm:col-span-3"
         label="Verdict"
         options={verdictOptions}
         value={verdict ?? ''}
-        onValueChange={(chosen) =>
-          navigate({ search: (now: UsageSearch) => ({ ...now, verdict: chosen || undefined }), resetScroll: false })
-        }
+        onValueChange={(chosen) => choose({ verdict: chosen || undefined })}
+      />
+      <Select
+        className="col-span-2 sm:col-span-3"
+        label="When"
+        options={WHEN_OPTIONS}
+        value={when ?? ''}
+        onValueChange={(chosen) => choose({ when: chosen || undefined })}
       />
     </search>
   )

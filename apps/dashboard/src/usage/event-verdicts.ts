@@ -1,13 +1,13 @@
-import { Refusal } from '@keymeter/contract'
+import { type RefundVerdict, Refusal, type SettleVerdict } from '@keymeter/contract'
 
 const TEXTS: Record<string, string> = {
-  charged: 'Charged',
   insufficient_credits: 'Out of credits',
   key_limit_exceeded: 'Over the key’s limit',
   revoked: 'Key revoked',
   disabled: 'Key disabled',
   expired: 'Key expired',
-  account_suspended: 'Account suspended',
+  exceeds_hold: 'More than is held',
+  exceeds_charge: 'More than was charged',
 }
 
 /** As a person reads it; one that is not known here by its own name. */
@@ -16,17 +16,26 @@ export function describeVerdict(verdict: string): string {
   return TEXTS[verdict] ?? `${words.slice(0, 1).toUpperCase()}${words.slice(1)}`
 }
 
-const REFUSED = 'refused'
+/** Of whatever action. */
+const REFUSALS: string[] = [
+  ...Refusal.options,
+  ...(['hold_expired', 'hold_ended', 'exceeds_hold', 'exceeds_charge'] satisfies (SettleVerdict | RefundVerdict)['verdict'][]),
+]
+
+export function isRefusal(verdict: string): boolean {
+  return REFUSALS.includes(verdict)
+}
+
+/** A settled hold is charged too. */
+const GROUPS: Record<string, string[]> = { charged: ['charged', 'settled'], refused: REFUSALS }
 
 export const VERDICT_OPTIONS = [
   { value: '', text: 'All' },
-  { value: 'charged', text: 'Charged' },
-  { value: REFUSED, text: 'Refused' },
-  ...Refusal.options.map((value) => ({ value, text: `Refused: ${describeVerdict(value).toLowerCase()}` })),
+  ...Object.keys(GROUPS).map((value) => ({ value, text: describeVerdict(value) })),
+  ...REFUSALS.map((value) => ({ value, text: `Refused: ${describeVerdict(value).toLowerCase()}` })),
 ]
 
 /** What to ask the server for. */
 export function verdictsOf(chosen: string | undefined): string[] | undefined {
-  if (chosen === undefined) return undefined
-  return chosen === REFUSED ? [...Refusal.options] : [chosen]
+  return chosen === undefined ? undefined : (GROUPS[chosen] ?? [chosen])
 }

@@ -1,23 +1,33 @@
-import type { UsageEvent, UsageEventFilters } from '@keymeter/contract'
-import { keepPreviousData, useInfiniteQuery } from '@tanstack/react-query'
+import { UsageAction, type UsageEvent, type UsageEventFilters } from '@keymeter/contract'
+import { keepPreviousData, useInfiniteQuery, useQuery } from '@tanstack/react-query'
 import { useNavigate, useSearch } from '@tanstack/react-router'
-import { describeCallError } from '../app/call-error.ts'
-import { queryClient } from '../app/trpc.ts'
-import { formatCredits } from '../format.ts'
+import { useMinute } from '../app/minute.ts'
+import { QueryFault } from '../app/query-fault.tsx'
+import { queryClient, trpc } from '../app/trpc.ts'
+import { formatCredits, formatMoment } from '../format.ts'
 import { Badge } from '../ui/badge.tsx'
 import { Button } from '../ui/button.tsx'
 import { EmptyState } from '../ui/empty-state.tsx'
 import { Moment } from '../ui/moment.tsx'
-import { ErrorNotice } from '../ui/notice.tsx'
 import { EventFilters } from './event-filters.tsx'
 import { eventPages } from './event-pages.ts'
-import { describeVerdict, verdictsOf } from './event-verdicts.ts'
+import { describeVerdict, isRefusal, verdictsOf } from './event-verdicts.ts'
 import { ExportEvents } from './export-events.tsx'
+import { askFor } from './usage-range.ts'
 import type { UsageSearch } from './usage-search.ts'
 
 export function UsageEvents() {
-  const { keyId, operation, verdict } = useSearch({ from: '/signed-in/usage' })
-  const filters = { keyId, operation, verdicts: verdictsOf(verdict) }
+  const { range = 'cycle', when, keyId, operation, action, verdict } = useSearch({ from: '/signed-in/usage' })
+  useMinute()
+  const billing = useQuery(trpc.billing.get.queryOptions())
+  const { from = billing.data?.account?.billingCycle.start } = askFor(range, Date.now())
+  const filters = {
+    keyId,
+    operation,
+    action: UsageAction.safeParse(action).data,
+    verdicts: verdictsOf(verdict),
+    from: when === 'any' ? undefined : from,
+  }
   return (
     <section aria-labelledby="events" className="grid gap-4">
       <div className="flex flex-wrap items-center justify-between gap-3">
@@ -27,31 +37,27 @@ export function UsageEvents() {
         <ExportEvents filters={filters} />
       </div>
       <EventFilters />
-      <Events filters={filters} />
+      {billing.isLoadingError ? <QueryFault query={billing} /> : <Events filters={filters} isReady={!billing.isPending} />}
     </section>
   )
 }
 
-function Events({ filters }: { filters: UsageEventFilters }) {
+/** What the range begins with is known when the account is. */
+function Events({ filters, isReady }: { filters: UsageEventFilters; isReady: boolean }) {
   const navigate = useNavigate({ from: '/usage' })
   const pages = eventPages(filters)
-  const list = useInfiniteQuery({ ...pages, placeholderData: keepPreviousData })
+  const list = useInfiniteQuery({ ...pages, placeholderData: keepPreviousData, enabled: isReady })
   const events = list.data?.pages.flatMap((page) => page.data) ?? []
   const showNewer = async () => {
     // The button goes, and the focus must not fall back to the page's beginning.
     document.getElementById('events')?.focus()
     await queryClient.resetQueries({ queryKey: pages.queryKey })
   }
-  const isFiltered = Object.values(filters).some((filter) => filter !== undefined)
+  const { from, ...others } = filters
+  const isFiltered = Object.values(others).some((filter) => filter !== undefined)
   return (
     <>
-      {list.isError && (
-        <ErrorNotice error={describeCallError(list.error)}>
-          <Button variant="secondary" onClick={() => list.refetch()}>
-            Retry
-          </Button>
-        </ErrorNotice>
-      )}
+      <QueryFault query={list} />
       {list.data?.pages[0]?.hasNewer && (
         <Button variant="secondary" className="justify-self-center" onClick={showNewer}>
           Show newer events
@@ -71,12 +77,16 @@ function Events({ filters }: { filters: UsageEventFilters }) {
                 ? 'No newer event matches.'
                 : isFiltered
                   ? 'No event matches.'
-                  : 'Nothing has been charged yet.'}
+                  : from === undefined
+                    ? 'Nothing has been charged yet.'
+                    : 'Nothing was charged or refused in this time.'}
             </p>
             {isFiltered && (
               <Button
                 variant="secondary"
-                onClick={() => navigate({ search: ({ range, by }: UsageSearch) => ({ range, by }), resetScroll: false })}
+                onClick={() =>
+                  navigate({ search: ({ range, by, when }: UsageSearch) => ({ range, by, when }), resetScroll: false })
+                }
               >
                 Clear filters
               </Button>
@@ -123,7 +133,6 @@ function EventTable({ events, isBusy }: { events: UsageEvent[]; isBusy: boolean 
 
 function EventRow({ event }: { event: UsageEvent }) {
   const { sequence, createdAt, keyName, action, operation, verdict, creditsRequested, creditsCharged, remaining } = event
-  const isTaken = verdict === 'charged' || creditsCharged !== 0
   return (
     <tr className="border-line not-last:border-b">
       <td className="w-full max-w-0 px-3 py-3 sm:px-4">
@@ -133,20 +142,18 @@ function EventRow({ event }: { event: UsageEvent }) {
         <p className="truncate text-ink-soft text-xs">
           {action !== 'charge' && `${describeVerdict(action)} · `}
           {operation}
-          <span className="sm:hidden">
-            {' · '}
-            <Moment iso={createdAt} />
-          </span>
         </p>
+        <p className="text-ink-soft text-xs sm:hidden">{formatMoment(createdAt)}</p>
       </td>
       <td className="hidden whitespace-nowrap px-4 py-3 text-ink-soft sm:table-cell">
         <Moment iso={createdAt} />
+        <p className="text-xs">{formatMoment(createdAt)}</p>
       </td>
       <td className="px-1 py-3 sm:px-4 sm:whitespace-nowrap">
         {verdict === 'charged' ? (
           <span className="text-ink-soft">Charged</span>
         ) : (
-          <Badge tone={isTaken || action !== 'charge' ? 'plain' : 'danger'}>{describeVerdict(verdict)}</Badge>
+          <Badge tone={isRefusal(verdict) ? 'danger' : 'plain'}>{describeVerdict(verdict)}</Badge>
         )}
       </td>
       <td className="figures px-3 py-3 text-right font-medium sm:px-4">
