@@ -7,8 +7,12 @@ const dayUtc = new Intl.DateTimeFormat('en-GB', { day: 'numeric', month: 'short'
 /** A bank statement's form: oldest first, the balance after each line, what is left at the bottom. */
 export function LedgerTable({ entries, balance, isCurrent }: Pick<LedgerAnswer, 'entries' | 'balance' | 'isCurrent'>) {
   return (
-    // biome-ignore lint/a11y/noNoninteractiveTabindex: billions do not fit on a phone, and a keyboard scrolls to them
-    <div tabIndex={0} className="overflow-x-auto rounded-2xl border border-line bg-surface">
+    <section
+      aria-label="Lines of the ledger"
+      // biome-ignore lint/a11y/noNoninteractiveTabindex: billions do not fit on a phone, and a keyboard scrolls to them
+      tabIndex={0}
+      className="overflow-x-auto rounded-2xl border border-line bg-surface"
+    >
       <table aria-labelledby="ledger" className="w-full text-left text-sm">
         <thead className="border-line border-b text-ink-soft">
           <tr>
@@ -47,7 +51,7 @@ export function LedgerTable({ entries, balance, isCurrent }: Pick<LedgerAnswer, 
           </tr>
         </tfoot>
       </table>
-    </div>
+    </section>
   )
 }
 
