@@ -1219,7 +1219,9 @@ describe('the events on the usage page', () => {
         throw new DOMException('No', 'NotAllowedError')
       }
     })
+    const ended = page.waitForEvent('requestfailed', (request) => request.url().includes('/export/'))
     await exportButton().click()
+    await ended
     await events().getByRole('alert').getByText('The file could not be written', { exact: false }).waitFor()
     expect(await savedBytes()).toBeNull()
     expect(complaints).toEqual([])

@@ -11,7 +11,7 @@ const PROGRESS_INTERVAL_MS = 200
 type Progress = { state: 'idle' } | { state: 'running'; bytes: number } | { state: 'failed'; error: CallError }
 
 /** All events that match, as a file. */
-export function ExportEvents({ filters }: { filters: UsageEventFilters }) {
+export function ExportEvents({ filters, isReady }: { filters: UsageEventFilters; isReady: boolean }) {
   const [progress, setProgress] = useState<Progress>({ state: 'idle' })
   const leaving = useRef<AbortController | null>(null)
   useEffect(() => () => leaving.current?.abort(), [])
@@ -26,7 +26,9 @@ export function ExportEvents({ filters }: { filters: UsageEventFilters }) {
       setProgress({ state: 'running', bytes })
     }
     const outcome = await downloadEvents(filters, { signal: controller.signal, onProgress })
-    if (controller.signal.aborted || outcome === null) setProgress({ state: 'idle' })
+    // Where it is the file that failed, the answer must not wait for somebody to read it.
+    controller.abort()
+    if (outcome === null) setProgress({ state: 'idle' })
     else if (typeof outcome !== 'number') setProgress({ state: 'failed', error: outcome })
     else {
       setProgress({ state: 'idle' })
@@ -42,7 +44,7 @@ export function ExportEvents({ filters }: { filters: UsageEventFilters }) {
           {isRunning && <span className="figures">{formatBytes(progress.bytes)}</span>}
         </span>
         {/* One button, so that it keeps the focus. */}
-        <Button variant="secondary" onClick={isRunning ? () => leaving.current?.abort() : start}>
+        <Button variant="secondary" disabled={!isReady} onClick={isRunning ? () => leaving.current?.abort() : start}>
           {isRunning ? 'Cancel' : 'Export CSV'}
         </Button>
       </div>

@@ -1,7 +1,7 @@
 import { type KeyboardEvent, useRef, useState } from 'react'
 import { formatCredits } from '../format.ts'
 
-export interface ChartBucket {
+interface ChartBucket {
   /** The moment that it begins at. */
   start: string
   /** `5 Mar` */

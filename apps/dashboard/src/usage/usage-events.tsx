@@ -20,6 +20,8 @@ export function UsageEvents() {
   const { range = 'cycle', when, keyId, operation, action, verdict } = useSearch({ from: '/signed-in/usage' })
   useMinute()
   const billing = useQuery(trpc.billing.get.queryOptions())
+  /** What the range begins with is known when the account is. */
+  const isReady = !billing.isPending
   const { from = billing.data?.account?.billingCycle.start } = askFor(range, Date.now())
   const filters = {
     keyId,
@@ -34,15 +36,14 @@ export function UsageEvents() {
         <h2 id="events" tabIndex={-1} className="text-lg font-semibold outline-none">
           Events
         </h2>
-        <ExportEvents filters={filters} />
+        <ExportEvents filters={filters} isReady={isReady} />
       </div>
       <EventFilters />
-      {billing.isLoadingError ? <QueryFault query={billing} /> : <Events filters={filters} isReady={!billing.isPending} />}
+      {billing.isLoadingError ? <QueryFault query={billing} /> : <Events filters={filters} isReady={isReady} />}
     </section>
   )
 }
 
-/** What the range begins with is known when the account is. */
 function Events({ filters, isReady }: { filters: UsageEventFilters; isReady: boolean }) {
   const navigate = useNavigate({ from: '/usage' })
   const pages = eventPages(filters)
