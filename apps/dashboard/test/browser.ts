@@ -1,4 +1,5 @@
-import { existsSync } from 'node:fs'
+import { existsSync, mkdtempSync } from 'node:fs'
+import { join } from 'node:path'
 import sparticuz from '@sparticuz/chromium'
 import { type Browser, type BrowserContextOptions, chromium, type Page } from 'playwright-core'
 import { afterAll, beforeAll, inject } from 'vitest'
@@ -36,8 +37,9 @@ async function launch(): Promise<Browser> {
     '--disable-sync',
   ]
   if (process.platform === 'linux' && process.arch === 'x64') {
-    // Unpacked into the run's own folder, which goes when the run ends.
-    process.env['TMPDIR'] = inject('cluster').dir
+    // Unpacked into the run's own folder, which goes when the run ends; for each test file, or one would start what another
+    // is still writing.
+    process.env['TMPDIR'] = mkdtempSync(join(inject('cluster').dir, 'browser-'))
     return await chromium.launch({ executablePath: await sparticuz.executablePath(), args })
   }
   const executablePath = INSTALLED.find((path) => existsSync(path))
