@@ -611,7 +611,7 @@ describe('the billing page', () => {
       ['Granted for the cycle', '+1,000', '1,000'],
       ['Top-up: Invoice 7', '+500', '1,500'],
       ['Change to the plan pro', '+4,000', '5,500'],
-      ['Change to the plan tiny from the next cycle on', '0', '5,500'],
+      ['Change to the plan tiny, no more credits in this cycle', '0', '5,500'],
       ['1 refund', '+20', '5,520'],
       ['3 charges', '−150', '5,370'],
       ['Held until settled or released', '−45', '5,325'],

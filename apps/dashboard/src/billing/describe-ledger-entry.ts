@@ -9,8 +9,8 @@ export function describeLedgerEntry({ kind, credits, count, plan, note }: Ledger
     case 'grant':
       return 'Granted for the cycle'
     case 'plan_change':
-      // A plan that gives no more than the present one waits for the next cycle.
-      return `Change to the plan ${plan}${credits === 0 ? ' from the next cycle on' : ''}`
+      // To a smaller plan, which waits for the next cycle, or to one that gives as much.
+      return `Change to the plan ${plan}${credits === 0 ? ', no more credits in this cycle' : ''}`
     case 'top_up':
       return note === null ? 'Top-up' : `Top-up: ${note}`
     case 'refund_top_up':
