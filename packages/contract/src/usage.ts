@@ -73,6 +73,8 @@ export type UsageTimeseries = z.infer<typeof UsageTimeseries>
 export const UsageSeries = z.object({
   keyId: KeyId.nullable(),
   keyName: z.string().nullable(),
+  /** Tells keys of one name apart. */
+  keyPrefix: z.string().nullable(),
   operation: z.string().nullable(),
   credits: z.array(Credits),
   charges: z.array(Credits),

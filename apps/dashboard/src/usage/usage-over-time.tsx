@@ -3,7 +3,6 @@ import { keepPreviousData, useQuery } from '@tanstack/react-query'
 import { useMinute } from '../app/minute.ts'
 import { QueryFault } from '../app/query-fault.tsx'
 import { api, REFRESH_INTERVAL_MS, trpc } from '../app/trpc.ts'
-import { allKeys } from '../keys/all-keys.ts'
 import { EmptyState } from '../ui/empty-state.tsx'
 import { distinctNames } from './distinct-names.ts'
 import { CHART_SERIES_MAX, type ChartSeries, UsageChart } from './usage-chart.tsx'
@@ -47,11 +46,7 @@ interface ShownProps extends Pick<UsageTimeseries, 'unit' | 'by'> {
 }
 
 function Shown({ buckets, series, unit, by, range, isBusy }: ShownProps) {
-  const keys = useQuery(allKeys).data?.data ?? []
-  const names = distinctNames(series, nameOf, (one) => {
-    const prefix = keys.find(({ id }) => id === one.keyId)?.keyPrefix ?? one.keyId?.slice(0, 8)
-    return `${nameOf(one)} (${prefix}…)`
-  })
+  const names = distinctNames(series, nameOf, (one) => `${nameOf(one)} (${one.keyPrefix}…)`)
   const named = series.map((one, i) => ({ ...one, id: one.keyId ?? one.operation ?? '', name: names[i] ?? '' }))
   const starts = distinctNames(buckets, formatStart(unit), formatStart(unit, { timeZoneName: 'short' }))
   // The newest usage's time has come, whatever the reader's clock says.

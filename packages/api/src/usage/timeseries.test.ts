@@ -51,7 +51,12 @@ describe('usage.timeseries', () => {
       ['other', [0, 0, 0, 50, 0]],
       ['default', [3, 0, 4, 0, 0]],
     ])
-    expect(series[1]).toMatchObject({ keyId: defaultKey.id, operation: null, charges: expect.arrayContaining([1]) })
+    expect(series[1]).toMatchObject({
+      keyId: defaultKey.id,
+      keyPrefix: defaultKey.keyPrefix,
+      operation: null,
+      charges: expect.arrayContaining([1]),
+    })
     for (const { credits, charges } of series) expect([credits.length, charges.length]).toEqual([32, 32])
   })
 

@@ -37,11 +37,12 @@ export async function usageTimeseries(scope: Scope, input: UsageTimeseries): Pro
   const starts = await bucketStarts(scope, range, input)
   const used = await readUsage(scope, range, starts, input)
 
-  const names = by === 'key' ? await keyNames(scope, [...used.keys()]) : null
+  const keys = by === 'key' ? await keysById(scope, [...used.keys()]) : null
   const series = [...used].map(([of, { credits, charges }]) => ({
-    keyId: names && of,
-    keyName: names?.get(of) ?? null,
-    operation: names ? null : of,
+    keyId: keys && of,
+    keyName: keys?.get(of)?.name ?? null,
+    keyPrefix: keys?.get(of)?.key_prefix ?? null,
+    operation: keys ? null : of,
     credits,
     charges,
   }))
@@ -182,13 +183,13 @@ function total({ credits }: UsageSeries): number {
   return credits.reduce((sum, value) => sum + value, 0)
 }
 
-async function keyNames({ db, userId }: Scope, ids: string[]): Promise<Map<string, string>> {
+async function keysById({ db, userId }: Scope, ids: string[]): Promise<Map<string, { name: string; key_prefix: string }>> {
   if (ids.length === 0) return new Map()
   const rows = await db
     .selectFrom('api_keys')
-    .select(['id', 'name'])
+    .select(['id', 'name', 'key_prefix'])
     .where('user_id', '=', userId)
     .where('id', 'in', ids)
     .execute()
-  return new Map(rows.map(({ id, name }) => [id, name]))
+  return new Map(rows.map((row) => [row.id, row]))
 }
