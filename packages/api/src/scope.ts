@@ -88,6 +88,11 @@ export function isLockTimeout(error: unknown): boolean {
   return databaseError(error).sqlState === '55P03'
 }
 
+/** 57014: the statement took longer than it may. */
+export function isStatementTimeout(error: unknown): boolean {
+  return databaseError(error).sqlState === '57014'
+}
+
 /** 22023 invalid parameter value: a time zone, say. */
 export function isInvalidParameter(error: unknown): boolean {
   return databaseError(error).sqlState === '22023'

@@ -1,3 +1,4 @@
+import { createDb } from '@keymeter/db'
 import { disagreements, testDatabase } from '@keymeter/local/testing'
 import { pino } from 'pino'
 import { expect, it } from 'vitest'
@@ -36,6 +37,27 @@ it('an account that somebody else holds the lock of waits by itself; all others 
   await waiting
   expect(answered).toEqual(Array(10).fill('afterwards'))
   expect(await charge(held.defaultKey.secret)).toMatchObject({ verdict: 'charged', remaining: 989 })
+  expect(await disagreements(database)).toEqual([])
+})
+
+it('accounts that together take longer than a statement may are charged one after the other', async () => {
+  const accounts = await Promise.all(Array.from({ length: 8 }, async () => await provisioned(database)))
+  // What time does to each takes a while; nothing is due of an account that was charged just now.
+  const { owner } = database
+  await owner.query('alter function advance_accounts(uuid[], timestamptz) rename to advance_accounts_at_once')
+  await owner.query(
+    `create function advance_accounts(user_ids uuid[], v_now timestamptz) returns void language plpgsql as
+      'begin perform pg_sleep(0.3 * cardinality(user_ids)), public.advance_accounts_at_once(user_ids, v_now); end'`,
+  )
+  const db = createDb(`${database.urls.api}?options=-c%20statement_timeout%3D1500`, () => {})
+  const slow = createMetering({ db, keyBrand: 'km', log: pino({ level: 'silent' }) })
+  const ask = ({ defaultKey }: (typeof accounts)[number], n: number) =>
+    slow.charge({ key: defaultKey.secret, credits: 1, idempotencyKey: `slow-${n}`, operation: 'default' })
+  // The first goes alone, and the others form a batch behind it.
+  const verdicts = await Promise.all(accounts.flatMap((account) => [ask(account, 1), ask(account, 2)]))
+  expect(verdicts.map(({ verdict }) => verdict)).toEqual(Array(16).fill('charged'))
+  await db.destroy()
+  await owner.query('drop function advance_accounts; alter function advance_accounts_at_once rename to advance_accounts')
   expect(await disagreements(database)).toEqual([])
 })
 

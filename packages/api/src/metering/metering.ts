@@ -16,7 +16,7 @@ import type { Db } from '@keymeter/db'
 import type { Logger } from 'pino'
 import { AppError } from '../errors.ts'
 import { hashToken, parseToken } from '../keys/token.ts'
-import { isConflict, isLockTimeout, isUnavailable } from '../scope.ts'
+import { isConflict, isLockTimeout, isStatementTimeout, isUnavailable } from '../scope.ts'
 import { parseEventId } from './event-id.ts'
 import { Lane, type Settled, type Timed } from './lane.ts'
 import { type Action, type BatchItem, type Decision, meterBatch } from './meter-batch.ts'
@@ -119,7 +119,7 @@ export function createMetering({
       for (const userId of accounts.keys()) held.delete(userId)
       return verdicts.map((value) => ({ status: 'fulfilled', value }))
     } catch (reason) {
-      if (accounts.size > 1 && isLockTimeout(reason)) return await decideByAccount(items, [...accounts.values()])
+      if (accounts.size > 1 && isOfSomeAccounts(reason)) return await decideByAccount(items, [...accounts.values()])
       if (items.length === 1 || reason instanceof AppError) return items.map(() => ({ status: 'rejected', reason }))
       // One item that the database cannot take must not fail those of other callers.
       log.error({ err: reason, items: items.length }, 'a batch of charges failed: sending its items one by one')
@@ -129,7 +129,7 @@ export function createMetering({
     }
   }
 
-  /** Finds the account that is held, and hands its items over to a lane of its own. */
+  /** One account's items after the other's. An account that is held is found, and its items go to a lane of its own. */
   const decideByAccount = async (items: Call[], accounts: number[][]): Promise<Settled<Decision>[]> => {
     const settled: Settled<Decision>[] = []
     for (const indexes of accounts) {
@@ -222,7 +222,7 @@ export function createMetering({
  * A connection that broke may have broken after the commit. Sent again, what has an idempotency key is answered its first
  * verdict, and what has none took nothing.
  *
- * @param isMixed whether it is of several accounts: then it is not worth waiting longer for the one that is held.
+ * @param isMixed whether it is of several accounts: then what may be the fault of some is not tried again with all.
  */
 async function sendUntilAnswered(db: Db, log: Logger, items: Call[], isMixed: boolean): Promise<Decision[]> {
   let failure: unknown
@@ -231,7 +231,7 @@ async function sendUntilAnswered(db: Db, log: Logger, items: Call[], isMixed: bo
     try {
       return await tryOnce(db, items)
     } catch (error) {
-      if ((!isUnavailable(error) && !isConflict(error)) || (isMixed && isLockTimeout(error))) throw error
+      if ((!isUnavailable(error) && !isConflict(error)) || (isMixed && isOfSomeAccounts(error))) throw error
       failure = error
       if (timeLeft(items) < TRY_MS_MIN) break
       log.warn({ err: error, items: items.length }, 'a batch of charges was not answered: sending it again')
@@ -239,6 +239,11 @@ async function sendUntilAnswered(db: Db, log: Logger, items: Call[], isMixed: bo
   }
   log.warn({ err: failure, items: items.length }, 'a batch of charges was given up')
   throw new AppError('database_unavailable', { cause: failure })
+}
+
+/** One of the accounts is held, or what time does to all of them together takes longer than a statement may. */
+function isOfSomeAccounts(error: unknown): boolean {
+  return isLockTimeout(error) || isStatementTimeout(error)
 }
 
 /** Sends a batch as long as any of its callers waits. Given up, it may be decided all the same, as when a connection breaks. */
