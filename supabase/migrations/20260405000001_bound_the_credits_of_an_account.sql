@@ -1,6 +1,7 @@
 -- No grant and no plan gives an account more credits than a number in JSON holds, its plan's and its top-ups together: what it
--- can use in a cycle, and every sum of that, can be shown. Top-ups alone were bounded, beside a plan that was not counted. (A
--- refund of a cycle that has ended is added whatever there is: it gives back what was charged.)
+-- can use in a cycle, and every sum of that, can be shown. What is held in cycles that have ended may come back, and counts.
+-- Top-ups alone were bounded, beside a plan that was not counted. (A refund of a cycle that has ended is not foreseen: where it
+-- would be too much, it fails.)
 
 -- Adds credits that do not end with the cycle. Again with the same idempotency key, however much later, it answers the entry
 -- that it made first, and changes nothing; `is_conflict` when that was of other credits. `is_too_much` when the account would
@@ -26,7 +27,9 @@ begin
   end if;
   v_now := public.keymeter_now();
   perform public.advance_accounts(array[account], v_now);
-  if (select accounts.credits_per_cycle + accounts.top_up_credits > 9007199254740991 - grant_top_up.credits
+  if (select accounts.credits_per_cycle + accounts.top_up_credits
+               + (select coalesce(sum(closed.credits_held), 0) from public.billing_cycles as closed where closed.user_id = account)
+               > 9007199254740991 - grant_top_up.credits
         from public.billing_accounts as accounts where accounts.user_id = account) then
     return query select false, false, true, null::bigint, null::timestamptz;
     return;
@@ -77,8 +80,10 @@ begin
     return;
   end if;
   v_added := greatest(0, wanted.credits_per_cycle - stands.credits_per_cycle);
-  if v_added > 0 and stands.credits_per_cycle + stands.top_up_credits > 9007199254740991 - v_added then
-    return query select false, true, stands.moment;
+  if v_added > 0 and stands.credits_per_cycle + stands.top_up_credits
+                     + (select coalesce(sum(closed.credits_held), 0) from public.billing_cycles as closed where closed.user_id = account)
+                     > 9007199254740991 - v_added then
+    return query select false, true, null::timestamptz;
     return;
   end if;
   if wanted.credits_per_cycle < stands.credits_per_cycle and wanted.plan <> stands.plan then

@@ -206,11 +206,13 @@ begin
       expiries[i] := item.moment + make_interval(secs => item.lifetime);
       verdicts[i] := item.refusal;
       if item.action = 'hold' and item.refusal is null then
-        -- By credit_holds_open_idx, and what this batch has held and ended is in it.
+        -- By credit_holds_open_idx: from now on, past what has ended, which is in the index for as long as anybody may read it.
+        -- What this batch has held and ended counts.
         if account_open_holds[a] is null then
           account_open_holds[a] := (
             select count(*) from (select from public.credit_holds as holds
-                                   where holds.user_id = item.account and holds.outcome is null limit holds_max) as open);
+                                   where holds.user_id = item.account and holds.outcome is null and holds.expires_at > item.moment
+                                   limit holds_max + size) as open);
         end if;
         if account_open_holds[a] >= holds_max then
           verdicts[i] := 'hold_limit_exceeded';

@@ -114,6 +114,23 @@ it('an account has at most as many credits as a number holds, by its plan and to
   expect(await operator.suspend({ accountId })).toMatchObject({ account: { suspendedAt: expect.any(String) } })
 })
 
+it('what is held in a cycle that has ended counts among what an account has, since it may come back', async () => {
+  const { accountId, caller, charge, hold, get } = await account()
+  const most = 2 ** 50
+  const grant = async (credits = most) => await operator.grantTopUp({ accountId, credits, idempotencyKey: once() })
+  for (let n = 0; n < 7; n++) await grant()
+  await charge(1000)
+  await clock.set(new Date(new Date(SECOND_CYCLE).getTime() - 1))
+  for (let n = 0; n < 7; n++) expect(await hold(most)).toMatchObject({ verdict: 'held' })
+  await clock.set(new Date(SECOND_CYCLE))
+  expect(await get()).toMatchObject({ topUps: 0, creditsRemaining: 1000 })
+  await expect(grant()).rejects.toMatchObject({ reason: 'bad_request', issues: [{ field: 'credits' }] })
+  await grant(most - 1001)
+  await clock.set(new Date('2027-03-01T12:00:00.000Z'))
+  expect(await charge(1)).toMatchObject({ verdict: 'charged', remaining: 8 * most - 2 })
+  expect((await caller.billing.ledger()).balance).toBe(8 * most - 2)
+})
+
 describe('a change of plan', () => {
   it('to one with more credits gives the difference at once', async () => {
     const { accountId, charge, get } = await account()
