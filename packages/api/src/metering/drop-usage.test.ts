@@ -142,6 +142,14 @@ describe('dropping usage events', () => {
     expect(await dropUsage(ownerDb, month('02'))).toMatchObject({ obstacles: [] })
     expect(await sequencesOf()).toEqual([[true, 6]])
     expect([await settle(old), await settle(late)]).toEqual(['not_found', 'hold_expired'])
+    // And those that were left the last time.
+    await owner.query(
+      `insert into credit_holds (user_id, sequence, api_key_id, operation, credits, cycle_start, created_at, expires_at, outcome, ended_at)
+       select user_id, 1, api_key_id, operation, credits, cycle_start, created_at, expires_at, 'settled', ended_at
+         from credit_holds`,
+    )
+    expect(await dropUsage(ownerDb, month('02'))).toEqual({ months: [], obstacles: [] })
+    expect(await sequencesOf()).toEqual([[true, 6]])
   })
 
   it('drops every event of an account that was charged no more, and reconcile still knows its last', async () => {

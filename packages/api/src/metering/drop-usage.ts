@@ -47,6 +47,8 @@ export async function dropUsage(
   if (!isDryRun) await makeUsagePartitions(db)
   const partitions = await partitionsUntil(db, before)
   const months = partitions.map(monthOf)
+  // What a fault has left of the last time, and then what is of this time.
+  if (!isDryRun) await dropEndedHolds(db)
   if (partitions.length === 0) return { months, obstacles: [] }
   if (closeCycles && !isDryRun) await turnCycles(db, before)
   const obstacles = await findObstacles(db, before)
@@ -169,16 +171,20 @@ async function drop(db: Db, partition: string): Promise<void> {
   })
 }
 
-/** Those whose events are gone: nobody waits for a hold that has ended. What is left after a fault goes the next time. */
+/** Those whose events are gone: nobody waits for a hold that has ended. */
 async function dropEndedHolds(db: Db): Promise<void> {
   for (let after = '00000000-0000-0000-0000-000000000000'; ; ) {
-    const { rows } = await sql<{ last: string }>`
+    const last = await db.transaction().execute(async (transaction) => {
+      await sql`set local statement_timeout = 0`.execute(transaction)
+      const { rows } = await sql<{ last: string }>`
       with batch as (select user_id, last_sequence from usage_retention where user_id > ${after}::uuid order by user_id limit ${ACCOUNTS_BATCH}),
            ended as (delete from credit_holds as holds using batch
                       where holds.user_id = batch.user_id and holds.sequence <= batch.last_sequence and holds.outcome is not null)
-      select user_id as last from batch order by user_id desc limit 1`.execute(db)
-    if (rows[0] === undefined) return
-    after = rows[0].last
+      select user_id as last from batch order by user_id desc limit 1`.execute(transaction)
+      return rows[0]?.last
+    })
+    if (last === undefined) return
+    after = last
   }
 }
 
