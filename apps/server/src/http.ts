@@ -61,7 +61,10 @@ export function createHttpApp(options: HttpOptions): Hono<HttpEnv> {
 
   app.use('/export/*', noStore)
   app.get('/export/usage.csv', async (c) => await serveUsageExport(contextOf(options, c), c))
-  app.all('/export/usage.csv', (c) => refuse(c, 'method_not_allowed', 405))
+  app.all('/export/usage.csv', (c) => {
+    c.header('allow', 'GET, HEAD')
+    return refuse(c, 'method_not_allowed', 405)
+  })
   app.all('/export/*', (c) => refuse(c, 'procedure_not_found', 404))
 
   app.all('/panel', options.panel ?? notFound)

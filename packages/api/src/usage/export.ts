@@ -1,6 +1,7 @@
 import type { UsageEvent, UsageEventFilters } from '@keymeter/contract'
 import type { Db } from '@keymeter/db'
 import { stringify } from 'csv-stringify/sync'
+import { sql } from 'kysely'
 import { inAccount, type Scope } from '../scope.ts'
 import { listUsageEvents } from './events.ts'
 
@@ -40,23 +41,26 @@ export async function* exportUsage(call: Omit<Scope, 'db'> & { db: Db }, filters
   do {
     const read = async (scope: Scope) => await listUsageEvents(scope, { ...filters, cursor, limit: PAGE_EVENTS })
     const page = await inAccount(call, 'read only', read)
-    // Of a later moment: a page may miss what was dropped after its own, since a table that is gone is gone for all.
+    // Of a later moment: a page may miss what was dropped or moved after its own, since tables are gone and there for all at once.
     if ((await inAccount(call, 'read only', readKept)) !== kept)
-      throw new Error('the account or its older events were deleted during an export')
+      throw new Error('the account or its older events were deleted, or a month got its own table, during an export')
     if (page.data.length > 0) yield toCsv(page.data.map((event) => COLUMNS.map((column) => event[column])))
     cursor = page.nextCursor
   } while (cursor !== null)
 }
 
-/** Which of the account's events are kept, and whether it is there at all. */
+/** Which of the account's events are kept, and in how many tables; and whether it is there at all. */
 async function readKept({ db, userId }: Scope): Promise<string | null> {
   const account = await db
     .selectFrom('billing_accounts as accounts')
     .leftJoin('usage_retention as dropped', 'dropped.user_id', 'accounts.user_id')
-    .select('dropped.last_sequence as last')
+    .select([
+      'dropped.last_sequence as last',
+      sql<number>`(select count(*) from pg_inherits where inhparent = 'api_key_usage'::regclass)`.as('tables'),
+    ])
     .where('accounts.user_id', '=', userId)
     .executeTakeFirst()
-  return account === undefined ? null : `after ${account.last ?? 0}`
+  return account === undefined ? null : `after ${account.last ?? 0} in ${account.tables}`
 }
 
 function toCsv(rows: readonly (readonly unknown[])[]): string {
