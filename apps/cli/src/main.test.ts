@@ -88,6 +88,7 @@ describe('pnpm keymeter', () => {
       [['top-up', userId, ''], 'a whole number in digits alone'],
       [['plan', 'free', '--credits', ''], 'a whole number in digits alone'],
       [['plan', 'free', '--credits', '50,000'], 'a whole number in digits alone'],
+      [['plan', 'free', '--credits', '1125899906842625'], 'Give at most 2^50 credits'],
       [['change-plan', userId, 'gold'], 'There is no such plan'],
       [['plan', 'Gold!', '--credits', '1'], 'Use 1 to 32'],
     ] as const)
@@ -132,6 +133,9 @@ describe('pnpm keymeter', () => {
     expect(unreachable).toMatchObject({ code: 2, stderr: expect.stringContaining('ECONNREFUSED') })
     expect(unreachable.stderr).not.toContain('hidden')
     expect(unreachable.stderr).toContain('Database: 127.0.0.1:1/none\n')
+    // A slash that ought to be written %2F.
+    for (const url of ['postgres://owner:12/hidden@127.0.0.1:1/none', 'postgres://owner:/hidden@127.0.0.1:1/none'])
+      expect((await keymeter(['verify-audit'], url)).stderr).not.toContain('hidden')
     expect(await keymeter(['verify-audit'], 'postgresql://postgres@localhost:1/none')).toMatchObject({
       code: 2,
       stderr: expect.stringContaining('This did not work: connect ECONNREFUSED'),

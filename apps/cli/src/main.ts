@@ -104,23 +104,15 @@ function wholeNumber(text: string): number {
 
 /** Runs `command`, which answers whether all is well. */
 async function withOwner(command: (db: Db) => Promise<boolean>): Promise<void> {
-  const url = ownerUrl()
-  if (!url) {
-    console.error('Set MIGRATION_DATABASE_URL to the URL of the database’s owner (see .env.example).')
-    process.exitCode = 2
-    return
-  }
-  // Which one is easily mistaken: see ownerUrl. Without the password that is in the URL.
-  const where = URL.parse(url)
-  if (where !== null) console.error(`Database: ${where.host}${where.pathname}`)
-  const db = createDb(url, () => {}, { queryTimeoutMs: 0 })
+  let db: Db | undefined
   try {
+    db = createDb(ownerUrl(), () => {}, { queryTimeoutMs: 0 })
     process.exitCode = (await command(db)) ? 0 : 1
   } catch (error) {
     console.error(`This did not work: ${why(error)}`)
     process.exitCode = 2
   } finally {
-    await db.destroy()
+    await db?.destroy()
   }
 }
 
@@ -131,13 +123,18 @@ function why(error: unknown): unknown {
   return error instanceof Error ? error.message : error
 }
 
-/** From the environment, or else from `.env`, or else that of the embedded stack. */
-function ownerUrl(): string | undefined {
+/** From the environment, or else from `.env`, or else that of the embedded stack. Easily mistaken, so it is named. */
+function ownerUrl(): string {
   const localDir = process.env['KEYMETER_LOCAL_DIR'] || join(REPOSITORY, '.local')
   for (const file of [join(REPOSITORY, '.env'), join(localDir, 'env')]) {
     if (process.env['MIGRATION_DATABASE_URL']) break
     delete process.env['MIGRATION_DATABASE_URL']
     if (existsSync(file)) process.loadEnvFile(file)
   }
-  return process.env['MIGRATION_DATABASE_URL']
+  const url = process.env['MIGRATION_DATABASE_URL']
+  if (!url) throw new Error('set MIGRATION_DATABASE_URL to the URL of the database’s owner (see .env.example).')
+  const { host, pathname } = URL.parse(url) ?? { host: '', pathname: '@' }
+  // A password with a slash in it, written as it is, is read as a part of the path.
+  if (!pathname.includes('@')) console.error(`Database: ${host}${pathname}`)
+  return url
 }

@@ -1,4 +1,4 @@
-import { Credits, Plan } from '@keymeter/contract'
+import { GivenCredits, Plan } from '@keymeter/contract'
 import type { Db } from '@keymeter/db'
 
 /**
@@ -10,7 +10,7 @@ export async function setPlanCommand(
   name: string,
   { credits, json }: { credits: number; json?: boolean },
 ): Promise<boolean> {
-  const plan = { plan: Plan.parse(name), credits_per_cycle: Credits.parse(credits) }
+  const plan = { plan: Plan.parse(name), credits_per_cycle: GivenCredits.parse(credits) }
   await db
     .insertInto('plans')
     .values(plan)

@@ -5,6 +5,10 @@ import { Answer, Credits, Timestamp } from './answer.ts'
 export const BillingCycle = z.object({ start: Timestamp, end: Timestamp })
 export type BillingCycle = z.infer<typeof BillingCycle>
 
+/** What can be given at once: far less than an account may have, so that other things fit beside. */
+const CREDITS_GIVEN_MAX = 2 ** 50
+export const GivenCredits = Credits.max(CREDITS_GIVEN_MAX, 'Give at most 2^50 credits.')
+
 /** A name that the operator gave. */
 export const Plan = z.string().regex(/^[a-z0-9._-]{1,32}$/, 'Use 1 to 32 of a-z, 0-9 and . _ -.')
 

@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { Answer, Credits, isPlainText, NOT_PLAIN_TEXT, Timestamp } from './answer.ts'
-import { BillingAccount, Plan } from './billing.ts'
+import { BillingAccount, GivenCredits, Plan } from './billing.ts'
 import { IdempotencyKey } from './metering.ts'
 
 export const TOP_UP_NOTE_LENGTH_MAX = 200
@@ -10,7 +10,7 @@ const OfAccount = z.strictObject({ accountId: z.guid().toLowerCase() })
 
 /** Credits that the account keeps until they are spent. The same idempotency key grants once, for good. */
 export const GrantTopUp = OfAccount.extend({
-  credits: Credits.min(1, 'Grant at least 1 credit.').max(2 ** 50, 'Grant at most 2^50 credits.'),
+  credits: GivenCredits.min(1, 'Grant at least 1 credit.'),
   idempotencyKey: IdempotencyKey,
   note: z.string().max(TOP_UP_NOTE_LENGTH_MAX).refine(isPlainText, NOT_PLAIN_TEXT).nullable().default(null),
 })
