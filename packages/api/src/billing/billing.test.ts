@@ -76,6 +76,24 @@ describe('top-ups', () => {
     expect(await get()).toMatchObject({ topUps: 70 })
   })
 
+  it('are at most as many as a number holds: one more is refused and changes nothing', async () => {
+    const { accountId, get } = await account()
+    await database.owner.query(
+      `update billing_accounts set credits_per_cycle = 0, top_up_credits = $2, credits_topped_up = $2, last_ledger_sequence = 1 where user_id = $1`,
+      [accountId, Number.MAX_SAFE_INTEGER - 5],
+    )
+    await database.owner.query(
+      `insert into ledger_entries (user_id, sequence, created_at, cycle_start, kind, credits) values ($1, 1, $3, $3, 'top_up', $2)`,
+      [accountId, Number.MAX_SAFE_INTEGER - 5, ANCHOR],
+    )
+    await expect(operator.grantTopUp({ accountId, credits: 6, idempotencyKey: once() })).rejects.toMatchObject({
+      reason: 'bad_request',
+      issues: [{ field: 'credits' }],
+    })
+    expect(await operator.grantTopUp({ accountId, credits: 5, idempotencyKey: once() })).toMatchObject({ replayed: false })
+    expect(await get()).toMatchObject({ topUps: Number.MAX_SAFE_INTEGER })
+  })
+
   it('are for an account that there is, of a number that there is', async () => {
     const { accountId } = await account()
     const grant = { accountId, credits: 1, idempotencyKey: once() }
@@ -112,6 +130,19 @@ it('an account has at most as many credits as a number holds, by its plan and to
   expect(await get()).toMatchObject({ creditsRemaining: 0, creditsUsed: Number.MAX_SAFE_INTEGER })
   expect((await lines()).at(-1)).toEqual(['charges', '2027-02-28', -Number.MAX_SAFE_INTEGER, 0])
   expect(await operator.suspend({ accountId })).toMatchObject({ account: { suspendedAt: expect.any(String) } })
+})
+
+it('an account that its owner gave as many credits as a number holds, beside top-ups, is charged and shown', async () => {
+  const { accountId, charge, get, lines } = await account()
+  await operator.grantTopUp({ accountId, credits: 2 ** 50, idempotencyKey: once() })
+  await database.owner.query('update billing_accounts set credits_per_cycle = $2 where user_id = $1', [
+    accountId,
+    Number.MAX_SAFE_INTEGER,
+  ])
+  expect(await charge(5)).toMatchObject({ verdict: 'charged', remaining: Number.MAX_SAFE_INTEGER })
+  expect(await get()).toMatchObject({ creditsRemaining: Number.MAX_SAFE_INTEGER, creditsUsed: 5 })
+  expect((await lines()).at(-1)).toEqual(['charges', '2027-01-31', -5, Number.MAX_SAFE_INTEGER])
+  expect(await charge(Number.MAX_SAFE_INTEGER)).toMatchObject({ verdict: 'charged' })
 })
 
 it('what is held in a cycle that has ended counts among what an account has, since it may come back', async () => {

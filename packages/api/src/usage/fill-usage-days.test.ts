@@ -114,6 +114,7 @@ describe('the days of usage of accounts that are not charged', () => {
     }
     await fillUsageDays(database.db, AbortSignal.abort())
     expect(await until()).toBe('-infinity')
+    expect((await filledUntil()).get(userId)).toBe('not looked at')
 
     const stopping = new AbortController()
     const filling = fillUsageDays(database.db, stopping.signal)
@@ -123,6 +124,6 @@ describe('the days of usage of accounts that are not charged', () => {
     const reached = await until()
     expect(reached > first && reached < last, reached).toBe(true)
     await fillUsageDays(database.db)
-    expect(await until()).toBe(last)
+    expect((await filledUntil()).get(userId)).toBe(last)
   })
 })
