@@ -75,3 +75,31 @@ it('accounts that were held for too long, many at once, are charged again when n
   for (const { defaultKey } of accounts) expect(await charge(defaultKey.secret)).toMatchObject({ verdict: 'charged' })
   expect(await disagreements(database)).toEqual([])
 })
+
+it('twelve accounts that another session locks for longer than a charge waits leave no rejection unhandled', async () => {
+  const unhandled: unknown[] = []
+  const listener = (reason: unknown) => unhandled.push(reason)
+  process.on('unhandledRejection', listener)
+  // A new process knows of no locked account yet: all of them are in the first batches.
+  const fresh = createMetering({ db: database.db, keyBrand: 'km', log: pino({ level: 'silent' }) })
+  const accounts = await Promise.all(Array.from({ length: 12 }, async () => await provisioned(database)))
+  const free = await provisioned(database)
+  const holder = await database.owner.connect()
+  await holder.query('begin')
+  await holder.query('select 1 from billing_accounts where user_id = any($1) for update', [
+    accounts.map(({ userId }) => userId),
+  ])
+  const ask = async ({ defaultKey }: typeof free, idempotencyKey: string) =>
+    await fresh.charge({ key: defaultKey.secret, credits: 1, idempotencyKey, operation: 'default' })
+
+  const locked = accounts.map(async (account) => await ask(account, 'locked'))
+  expect(await ask(free, 'free')).toMatchObject({ verdict: 'charged' })
+  for (const result of await Promise.allSettled(locked))
+    expect(result).toMatchObject({ reason: { reason: 'database_unavailable' } })
+  await holder.query('rollback')
+  holder.release()
+  for (const account of accounts) expect(await ask(account, 'again')).toMatchObject({ verdict: 'charged' })
+  process.off('unhandledRejection', listener)
+  expect(unhandled).toEqual([])
+  expect(await disagreements(database)).toEqual([])
+})

@@ -1,19 +1,23 @@
 import { expect, it } from 'vitest'
-import { Lane, type Settled } from './lane.ts'
+import { Lane, type Waiting } from './lane.ts'
 
 interface Item {
   name: string
   deadline: number
 }
 const item = (name: string, waitsMs: number): Item => ({ name, deadline: performance.now() + waitsMs })
+const answer = (calls: readonly Waiting<Item, string>[]) => {
+  for (const { item, resolve } of calls) resolve(item.name)
+}
 
 it('a call whose time is over leaves the queue: it is told so, and not sent when the batch before it is answered', async () => {
   const sent: string[][] = []
   const answers: (() => void)[] = []
-  const lane = new Lane<Item, string>(2, async (items) => {
-    sent.push(items.map(({ name }) => name))
+  const lane = new Lane<Item, string>(2, async (calls) => {
+    sent.push(calls.map(({ item }) => item.name))
     await new Promise<void>((resolve) => answers.push(resolve))
-    return items.map(({ name }): Settled<string> => ({ status: 'fulfilled', value: name }))
+    answer(calls)
+    return []
   })
   const first = ['a', 'b'].map((name) => lane.enqueue(item(name, 60_000)))
   const late = lane.enqueue(item('late', 50))
@@ -28,16 +32,46 @@ it('a call whose time is over leaves the queue: it is told so, and not sent when
 })
 
 it('a call that was sent is told so when its time is over, though those beside it still wait', async () => {
-  let answer = () => {}
-  const lane = new Lane<Item, string>(2, async (items) => {
+  let decide = () => {}
+  const lane = new Lane<Item, string>(2, async (calls) => {
     await new Promise<void>((resolve) => {
-      answer = resolve
+      decide = resolve
     })
-    return items.map(({ name }): Settled<string> => ({ status: 'fulfilled', value: name }))
+    answer(calls)
+    return []
   })
   const late = lane.enqueue(item('late', 50))
   const beside = lane.enqueue(item('beside', 60_000))
   await expect(late).rejects.toMatchObject({ reason: 'database_unavailable' })
-  answer()
+  decide()
   expect(await beside).toBe('beside')
+})
+
+it('calls that a batch leaves undecided go first in the next batch', async () => {
+  const sent: string[][] = []
+  const lane = new Lane<Item, string>(3, async (calls) => {
+    sent.push(calls.map(({ item }) => item.name))
+    const [first, ...rest] = calls
+    if (first !== undefined) answer([first])
+    return rest
+  })
+  const names = ['a', 'b', 'c', 'd']
+  expect(await Promise.all(names.map((name) => lane.enqueue(item(name, 60_000))))).toEqual(names)
+  expect(sent).toEqual([['a', 'b', 'c'], ['b', 'c', 'd'], ['c', 'd'], ['d']])
+})
+
+it('a call that is answered does not wait for the rest of its batch', async () => {
+  let end = () => {}
+  const lane = new Lane<Item, string>(2, async (calls) => {
+    answer(calls.slice(0, 1))
+    await new Promise<void>((resolve) => {
+      end = resolve
+    })
+    answer(calls)
+    return []
+  })
+  const [early, late] = ['early', 'late'].map((name) => lane.enqueue(item(name, 60_000)))
+  expect(await early).toBe('early')
+  end()
+  expect(await late).toBe('late')
 })

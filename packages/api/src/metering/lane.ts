@@ -1,40 +1,47 @@
 import { AppError } from '../errors.ts'
 
-/** Until when its caller waits, as `performance.now()` counts. */
+/** How long the caller waits. */
 export interface Timed {
+  /** On the clock of `performance.now()`. */
   deadline: number
 }
 
-/** A call that waits for its answer. */
-interface Waiting<Item, Answer> {
-  item: Item
-  resolve: (answer: Answer | PromiseLike<Answer>) => void
-  reject: (error: unknown) => void
-  timer: NodeJS.Timeout
+/** A caller that waits for the answer to its item. */
+export interface Waiting<Item, Answer> {
+  readonly item: Item
+  readonly resolve: (answer: Answer) => void
+  readonly reject: (error: unknown) => void
 }
 
-/** An item's answer, its refusal, or the promise of an answer by somebody else who took the item over. */
-export type Settled<Answer> = PromiseSettledResult<Answer | PromiseLike<Answer>>
+interface Queued<Item, Answer> extends Waiting<Item, Answer> {
+  readonly timer: NodeJS.Timeout
+}
 
 /**
- * Group commit: one batch is in flight, and what arrives meanwhile forms the next one. There is no timer, so a lone call
- * waits for nothing, and the busier it gets the larger the batches are.
+ * Answers the calls of one batch, each as soon as it is decided. Returns the calls that it could not decide: they form the
+ * head of the next batch. The next batch is sent only when the promise settles, so it must settle whatever happens.
+ */
+export type SendBatch<Item, Answer> = (calls: readonly Waiting<Item, Answer>[]) => Promise<readonly Waiting<Item, Answer>[]>
+
+/**
+ * Group commit: one batch is in flight, and calls that arrive in the meantime form the next batch. There is no timer, so a
+ * single call does not wait, and batches grow with the load.
  *
- * A call that waits past its deadline is told `database_unavailable`, wherever it is; while it is in the queue, it leaves it.
+ * A call that waits past its deadline is rejected with `database_unavailable`, in the queue and in flight. In the queue it
+ * also gives up its place.
  */
 export class Lane<Item extends Timed, Answer> {
   readonly #batchMax: number
-  readonly #send: (items: Item[]) => Promise<Settled<Answer>[]>
+  readonly #send: SendBatch<Item, Answer>
   readonly #onIdle: () => void
-  readonly #queue = new Set<Waiting<Item, Answer>>()
+  #queue = new Set<Queued<Item, Answer>>()
   #isRunning = false
 
   /**
-   * @param send answers each item of a batch of at most `batchMax`, in their order, and soon after the last of their
-   * deadlines whatever happens: nothing else is sent before.
-   * @param onIdle told when nothing is in flight and nothing waits.
+   * @param send receives at most `batchMax` calls.
+   * @param onIdle is called when nothing is in flight and nothing waits.
    */
-  constructor(batchMax: number, send: (items: Item[]) => Promise<Settled<Answer>[]>, onIdle: () => void = () => {}) {
+  constructor(batchMax: number, send: SendBatch<Item, Answer>, onIdle: () => void = () => {}) {
     this.#batchMax = batchMax
     this.#send = send
     this.#onIdle = onIdle
@@ -43,14 +50,26 @@ export class Lane<Item extends Timed, Answer> {
   enqueue(item: Item): Promise<Answer> {
     return new Promise((resolve, reject) => {
       const giveUp = () => {
-        this.#queue.delete(waiting)
+        this.#queue.delete(call)
         reject(new AppError('database_unavailable'))
       }
-      const waiting = { item, resolve, reject, timer: setTimeout(giveUp, item.deadline - performance.now()) }
-      this.#queue.add(waiting)
+      const timer = setTimeout(giveUp, item.deadline - performance.now())
+      const call: Queued<Item, Answer> = {
+        item,
+        timer,
+        resolve: (answer) => {
+          clearTimeout(timer)
+          resolve(answer)
+        },
+        reject: (error) => {
+          clearTimeout(timer)
+          reject(error)
+        },
+      }
+      this.#queue.add(call)
       if (this.#isRunning) return
       this.#isRunning = true
-      // After this tick, so that calls made at once share the first batch.
+      // After this tick, so that calls of the same tick share the first batch.
       queueMicrotask(() => void this.#run())
     })
   }
@@ -59,28 +78,24 @@ export class Lane<Item extends Timed, Answer> {
     while (this.#queue.size > 0) {
       const batch = this.#takeBatch()
       try {
-        const answers = await this.#send(batch.map(({ item }) => item))
-        for (const [i, { resolve, reject }] of batch.entries()) {
-          const answer = answers[i]
-          if (answer?.status === 'fulfilled') resolve(answer.value)
-          else reject(answer?.reason)
-        }
+        const undecided = new Set<Waiting<Item, Answer>>(await this.#send(batch))
+        const again = batch.filter((call) => undecided.has(call) && call.item.deadline > performance.now())
+        this.#queue = new Set([...again, ...this.#queue])
       } catch (error) {
         for (const { reject } of batch) reject(error)
       }
-      for (const { timer } of batch) clearTimeout(timer)
     }
     this.#isRunning = false
     this.#onIdle()
   }
 
   /** The calls that came first. */
-  #takeBatch(): Waiting<Item, Answer>[] {
-    const batch: Waiting<Item, Answer>[] = []
-    for (const waiting of this.#queue) {
+  #takeBatch(): Queued<Item, Answer>[] {
+    const batch: Queued<Item, Answer>[] = []
+    for (const call of this.#queue) {
       if (batch.length === this.#batchMax) break
-      this.#queue.delete(waiting)
-      batch.push(waiting)
+      this.#queue.delete(call)
+      batch.push(call)
     }
     return batch
   }

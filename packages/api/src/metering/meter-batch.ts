@@ -55,3 +55,11 @@ export async function meterBatch(db: Db, items: readonly BatchItem[]): Promise<D
   if (rows.length !== items.length) throw new Error(`${items.length} items were answered by ${rows.length} decisions`)
   return rows
 }
+
+/** Which of the accounts another session holds locked at this moment. Does not wait. */
+export async function findLockedAccounts(db: Db, userIds: readonly string[]): Promise<string[]> {
+  const { rows } = await sql<{
+    user_id: string
+  }>`select user_id from find_locked_accounts(${userIds}::uuid[]) as user_id`.execute(db)
+  return rows.map(({ user_id }) => user_id)
+}

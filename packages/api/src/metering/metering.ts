@@ -18,8 +18,8 @@ import { AppError } from '../errors.ts'
 import { hashToken, parseToken } from '../keys/token.ts'
 import { isConflict, isLockTimeout, isStatementTimeout, isUnavailable } from '../scope.ts'
 import { parseEventId } from './event-id.ts'
-import { Lane, type Settled, type Timed } from './lane.ts'
-import { type Action, type BatchItem, type Decision, meterBatch } from './meter-batch.ts'
+import { Lane, type SendBatch, type Timed, type Waiting } from './lane.ts'
+import { type Action, type BatchItem, type Decision, findLockedAccounts, meterBatch } from './meter-batch.ts'
 import { toVerdict, type VerdictOf } from './verdict.ts'
 
 /** Calls that wait at most; past it a call is told `overloaded` at once. */
@@ -38,6 +38,8 @@ const RESEND_PAUSES_MS = [0, 50, 200, 1000]
 const RETRY_AFTER_MS_MIN = 100
 /** Accounts that may wait for their lock, each on a connection of the pool. Of more than these, charges are not taken on. */
 const HELD_MAX = 4
+/** A batch that is decided account by account keeps the next batch waiting for about this long, and one account more. */
+const BY_ACCOUNT_MS_MAX = 2_000
 
 export interface MeteringOptions {
   /** A pool of its own: charges must not wait behind the dashboard's calls. */
@@ -55,8 +57,9 @@ export interface MeteringOptions {
   answeredWithinMs?: number
 }
 
-/** A charge, and how long its caller waits. */
+/** A request, and how long its caller waits. */
 type Call = BatchItem & Timed
+type WaitingCall = Waiting<Call, Decision>
 
 /** The charge engine of one process. */
 export interface Metering {
@@ -104,49 +107,58 @@ export function createMetering({
   /** How many held accounts are waited for at this moment. One whose calls were all given up may be free again. */
   const openHeld = () => [...held].filter((userId) => open.has(userId)).length
 
-  const send = async (items: Call[]): Promise<Settled<Decision>[]> => {
+  const send: SendBatch<Call, Decision> = async (calls) => {
     const start = performance.now()
-    const verdicts = await decide(items)
+    const undecided = await decide(calls)
     lastBatchMs = performance.now() - start
-    onDecided(items.map(({ userId }) => userId))
-    return verdicts
+    onDecided(calls.map(({ item }) => item.userId))
+    return undecided
   }
 
-  const decide = async (items: Call[]): Promise<Settled<Decision>[]> => {
-    const accounts = Map.groupBy(items.keys(), (i) => items[i]?.userId ?? '')
+  /** Answers the calls as they are decided. Returns those that have to be sent again. */
+  const decide: SendBatch<Call, Decision> = async (calls) => {
+    const items = calls.map(({ item }) => item)
+    const accounts = Map.groupBy(calls, ({ item }) => item.userId)
     try {
-      const verdicts = await sendUntilAnswered(db, log, items, accounts.size > 1)
+      const decisions = await sendUntilAnswered(db, log, items, accounts.size > 1)
+      answer(calls, decisions)
       for (const userId of accounts.keys()) held.delete(userId)
-      return verdicts.map((value) => ({ status: 'fulfilled', value }))
-    } catch (reason) {
-      if (accounts.size > 1 && isOfSomeAccounts(reason)) return await decideByAccount(items, [...accounts.values()])
-      if (items.length === 1 || reason instanceof AppError) return items.map(() => ({ status: 'rejected', reason }))
-      // One item that the database cannot take must not fail those of other callers.
-      log.error({ err: reason, items: items.length }, 'a batch of charges failed: sending its items one by one')
-      const each: Settled<Decision>[] = []
-      for (const item of items) each.push(...(await decide([item])))
-      return each
+      return []
+    } catch (error) {
+      if (accounts.size > 1 && isLockTimeout(error)) return await setLockedAside(calls, [...accounts.keys()])
+      if (accounts.size > 1 && isStatementTimeout(error)) return await decideByAccount([...accounts.values()])
+      if (calls.length === 1 || error instanceof AppError) for (const { reject } of calls) reject(error)
+      else {
+        // One item that the database rejects must not fail the items of other callers.
+        log.error({ err: error, items: items.length }, 'a batch of charges failed: sending its items one by one')
+        for (const call of calls) await decide([call])
+      }
+      return []
     }
   }
 
-  /** One account's items after the other's. An account that is held is found, and its items go to a lane of its own. */
-  const decideByAccount = async (items: Call[], accounts: number[][]): Promise<Settled<Decision>[]> => {
-    const settled: Settled<Decision>[] = []
-    for (const indexes of accounts) {
-      const own = indexes.flatMap((i) => items[i] ?? [])
-      const userId = own[0]?.userId ?? ''
-      const answers = await tryOnce(db, own).then(
-        (verdicts) => verdicts.map((value): Settled<Decision> => ({ status: 'fulfilled', value })),
-        async (error): Promise<Settled<Decision>[]> => {
-          if (!isLockTimeout(error)) return await decide(own)
-          log.warn({ userId }, 'somebody else holds an account: its charges wait by themselves')
-          held.add(userId)
-          return own.map((item) => ({ status: 'fulfilled', value: laneOf(userId).enqueue(item) }))
-        },
-      )
-      for (const [n, i] of indexes.entries()) settled[i] = answers[n] ?? { status: 'rejected', reason: new Error('no answer') }
+  /**
+   * Moves the calls of locked accounts to lanes of their own, and returns the others. Those lanes answer them, so nothing
+   * here waits for a lock.
+   */
+  const setLockedAside = async (calls: readonly WaitingCall[], userIds: string[]): Promise<readonly WaitingCall[]> => {
+    const locked = new Set(await findLockedAccounts(db, userIds))
+    log.warn({ userIds: [...locked] }, 'other sessions hold the locks of accounts: their charges wait in lanes of their own')
+    for (const userId of locked) held.add(userId)
+    for (const { item, resolve, reject } of calls) {
+      if (locked.has(item.userId)) laneOf(item.userId).enqueue(item).then(resolve, reject)
     }
-    return settled
+    return calls.filter(({ item }) => !locked.has(item.userId))
+  }
+
+  /** Decides one account after the other, and returns the calls that there was no time for. */
+  const decideByAccount = async (accounts: WaitingCall[][]): Promise<readonly WaitingCall[]> => {
+    const end = performance.now() + BY_ACCOUNT_MS_MAX
+    for (const [n, calls] of accounts.entries()) {
+      if (n > 0 && performance.now() > end) return accounts.slice(n).flat()
+      await decide(calls)
+    }
+    return []
   }
 
   const meter = async <A extends Action>(item: BatchItem & { action: A }): Promise<VerdictOf[A]> => {
@@ -253,6 +265,14 @@ async function tryOnce(db: Db, items: Call[]): Promise<Decision[]> {
   const { promise: late, reject } = Promise.withResolvers<never>()
   const timer = setTimeout(() => reject(timedOut()), Math.min(left, TRY_MS_MAX))
   return await Promise.race([meterBatch(db, items), late]).finally(() => clearTimeout(timer))
+}
+
+function answer(calls: readonly WaitingCall[], decisions: Decision[]): void {
+  for (const [i, { resolve, reject }] of calls.entries()) {
+    const decision = decisions[i]
+    if (decision === undefined) reject(new Error('the database left a call unanswered'))
+    else resolve(decision)
+  }
 }
 
 const timeLeft = (items: Call[]) => Math.max(...items.map(({ deadline }) => deadline)) - performance.now()

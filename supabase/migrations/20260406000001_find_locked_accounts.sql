@@ -1,0 +1,11 @@
+-- Which of these accounts another session holds locked at this moment. The locks that it takes end with the call.
+create function public.find_locked_accounts(user_ids uuid[]) returns setof uuid
+  language sql volatile security definer set search_path = ''
+  as $$
+    with lockable as (
+      select user_id from public.billing_accounts where user_id = any(user_ids) order by user_id for no key update skip locked
+    )
+    select user_id from public.billing_accounts where user_id = any(user_ids) and user_id not in (select user_id from lockable)
+  $$;
+revoke all on function public.find_locked_accounts(uuid[]) from public, anon, authenticated, service_role;
+grant execute on function public.find_locked_accounts(uuid[]) to keymeter_api;
