@@ -4,7 +4,7 @@ import type { Key } from './accounts.ts'
 
 /** The statement that the engine sends. */
 export const METER_BATCH =
-  'select * from meter_batch($1::uuid, $2::text[], $3::uuid[], $4::bytea[], $5::bigint[], $6::bigint[], $7::text[], $8::text[], $9::int[])'
+  'select * from keymeter.meter_batch($1::uuid, $2::text[], $3::uuid[], $4::bytea[], $5::bigint[], $6::bigint[], $7::text[], $8::text[], $9::int[])'
 
 /** Its values, for charges of one credit each. */
 export function chargesOf(keys: readonly { userId: string; hash: Buffer }[], operation: (i: number) => string): unknown[] {

@@ -15,22 +15,22 @@ export async function loadEvents({ owner }: Database, { keys, large }: Accounts,
   await insertEvents(owner, [large[0]?.userId ?? ''], count)
   await insertEvents(owner, others, Math.ceil(count / 2 / others.length))
   await owner.query(`
-    insert into api_key_cycle_usage (user_id, cycle_start, api_key_id, credits_charged, charges)
+    insert into usage_by_cycle (user_id, cycle_start, api_key_id, credits_charged, charges)
       select user_id, cycle_start, api_key_id, sum(credits_charged), count(*) from api_key_usage group by 1, 2, 3;
-    insert into api_key_quarter_hour_usage (user_id, cycle_start, api_key_id, operation, quarter_hour, credits_charged, charges)
+    insert into usage_by_quarter_hour (user_id, cycle_start, api_key_id, operation, quarter_hour, credits_charged, charges)
       select user_id, cycle_start, api_key_id, operation, date_bin('15 minutes', created_at, 'epoch'), sum(credits_charged), count(*)
         from api_key_usage group by 1, 2, 3, 4, 5;
-    insert into usage_operations select distinct user_id, operation from api_key_usage;
+    insert into operations select distinct user_id, operation from api_key_usage;
     update billing_accounts as accounts
-       set credits_used = events.credits, last_sequence = events.last_sequence, last_event_at = events.last_event_at
-      from (select user_id, sum(credits_charged) as credits, max(sequence) as last_sequence, max(created_at) as last_event_at
+       set credits_used = events.credits, last_event_sequence = events.last_event_sequence, last_event_at = events.last_event_at
+      from (select user_id, sum(credits_charged) as credits, max(sequence) as last_event_sequence, max(created_at) as last_event_at
               from api_key_usage group by 1) as events
      where events.user_id = accounts.user_id;
     do $$
     begin
       loop
-        perform fill_usage_days(array(select user_id from billing_accounts), now());
-        exit when not exists (select from billing_accounts where usage_days_due_at <= now());
+        perform keymeter.update_usage_by_day(array(select user_id from billing_accounts), now());
+        exit when not exists (select from billing_accounts where usage_by_day_due_at <= now());
       end loop;
     end
     $$;

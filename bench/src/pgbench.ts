@@ -35,7 +35,7 @@ export async function runPgbench(
   const all = (value: string) => `array_fill(${value}, array[${size}])`
   writeFileSync(
     script,
-    `select * from meter_batch('${userId}'::uuid, ${all("'charge'::text")}, ${all(`'${userId}'::uuid`)}, ${all(`'\\x${hashKey(secret).toString('hex')}'::bytea`)}, ${all('null::bigint')}, ${all('1::bigint')}, array(select gen_random_uuid()::text from generate_series(1, ${size})), ${all("'default'::text")}, ${all('null::int')});\n`,
+    `select * from keymeter.meter_batch('${userId}'::uuid, ${all("'charge'::text")}, ${all(`'${userId}'::uuid`)}, ${all(`'\\x${hashKey(secret).toString('hex')}'::bytea`)}, ${all('null::bigint')}, ${all('1::bigint')}, array(select gen_random_uuid()::text from generate_series(1, ${size})), ${all("'default'::text")}, ${all('null::int')});\n`,
   )
   const { hostname, port, username, password, pathname } = new URL(url)
   try {

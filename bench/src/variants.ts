@@ -3,7 +3,7 @@ import { withClient } from '@keymeter/local'
 import type { Database } from './cluster.ts'
 
 const MIGRATION = new URL('../../supabase/migrations/20260401000005_create_meter_batch.sql', import.meta.url)
-const SIGNATURE = 'meter_batch('
+const SIGNATURE = 'keymeter.meter_batch('
 
 /** Puts another meter_batch in the place of the product's, in this one database. The engine calls it as it is. */
 export async function replaceMeterBatch({ urls }: Database, change: (source: string) => string): Promise<void> {
@@ -17,7 +17,7 @@ export async function replaceMeterBatch({ urls }: Database, change: (source: str
 
 /** Without the two roll-ups. */
 export function withoutRollUps(source: string): string {
-  return ['api_key_cycle_usage', 'api_key_quarter_hour_usage'].reduce(
+  return ['usage_by_cycle', 'usage_by_quarter_hour'].reduce(
     (rest, table) => replaceOnce(rest, new RegExp(`    insert into public\\.${table} as kept[^;]*;\n`), ''),
     source,
   )
@@ -34,12 +34,12 @@ declare
   v_now timestamptz;
 begin
   perform from public.billing_accounts where user_id = any(user_ids) order by user_id for no key update;
-  v_now := public.keymeter_now();
+  v_now := keymeter.now();
   return query
   with given as materialized (
     select given.i, account, asked, given.idempotency_key, given.operation, secrets.api_key_id as key_id,
            billing_cycle_start as starts_at, billing_cycle_end as ends_at,
-           last_sequence + row_number() over until_it as sequence,
+           last_event_sequence + row_number() over until_it as sequence,
            (credits_per_cycle - credits_used - sum(asked) over until_it)::bigint as remaining
       from unnest(user_ids, key_hashes, credits, idempotency_keys, operations)
              with ordinality as given (account, key_hash, asked, idempotency_key, operation, i)
@@ -52,19 +52,19 @@ begin
       select account, sequence, v_now, key_id, idempotency_key, operation, 'charged', asked, asked, remaining, starts_at, ends_at, 'charge'
         from given
   ), by_cycle as (
-    insert into public.api_key_cycle_usage as kept (user_id, cycle_start, api_key_id, credits_charged, charges)
+    insert into public.usage_by_cycle as kept (user_id, cycle_start, api_key_id, credits_charged, charges)
       select account, starts_at, key_id, sum(asked), count(*) from given group by 1, 2, 3 order by 1, 3
       on conflict (user_id, api_key_id, cycle_start) do update
          set credits_charged = kept.credits_charged + excluded.credits_charged, charges = kept.charges + excluded.charges
   ), by_quarter_hour as (
-    insert into public.api_key_quarter_hour_usage as kept (user_id, cycle_start, api_key_id, operation, quarter_hour, credits_charged, charges)
+    insert into public.usage_by_quarter_hour as kept (user_id, cycle_start, api_key_id, operation, quarter_hour, credits_charged, charges)
       select account, starts_at, key_id, operation, date_bin('15 minutes', v_now, 'epoch'), sum(asked), count(*)
         from given group by 1, 2, 3, 4 order by 1, 3, 4
       on conflict (user_id, api_key_id, cycle_start, operation, quarter_hour) do update
          set credits_charged = kept.credits_charged + excluded.credits_charged, charges = kept.charges + excluded.charges
   ), balances as (
     update public.billing_accounts as accounts
-       set credits_used = credits_used + batch.asked, last_sequence = batch.sequence, last_event_at = v_now
+       set credits_used = credits_used + batch.asked, last_event_sequence = batch.sequence, last_event_at = v_now
       from (select account, sum(asked)::bigint as asked, max(sequence) as sequence from given group by account) as batch
      where accounts.user_id = batch.account
   )

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import {
-  AppError,
   changePlan,
+  findAccount,
   getAccount,
   grantTopUp,
   inAccount,
@@ -12,7 +12,6 @@ import {
 } from '@keymeter/api/server'
 import { type BillingAccount, ChangePlan, GrantTopUp } from '@keymeter/contract'
 import type { Db } from '@keymeter/db'
-import { sql } from 'kysely'
 import { pino } from 'pino'
 
 interface Output {
@@ -23,7 +22,7 @@ interface Output {
 export async function showAccountCommand(db: Db, account: string, { json }: Output): Promise<boolean> {
   const accountId = await findAccount(db, account)
   const now = await inAccount({ ...callOf(db), userId: accountId }, 'read only', getAccount)
-  if (now === null) throw notFound(`There is no account ${account}.`)
+  if (now === null) throw new Error(`The account ${account} was deleted while it was read.`)
   show(json, now, { accountId }, () => `${accountId}${now.suspendedAt === null ? '' : `, suspended since ${now.suspendedAt}`}`)
   return true
 }
@@ -36,8 +35,8 @@ export async function topUpCommand(
 ): Promise<boolean> {
   const accountId = await findAccount(db, account)
   const { accountId: _, ...grant } = GrantTopUp.parse({ accountId, credits, idempotencyKey, note })
-  // Ahead of the call, whose answer may be lost.
-  console.error(`Should you have to try again, send --idempotency-key ${idempotencyKey}.`)
+  // Before the call, because its answer may be lost.
+  console.error(`To retry safely, pass --idempotency-key ${idempotencyKey}`)
   const { result, account: after } = await onAccount(db, accountId, async (scope) => await grantTopUp(scope, grant))
   show(json, after, { accountId, idempotencyKey, replayed: result.replayed }, () =>
     result.replayed
@@ -76,21 +75,6 @@ async function onAccount<T>(db: Db, accountId: string, operation: (scope: Scope)
 function callOf(db: Db) {
   const log = pino({ level: 'silent' })
   return { db, log, keyBrand: '', requestId: randomUUID(), clientAddress: null, userAgent: 'pnpm keymeter' }
-}
-
-async function findAccount(db: Db, account: string): Promise<string> {
-  const { rows } = await sql<{ id: string; isProvisioned: boolean }>`
-    select id, exists (select from billing_accounts where user_id = users.id) as "isProvisioned"
-      from auth.users as users where id::text = lower(${account}) or lower(email) = lower(${account})`.execute(db)
-  const [user] = rows
-  if (user === undefined) throw notFound(`There is no account ${account}.`)
-  if (rows.length > 1) throw notFound(`Name the account by its id: ${account} is ${rows.map(({ id }) => id).join(' or ')}.`)
-  if (!user.isProvisioned) throw notFound(`${account} has no account yet: it is made when they open the dashboard.`)
-  return user.id
-}
-
-function notFound(message: string): AppError {
-  return new AppError('account_not_found', { message })
 }
 
 function show(json: boolean | undefined, account: BillingAccount, more: object, sentence: () => string): void {

@@ -17,9 +17,10 @@ function keymeter(args: string[], url = database.urls.owner): Promise<{ code: nu
 /** An account whose log says that it has one entry, and has none. */
 async function breakChain(): Promise<string> {
   const userId = await database.createUser()
-  await database.owner.query("insert into billing_accounts (user_id, audit_length, audit_head) values ($1, 1, sha256('x'))", [
-    userId,
-  ])
+  await database.owner.query(
+    "insert into billing_accounts (user_id, credits_per_cycle, audit_length, audit_head) values ($1, 1000, 1, sha256('x'))",
+    [userId],
+  )
   return userId
 }
 
@@ -42,21 +43,21 @@ describe('pnpm keymeter', () => {
     await database.owner.query('delete from billing_accounts')
     expect(await keymeter(['reconcile'])).toMatchObject({ code: 0, stdout: 'Everything agrees.\n' })
     const userId = await database.createUser()
-    await database.owner.query('insert into billing_accounts (user_id) values ($1)', [userId])
+    await database.owner.query('select keymeter.create_account($1)', [userId])
     await database.owner.query('update billing_accounts set credits_used = 5 where user_id = $1', [userId])
     const differs = await keymeter(['reconcile'])
     expect(differs.code).toBe(1)
-    expect(differs.stdout).toMatch(new RegExp(`Account ${userId}: balance, cycle .*: 5 is kept, the events say 0\\.`))
+    expect(differs.stdout).toMatch(new RegExp(`Account ${userId}: balance, cycle .*: 5 is stored, 0 is expected\\.`))
     const { code, stdout } = await keymeter(['reconcile', '--json'])
     expect([code, JSON.parse(stdout)]).toMatchObject([
       1,
-      { differences: [{ userId, what: 'balance', kept: '5', counted: '0' }] },
+      { differences: [{ userId, what: 'balance', stored: '5', expected: '0' }] },
     ])
   })
 
   it('tops an account up, changes its plan, suspends and resumes it, by id or address', async () => {
     const userId = await database.createUser()
-    await database.owner.query('insert into billing_accounts (user_id) values ($1)', [userId])
+    await database.owner.query('select keymeter.create_account($1)', [userId])
     const { rows } = await database.owner.query<{ email: string }>('select email from auth.users where id = $1', [userId])
     const email = rows[0]?.email.toUpperCase() ?? ''
     expect((await keymeter(['account', email])).stdout).toMatch(
@@ -68,7 +69,7 @@ describe('pnpm keymeter', () => {
     expect(await json(...grant)).toMatchObject({ accountId: userId, replayed: false, account: { creditsRemaining: 1250 } })
     expect((await keymeter(grant)).stdout).toContain('nothing was added')
     expect(await json('plan', 'pro', '--credits', '9000')).toEqual({ plan: 'pro', creditsPerCycle: 9000 })
-    expect((await keymeter(['plans'])).stdout).toBe('free: 1000 credits a cycle\npro: 9000 credits a cycle\n')
+    expect((await keymeter(['plans'])).stdout).toBe('free: 1000 credits per cycle\npro: 9000 credits per cycle\n')
     expect(await json('change-plan', userId, 'pro')).toMatchObject({ account: { plan: 'pro', creditsRemaining: 9250 } })
     expect(await json('suspend', userId)).toMatchObject({ account: { suspendedAt: expect.any(String) } })
     expect((await keymeter(['account', userId])).stdout).toContain(`${userId}, suspended since 2`)
@@ -77,7 +78,7 @@ describe('pnpm keymeter', () => {
 
     // Should the answer be lost, the next try can be the same one.
     const { stderr } = await keymeter(['top-up', userId, '5'])
-    const [, key = ''] = /--idempotency-key (\S+)\.\n/.exec(stderr) ?? []
+    const [, key = ''] = /--idempotency-key (\S+)\n/.exec(stderr) ?? []
     expect(await json('top-up', userId, '5', '--idempotency-key', key)).toMatchObject({ replayed: true })
     const newcomer = await database.createUser()
 
@@ -106,15 +107,17 @@ describe('pnpm keymeter', () => {
     expect(refused.stdout).toMatch(/35 days[\s\S]*--before \d{4}-\d\d[\s\S]*Nothing was dropped of \d{4}-\d\d/)
     const userId = await database.createUser()
     await database.owner.query(
-      `insert into billing_accounts (user_id, billing_cycle_anchor, last_sequence, last_event_at) values ($1, '2020-03-10Z', 1, '2020-03-20Z')`,
+      `insert into billing_accounts (user_id, credits_per_cycle, billing_cycle_anchor, billing_cycle_start, last_event_sequence, last_event_at)
+       values ($1, 1000, '2020-03-10Z', '2020-03-10Z', 1, '2020-03-20Z')`,
       [userId],
     )
+    await database.owner.query('select keymeter.advance_accounts(array[$1::uuid], keymeter.now())', [userId])
     await database.owner.query(
       `insert into api_key_usage (user_id, sequence, created_at, api_key_id, operation, verdict, credits_requested, credits_charged, remaining, cycle_start, cycle_end)
        values ($1, 1, '2020-03-20Z', gen_random_uuid(), 'x', 'revoked', 1, 0, 1, '2020-03-10Z', '2020-04-10Z')`,
       [userId],
     )
-    await database.owner.query("insert into usage_operations values ($1, 'x')", [userId])
+    await database.owner.query("insert into operations values ($1, 'x')", [userId])
     const said = await keymeter(['drop-usage', '--before', '2020-04', '--dry-run', '--json'])
     // In no month's partition yet: it is moved to its own when something is dropped.
     expect([said.code, JSON.parse(said.stdout)]).toEqual([0, { months: [], isDropped: false, obstacles: [] }])

@@ -819,9 +819,9 @@ describe('the chart', () => {
 
     // As on the next day: nobody chose this one, so the chart moves on.
     await database.owner.query(
-      `insert into api_key_quarter_hour_usage (user_id, cycle_start, api_key_id, operation, quarter_hour, credits_charged, charges)
+      `insert into usage_by_quarter_hour (user_id, cycle_start, api_key_id, operation, quarter_hour, credits_charged, charges)
        select user_id, cycle_start, api_key_id, operation, quarter_hour + interval '1 day', 7, 1
-         from api_key_quarter_hour_usage where api_key_id = (select id from api_keys where key_prefix = $1)`,
+         from usage_by_quarter_hour where api_key_id = (select id from api_keys where key_prefix = $1)`,
       [secrets[0]?.slice(0, 15)],
     )
     await page.getByText(/^\d+ \w+: 7$/).waitFor({ timeout: 15_000 })
@@ -1012,21 +1012,21 @@ describe('the events on the usage page', () => {
     )
     // What the engine would have kept: it tells where a rare operation was.
     await owner.query(
-      `insert into api_key_cycle_usage (user_id, cycle_start, api_key_id, credits_charged, charges)
+      `insert into usage_by_cycle (user_id, cycle_start, api_key_id, credits_charged, charges)
        select user_id, cycle_start, api_key_id, sum(credits_charged), count(*) from api_key_usage
         where user_id = $1 and verdict = 'charged' group by 1, 2, 3`,
       [users[0].id],
     )
     await owner.query(
-      `insert into api_key_quarter_hour_usage (user_id, cycle_start, api_key_id, operation, quarter_hour, credits_charged, charges)
+      `insert into usage_by_quarter_hour (user_id, cycle_start, api_key_id, operation, quarter_hour, credits_charged, charges)
        select user_id, cycle_start, api_key_id, operation, date_bin('15 minutes', created_at, 'epoch'), sum(credits_charged), count(*)
          from api_key_usage where user_id = $1 and verdict = 'charged' group by 1, 2, 3, 4, 5`,
       [users[0].id],
     )
-    await owner.query('insert into usage_operations select distinct user_id, operation from api_key_usage where user_id = $1', [
+    await owner.query('insert into operations select distinct user_id, operation from api_key_usage where user_id = $1', [
       users[0].id,
     ])
-    await owner.query('update billing_accounts set last_sequence = $2, last_event_at = now() where user_id = $1', [
+    await owner.query('update billing_accounts set last_event_sequence = $2, last_event_at = now() where user_id = $1', [
       users[0].id,
       count,
     ])
@@ -1140,7 +1140,7 @@ describe('the events on the usage page', () => {
     await database.owner.query(
       `update billing_accounts set billing_cycle_anchor = start, billing_cycle_start = start
          from (select user_id as of, date_trunc('milliseconds', created_at) as start from api_key_usage where sequence = 91) as events
-        where user_id = of and last_sequence = 123`,
+        where user_id = of and last_event_sequence = 123`,
     )
     await page.reload()
     await openEvents()

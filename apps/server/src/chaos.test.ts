@@ -1,7 +1,8 @@
 import { randomInt } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { reconcile } from '@keymeter/api/server'
 import { freePort } from '@keymeter/local'
-import { disagreements, ownPostgres, serverEnv, type TestDatabase, testAuth, testDatabase } from '@keymeter/local/testing'
+import { ownPostgres, serverEnv, type TestDatabase, testAuth, testDatabase } from '@keymeter/local/testing'
 import { afterEach, describe, expect, it } from 'vitest'
 import { load } from '../test/load.ts'
 import { type Ask, askUntilTold, type Customer, provision, startClients, type Told, tryOnce } from '../test/metering.ts'
@@ -43,7 +44,7 @@ afterEach(() => {
   for (const end of started.splice(0)) end()
 })
 
-type Store = Pick<TestDatabase, 'owner' | 'createUser'>
+type Store = Pick<TestDatabase, 'owner' | 'ownerDb' | 'createUser'>
 
 async function startServer(databaseUrl: string, onPort?: number) {
   const port = onPort ?? (await freePort())
@@ -74,8 +75,12 @@ async function createCustomers({ owner, createUser }: Store, url: string): Promi
  * What the clients were told is what stands in the database, each request once and nothing beside them; all totals agree;
  * each hold ended as they were told, once; and what is left is what the clients' own sum leaves.
  */
-async function expectExact({ owner }: Pick<Store, 'owner'>, customers: Customer[], told: Told[]): Promise<void> {
-  expect(await disagreements({ owner })).toEqual([])
+async function expectExact(
+  { owner, ownerDb }: Pick<Store, 'owner' | 'ownerDb'>,
+  customers: Customer[],
+  told: Told[],
+): Promise<void> {
+  expect(await reconcile(ownerDb)).toEqual([])
   for (const { userId } of customers) {
     const events = await owner.query(
       `select events.idempotency_key as "idempotencyKey", events.action, about.idempotency_key as about, events.verdict,

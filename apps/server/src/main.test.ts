@@ -69,7 +69,7 @@ describe('the production process', () => {
   it('looks at the days of usage of accounts that are not charged, when it starts', async () => {
     expect((await signUp(server.url, 'idle@example.com')).status).toBe(200)
     const notLookedAt = async () =>
-      (await database.owner.query("select from billing_accounts where usage_days_due_at = '-infinity'")).rowCount
+      (await database.owner.query("select from billing_accounts where usage_by_day_due_at = '-infinity'")).rowCount
     expect(await notLookedAt()).toBeGreaterThan(0)
     const port = await freePort()
     const { child, ended } = await startReadyMain(serverEnv(database, auth, port), `http://127.0.0.1:${port}`)

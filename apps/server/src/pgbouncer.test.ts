@@ -1,5 +1,6 @@
+import { reconcile } from '@keymeter/api/server'
 import { freePort, withClient } from '@keymeter/local'
-import { disagreements, serverEnv, testAuth, testDatabase } from '@keymeter/local/testing'
+import { serverEnv, testAuth, testDatabase } from '@keymeter/local/testing'
 import { afterAll, describe, expect, it } from 'vitest'
 import { askUntilTold, provision } from '../test/metering.ts'
 import { isPgbouncerInstalled, startPgbouncer } from '../test/pgbouncer.ts'
@@ -53,7 +54,7 @@ describe.skipIf(!isPgbouncerInstalled)('behind PgBouncer in transaction mode', (
         }
       }),
     )
-    expect(await disagreements(database)).toEqual([])
+    expect(await reconcile(database.ownerDb)).toEqual([])
     for (const { output } of servers) expect(output()).not.toMatch(/"level":(40|50|60)/)
   }, 300_000)
 

@@ -5,7 +5,6 @@ import {
   createAccessTokenVerifier,
   createMetering,
   createUsageAnnouncer,
-  fillUsageDays,
   listenForUsage,
   makeUsagePartitions,
   UsageWatch,
@@ -70,16 +69,10 @@ export async function serve(env: Env, log: Logger, createPages: (server: Server)
   })
   server.on('request', inFront(getRequestListener(app.fetch)))
   const listener = listenForUsage(env.databaseDirectUrl, usageWatch, log)
-  const stopping = new AbortController()
-  const keepUp = async () => {
-    await keepPartitions(meteringDb, log)
-    await keepUsageDays(meteringDb, log, stopping.signal)
-  }
-  const upkeep = setInterval(() => void keepUp(), UPKEEP_INTERVAL_MS)
+  const upkeep = setInterval(() => void keepPartitions(meteringDb, log), UPKEEP_INTERVAL_MS)
   closeWithGrace({ delay: SHUTDOWN_TIMEOUT_MS }, async ({ err }) => {
     if (err) log.fatal({ err }, 'stopping after an error nobody caught')
     clearInterval(upkeep)
-    stopping.abort()
     await closePages?.()
     // Streams would never end by themselves. Their clients come back to another process.
     usageWatch.close()
@@ -92,7 +85,7 @@ export async function serve(env: Env, log: Logger, createPages: (server: Server)
   await listen(server, env)
   log.info({ host: env.host, port: env.port }, 'listening')
   await ping(db).catch((error) => log.warn({ err: error }, 'the database does not answer: until it does, calls fail'))
-  await keepUp()
+  await keepPartitions(meteringDb, log)
 }
 
 /** Ahead of need. Charges go on without, so a failure is only noted. */
@@ -102,15 +95,6 @@ async function keepPartitions(db: Db, log: Logger): Promise<void> {
     if (made.length > 0) log.info({ made }, 'made partitions of the usage events')
   } catch (error) {
     log.warn({ err: error }, 'could not make partitions of the usage events: trying again later')
-  }
-}
-
-/** For accounts that are not charged, which would do it. Reads are exact without, so a failure is only noted. */
-async function keepUsageDays(db: Db, log: Logger, signal: AbortSignal): Promise<void> {
-  try {
-    await fillUsageDays(db, signal)
-  } catch (error) {
-    log.warn({ err: error }, 'could not fill the days of usage: trying again later')
   }
 }
 

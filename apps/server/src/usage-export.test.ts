@@ -59,7 +59,7 @@ async function write({ userId }: Customer, count: number): Promise<void> {
        from generate_series(1, $2::int) as n`,
     [userId, count],
   )
-  await database.owner.query('update billing_accounts set last_sequence = $2, last_event_at = now() where user_id = $1', [
+  await database.owner.query('update billing_accounts set last_event_sequence = $2, last_event_at = now() where user_id = $1', [
     userId,
     count,
   ])
@@ -193,8 +193,8 @@ describe('GET /export/usage.csv', () => {
     for (let round = 0; round < 3; round++) {
       const last = async () =>
         Number(
-          (await database.owner.query('select last_sequence from billing_accounts where user_id = $1', [one.userId])).rows[0]
-            .last_sequence,
+          (await database.owner.query('select last_event_sequence from billing_accounts where user_id = $1', [one.userId]))
+            .rows[0].last_event_sequence,
         )
       const before = await last()
       const response = await get(one)
@@ -311,9 +311,9 @@ describe('GET /export/usage.csv', () => {
       const two = await customer()
       await write(two, 60_000)
       for (const lose of [
-        "insert into usage_retention (user_id, last_sequence, last_event_at, kept_from) values ($1, 5, now() - interval '2 days', now())",
+        "insert into usage_retention (user_id, last_event_sequence, last_event_at, kept_from) values ($1, 5, now() - interval '2 days', now())",
         // Events that had fallen into no month's table may be among what is moved.
-        'select make_usage_partitions(6) where $1::uuid is not null',
+        'select keymeter.make_usage_partitions(6) where $1::uuid is not null',
         'delete from auth.users where id = $1',
       ]) {
         const response = await open(two)

@@ -1,7 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import { reconcile } from '@keymeter/api/server'
 import { STREAMS_PER_ACCOUNT_MAX } from '@keymeter/contract'
 import { freePort, withClient } from '@keymeter/local'
-import { disagreements, serverEnv, testAuth, testDatabase } from '@keymeter/local/testing'
+import { serverEnv, testAuth, testDatabase } from '@keymeter/local/testing'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { accessToken, askUntilTold, type Customer, provision } from '../test/metering.ts'
 import { isPgbouncerInstalled, startPgbouncer } from '../test/pgbouncer.ts'
@@ -42,7 +43,7 @@ beforeEach(async () => {
 })
 afterEach(async () => {
   for (const watching of open.splice(0)) watching.close()
-  expect(await disagreements(database)).toEqual([])
+  expect(await reconcile(database.ownerDb)).toEqual([])
 })
 
 const tokenOf = ({ userId }: Customer) => accessToken(auth.jwtSecret, userId)

@@ -17,7 +17,7 @@ export async function againstBetterAuth(cluster: Cluster, effort: Effort): Promi
   const { keys } = cluster.accounts
   return await cluster.withDatabases(['ours', 'writing_alone'], async ({ ours, writing_alone }) => {
     await replaceMeterBatch(writing_alone, writingAlone)
-    await writing_alone.owner.query("insert into usage_operations select user_id, 'default' from billing_accounts")
+    await writing_alone.owner.query("insert into operations select user_id, 'default' from billing_accounts")
     return await cluster.withEmptyDatabase(async (url) => {
       const betterAuth = await createBetterAuth(url, keys.length)
       const engine = createEngine(ours.db)

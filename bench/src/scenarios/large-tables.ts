@@ -55,7 +55,7 @@ async function reads(cluster: Cluster, loaded: { size: number; database: Databas
   const explained = await alternate(
     loaded.map(({ size, database }) => ({
       name: label(size),
-      run: async () => await explain(database, userId, 'api_key_cycle_usage', readUsageByKey),
+      run: async () => await explain(database, userId, 'usage_by_cycle', readUsageByKey),
     })),
     'ms',
     effort,
@@ -66,7 +66,7 @@ async function reads(cluster: Cluster, loaded: { size: number; database: Databas
       loaded.map(({ size, database }) => ({
         name: label(size),
         run: async () =>
-          await explain(database, userId, 'usage_days', async (scope) => {
+          await explain(database, userId, 'usage_by_day', async (scope) => {
             const { series } = await usageTimeseries(scope, { unit, by: 'key', timeZone: 'Asia/Kolkata' })
             if (series.length !== cluster.accounts.large.length) throw new Error(`${series.length} keys have usage`)
           }),
@@ -140,7 +140,7 @@ async function reads(cluster: Cluster, loaded: { size: number; database: Databas
 async function otherReads(database: Database, userId: string, effort: Effort): Promise<Series[]> {
   const { rows } = await database.owner.query<{ sequence: string; at: Date; key: string }>(
     `select sequence, created_at as at, api_key_id as key from api_key_usage
-      where user_id = $1 and sequence in (select (last_sequence * part)::bigint from billing_accounts, unnest('{0.5,0.001}'::float8[]) as part where user_id = $1)
+      where user_id = $1 and sequence in (select (last_event_sequence * part)::bigint from billing_accounts, unnest('{0.5,0.001}'::float8[]) as part where user_id = $1)
       order by sequence desc`,
     [userId],
   )

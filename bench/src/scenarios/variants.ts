@@ -115,8 +115,8 @@ export async function waysOfIdempotency(cluster: Cluster, size: number, effort: 
 
 async function addOperations({ owner }: Database): Promise<void> {
   await owner.query(
-    `insert into usage_operations select user_id, 'operation-' || n from billing_accounts cross join generate_series(0, $1 - 1) as n`,
+    `insert into operations select user_id, 'operation-' || n from billing_accounts cross join generate_series(0, $1 - 1) as n`,
     [OPERATIONS],
   )
-  await owner.query('vacuum analyze usage_operations')
+  await owner.query('vacuum analyze operations')
 }

@@ -17,7 +17,7 @@ beforeAll(async () => {
     await charge(database, defaultKey.secret, 5)
   }
   await database.owner.query(
-    `insert into usage_days select user_id, cycle_start, quarter_hour::date, api_key_id, operation, '{0}', '{5}', '{1}', 0 from api_key_quarter_hour_usage`,
+    `insert into usage_by_day select user_id, cycle_start, quarter_hour::date, api_key_id, operation, '{0}', '{5}', '{1}', 0 from usage_by_quarter_hour`,
   )
 })
 
@@ -30,10 +30,10 @@ describe('the database itself', () => {
     'api_keys',
     'api_key_secrets',
     'api_key_usage',
-    'api_key_cycle_usage',
-    'api_key_quarter_hour_usage',
-    'usage_days',
-    'usage_operations',
+    'usage_by_cycle',
+    'usage_by_quarter_hour',
+    'usage_by_day',
+    'operations',
     'audit_log',
   ] as const
 
@@ -57,10 +57,7 @@ describe('the database itself', () => {
       asOne(
         'read write',
         async ({ db }) =>
-          await db
-            .insertInto('billing_accounts')
-            .values({ user_id: await database.createUser() })
-            .execute(),
+          await db.insertInto('api_keys').values({ user_id: other.userId, name: 'x', key_prefix: 'x' }).execute(),
       ),
     ).rejects.toThrow('row-level security')
     const revoked = await asOne(
@@ -82,7 +79,6 @@ describe('the database itself', () => {
       sql`update billing_accounts set billing_cycle_anchor = now()`,
       sql`insert into billing_accounts (user_id, credits_per_cycle) values (gen_random_uuid(), 5)`,
       sql`update api_keys set user_id = user_id`,
-      sql`update api_keys set key_hash = key_hash`,
       sql`update api_keys set key_type = 'prod'`,
       sql`delete from api_keys`,
       sql`update api_key_secrets set key_hash = key_hash`,
@@ -94,14 +90,14 @@ describe('the database itself', () => {
       sql`update billing_accounts set suspended_at = null`,
       sql`update api_keys set last_used_at = now()`,
       sql`insert into api_key_usage select * from api_key_usage`,
-      sql`insert into api_key_cycle_usage select * from api_key_cycle_usage`,
-      sql`update api_key_cycle_usage set credits_charged = 0`,
-      sql`delete from api_key_quarter_hour_usage`,
-      sql`delete from usage_operations`,
-      sql`update usage_days set credits_charged = '{}'`,
-      sql`delete from usage_days`,
-      sql`update billing_accounts set usage_days_until = now()`,
-      sql`select fill_usage_days('{}', now())`,
+      sql`insert into usage_by_cycle select * from usage_by_cycle`,
+      sql`update usage_by_cycle set credits_charged = 0`,
+      sql`delete from usage_by_quarter_hour`,
+      sql`delete from operations`,
+      sql`update usage_by_day set credits_charged = '{}'`,
+      sql`delete from usage_by_day`,
+      sql`update billing_accounts set usage_by_day_until = now()`,
+      sql`select keymeter.update_usage_by_day('{}', now())`,
       sql`delete from billing_cycles`,
       sql`select * from api_key_usage_default`,
       sql`update api_key_usage set credits_charged = 0`,

@@ -6,7 +6,7 @@ export async function replaceClock({ owner }: Pick<TestDatabase, 'owner'>): Prom
   await owner.query('delete from test_clock')
   await owner.query("insert into test_clock values (date_trunc('milliseconds', now()))")
   await owner.query(
-    `create or replace function public.keymeter_now() returns timestamptz
+    `create or replace function keymeter.now() returns timestamptz
        language sql volatile parallel safe security definer set search_path = '' as $$ select now from public.test_clock $$`,
   )
   return { set: async (now) => void (await owner.query('update test_clock set now = $1', [now])) }

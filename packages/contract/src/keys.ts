@@ -146,5 +146,12 @@ export const NewKeyAnswer = Answer.extend(NewKey.shape)
 export const KeyWithUsageAnswer = Answer.extend(KeyWithUsage.shape)
 /** `nextCursor` is null on the last page. */
 export const ListKeysAnswer = Answer.extend({ data: z.array(KeyWithUsage), nextCursor: z.string().nullable() })
-/** `billingCycle` is null until the account has been provisioned; `data` is empty then. */
-export const KeyUsageAnswer = Answer.extend({ data: z.array(KeyWithUsage), billingCycle: BillingCycle.nullable() })
+/**
+ * `data` are the live keys. `revokedCreditsUsed` is what revoked keys used in the same cycle: both together are the credits
+ * that the account used. `billingCycle` is null until the account exists; then `data` is empty.
+ */
+export const KeyUsageAnswer = Answer.extend({
+  data: z.array(KeyWithUsage),
+  revokedCreditsUsed: Credits,
+  billingCycle: BillingCycle.nullable(),
+})

@@ -31,62 +31,41 @@ export type JsonValue = JsonArray | JsonObject | JsonPrimitive;
 
 export type Timestamp = ColumnType<Date, Date | string, Date | string>;
 
-export interface AlertFirings {
+export interface Alerts {
   created_at: Timestamp;
   credits_granted: number;
   credits_used: number;
   cycle_start: Timestamp;
+  /**
+   * Percent of credits_granted.
+   */
   threshold: number;
-  user_id: string;
-}
-
-export interface ApiKeyCycleUsage {
-  api_key_id: string;
-  charges: number;
-  credits_charged: number;
-  /**
-   * Of the key’s open holds that were made in the cycle.
-   */
-  credits_held: Generated<number>;
-  cycle_start: Timestamp;
-  user_id: string;
-}
-
-export interface ApiKeyQuarterHourUsage {
-  api_key_id: string;
-  charges: number;
-  /**
-   * What was charged less what was refunded of it in the same cycle.
-   */
-  credits_charged: number;
-  credits_refunded: Generated<number>;
-  cycle_start: Timestamp;
-  operation: string;
-  quarter_hour: Timestamp;
   user_id: string;
 }
 
 export interface ApiKeys {
   created_at: Generated<Timestamp>;
   /**
-   * The most that the key may spend in one billing cycle. Null: as much as the account has.
+   * The most that the key may use and hold in one billing cycle. Null: only the account limits it.
    */
   credit_limit: number | null;
   disabled_at: Timestamp | null;
   /**
-   * The key ends here, exclusive.
+   * From this moment on, the key is expired.
    */
   expires_at: Timestamp | null;
   id: Generated<string>;
   /**
-   * Superseded by api_key_secrets.
-   */
-  key_hash: Buffer | null;
-  /**
-   * Brand, type and the first 8 random characters: enough to recognise a key, useless to call with.
+   * Brand, type and the first 8 random characters of the current secret: enough to recognise it, useless for calls.
    */
   key_prefix: string;
+  /**
+   * A label: dev and prod keys spend the same credits.
+   */
   key_type: Generated<string>;
+  /**
+   * To the minute.
+   */
   last_used_at: Timestamp | null;
   name: string;
   revoked_at: Timestamp | null;
@@ -100,14 +79,17 @@ export interface ApiKeySecrets {
    * SHA-256 of the whole secret.
    */
   key_hash: Buffer;
+  /**
+   * To the minute.
+   */
   last_used_at: Timestamp | null;
   /**
-   * When its owner said that they have it. Null and never used: it may never have arrived.
+   * When the owner confirmed that the secret is saved. Null and never used: the answer that contained it may be lost.
    */
   saved_at: Timestamp | null;
   user_id: string;
   /**
-   * The secret ends here, exclusive. Null: the current one. A revoked key has no valid secret, whatever stands here.
+   * From this moment on, the secret is expired. Null: the current secret. A revoked key has no valid secret, whatever this column says.
    */
   valid_until: Timestamp | null;
 }
@@ -115,30 +97,42 @@ export interface ApiKeySecrets {
 export interface ApiKeyUsage {
   action: Generated<string>;
   api_key_id: string;
+  /**
+   * When the work was requested, if that is not created_at: for a settle the time of its hold, for a refund the time of its charge. Roll-ups count the usage at this time.
+   */
+  counted_at: Timestamp | null;
   created_at: Timestamp;
   /**
-   * What it added to the usage of its cycle: less than nothing for a refund.
+   * The change of the usage of the cycle cycle_start. Negative for a refund.
    */
   credits_charged: number;
   credits_requested: number;
   /**
-   * As the caller was told: of the cycle of created_at.
+   * The end of the cycle of created_at, as the answer contained it.
    */
   cycle_end: Timestamp;
   /**
-   * Of the cycle that the credits count in.
+   * The cycle that the credits belong to: for a settle the cycle of its hold, for a refund the cycle of its charge.
    */
   cycle_start: Timestamp;
-  expires_at: Timestamp | null;
   /**
-   * Null for what was written before the charge engine.
+   * Set for holds: when the hold expires by itself.
    */
+  expires_at: Timestamp | null;
   idempotency_key: string | null;
   operation: string;
+  /**
+   * The sequence of the hold that is settled or released, or of the charge that is refunded.
+   */
   refers_to: number | null;
+  /**
+   * The credits that the account had left after this event.
+   */
   remaining: number;
+  /**
+   * Per account, from 1, without gaps.
+   */
   sequence: number;
-  used_at: Timestamp | null;
   user_id: string;
   verdict: string;
 }
@@ -150,62 +144,110 @@ export interface AuditLog {
   client_address: string | null;
   created_at: Timestamp;
   detail: Json;
+  /**
+   * SHA-256 over the entry and the previous hash; packages/api/src/audit/chain.ts defines it. billing_accounts stores the last hash and the number of entries.
+   */
   hash: Buffer;
   request_id: string;
+  /**
+   * Per account, from 1, without gaps.
+   */
   sequence: number;
   user_agent: string | null;
   user_id: string;
 }
 
 export interface BillingAccounts {
+  /**
+   * Percent of credits_per_cycle, in ascending order.
+   */
   alert_thresholds: Generated<number[]>;
+  /**
+   * The hash of the last entry of the audit log. Null: there is no entry.
+   */
   audit_head: Buffer | null;
+  /**
+   * The number of entries of the audit log.
+   */
   audit_length: Generated<number>;
   /**
-   * The start of the first billing cycle. Never moved: a cycle that begins at none of its boundaries is closed with nothing used.
+   * The start of the first billing cycle; every other boundary is computed from it. Do not move it: a cycle that starts at none of its boundaries is closed with nothing used.
    */
   billing_cycle_anchor: Generated<Timestamp>;
   billing_cycle_end: Generated<Timestamp | null>;
   /**
-   * Start of the cycle that credits_used is of. May be months old: reads compute the current cycle from the anchor.
+   * The start of the cycle that credits_used, credits_held and topped_up_this_cycle belong to. It may be months old: the next charge moves it, and reads compute the current cycle.
    */
   billing_cycle_start: Generated<Timestamp>;
   created_at: Generated<Timestamp>;
+  /**
+   * Credits of open holds that were made in this cycle.
+   */
   credits_held: Generated<number>;
-  credits_per_cycle: Generated<number>;
-  credits_topped_up: Generated<number>;
+  /**
+   * The credits that the plan grants in each cycle. A change to a larger plan raises it immediately.
+   */
+  credits_per_cycle: number;
   credits_used: Generated<number>;
+  /**
+   * When the first open hold expires. Null: no hold is open.
+   */
   holds_expire_at: Timestamp | null;
+  /**
+   * The time of the last usage event.
+   */
   last_event_at: Timestamp | null;
+  /**
+   * The sequence of the last usage event.
+   */
+  last_event_sequence: Generated<number>;
   last_ledger_sequence: Generated<number>;
   /**
-   * Of the account’s last usage event.
-   */
-  last_sequence: Generated<number>;
-  /**
-   * What next_plan gives, as it was agreed. Null: no plan is to come.
+   * The credits of next_plan when the change was requested. Null: next_plan is null.
    */
   next_credits_per_cycle: number | null;
+  /**
+   * The plan from the next cycle on. Null: the same plan.
+   */
   next_plan: string | null;
   plan: Generated<string>;
   /**
-   * While set, nothing is charged.
+   * While it is set, nothing is charged or held.
    */
   suspended_at: Timestamp | null;
-  top_up_credits: Generated<number>;
-  usage_days_due_at: Generated<Timestamp>;
-  usage_days_until: Generated<Timestamp>;
+  /**
+   * Credits that do not end with the cycle: what was left at the start of the cycle, and what was added since. A cycle spends them after its own credits.
+   */
+  top_up_balance: Generated<number>;
+  /**
+   * The part of top_up_balance that was added in this cycle.
+   */
+  topped_up_this_cycle: Generated<number>;
+  /**
+   * From this moment on, the next charge checks whether usage_by_day needs new rows.
+   */
+  usage_by_day_due_at: Generated<Timestamp>;
+  /**
+   * usage_by_day contains the usage before this moment.
+   */
+  usage_by_day_until: Generated<Timestamp>;
+  /**
+   * The id of the account. It equals the id of the user who opened it.
+   */
   user_id: string;
 }
 
 export interface BillingCycles {
   credits_granted: number;
+  /**
+   * Credits of holds that were open when the cycle ended and still are.
+   */
   credits_held: Generated<number>;
   credits_topped_up: Generated<number>;
   credits_used: number;
   cycle_end: Timestamp;
   cycle_start: Timestamp;
-  plan: Generated<string>;
+  plan: string;
   user_id: string;
 }
 
@@ -213,25 +255,60 @@ export interface CreditHolds {
   api_key_id: string;
   created_at: Timestamp;
   credits: number;
+  /**
+   * The cycle in which the hold was made. It is settled into that cycle, even after the cycle has ended.
+   */
   cycle_start: Timestamp;
+  /**
+   * For an expired hold: expires_at.
+   */
   ended_at: Timestamp | null;
   expires_at: Timestamp;
   operation: string;
   outcome: string | null;
+  /**
+   * The sequence of the usage event that made the hold.
+   */
   sequence: number;
   user_id: string;
 }
 
 export interface LedgerEntries {
   created_at: Timestamp;
+  /**
+   * What the entry added to the balance.
+   */
   credits: number;
+  /**
+   * The cycle that was current at created_at.
+   */
   cycle_start: Timestamp;
+  /**
+   * Set for refunds: the sequence of the usage event.
+   */
   event_sequence: number | null;
+  /**
+   * Set for top-ups. A repeated key returns the original entry, without a time limit.
+   */
   idempotency_key: string | null;
+  /**
+   * refund: a refund in the cycle of its charge. refund_top_up: a refund after that cycle has ended, which adds to the top-up balance.
+   */
   kind: string;
   note: string | null;
+  /**
+   * Set for plan changes: the new plan.
+   */
   plan: string | null;
+  /**
+   * Per account, from 1, without gaps.
+   */
   sequence: number;
+  user_id: string;
+}
+
+export interface Operations {
+  operation: string;
   user_id: string;
 }
 
@@ -241,34 +318,86 @@ export interface Plans {
   plan: string;
 }
 
-export interface UsageDays {
+export interface UsageByCycle {
+  api_key_id: string;
+  /**
+   * The number of charges and settles.
+   */
+  charges: number;
+  credits_charged: number;
+  /**
+   * The credits of open holds of the key that were made in the cycle.
+   */
+  credits_held: Generated<number>;
+  cycle_start: Timestamp;
+  user_id: string;
+}
+
+export interface UsageByDay {
+  /**
+   * Null: the sum of all keys.
+   */
   api_key_id: string | null;
+  /**
+   * For each of quarters, the charges from the start of the day to the end of that bucket.
+   */
   charges: ArrayType<number>;
+  /**
+   * For each of quarters, the credits from the start of the day to the end of that bucket.
+   */
   credits_charged: ArrayType<number>;
+  /**
+   * The refunds of the whole day.
+   */
   credits_refunded: number;
   cycle_start: Timestamp;
   day: Timestamp;
+  /**
+   * Null: the sum of all operations.
+   */
   operation: string | null;
+  /**
+   * The 15-minute buckets of the day with usage, 0 to 95, in ascending order.
+   */
   quarters: number[];
   user_id: string;
 }
 
-export interface UsageOperations {
+export interface UsageByQuarterHour {
+  api_key_id: string;
+  charges: number;
+  /**
+   * What was charged, minus refunds in the same cycle.
+   */
+  credits_charged: number;
+  credits_refunded: Generated<number>;
+  cycle_start: Timestamp;
   operation: string;
+  /**
+   * The start of the 15 minutes.
+   */
+  quarter_hour: Timestamp;
   user_id: string;
 }
 
 export interface UsageRetention {
+  /**
+   * Every event since this moment is kept. Roll-ups and cycles that begin earlier cannot be recomputed.
+   */
   kept_from: Timestamp;
+  /**
+   * The time of the last dropped event.
+   */
   last_event_at: Timestamp;
-  last_sequence: number;
+  /**
+   * The sequence of the last dropped event.
+   */
+  last_event_sequence: number;
   user_id: string;
 }
 
 export interface DB {
-  alert_firings: AlertFirings;
-  api_key_cycle_usage: ApiKeyCycleUsage;
-  api_key_quarter_hour_usage: ApiKeyQuarterHourUsage;
+  alerts: Alerts;
   api_key_secrets: ApiKeySecrets;
   api_key_usage: ApiKeyUsage;
   api_keys: ApiKeys;
@@ -277,8 +406,10 @@ export interface DB {
   billing_cycles: BillingCycles;
   credit_holds: CreditHolds;
   ledger_entries: LedgerEntries;
+  operations: Operations;
   plans: Plans;
-  usage_days: UsageDays;
-  usage_operations: UsageOperations;
+  usage_by_cycle: UsageByCycle;
+  usage_by_day: UsageByDay;
+  usage_by_quarter_hour: UsageByQuarterHour;
   usage_retention: UsageRetention;
 }

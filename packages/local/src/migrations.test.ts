@@ -3,7 +3,8 @@ import { join } from 'node:path'
 import { describe, expect, inject, it } from 'vitest'
 import { databaseUrls, grantSupabaseDefaults, withClient } from './database.ts'
 import { migrate } from './migrate.ts'
-import { createAuthSchema, createDatabase } from './testing/global-setup.ts'
+import { createAuthSchema } from './scratch.ts'
+import { createDatabase } from './testing/global-setup.ts'
 import { testDatabase } from './testing/index.ts'
 
 const database = testDatabase()
@@ -15,12 +16,14 @@ async function rows<T>(sql: string, values: unknown[] = []): Promise<T[]> {
 /** Whatever anybody but the owner and the server's role may do with our tables, columns, sequences and functions. */
 const OPEN_TO_OTHERS = `
   with grants as (
-    select 'table ' || relname as what, (aclexplode(relacl)).* from pg_class where relnamespace = 'public'::regnamespace
+    select 'table ' || relname as what, (aclexplode(relacl)).* from pg_class where relnamespace in ('public'::regnamespace, 'keymeter'::regnamespace)
     union all
     select 'column ' || attrelid::regclass || '.' || attname, (aclexplode(attacl)).* from pg_attribute
       join pg_class on pg_class.oid = attrelid and relnamespace = 'public'::regnamespace
     union all
-    select 'function ' || proname, (aclexplode(coalesce(proacl, acldefault('f', proowner)))).* from pg_proc where pronamespace = 'public'::regnamespace
+    select 'function ' || proname, (aclexplode(coalesce(proacl, acldefault('f', proowner)))).* from pg_proc where pronamespace in ('public'::regnamespace, 'keymeter'::regnamespace)
+    union all
+    select 'schema ' || nspname, (aclexplode(nspacl)).* from pg_namespace where nspname = 'keymeter'
   )
   select what, coalesce(nullif(grantee, 0)::regrole::text, 'public') as grantee, privilege_type
     from grants where grantee <> 'postgres'::regrole and grantee <> 'keymeter_api'::regrole`
@@ -66,7 +69,7 @@ describe('the schema', () => {
     ).toEqual([])
     // A lock by name is taken on each of several nodes: only upkeep may.
     const locking = await rows<{ proname: string }>(
-      "select proname from pg_proc where pronamespace = 'public'::regnamespace and prosrc ~* '\\ylock\\s+(table|only|public\\.)' order by 1",
+      "select proname from pg_proc where pronamespace = 'keymeter'::regnamespace and prosrc ~* '\\ylock\\s+(table|only|public\\.)' order by 1",
     )
     expect(locking.map(({ proname }) => proname)).toEqual(['make_usage_partitions'])
   })
@@ -89,14 +92,14 @@ describe('the schema', () => {
       "select relname as name from pg_class where relnamespace = 'public'::regnamespace and relkind in ('r', 'p') and not relispartition and relname <> 'plans'",
     )
     for (const userId of [gone, stays]) {
-      await database.owner.query('insert into billing_accounts (user_id) values ($1)', [userId])
+      await database.owner.query('select keymeter.create_account($1)', [userId])
       await database.owner.query(
         `with key as (insert into api_keys (user_id, name, key_prefix) values ($1, 'x', 'km_dev_x') returning user_id, id)
          insert into api_key_secrets (user_id, api_key_id, key_hash) select user_id, id, sha256(id::text::bytea) from key`,
         [userId],
       )
       await database.owner.query(
-        `select charge_batch($1, array[$1::uuid], array[key_hash], array[5::bigint], array['a'], array['x']) from api_key_secrets where user_id = $1`,
+        `select keymeter.meter_batch($1, '{charge}', array[$1::uuid], array[key_hash], '{null}', '{5}', '{a}', '{x}', '{null}') from api_key_secrets where user_id = $1`,
         [userId],
       )
       await database.owner.query(
@@ -104,12 +107,12 @@ describe('the schema', () => {
         [userId],
       )
       await database.owner.query(
-        `insert into usage_days select user_id, cycle_start, quarter_hour::date, api_key_id, operation, '{0}', '{5}', '{1}', 0
-           from api_key_quarter_hour_usage where user_id = $1`,
+        `insert into usage_by_day select user_id, cycle_start, quarter_hour::date, api_key_id, operation, '{0}', '{5}', '{1}', 0
+           from usage_by_quarter_hour where user_id = $1`,
         [userId],
       )
       await database.owner.query(
-        'insert into billing_cycles (user_id, cycle_start, cycle_end, credits_granted, credits_used) values ($1, $2, now(), 1, 1)',
+        "insert into billing_cycles (user_id, cycle_start, cycle_end, plan, credits_granted, credits_used) values ($1, $2, now(), 'free', 1, 1)",
         [userId, new Date(0)],
       )
       await database.owner.query(
@@ -122,11 +125,11 @@ describe('the schema', () => {
         [userId],
       )
       await database.owner.query(
-        'insert into alert_firings (user_id, cycle_start, threshold, created_at, credits_used, credits_granted) values ($1, now(), 50, now(), 1, 1)',
+        'insert into alerts (user_id, cycle_start, threshold, created_at, credits_used, credits_granted) values ($1, now(), 50, now(), 1, 1)',
         [userId],
       )
       await database.owner.query(
-        "insert into usage_retention (user_id, last_sequence, last_event_at, kept_from) values ($1, 1, now(), now() + interval '1 day')",
+        "insert into usage_retention (user_id, last_event_sequence, last_event_at, kept_from) values ($1, 1, now(), now() + interval '1 day')",
         [userId],
       )
     }

@@ -7,7 +7,7 @@ const ALERTS_MAX = 130
 /** Newest first. By the primary key: a cycle has few, though thresholds may be replaced in it. */
 export async function listAlerts({ db, userId }: Scope): Promise<Alert[]> {
   const rows = await db
-    .selectFrom('alert_firings')
+    .selectFrom('alerts')
     .select(['threshold', 'created_at', 'cycle_start', 'credits_used', 'credits_granted'])
     .where('user_id', '=', userId)
     .orderBy('cycle_start', 'desc')

@@ -2,9 +2,9 @@ import { createDb } from '@keymeter/db'
 import { testDatabase } from '@keymeter/local/testing'
 import { afterAll, beforeEach, describe, expect, it } from 'vitest'
 import { accessToken, contextOf, provisioned } from '../../test/caller.ts'
+import { verifyAudit } from '../maintenance/verify-audit.ts'
 import { appRouter } from '../router.ts'
 import { chainHash } from './chain.ts'
-import { verifyAudit } from './verify.ts'
 
 const database = testDatabase()
 const ownerDb = createDb(database.urls.owner, () => {})

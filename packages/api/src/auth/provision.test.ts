@@ -43,7 +43,7 @@ describe('auth.provision', () => {
 
   it('heals an account that was left without a key, once of 20 calls at once', async () => {
     const userId = await database.createUser()
-    await database.owner.query('insert into billing_accounts (user_id) values ($1)', [userId])
+    await database.owner.query('select keymeter.create_account($1)', [userId])
     const caller = await signedIn(database, userId)
     const answers = await Promise.all(Array.from({ length: 20 }, async () => await caller.auth.provision()))
     expect(answers.filter(({ defaultKey }) => defaultKey !== null)).toMatchObject([{ defaultKey: { name: 'default' } }])

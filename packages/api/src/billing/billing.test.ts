@@ -1,15 +1,15 @@
 import { randomUUID } from 'node:crypto'
 import { createDb } from '@keymeter/db'
-import { disagreements, testDatabase } from '@keymeter/local/testing'
-import { afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { beforeAll, describe, expect, it } from 'vitest'
 import { backend as backendOf, contextOf, provisioned } from '../../test/caller.ts'
 import { replaceClock } from '../../test/clock.ts'
+import { reconciledDatabase } from '../../test/reconciled-database.ts'
 import { keepUsageByDaysFrom } from '../../test/usage-days.ts'
-import { verifyAudit } from '../audit/verify.ts'
+import { verifyAudit } from '../maintenance/verify-audit.ts'
 import { inAccount } from '../scope.ts'
 import { getLedger } from './ledger.ts'
 
-const database = testDatabase()
+const database = reconciledDatabase()
 const { metering, operator } = backendOf(database)
 const ANCHOR = new Date('2027-01-31T12:00:00.000Z')
 const SECOND_CYCLE = '2027-02-28T12:00:00.000Z'
@@ -23,7 +23,6 @@ beforeAll(async () => {
     "insert into plans (plan, credits_per_cycle) values ('pro', 5000), ('tiny', 100), ('also-free', 1000)",
   )
 })
-afterEach(async () => expect(await disagreements(database)).toEqual([]))
 
 async function account() {
   await clock.set(ANCHOR)
@@ -79,7 +78,7 @@ describe('top-ups', () => {
   it('are at most as many as a number holds: one more is refused and changes nothing', async () => {
     const { accountId, get } = await account()
     await database.owner.query(
-      `update billing_accounts set credits_per_cycle = 0, top_up_credits = $2, credits_topped_up = $2, last_ledger_sequence = 1 where user_id = $1`,
+      `update billing_accounts set credits_per_cycle = 0, top_up_balance = $2::bigint, topped_up_this_cycle = $2::bigint, last_ledger_sequence = 1 where user_id = $1`,
       [accountId, Number.MAX_SAFE_INTEGER - 5],
     )
     await database.owner.query(

@@ -1,30 +1,33 @@
-/** The half-open interval `[start, end)`. */
+import type { BillingCycle } from '@keymeter/contract'
+import { sql } from 'kysely'
+import { AppError } from '../errors.ts'
+import type { Scope } from '../scope.ts'
+
+/** One billing cycle of an account: the half-open interval `[start, end)`, and the credits that were used in it. */
 export interface Cycle {
   start: Date
   end: Date
+  creditsUsed: number
 }
 
 /**
- * Boundary `months` of the cycles of `anchor`: `months` calendar months later in UTC, at the same time of day, its day
- * clipped to the month's length. Always from the anchor, never from the boundary before: Jan 31, Feb 28, Mar 31.
+ * The account's current billing cycle, or the one that starts at `cycleStart`. Null until the account exists. The database
+ * computes it, so a cycle that has ended since the last write counts as ended.
+ *
+ * @throws AppError `bad_request` when no cycle of the account starts at `cycleStart`.
  */
-export function cycleBoundary(anchor: Date, months: number): Date {
-  const firstOfMonth = new Date(anchor)
-  firstOfMonth.setUTCDate(1)
-  firstOfMonth.setUTCMonth(anchor.getUTCMonth() + months)
-  const daysInMonth = new Date(Date.UTC(firstOfMonth.getUTCFullYear(), firstOfMonth.getUTCMonth() + 1, 0)).getUTCDate()
-  const boundary = new Date(firstOfMonth)
-  boundary.setUTCDate(Math.min(anchor.getUTCDate(), daysInMonth))
-  return boundary
+export async function getCycle({ db, userId }: Scope, cycleStart?: string): Promise<Cycle | null> {
+  const { rows } = await sql<Cycle & { isWanted: boolean }>`
+    select cycle_start as start, cycle_end as "end", credits_used as "creditsUsed",
+           ${cycleStart === undefined ? sql`is_current` : sql`cycle_start = ${cycleStart}::timestamptz`} as "isWanted"
+      from keymeter.account_cycles(${userId}, keymeter.now())`.execute(db)
+  if (rows.length === 0 && cycleStart === undefined) return null
+  const cycle = rows.find(({ isWanted }) => isWanted)
+  if (cycle !== undefined) return cycle
+  const message = 'No billing cycle of this account starts at this time. Use the start or the end of a cycle that you know.'
+  throw new AppError('bad_request', { field: 'cycleStart', message })
 }
 
-/**
- * The cycle that `now` lies in, in closed form: at most one month from the difference of the two months, because a
- * boundary lies somewhere in each calendar month. A `now` before the anchor lies in the first cycle.
- */
-export function cycleAt(anchor: Date, now: Date): Cycle {
-  const months = (now.getUTCFullYear() - anchor.getUTCFullYear()) * 12 + now.getUTCMonth() - anchor.getUTCMonth()
-  const isBeforeThisMonthsBoundary = now < cycleBoundary(anchor, months)
-  const cycle = Math.max(0, isBeforeThisMonthsBoundary ? months - 1 : months)
-  return { start: cycleBoundary(anchor, cycle), end: cycleBoundary(anchor, cycle + 1) }
+export function toBillingCycle({ start, end }: Cycle): BillingCycle {
+  return { start: start.toISOString(), end: end.toISOString() }
 }

@@ -10,6 +10,6 @@ import { lockAccount } from './lock-account.ts'
  * @throws AppError `not_signed_in` when the user is being deleted.
  */
 export async function ensureAccount(scope: Scope): Promise<void> {
-  await sql`select create_account(${scope.userId})`.execute(scope.db)
+  await sql`select keymeter.create_account(${scope.userId})`.execute(scope.db)
   if (!(await lockAccount(scope))) throw new AppError('not_signed_in')
 }

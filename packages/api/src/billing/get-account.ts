@@ -34,8 +34,8 @@ export async function getAccountAndSequence({
            cycles.cycle_start as "cycleStart", cycles.cycle_end as "cycleEnd", credits_carried as carried,
            credits_granted as granted, cycles.credits_topped_up as "toppedUp", cycles.credits_used as used,
            cycles.credits_held as held, accounts.suspended_at as "suspendedAt",
-           accounts.last_sequence as sequence
-      from account_cycles(${userId}, keymeter_now()) as cycles
+           accounts.last_event_sequence as sequence
+      from keymeter.account_cycles(${userId}, keymeter.now()) as cycles
      cross join billing_accounts as accounts
      where is_current and accounts.user_id = ${userId}`.execute(db)
   const [row] = rows

@@ -19,12 +19,12 @@ const ORDER: Record<LedgerKind, number> = {
   lapsed: 7,
 }
 const DAY_MS = 86_400_000
+/** Of the 96 buckets of 15 minutes. */
+const LAST_BUCKET_OF_DAY = 95
 
 /**
- * Everything that moved the balance in one cycle, oldest first, with the balance after each. Charges and refunds are
- * summed up by day in UTC, from the roll-ups by days and by quarters of an hour (`usage_days_key_idx`,
- * `api_key_quarter_hour_usage_time_idx`) and the refunds' own entries (`ledger_entries_cycle_idx`). A settle stands on the
- * day of its hold.
+ * Everything that changed the balance in one cycle, oldest first, with the balance after each line. Charges are summed by UTC
+ * day from the roll-ups, refunds from their entries (`ledger_entries_cycle_idx`). A settle counts on the day of its hold.
  *
  * @throws AppError `bad_request` when none of the account's cycles starts at `cycleStart`.
  */
@@ -87,25 +87,16 @@ async function readCycles({ db, userId }: Scope): Promise<LedgerCycle[]> {
   const { rows } = await sql<LedgerCycle>`
     select cycle_start as start, cycle_end as end, clock.now, is_current as "isCurrent", plan, credits_carried as carried,
            credits_granted as granted, credits_used as used, credits_held as held
-      from (select greatest(keymeter_now(), last_event_at, billing_cycle_start) as now from billing_accounts where user_id = ${userId}) as clock
-     cross join lateral account_cycles(${userId}, clock.now)
+      from (select keymeter.account_time(keymeter.now(), last_event_at, billing_cycle_start) as now from billing_accounts where user_id = ${userId}) as clock
+     cross join lateral keymeter.account_cycles(${userId}, clock.now)
      order by cycle_start`.execute(db)
   return rows
 }
 
 async function chargesByDay({ db, userId }: Scope, { start, end }: LedgerCycle): Promise<Line[]> {
   const { rows } = await sql<{ at: Date; credits: number; count: number }>`
-    select day::timestamp at time zone 'UTC' as at, -sum(credits)::bigint as credits, sum(charges)::bigint as count
-      from (select day, credits_charged[cardinality(credits_charged)] + credits_refunded as credits, charges[cardinality(charges)] as charges
-              from usage_days
-             where user_id = ${userId} and api_key_id is null and operation is null and cycle_start = ${start}
-               and day >= (${start}::timestamptz at time zone 'UTC')::date and day <= (${end}::timestamptz at time zone 'UTC')::date
-            union all
-            select (quarter_hour at time zone 'UTC')::date, credits_charged + credits_refunded, charges
-              from api_key_quarter_hour_usage
-             where user_id = ${userId} and cycle_start = ${start} and quarter_hour < ${end}
-               and quarter_hour >= greatest(date_bin('15 minutes', ${start}::timestamptz, 'epoch'),
-                                            (select usage_days_until from billing_accounts where user_id = ${userId}))) as used
+    select day::timestamp at time zone 'UTC' as at, -sum(credits[1] + refunded)::bigint as credits, sum(charges[1])::bigint as count
+      from keymeter.usage_totals(${userId}, ${start}, ${end}, ${start}, null, null, null, ${[LAST_BUCKET_OF_DAY]}::int[])
      group by day`.execute(db)
   return rows.map((row) => ({ ...row, kind: 'charges', plan: null, note: null }))
 }

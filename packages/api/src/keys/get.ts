@@ -1,10 +1,9 @@
 import type { Key, KeyWithUsage } from '@keymeter/contract'
-import { currentCycle } from '../billing/current-cycle.ts'
+import { getCycle } from '../billing/cycle.ts'
 import { readClock } from '../clock.ts'
 import { AppError } from '../errors.ts'
 import type { Scope } from '../scope.ts'
-import { creditsUsed } from './credits-used.ts'
-import { selectKeys, toKey } from './key.ts'
+import { selectKeys, selectKeysWithUsage, toKey, toKeyWithUsage } from './key.ts'
 
 /**
  * One key, whatever its status, with what it used in the current billing cycle.
@@ -12,10 +11,12 @@ import { selectKeys, toKey } from './key.ts'
  * @throws AppError `key_not_found` for an unknown id and another account's alike.
  */
 export async function getKeyWithUsage(scope: Scope, id: string): Promise<KeyWithUsage> {
-  const key = await getKey(scope, id, await readClock(scope))
-  const cycle = await currentCycle(scope)
-  const used = cycle === null ? undefined : (await creditsUsed(scope, cycle.start, [id])).get(key.id)
-  return { ...key, creditsUsed: used ?? 0 }
+  const cycle = await getCycle(scope)
+  if (cycle === null) throw new AppError('key_not_found')
+  const row = await selectKeysWithUsage(scope, await readClock(scope), cycle.start)
+    .where('keys.id', '=', id)
+    .executeTakeFirstOrThrow(() => new AppError('key_not_found'))
+  return toKeyWithUsage(row)
 }
 
 /**

@@ -1,10 +1,10 @@
-import { type Key, KeyStatus, KeyType } from '@keymeter/contract'
+import { type Key, KeyStatus, KeyType, type KeyWithUsage } from '@keymeter/contract'
 import { sql } from 'kysely'
 import type { Scope } from '../scope.ts'
 
 /**
- * The account's keys, as they are shown at the moment `now`; the caller adds which, and in what order. What is asked of
- * `api_key_secrets` is answered by `api_key_secrets_current_idx` and `api_key_secrets_key_idx`.
+ * The account's keys at the moment `now`. The caller adds the filter and the order. The sub-selects use
+ * `api_key_secrets_current_idx` and `api_key_secrets_key_idx`.
  */
 export function selectKeys({ db, userId }: Scope, now: Date) {
   return db
@@ -46,13 +46,37 @@ export function selectKeys({ db, userId }: Scope, now: Date) {
     })
 }
 
-/** Over `api_keys as keys`. The order is the verdicts' own: of several reasons not to serve a key, the first is given. */
+/**
+ * The same with the credits that each key used in the billing cycle that starts at `cycleStart`, 0 without usage. The roll-up
+ * has one row per key and cycle, found by its primary key, so the number of usage events has no effect.
+ */
+export function selectKeysWithUsage(scope: Scope, now: Date, cycleStart: Date) {
+  return selectKeys(scope, now)
+    .leftJoinLateral(
+      (eb) =>
+        eb
+          .selectFrom('usage_by_cycle')
+          .whereRef('usage_by_cycle.user_id', '=', 'keys.user_id')
+          .whereRef('usage_by_cycle.api_key_id', '=', 'keys.id')
+          .where('usage_by_cycle.cycle_start', '=', cycleStart)
+          .select((of) => sql<number>`${of.fn.coalesce(of.fn.sum('credits_charged'), sql.lit(0))}::bigint`.as('creditsUsed'))
+          .as('usage'),
+      (join) => join.onTrue(),
+    )
+    .select(({ ref }) => ref('usage.creditsUsed').$notNull().as('creditsUsed'))
+}
+
+/** An SQL expression over `api_keys as keys`, in the order in which the charge engine checks a key: the first one counts. */
 export function keyStatus(now: Date) {
   return sql<string>`case
     when keys.revoked_at is not null then 'revoked'
     when keys.disabled_at is not null then 'disabled'
     when keys.expires_at <= ${now} then 'expired'
     else 'active' end`
+}
+
+export function toKeyWithUsage(row: KeyRow & { creditsUsed: number }): KeyWithUsage {
+  return { ...toKey(row), creditsUsed: row.creditsUsed }
 }
 
 type KeyRow = Awaited<ReturnType<ReturnType<typeof selectKeys>['executeTakeFirstOrThrow']>>

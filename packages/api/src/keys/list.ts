@@ -1,12 +1,11 @@
 import { KeySort, type KeyWithUsage, type ListKeys } from '@keymeter/contract'
 import { type RawBuilder, sql } from 'kysely'
 import { z } from 'zod'
-import { currentCycle } from '../billing/current-cycle.ts'
+import { getCycle } from '../billing/cycle.ts'
 import { readClock } from '../clock.ts'
 import { AppError } from '../errors.ts'
 import type { Scope } from '../scope.ts'
-import { creditsUsed } from './credits-used.ts'
-import { keyStatus, selectKeys, toKey } from './key.ts'
+import { keyStatus, selectKeysWithUsage, toKeyWithUsage } from './key.ts'
 
 interface Sort {
   column: RawBuilder<unknown>
@@ -43,7 +42,10 @@ export async function listKeys(
 ): Promise<{ data: KeyWithUsage[]; nextCursor: string | null }> {
   const now = await readClock(scope)
   const { column, direction, value }: Sort = SORTS[sort]
-  let query = selectKeys(scope, now)
+  const after = cursor == null ? null : parseCursor(sort, cursor)
+  const cycle = await getCycle(scope)
+  if (cycle === null) return { data: [], nextCursor: null }
+  let query = selectKeysWithUsage(scope, now, cycle.start)
     .select(value.as('place'))
     .orderBy(column, direction)
     .orderBy('keys.id', direction)
@@ -57,8 +59,7 @@ export async function listKeys(
       sql<boolean>`strpos(lower(${sql.ref(text)} collate ${UNICODE}), lower(${search} collate ${UNICODE})) > 0`
     query = query.where((eb) => eb.or([has('keys.name'), has('keys.key_prefix')]))
   }
-  if (cursor != null) {
-    const after = parseCursor(sort, cursor)
+  if (after !== null) {
     const place =
       typeof after.place === 'string'
         ? sql`${after.place}`
@@ -70,17 +71,8 @@ export async function listKeys(
   const rows = await query.execute()
   const page = rows.slice(0, limit)
   const last = page.at(-1)
-  const cycle = await currentCycle(scope)
-  const used =
-    cycle === null
-      ? null
-      : await creditsUsed(
-          scope,
-          cycle.start,
-          page.map(({ id }) => id),
-        )
   return {
-    data: page.map((row) => ({ ...toKey(row), creditsUsed: used?.get(row.id) ?? 0 })),
+    data: page.map(toKeyWithUsage),
     nextCursor: rows.length > limit && last !== undefined ? formatCursor(sort, last.place, last.id) : null,
   }
 }
@@ -103,6 +95,6 @@ function parseCursor(sort: KeySort, text: string): { place: string | number; id:
     const [ofSort, place, id] = Cursor.parse(JSON.parse(Buffer.from(text, 'base64url').toString()))
     if (ofSort === sort) return { place, id }
   } catch {}
-  const message = 'This is no cursor of this order: begin again without one.'
+  const message = 'This cursor is not valid for this sort order. Start again without one.'
   throw new AppError('bad_request', { field: 'cursor', message })
 }

@@ -1,13 +1,13 @@
 import { createDb } from '@keymeter/db'
-import { disagreements, testDatabase } from '@keymeter/local/testing'
 import fc from 'fast-check'
 import { sql } from 'kysely'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { beforeEach, describe, expect, it } from 'vitest'
 import { charge, provisioned, signedIn } from '../../test/caller.ts'
 import { replaceClock } from '../../test/clock.ts'
 import { naiveBoundary } from '../../test/naive-cycle.ts'
+import { reconciledDatabase } from '../../test/reconciled-database.ts'
 
-const database = testDatabase()
+const database = reconciledDatabase()
 const DAY_MS = 86_400_000
 /** What the test's clock starts at: whatever is provisioned then has its first cycle here. */
 const START = new Date('2027-01-31T12:00:00.123Z')
@@ -17,7 +17,6 @@ beforeEach(async () => {
   clock = await replaceClock(database)
   await clock.set(START)
 })
-afterEach(async () => expect(await disagreements(database)).toEqual([]))
 
 /** An account whose first billing cycle starts at START. */
 async function account() {

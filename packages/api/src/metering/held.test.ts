@@ -1,8 +1,9 @@
 import { createDb } from '@keymeter/db'
-import { disagreements, testDatabase } from '@keymeter/local/testing'
+import { testDatabase } from '@keymeter/local/testing'
 import { pino } from 'pino'
 import { expect, it } from 'vitest'
 import { provisioned } from '../../test/caller.ts'
+import { reconcile } from '../maintenance/reconcile.ts'
 import { createMetering } from './metering.ts'
 
 const database = testDatabase()
@@ -37,17 +38,17 @@ it('an account that somebody else holds the lock of waits by itself; all others 
   await waiting
   expect(answered).toEqual(Array(10).fill('afterwards'))
   expect(await charge(held.defaultKey.secret)).toMatchObject({ verdict: 'charged', remaining: 989 })
-  expect(await disagreements(database)).toEqual([])
+  expect(await reconcile(database.ownerDb)).toEqual([])
 })
 
 it('accounts that together take longer than a statement may are charged one after the other', async () => {
   const accounts = await Promise.all(Array.from({ length: 8 }, async () => await provisioned(database)))
   // What time does to each takes a while; nothing is due of an account that was charged just now.
   const { owner } = database
-  await owner.query('alter function advance_accounts(uuid[], timestamptz) rename to advance_accounts_at_once')
+  await owner.query('alter function keymeter.advance_accounts(uuid[], timestamptz) rename to advance_accounts_of_one_batch')
   await owner.query(
-    `create function advance_accounts(user_ids uuid[], v_now timestamptz) returns void language plpgsql as
-      'begin perform pg_sleep(0.3 * cardinality(user_ids)), public.advance_accounts_at_once(user_ids, v_now); end'`,
+    `create function keymeter.advance_accounts(user_ids uuid[], v_now timestamptz) returns void language plpgsql as
+      'begin perform pg_sleep(0.3 * cardinality(user_ids)), keymeter.advance_accounts_of_one_batch(user_ids, v_now); end'`,
   )
   const db = createDb(`${database.urls.api}?options=-c%20statement_timeout%3D1500`, () => {})
   const slow = createMetering({ db, keyBrand: 'km', log: pino({ level: 'silent' }) })
@@ -57,8 +58,10 @@ it('accounts that together take longer than a statement may are charged one afte
   const verdicts = await Promise.all(accounts.flatMap((account) => [ask(account, 1), ask(account, 2)]))
   expect(verdicts.map(({ verdict }) => verdict)).toEqual(Array(16).fill('charged'))
   await db.destroy()
-  await owner.query('drop function advance_accounts; alter function advance_accounts_at_once rename to advance_accounts')
-  expect(await disagreements(database)).toEqual([])
+  await owner.query(
+    'drop function keymeter.advance_accounts; alter function keymeter.advance_accounts_of_one_batch rename to advance_accounts',
+  )
+  expect(await reconcile(database.ownerDb)).toEqual([])
 })
 
 it('accounts that were held for too long, many at once, are charged again when nobody holds them', async () => {
@@ -73,7 +76,7 @@ it('accounts that were held for too long, many at once, are charged again when n
   await holder.query('rollback')
   holder.release()
   for (const { defaultKey } of accounts) expect(await charge(defaultKey.secret)).toMatchObject({ verdict: 'charged' })
-  expect(await disagreements(database)).toEqual([])
+  expect(await reconcile(database.ownerDb)).toEqual([])
 })
 
 it('twelve accounts that another session locks for longer than a charge waits leave no rejection unhandled', async () => {
@@ -101,5 +104,5 @@ it('twelve accounts that another session locks for longer than a charge waits le
   for (const account of accounts) expect(await ask(account, 'again')).toMatchObject({ verdict: 'charged' })
   process.off('unhandledRejection', listener)
   expect(unhandled).toEqual([])
-  expect(await disagreements(database)).toEqual([])
+  expect(await reconcile(database.ownerDb)).toEqual([])
 })

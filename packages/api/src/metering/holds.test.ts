@@ -1,13 +1,13 @@
 import { HOLDS_OPEN_MAX } from '@keymeter/contract'
-import { disagreements, testDatabase } from '@keymeter/local/testing'
 import { pino } from 'pino'
-import { afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { beforeAll, describe, expect, it } from 'vitest'
 import { backend as backendOf, provisioned, signedIn } from '../../test/caller.ts'
 import { replaceClock } from '../../test/clock.ts'
+import { reconciledDatabase } from '../../test/reconciled-database.ts'
 import { keepUsageByDaysFrom } from '../../test/usage-days.ts'
 import { createMetering } from './metering.ts'
 
-const database = testDatabase()
+const database = reconciledDatabase()
 const { metering, operator } = backendOf(database)
 const ANCHOR = new Date('2027-01-31T12:00:00.000Z')
 const SECOND_MS = 1000
@@ -18,7 +18,6 @@ beforeAll(async () => {
   clock = await replaceClock(database)
   await keepUsageByDaysFrom(database, 1)
 })
-afterEach(async () => expect(await disagreements(database)).toEqual([]))
 
 /** An account whose first cycle begins at `ANCHOR`, which is now. */
 async function account() {
@@ -274,7 +273,7 @@ describe('a hold', () => {
       'hold_limit_exceeded',
     ])
     expect(await remaining()).toBe(20_000 - HOLDS_OPEN_MAX)
-    const { rows } = await database.owner.query('select operation from usage_operations where user_id = $1', [userId])
+    const { rows } = await database.owner.query('select operation from operations where user_id = $1', [userId])
     expect(rows).toEqual([{ operation: 'default' }])
 
     // Of one batch: what is settled makes room for what comes after it.

@@ -42,7 +42,7 @@ export interface Decision {
  * function. Sent again, items with an idempotency key are answered what they were answered first.
  */
 export async function meterBatch(db: Db, items: readonly BatchItem[]): Promise<Decision[]> {
-  const { rows } = await sql<Decision>`select * from meter_batch(
+  const { rows } = await sql<Decision>`select * from keymeter.meter_batch(
     ${items[0]?.userId}::uuid,
     ${items.map(({ action }) => action)}::text[],
     ${items.map(({ userId }) => userId)}::uuid[],
@@ -60,6 +60,6 @@ export async function meterBatch(db: Db, items: readonly BatchItem[]): Promise<D
 export async function findLockedAccounts(db: Db, userIds: readonly string[]): Promise<string[]> {
   const { rows } = await sql<{
     user_id: string
-  }>`select user_id from find_locked_accounts(${userIds}::uuid[]) as user_id`.execute(db)
+  }>`select user_id from keymeter.find_locked_accounts(${userIds}::uuid[]) as user_id`.execute(db)
   return rows.map(({ user_id }) => user_id)
 }

@@ -3,22 +3,21 @@ import { connect, createServer, type Server, type Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { CHARGES_MAX, type Charge, type Verdict } from '@keymeter/contract'
 import { createDb, type Db } from '@keymeter/db'
-import { disagreements, testDatabase } from '@keymeter/local/testing'
 import { type KyselyPlugin, sql } from 'kysely'
 import { pino } from 'pino'
 import { afterAll, afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { provisioned } from '../../test/caller.ts'
+import { reconciledDatabase } from '../../test/reconciled-database.ts'
 import { mintToken } from '../keys/token.ts'
 import { createMetering, type MeteringOptions } from './metering.ts'
 
-const database = testDatabase()
+const database = reconciledDatabase()
 const log = pino({ level: 'silent' })
 let account: Awaited<ReturnType<typeof provisioned>>
 beforeEach(async () => {
   account = await provisioned(database)
   await database.owner.query('update billing_accounts set credits_per_cycle = 1000000 where user_id = $1', [account.userId])
 })
-afterEach(async () => expect(await disagreements(database)).toEqual([]))
 
 /** Counts the statements that reach the database. */
 function counted(db: Db) {

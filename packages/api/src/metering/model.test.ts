@@ -1,5 +1,5 @@
 import { CHARGES_MAX, KeyType } from '@keymeter/contract'
-import { disagreements, testDatabase } from '@keymeter/local/testing'
+import { testDatabase } from '@keymeter/local/testing'
 import fc from 'fast-check'
 import { pino } from 'pino'
 import { beforeAll, describe, expect, inject, it } from 'vitest'
@@ -8,7 +8,8 @@ import { replaceClock } from '../../test/clock.ts'
 import { Model, type ModelAccount, ModelKey, type ModelRequest, PLANS } from '../../test/model.ts'
 import { keepUsageByDaysFrom } from '../../test/usage-days.ts'
 import { mintToken, parseToken } from '../keys/token.ts'
-import { makeUsagePartitions } from './make-usage-partitions.ts'
+import { makeUsagePartitions } from '../maintenance/make-usage-partitions.ts'
+import { reconcile } from '../maintenance/reconcile.ts'
 import { createMetering, type Metering } from './metering.ts'
 
 // A failure prints fast-check's seed, path and replayPath, and the shortest steps that it found. To see it again, give
@@ -508,9 +509,9 @@ async function setAccount({ userId }: ModelAccount, columns: string, value: unkn
 async function expectAgreement(model: Model, real: Real): Promise<void> {
   const userIds = model.accounts.map(({ userId }) => userId)
   const [faults, accounts, cycles, usage] = await Promise.all([
-    disagreements(database, userIds),
+    reconcile(database.ownerDb, { userIds }),
     database.owner.query(
-      `select credits_used::int as used, credits_held::int as held, top_up_credits::int as "topUps", last_sequence::int as events,
+      `select credits_used::int as used, credits_held::int as held, top_up_balance::int as "topUps", last_event_sequence::int as events,
               billing_cycle_start as start, billing_cycle_end as end, last_event_at as "lastEventAt"
          from billing_accounts where user_id = any($1) order by array_position($1, user_id)`,
       [userIds],
@@ -523,7 +524,7 @@ async function expectAgreement(model: Model, real: Real): Promise<void> {
     ),
     database.owner.query(
       `select api_key_id as "keyId", cycle_start as start, credits_charged::int as credits, charges::int, credits_held::int as held
-         from api_key_cycle_usage where user_id = any($1) order by api_key_id, cycle_start`,
+         from usage_by_cycle where user_id = any($1) order by api_key_id, cycle_start`,
       [userIds],
     ),
   ])

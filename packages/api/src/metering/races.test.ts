@@ -3,13 +3,14 @@ import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import type { Charge, Verdict } from '@keymeter/contract'
-import { disagreements, testDatabase } from '@keymeter/local/testing'
+import { testDatabase } from '@keymeter/local/testing'
 import { afterAll, afterEach, beforeAll, describe, expect, inject, it } from 'vitest'
 import { provisioned } from '../../test/caller.ts'
 import { replaceClock } from '../../test/clock.ts'
+import { naiveBoundary } from '../../test/naive-cycle.ts'
 import { keepUsageByDaysFrom } from '../../test/usage-days.ts'
 import type { Call, Result, Work, Worked } from '../../test/worker.ts'
-import { cycleBoundary } from '../billing/cycle.ts'
+import { reconcile } from '../maintenance/reconcile.ts'
 
 const PROCESSES = 4
 const size = inject('isSoak')
@@ -36,7 +37,7 @@ afterAll(async () => {
   )
 })
 afterEach(async () => {
-  expect(await disagreements(database)).toEqual([])
+  expect(await reconcile(database.ownerDb)).toEqual([])
   const { rows } = await database.owner.query('select deadlocks::int from pg_stat_database where datname = $1', [database.name])
   expect(rows).toEqual([{ deadlocks: 0 }])
 })
@@ -276,7 +277,7 @@ describe.each(['all', 'account'] as const)('when a cycle ends under load, with l
     const clock = await replaceClock(database)
     await keepUsageByDaysFrom(database, 1)
     const anchor = new Date('2027-01-31T23:59:59.999Z')
-    const boundary = cycleBoundary(anchor, 1)
+    const boundary = naiveBoundary(anchor, 1)
     const all = await accounts(3, 1)
     const userIds = all.map(({ userId }) => userId)
     await clock.set(new Date(boundary.getTime() - 100))
@@ -290,7 +291,7 @@ describe.each(['all', 'account'] as const)('when a cycle ends under load, with l
     while (passed < 100) {
       await sleep(1)
       const { rows } = await database.owner.query(
-        'select sum(last_sequence)::int as events from billing_accounts where user_id = any($1)',
+        'select sum(last_event_sequence)::int as events from billing_accounts where user_id = any($1)',
         [userIds],
       )
       // Reaches the boundary in the middle of the work.
@@ -298,7 +299,7 @@ describe.each(['all', 'account'] as const)('when a cycle ends under load, with l
       await clock.set(new Date(boundary.getTime() + passed))
     }
     const verdicts = verdictsOf(await racing)
-    const ends = [boundary, cycleBoundary(anchor, 2)].map((end) => end.toISOString())
+    const ends = [boundary, naiveBoundary(anchor, 2)].map((end) => end.toISOString())
     const told = new Map<string, number>()
     for (const verdict of verdicts) {
       if (verdict.verdict !== 'charged') throw new Error(`${verdict.verdict} instead of charged`)

@@ -204,9 +204,10 @@ describe('usage.events', () => {
          from generate_series(1, 3) as n`,
       [userId],
     )
-    await database.owner.query('update billing_accounts set last_sequence = 3, last_event_at = now() where user_id = $1', [
-      userId,
-    ])
+    await database.owner.query(
+      'update billing_accounts set last_event_sequence = 3, last_event_at = now() where user_id = $1',
+      [userId],
+    )
     const first = await caller.usage.events({ idempotencyKey: 'a', limit: 1 })
     expect(first).toMatchObject({ data: [{ sequence: 3, keyName: null }], nextCursor: expect.stringMatching(/^3\./) })
     const second = await caller.usage.events({ idempotencyKey: 'a', limit: 1, cursor: first.nextCursor })
@@ -223,10 +224,11 @@ describe('usage.events', () => {
          from unnest($2::int[]) with ordinality as months (ago, n)`,
       [userId, MONTHS_AGO],
     )
-    await database.owner.query('update billing_accounts set last_sequence = 8, last_event_at = now() where user_id = $1', [
-      userId,
-    ])
-    await database.owner.query('select make_usage_partitions()')
+    await database.owner.query(
+      'update billing_accounts set last_event_sequence = 8, last_event_at = now() where user_id = $1',
+      [userId],
+    )
+    await database.owner.query('select keymeter.make_usage_partitions()')
     const shown = async (filters: Partial<ListUsageEvents>) =>
       (await pagesOf({ caller } as Account, filters)).flat().map(({ sequence }) => sequence)
     const ago = (months: number) => {
@@ -254,11 +256,11 @@ describe('usage.events', () => {
              from unnest($4::timestamptz[], $5::text[], $6::text[], $7::text[]) with ordinality as given (at, operation, verdict, action, n)
          returning *
        ), cycles as (
-         insert into api_key_cycle_usage (user_id, cycle_start, api_key_id, credits_charged, charges) values ($1, $3, $2, 0, 3)
+         insert into usage_by_cycle (user_id, cycle_start, api_key_id, credits_charged, charges) values ($1, $3, $2, 0, 3)
        ), operations as (
-         insert into usage_operations select distinct user_id, operation from events on conflict do nothing
+         insert into operations select distinct user_id, operation from events on conflict do nothing
        )
-       insert into api_key_quarter_hour_usage (user_id, cycle_start, api_key_id, operation, quarter_hour, credits_charged, charges)
+       insert into usage_by_quarter_hour (user_id, cycle_start, api_key_id, operation, quarter_hour, credits_charged, charges)
          select user_id, cycle_start, api_key_id, operation, date_bin('15 minutes', created_at, 'epoch'), 0, 1
            from events where verdict = 'charged'`,
       [
@@ -271,7 +273,7 @@ describe('usage.events', () => {
         ['charge', 'hold', 'charge', 'charge', 'charge'],
       ],
     )
-    await database.owner.query('update billing_accounts set last_sequence = 5, last_event_at = $2 where user_id = $1', [
+    await database.owner.query('update billing_accounts set last_event_sequence = 5, last_event_at = $2 where user_id = $1', [
       userId,
       on(32),
     ])

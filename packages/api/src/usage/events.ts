@@ -169,7 +169,7 @@ function mayBeUncounted({ verdicts, action }: UsageEventFilters): boolean {
 async function firstPlace(scope: Scope, { from, to }: UsageEventFilters): Promise<Place | null> {
   const account = await scope.db
     .selectFrom('billing_accounts')
-    .select(['last_sequence as last', 'last_event_at as at'])
+    .select(['last_event_sequence as last', 'last_event_at as at'])
     .where('user_id', '=', scope.userId)
     .executeTakeFirst()
   if (account === undefined || account.at === null) return null
@@ -267,7 +267,7 @@ async function placeBefore(scope: Scope, moment: Date): Promise<Place | null> {
  * Where the newest charge of the key and the operation is, of those from `place` on; null where there is none. The roll-ups
  * know its quarter of an hour: of the newest two cycles with usage of the key one has it, since the place lies in one of them
  * at most. For an operation of any key one cycle is looked at, and where that has none, it is before it. One look-up in
- * `api_key_quarter_hour_usage` for each operation of the key, or for each key of the operation.
+ * `usage_by_quarter_hour` for each operation of the key, or for each key of the operation.
  */
 async function belowCharges(scope: Scope, place: Place, { keyId, operation }: UsageEventFilters): Promise<Place | null> {
   const { db, userId } = scope
@@ -276,14 +276,14 @@ async function belowCharges(scope: Scope, place: Place, { keyId, operation }: Us
   const cyclesMax = sql.lit(keyId === undefined ? 1 : 2)
   const { rows } = await sql<{ end: Date | null }>`
     with cycles as (
-      select distinct cycle_start from api_key_cycle_usage as used
+      select distinct cycle_start from usage_by_cycle as used
        where user_id = ${userId} and ${ofKey} and cycle_start <= ${place.at} order by cycle_start desc limit ${cyclesMax})
     select coalesce(max(quarter_hour) + interval '15 minutes', (select min(cycle_start) from cycles having count(*) = ${cyclesMax})) as end
       from cycles
-      join api_key_cycle_usage as used on used.user_id = ${userId} and used.cycle_start = cycles.cycle_start and ${ofKey}
-      join usage_operations as labels on labels.user_id = ${userId} and ${ofOperation}
+      join usage_by_cycle as used on used.user_id = ${userId} and used.cycle_start = cycles.cycle_start and ${ofKey}
+      join operations as labels on labels.user_id = ${userId} and ${ofOperation}
      cross join lateral (
-       select quarter_hour from api_key_quarter_hour_usage as quarters
+       select quarter_hour from usage_by_quarter_hour as quarters
         where quarters.user_id = ${userId} and quarters.api_key_id = used.api_key_id and quarters.cycle_start = used.cycle_start
           and quarters.operation = labels.operation and quarters.quarter_hour <= ${place.at}
         order by quarter_hour desc limit 1) as newest`.execute(db)

@@ -55,7 +55,7 @@ async function readKept({ db, userId }: Scope): Promise<string | null> {
     .selectFrom('billing_accounts as accounts')
     .leftJoin('usage_retention as dropped', 'dropped.user_id', 'accounts.user_id')
     .select([
-      'dropped.last_sequence as last',
+      'dropped.last_event_sequence as last',
       sql<number>`(select count(*) from pg_inherits where inhparent = 'api_key_usage'::regclass)`.as('tables'),
     ])
     .where('accounts.user_id', '=', userId)

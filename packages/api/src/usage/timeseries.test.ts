@@ -1,12 +1,12 @@
 import type { UsageSeries } from '@keymeter/contract'
-import { disagreements, testDatabase } from '@keymeter/local/testing'
 import fc from 'fast-check'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { beforeEach, describe, expect, it } from 'vitest'
 import { contextOf, provisioned } from '../../test/caller.ts'
 import { replaceClock } from '../../test/clock.ts'
+import { reconciledDatabase } from '../../test/reconciled-database.ts'
 import { keepUsageByDaysFrom } from '../../test/usage-days.ts'
 
-const database = testDatabase()
+const database = reconciledDatabase()
 const { metering } = contextOf(database, null)
 const HOUR_MS = 3_600_000
 /** Within a quarter of an hour, so that the cycle turns there. */
@@ -19,7 +19,6 @@ beforeEach(async () => {
   await keepUsageByDaysFrom(database, 1)
   await clock.set(ANCHOR)
 })
-afterEach(async () => expect(await disagreements(database)).toEqual([]))
 
 async function account() {
   const made = await provisioned(database)
@@ -188,7 +187,7 @@ describe('usage.timeseries', () => {
     const until = async () =>
       (
         await database.owner.query(
-          "select (usage_days_until at time zone 'UTC')::text as at from billing_accounts where user_id = $1",
+          "select (usage_by_day_until at time zone 'UTC')::text as at from billing_accounts where user_id = $1",
           [userId],
         )
       ).rows[0].at
@@ -267,7 +266,7 @@ describe('usage.timeseries', () => {
         ),
       )
       const { rows } = await database.owner.query(
-        "select count(*)::int as n from billing_accounts where user_id = any($1) and usage_days_until = '2027-03-08T12:00:00Z'",
+        "select count(*)::int as n from billing_accounts where user_id = any($1) and usage_by_day_until = '2027-03-08T12:00:00Z'",
         [accounts.map(({ userId }) => userId)],
       )
       filled.push(rows[0].n)
@@ -280,8 +279,8 @@ describe('usage.timeseries', () => {
     const state = async () =>
       (
         await database.owner.query(
-          `select (usage_days_due_at at time zone 'UTC')::time::text as due,
-                  (select string_agg(xmin::text, ' ' order by day, api_key_id, operation) from usage_days as days where days.user_id = accounts.user_id) as written
+          `select (usage_by_day_due_at at time zone 'UTC')::time::text as due,
+                  (select string_agg(xmin::text, ' ' order by day, api_key_id, operation) from usage_by_day as days where days.user_id = accounts.user_id) as written
              from billing_accounts as accounts where user_id = $1`,
           [userId],
         )
@@ -305,7 +304,7 @@ describe('usage.timeseries', () => {
     for (let i = 0; i < 21; i++) await charge('2027-03-08T09:00:00Z', defaultKey.secret, 1, `op-${i}`)
     for (const hour of [10, 11]) await charge(new Date(Date.UTC(2027, 2, 8, hour)), defaultKey.secret, 100)
     const { rows } = await database.owner.query(
-      "select usage_days_until <= '2027-03-08T09:00:00Z' as is_left_out from billing_accounts where user_id = $1",
+      "select usage_by_day_until <= '2027-03-08T09:00:00Z' as is_left_out from billing_accounts where user_id = $1",
       [userId],
     )
     expect(rows).toEqual([{ is_left_out: true }])
@@ -347,7 +346,7 @@ describe('usage.timeseries', () => {
     for (let quarter = 0; quarter <= 96; quarter++)
       await charge(new Date(midnight + quarter * 900_000), defaultKey.secret, 1 + quarter)
     const { rows } = await database.owner.query(
-      "select quarters from usage_days where cardinality(quarters) = 96 and day = '2027-03-08'",
+      "select quarters from usage_by_day where cardinality(quarters) = 96 and day = '2027-03-08'",
     )
     expect(rows.length).toBe(4)
     const range = { from: '2027-03-08T00:00:00Z', to: '2027-03-09T00:00:00Z', timeZone: 'Asia/Kathmandu' }
@@ -387,7 +386,7 @@ describe('usage.timeseries', () => {
     await keepUsageByDaysFrom(database, 1)
     for (let i = 0; i < 3; i++) await charge('2027-04-06T00:00:00Z', defaultKey.secret, 10_000)
     const { rows } = await database.owner.query(
-      "select usage_days_until = '2027-04-06T00:00:00Z' as is_full from billing_accounts where user_id = $1",
+      "select usage_by_day_until = '2027-04-06T00:00:00Z' as is_full from billing_accounts where user_id = $1",
       [userId],
     )
     expect(rows).toEqual([{ is_full: true }])

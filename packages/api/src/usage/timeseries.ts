@@ -1,9 +1,9 @@
 import type { UsageSeries, UsageTimeseries } from '@keymeter/contract'
 import { sql } from 'kysely'
-import { currentCycle, cycleFrom } from '../billing/current-cycle.ts'
+import { getCycle } from '../billing/cycle.ts'
 import { AppError } from '../errors.ts'
 import { isInvalidParameter, type Scope } from '../scope.ts'
-import { dayParts, QUARTER_HOUR_MS, QUARTERS_PER_DAY } from './day-parts.ts'
+import { dayParts, QUARTER_HOUR_MS } from './day-parts.ts'
 
 interface Range {
   start: Date
@@ -28,9 +28,7 @@ export async function usageTimeseries(scope: Scope, input: UsageTimeseries): Pro
   const { by, cycleStart } = input
   const isCycle = input.from === undefined || input.to === undefined
   const range = isCycle
-    ? cycleStart === undefined
-      ? await currentCycle(scope)
-      : await cycleFrom(scope, cycleStart)
+    ? await getCycle(scope, cycleStart)
     : { start: new Date(input.from ?? ''), end: new Date(input.to ?? '') }
   if (range === null) return { from: EPOCH, to: EPOCH, buckets: [], series: [] }
 
@@ -93,80 +91,45 @@ interface Used {
   charges: number[]
 }
 
-/** Running totals of a day, or what was used in one bucket (`day` is null). */
-interface UsedRow {
-  of: string
-  /** Since 1970-01-01. */
-  day: number | null
-  /** Those that the totals are of; null: the last of each part of the day. */
+/** One day of a series, as the SQL function `usage_totals` returns it. */
+interface DayTotals {
+  series: string
+  /** Days since 1970-01-01. */
+  day: number
+  /** The 15-minute buckets that the running totals belong to. Null: those that were asked for. */
   quarters: number[] | null
-  bucket: number
   credits: number[]
   charges: number[]
 }
 
-/**
- * From the roll-up by days (by its key, or `usage_days_key_idx`), cut where the buckets are, and the quarters of an hour
- * that are not in it yet (`api_key_quarter_hour_usage_time_idx`). In one statement: nothing moves from the one to the other
- * meanwhile.
- */
+/** The usage of each series, by the buckets that begin at `starts`. */
 async function readUsage(
   { db, userId }: Scope,
   range: Range,
   starts: Date[],
   input: UsageTimeseries,
 ): Promise<Map<string, Used>> {
-  const { unit, by, keyId, operation } = input
+  const { by, keyId = null, operation = null } = input
   const isCycle = input.from === undefined
   const from = new Date(Math.floor(range.start.getTime() / QUARTER_HOUR_MS) * QUARTER_HOUR_MS)
-  // A cycle has rows of its own, the first and the last of which need no cut.
+  // Rows of a cycle contain only its own usage, so its first and last bucket need no cut.
   const { ends, bucketsOf } = isCycle ? dayParts(starts, null) : dayParts([from, ...starts.slice(1)], range.end)
-
-  const group = by === 'key' ? 'api_key_id' : 'operation'
-  const of = sql.ref(group)
-  const ofCycle = isCycle ? sql`and cycle_start = ${range.start}` : sql``
-  const ofKey = keyId === undefined ? sql`` : sql`and api_key_id = ${keyId}`
-  const ofOperation = operation === undefined ? sql`` : sql`and operation = ${operation}`
-  // Without a filter, the rows of all keys or of all operations; or one for each of those that are asked for.
-  const isSummed = (column: string) => sql`and ${sql.ref(column)} is ${column === group ? sql`not null` : sql`null`}`
-  // A day that is full has each total in its own place, and is not searched. Any other is searched for the few ends that days
-  // have; hours have so many that to send it as it is costs less.
-  const isFull = sql`cardinality(quarters) = ${sql.lit(QUARTERS_PER_DAY)}`
-  const isSearched = unit === 'day'
-  const totalsOf = (column: string) => {
-    const totals = sql.ref(column)
-    const atEachEnd = (at: (end: number) => unknown) => sql`array[${sql.join(ends.map((end) => sql`${at(end)}`))}]`
-    const found = (end: number) =>
-      end === QUARTERS_PER_DAY - 1
-        ? sql`${totals}[cardinality(quarters)]`
-        : sql`coalesce(${totals}[width_bucket(${sql.lit(end)}::smallint, quarters)], 0)`
-    return sql`case when ${isFull} then ${atEachEnd((end) => sql`${totals}[${sql.lit(end + 1)}]`)}
-                    else ${isSearched ? atEachEnd(found) : totals} end`
-  }
-  const { rows } = await sql<UsedRow>`
-    select ${of} as of, day - date 'epoch' as day, ${isSearched ? sql`null` : sql`case when not ${isFull} then quarters end`}::smallint[] as quarters, 0 as bucket,
-           ${totalsOf('credits_charged')} as credits, ${totalsOf('charges')} as charges
-      from usage_days
-     where user_id = ${userId} ${keyId === undefined ? isSummed('api_key_id') : ofKey} ${operation === undefined ? isSummed('operation') : ofOperation}
-       and day between (${range.start}::timestamptz at time zone 'UTC')::date and (${range.end}::timestamptz at time zone 'UTC')::date ${ofCycle}
-    union all
-    select ${of}, null, null, width_bucket(quarter_hour, ${starts}::timestamptz[]) - 1, array[sum(credits_charged)::bigint], array[sum(charges)::bigint]
-      from api_key_quarter_hour_usage
-     where user_id = ${userId} ${ofKey} ${ofOperation} ${ofCycle}
-       and quarter_hour >= greatest(${from}::timestamptz, (select usage_days_until from billing_accounts where user_id = ${userId}))
-       and quarter_hour < ${range.end}
-     group by 1, 4`.execute(db)
+  const { rows } = await sql<DayTotals>`
+    select series, day - date 'epoch' as day, quarters, credits, charges
+      from keymeter.usage_totals(${userId}, ${range.start}, ${range.end}, ${isCycle ? range.start : null},
+                                 ${by === 'key' ? 'api_key_id' : 'operation'}, ${keyId}, ${operation}, ${ends}::int[])`.execute(
+    db,
+  )
 
   const used = new Map<string, Used>()
-  for (const { of, day, quarters, bucket, credits, charges } of rows) {
-    const buckets = day === null ? [bucket] : bucketsOf(day)
-    const totalsAt = day === null ? [0] : (quarters ?? ends)
-    for (const [n, quarter] of totalsAt.entries()) {
+  for (const { series, day, quarters, credits, charges } of rows) {
+    const buckets = bucketsOf(day)
+    for (const [n, quarter] of (quarters ?? ends).entries()) {
       const into = buckets[quarter] ?? null
       const more = step(charges, n)
       if (into === null || more === 0) continue
-      const own = used.get(of) ?? { credits: starts.map(() => 0), charges: starts.map(() => 0) }
-      used.set(of, own)
+      const own = used.get(series) ?? { credits: starts.map(() => 0), charges: starts.map(() => 0) }
+      used.set(series, own)
       own.credits[into] = (own.credits[into] ?? 0) + step(credits, n)
       own.charges[into] = (own.charges[into] ?? 0) + more
     }

@@ -2,10 +2,11 @@ import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { STREAMS_PER_ACCOUNT_MAX } from '@keymeter/contract'
 import { createDb } from '@keymeter/db'
-import { disagreements, testDatabase } from '@keymeter/local/testing'
+import { testDatabase } from '@keymeter/local/testing'
 import { pino } from 'pino'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { charge, contextOf, provisioned } from '../../test/caller.ts'
+import { reconcile } from '../maintenance/reconcile.ts'
 import { createMetering } from '../metering/metering.ts'
 import { inAccount } from '../scope.ts'
 import { createUsageAnnouncer, listenForUsage } from './announcements.ts'
@@ -26,7 +27,7 @@ beforeEach(async () => {
 })
 afterEach(async () => {
   usageWatch.close()
-  expect(await disagreements(database)).toEqual([])
+  expect(await reconcile(database.ownerDb)).toEqual([])
 })
 
 const readAs = (userId: string) => async () => {
@@ -93,7 +94,7 @@ describe('whoever watches an account', () => {
   it('is shown what the operator decides, though nothing is spent', async () => {
     const stream = watch()
     expect(await next(stream)).toMatchObject({ suspendedAt: null, plan: 'free', nextPlan: null })
-    await database.owner.query('select set_suspended($1, true)', [account.userId])
+    await database.owner.query('select keymeter.set_suspended($1, true)', [account.userId])
     usageWatch.refresh([account.userId])
     expect(await Promise.race([next(stream), sleep(2_000)])).toMatchObject({ suspendedAt: expect.any(String) })
   })
@@ -138,7 +139,7 @@ describe('whoever watches an account', () => {
     const userId = await database.createUser()
     const first = next(watch(userId))
     await sleep(300)
-    await database.owner.query('insert into billing_accounts (user_id) values ($1)', [userId])
+    await database.owner.query('select keymeter.create_account($1)', [userId])
     usageWatch.refreshAll()
     expect(await first).toMatchObject({ sequence: 0, creditsRemaining: 1000 })
   })

@@ -74,7 +74,7 @@ async function chargeDaily(
 ): Promise<void> {
   const clock = await client.query("select pg_get_functiondef('public.keymeter_now'::regproc) as definition")
   await client.query(
-    `create or replace function public.keymeter_now() returns timestamptz language sql volatile parallel safe set search_path = ''
+    `create or replace function keymeter.now() returns timestamptz language sql volatile parallel safe set search_path = ''
        as $$ select current_setting('keymeter.seed_now')::timestamptz $$`,
   )
   const days = await client.query<{ moment: string }>(
@@ -87,7 +87,7 @@ async function chargeDaily(
   for (const [day, { moment }] of days.rows.entries()) {
     await client.query("select set_config('keymeter.seed_now', $1, true)", [moment])
     if (day === TOP_UP_DAY)
-      await client.query("select public.grant_top_up($1, 250, 'seed-top-up', 'Thank you for trying Keymeter')", [userId])
+      await client.query("select keymeter.grant_top_up($1, 250, 'seed-top-up', 'Thank you for trying Keymeter')", [userId])
     const request = (i: number) => `seed-${keys[i]?.id}-${moment}`.replaceAll(' ', '_')
     const [charge] = await meter(
       client,
@@ -132,7 +132,7 @@ interface Item {
 
 async function meter(client: pg.Client, userId: string, items: Item[]): Promise<{ sequence: string }[]> {
   const { rows } = await client.query(
-    `select sequence from public.meter_batch(
+    `select sequence from keymeter.meter_batch(
        $1, $2::text[], $3::uuid[], $4::bytea[], $5::bigint[], $6::bigint[], $7::text[], $8::text[], $9::int[])`,
     [
       userId,

@@ -2,12 +2,12 @@ import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { TestProject } from 'vitest/node'
-import { startAuth } from '../auth.ts'
 import { createSupabaseRoles, databaseUrls, grantSupabaseDefaults, letServerIn, withClient } from '../database.ts'
 import { migrate } from '../migrate.ts'
 import { freePort } from '../ports.ts'
 import { startPostgres } from '../postgres.ts'
 import type { ManagedProcess } from '../process.ts'
+import { createAuthSchema } from '../scratch.ts'
 import { loadSecrets, type Secrets } from '../secrets.ts'
 
 /** Copied for each test file that wants a database of its own: migrated, without users. */
@@ -69,20 +69,6 @@ export async function createTemplate(dir: string, port: number, secrets: Secrets
   await createAuthSchema(join(dir, 'auth'), template.auth, secrets)
   await migrate(template.owner)
   await letServerIn(template, secrets)
-}
-
-/** The auth server makes its schema when it starts. */
-export async function createAuthSchema(dir: string, databaseUrl: string, secrets: Secrets): Promise<void> {
-  const auth = await startAuth({
-    dir,
-    logFile: join(dir, 'auth.log'),
-    port: await freePort(),
-    databaseUrl,
-    secrets,
-    siteUrl: 'http://127.0.0.1:3000',
-    google: null,
-  })
-  await auth.stop()
 }
 
 export async function createDatabase(ownerUrl: string, name: string, template = 'template1'): Promise<void> {

@@ -11,15 +11,18 @@ import { type ManagedProcess, startProcess } from '../process.ts'
 import { createDatabase, TEMPLATE_DATABASE } from './global-setup.ts'
 
 export { type OwnPostgres, ownPostgres } from './own-postgres.ts'
-export { disagreements } from './totals.ts'
 
 const SERVER_TIMEOUT_MS = 30_000
 
-/** A database as a test uses it. `db` is the server's own handle; `owner` stands above row level security. */
+/** A database as a test uses it. */
 export interface TestDatabase {
   name: string
   urls: DatabaseUrls
+  /** The handle of the server's role, under row level security. */
   db: Db
+  /** The owner's handle, which sees the rows of all accounts. */
+  ownerDb: Db
+  /** The owner's connections, for plain SQL. */
   owner: pg.Pool
   /** A user in `auth.users`, without account or keys. */
   createUser(): Promise<string>
@@ -41,8 +44,10 @@ export function testDatabase(): TestDatabase {
   owner.on('error', () => {})
   owner.on('connect', (client) => client.on('error', () => {}))
   const db = createDb(urls.api, () => {})
+  const ownerDb = createDb(urls.owner, () => {}, { queryTimeoutMs: 0 })
   afterAll(async () => {
     await db.destroy()
+    await ownerDb.destroy()
     await owner.end()
     await withClient(cluster.superuser, async (client) => await client.query(`drop database ${name} with (force)`))
   })
@@ -51,7 +56,7 @@ export function testDatabase(): TestDatabase {
     await owner.query('insert into auth.users (id, email) values ($1, $2)', [id, `${id}@example.com`])
     return id
   }
-  return { name, urls, db, owner, createUser }
+  return { name, urls, db, ownerDb, owner, createUser }
 }
 
 /** What a client of the auth server, and who verifies its tokens, must know. `supabaseUrl` is set before the first test. */

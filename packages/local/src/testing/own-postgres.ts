@@ -1,6 +1,7 @@
 import { chmodSync, mkdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { createDb } from '@keymeter/db'
 import pg from 'pg'
 import { afterAll, beforeAll, inject } from 'vitest'
 import { databaseUrls, withClient } from '../database.ts'
@@ -13,7 +14,7 @@ const RESTART_TRIES = 50
 const RESTART_PAUSE_MS = 100
 
 /** A migrated, empty database on a Postgres that no other test is on: one that may be killed. */
-export interface OwnPostgres extends Pick<TestDatabase, 'urls' | 'owner' | 'createUser'> {
+export interface OwnPostgres extends Pick<TestDatabase, 'urls' | 'owner' | 'ownerDb' | 'createUser'> {
   /** Ends it at once, as a power cut or the kernel would (SIGKILL), or as `pg_ctl stop -m immediate` does (SIGQUIT). */
   kill(signal: 'SIGKILL' | 'SIGQUIT'): Promise<void>
   start(): Promise<void>
@@ -30,6 +31,7 @@ export async function ownPostgres(name: string): Promise<OwnPostgres> {
   const urls = databaseUrls(port, TEMPLATE_DATABASE, secrets)
   const owner = new pg.Pool({ connectionString: urls.owner })
   owner.on('error', () => {}).on('connect', (client) => client.on('error', () => {}))
+  const ownerDb = createDb(urls.owner, () => {}, { queryTimeoutMs: 0 })
   let running: ManagedProcess | null = null
 
   const start = async () => {
@@ -75,6 +77,7 @@ export async function ownPostgres(name: string): Promise<OwnPostgres> {
   afterAll(async () => {
     resume()
     await owner.end()
+    await ownerDb.destroy()
     await running?.stop()
   })
   const createUser = async () =>
@@ -83,5 +86,5 @@ export async function ownPostgres(name: string): Promise<OwnPostgres> {
         "insert into auth.users (id, email) select id, id || '@example.com' from gen_random_uuid() as id returning id",
       )
     ).rows[0]?.id ?? ''
-  return { urls, owner, createUser, kill, start, pause, resume }
+  return { urls, owner, ownerDb, createUser, kill, start, pause, resume }
 }

@@ -1,0 +1,347 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { ListUsageEvents } from '@keymeter/contract'
+import { createDb } from '@keymeter/db'
+import { testDatabase } from '@keymeter/local/testing'
+import { sql } from 'kysely'
+import { afterAll, afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { contextOf, provisioned } from '../../test/caller.ts'
+import { replaceClock } from '../../test/clock.ts'
+import { keepUsageByDaysFrom } from '../../test/usage-days.ts'
+import { dropUsage } from './drop-usage.ts'
+import { makeUsagePartitions } from './make-usage-partitions.ts'
+import { reconcile } from './reconcile.ts'
+
+const database = testDatabase()
+const { owner } = database
+const ownerDb = createDb(database.urls.owner, () => {})
+afterAll(async () => await ownerDb.destroy())
+const DAY_MS = 86_400_000
+const { metering } = contextOf(database, null)
+
+let clock: Awaited<ReturnType<typeof replaceClock>>
+let account: Awaited<ReturnType<typeof provisioned>>
+/** Each test is in years of its own. */
+let year = 2030
+beforeEach(async () => {
+  year += 2
+  await owner.query('delete from auth.users')
+  clock = await replaceClock(database)
+  await keepUsageByDaysFrom(database, 1)
+  await clock.set(at('01-20'))
+  account = await provisioned(database)
+  await owner.query(
+    'update billing_accounts set credits_per_cycle = 1000000, billing_cycle_anchor = $2, billing_cycle_start = $2 where user_id = $1',
+    [account.userId, at('01-20')],
+  )
+})
+afterEach(async () => {
+  expect(await reconcile(ownerDb)).toEqual([])
+  expect(await reconcile(database.ownerDb)).toEqual([])
+})
+
+const at = (day: string) => new Date(`${year}-${day}T12:00:00Z`)
+const month = (name: string) => new Date(`${year}-${name}-01T00:00:00Z`)
+let requests = 0
+const charge = async (credits = 1, { defaultKey } = account) =>
+  await metering.charge({ key: defaultKey.secret, credits, idempotencyKey: `drop-${requests++}`, operation: 'default' })
+/** Charges on the 20th of each month from January on. */
+async function chargeUntil(last: number): Promise<void> {
+  for (let of = 1; of <= last; of++) {
+    await clock.set(new Date(Date.UTC(year, of - 1, 20, 12)))
+    for (let n = 0; n < 3; n++) expect(await charge(of)).toMatchObject({ verdict: 'charged' })
+    await makeUsagePartitions(database.db)
+  }
+}
+const sequences = async () =>
+  (
+    await owner.query<{ sequence: number }>('select sequence::int from api_key_usage where user_id = $1 order by sequence', [
+      account.userId,
+    ])
+  ).rows.map(({ sequence }) => sequence)
+const partitions = async () =>
+  (
+    await owner.query<{ name: string }>(
+      "select relid::regclass::text as name from pg_partition_tree('api_key_usage') where isleaf",
+    )
+  ).rows.map(({ name }) => name)
+/** The same by all pages of `usage.events`. */
+async function shown(filters: Partial<ListUsageEvents> = {}): Promise<number[]> {
+  const found: number[] = []
+  let cursor: string | null = null
+  do {
+    const page: Awaited<ReturnType<typeof account.caller.usage.events>> = await account.caller.usage.events({
+      ...filters,
+      cursor,
+    })
+    found.push(...page.data.map(({ sequence }) => sequence))
+    cursor = page.nextCursor
+  } while (cursor !== null)
+  return found.reverse()
+}
+/** Everything that is to outlive the events. */
+const kept = async () =>
+  (
+    await owner.query(
+      `select (select jsonb_agg(c order by cycle_start) from billing_cycles c) as cycles,
+              (select jsonb_agg(c order by cycle_start, api_key_id) from usage_by_cycle c) as by_cycle,
+              (select jsonb_agg(c order by quarter_hour, api_key_id) from usage_by_quarter_hour c) as by_quarter,
+              (select jsonb_agg(c order by day, cycle_start, api_key_id, operation) from usage_by_day c) as by_day,
+              (select jsonb_agg(c order by user_id) from billing_accounts c) as accounts`,
+    )
+  ).rows[0]
+const reasons = ({ obstacles }: Awaited<ReturnType<typeof dropUsage>>) => obstacles.map(({ reason }) => reason)
+
+describe('dropping usage events', () => {
+  it('drops the months before, and leaves totals, roll-ups and every later event as they are', async () => {
+    await chargeUntil(6)
+    const before = await kept()
+    const dropped = await dropUsage(ownerDb, month('04'))
+    expect(dropped.obstacles).toEqual([])
+    expect(dropped.months.slice(-3)).toEqual([`${year}-01`, `${year}-02`, `${year}-03`])
+    expect(await sequences()).toEqual([10, 11, 12, 13, 14, 15, 16, 17, 18])
+    expect(await kept()).toEqual(before)
+    expect((await partitions()).filter((name) => name < `api_key_usage_${year}_04`)).toEqual([])
+    expect(await shown()).toEqual(await sequences())
+    expect(await shown({ keyId: account.defaultKey.id, verdicts: ['revoked'] })).toEqual([])
+    expect((await account.caller.usage.timeseries({ cycleStart: `${year}-01-20T12:00:00Z` })).series[0]?.charges).toContain(3)
+    // Again, and then further.
+    expect(await dropUsage(ownerDb, month('04'))).toMatchObject({ obstacles: [] })
+    expect(await charge(2)).toMatchObject({ verdict: 'charged' })
+    expect(await dropUsage(ownerDb, month('05'))).toEqual({ months: [`${year}-04`], obstacles: [] })
+  })
+
+  it('drops the holds that they made too, however these ended, and no others', async () => {
+    const other = await provisioned(database)
+    const hold = async ({ defaultKey }: typeof account) => {
+      const request = { key: defaultKey.secret, credits: 2, idempotencyKey: `hold-${requests++}`, ttlSeconds: 60 }
+      const held = await metering.hold({ ...request, operation: 'default' })
+      if (held.verdict !== 'held') throw new Error(`the hold is ${held.verdict}`)
+      return held.holdId
+    }
+    const settle = async (holdId: string) =>
+      (await metering.settle({ holdId, credits: 1, idempotencyKey: `settle-${requests++}` })).verdict
+    const old = await hold(account)
+    for (const holdId of [old, await hold(other)]) expect(await settle(holdId)).toBe('settled')
+    await metering.release({ holdId: await hold(account), idempotencyKey: 'released' })
+    await hold(account)
+    await clock.set(at('03-20'))
+    const late = await hold(account)
+    for (const of of [account, other]) await charge(1, of)
+    await clock.set(at('06-20'))
+    for (const of of [account, other]) await charge(1, of)
+    const sequencesOf = async () => {
+      const { rows } = await owner.query(
+        'select user_id, sequence::int from credit_holds order by user_id = $1 desc, sequence',
+        [account.userId],
+      )
+      return rows.map(({ user_id, sequence }) => [user_id === account.userId, sequence])
+    }
+    expect(await sequencesOf()).toHaveLength(5)
+    expect(await dropUsage(ownerDb, month('02'), { isDryRun: true })).toMatchObject({ obstacles: [] })
+    expect(await sequencesOf()).toHaveLength(5)
+    expect(await dropUsage(ownerDb, month('02'))).toMatchObject({ obstacles: [] })
+    expect(await sequencesOf()).toEqual([[true, 6]])
+    expect([await settle(old), await settle(late)]).toEqual(['not_found', 'hold_expired'])
+    // And those that were left the last time.
+    await owner.query(
+      `insert into credit_holds (user_id, sequence, api_key_id, operation, credits, cycle_start, created_at, expires_at, outcome, ended_at)
+       select user_id, 1, api_key_id, operation, credits, cycle_start, created_at, expires_at, 'settled', ended_at
+         from credit_holds`,
+    )
+    expect(await dropUsage(ownerDb, month('02'))).toEqual({ months: [], obstacles: [] })
+    expect(await sequencesOf()).toEqual([[true, 6]])
+  })
+
+  it('drops every event of an account that was charged no more, and reconcile still knows its last', async () => {
+    await chargeUntil(1)
+    const other = await provisioned(database)
+    await clock.set(at('06-20'))
+    await charge(1, other)
+    expect(reasons(await dropUsage(ownerDb, month('04')))).toEqual(['open_cycles'])
+    expect(await dropUsage(ownerDb, month('04'), { closeCycles: true })).toMatchObject({ obstacles: [] })
+    expect(await sequences()).toEqual([])
+    expect(await reconcile(ownerDb)).toEqual([])
+    expect(await shown()).toEqual([])
+    expect(await charge(1)).toMatchObject({ verdict: 'charged' })
+    expect(await sequences()).toEqual([4])
+    await owner.query('update billing_accounts set last_event_sequence = 5 where user_id = $1', [account.userId])
+    expect((await reconcile(ownerDb)).map(({ what }) => what)).toEqual(['last event'])
+    await owner.query('update billing_accounts set last_event_sequence = 4 where user_id = $1', [account.userId])
+  })
+
+  it('lets reconcile find what is lost of the events that are kept, the first of them too', async () => {
+    await chargeUntil(4)
+    await dropUsage(ownerDb, month('03'))
+    for (const sequence of [7, 8, 12]) {
+      await owner.query(`create table saved as select * from api_key_usage where sequence = ${sequence}`)
+      await owner.query(`delete from api_key_usage where sequence = ${sequence}`)
+      const found = (await reconcile(ownerDb)).map(({ what }) => what)
+      expect(found).toContain(sequence === 12 ? 'last event' : 'sequence of events')
+      expect(found).toContain('roll-up by quarter hour')
+      await owner.query('insert into api_key_usage select * from saved; drop table saved')
+    }
+  })
+
+  it('changes nothing when it only says what it would do', async () => {
+    await chargeUntil(5)
+    const before = [await kept(), await sequences(), await partitions()]
+    const said = await dropUsage(ownerDb, month('03'), { isDryRun: true, closeCycles: true })
+    expect(said.months).toContain(`${year}-02`)
+    expect([await kept(), await sequences(), await partitions()]).toEqual(before)
+  })
+
+  it('moves what fell into no month to its own first', async () => {
+    await clock.set(at('02-20'))
+    await charge()
+    await clock.set(at('08-20'))
+    await charge()
+    expect((await partitions()).filter((name) => name.includes(`${year}`))).toEqual([])
+    expect(await dropUsage(ownerDb, month('03'))).toMatchObject({
+      months: expect.arrayContaining([`${year}-02`]),
+      obstacles: [],
+    })
+    expect(await sequences()).toEqual([2])
+  })
+})
+
+describe('dropping usage events is refused, and changes nothing,', () => {
+  const refused = async (before: Date, reason: string, closeCycles = false) => {
+    await makeUsagePartitions(database.db)
+    const was = [await kept(), await sequences(), (await partitions()).sort()]
+    const answer = await dropUsage(ownerDb, before, { closeCycles })
+    expect(reasons(answer)).toEqual([reason])
+    for (const { message, remedy } of answer.obstacles) expect(message.length * remedy.length).toBeGreaterThan(100)
+    expect([await kept(), await sequences(), (await partitions()).sort()]).toEqual(was)
+    return answer
+  }
+
+  it('while a retry must be told its verdict, to the millisecond', async () => {
+    await chargeUntil(4)
+    await clock.set(new Date(month('04').getTime() + 35 * DAY_MS - 1))
+    await charge()
+    await makeUsagePartitions(database.db)
+    const { obstacles } = await refused(month('04'), 'idempotency')
+    expect(obstacles[0]?.remedy).toContain(`--before ${year}-03`)
+    await clock.set(new Date(month('04').getTime() + 35 * DAY_MS))
+    await charge()
+    expect(reasons(await dropUsage(ownerDb, month('04')))).toEqual([])
+  })
+
+  it('while a hold that was made then is open', async () => {
+    await chargeUntil(2)
+    const key = account.defaultKey.secret
+    const held = await metering.hold({ key, credits: 1, idempotencyKey: 'held', operation: 'default', ttlSeconds: 60 })
+    if (held.verdict !== 'held') throw new Error(`the hold is ${held.verdict}`)
+    // As no hold of today lasts.
+    for (const [table, where] of [
+      ['api_key_usage', "action = 'hold'"],
+      ['credit_holds', 'true'],
+    ] as const)
+      await owner.query(`update ${table} set expires_at = created_at + interval '1 year' where ${where}`)
+    await owner.query('update billing_accounts set holds_expire_at = (select expires_at from credit_holds)')
+    await clock.set(at('06-20'))
+    await charge()
+    await makeUsagePartitions(database.db)
+    await refused(month('03'), 'open_holds')
+    expect(await metering.release({ holdId: held.holdId, idempotencyKey: 'released' })).toMatchObject({ verdict: 'released' })
+    expect(reasons(await dropUsage(ownerDb, month('03')))).toEqual([])
+  })
+
+  it('not for a hold that has run out, though nothing has noted that yet', async () => {
+    await chargeUntil(2)
+    const key = account.defaultKey.secret
+    await metering.hold({ key, credits: 1, idempotencyKey: 'runs-out', operation: 'default', ttlSeconds: 60 })
+    await clock.set(at('06-20'))
+    expect(reasons(await dropUsage(ownerDb, month('03'), { isDryRun: true }))).toEqual(['open_cycles'])
+    expect(reasons(await dropUsage(ownerDb, month('03'), { closeCycles: true }))).toEqual([])
+  })
+
+  it('while an account stands in a cycle of theirs, until it is turned', async () => {
+    await chargeUntil(2)
+    await clock.set(at('08-20'))
+    const { obstacles } = await refused(month('04'), 'open_cycles')
+    expect(obstacles[0]?.message).toContain(account.userId)
+    expect(await dropUsage(ownerDb, month('04'), { closeCycles: true })).toMatchObject({ obstacles: [] })
+    expect(await account.caller.keys.usage({ cycleStart: `${year}-02-20T12:00:00.000Z` })).toMatchObject({
+      data: [{ creditsUsed: 6 }],
+    })
+  })
+
+  it('while anything that is kept is not what the events say', async () => {
+    await chargeUntil(5)
+    await owner.query('update usage_by_cycle set credits_charged = credits_charged + 1 where cycle_start = $1', [at('01-20')])
+    const { obstacles } = await refused(month('03'), 'differences')
+    expect(obstacles[0]?.message).toContain(account.userId)
+    await owner.query('update usage_by_cycle set credits_charged = credits_charged - 1 where cycle_start = $1', [at('01-20')])
+  })
+})
+
+describe('while others charge,', () => {
+  it('months are dropped without an error, a deadlock or a long wait, and partitions are made', async () => {
+    await chargeUntil(9)
+    const accounts = [account, ...(await Promise.all(Array.from({ length: 7 }, async () => await provisioned(database))))]
+    await owner.query('update billing_accounts set credits_per_cycle = 1000000')
+    let isDropped = false
+    let longestMs = 0
+    let charged = 0
+    const clients = Promise.all(
+      accounts.map(async (one) => {
+        // A lane of its own for each, so that they are in the database at once.
+        const { metering: own } = contextOf(database, null)
+        while (!isDropped) {
+          const start = performance.now()
+          const verdict = await own.charge({
+            key: one.defaultKey.secret,
+            credits: 1,
+            idempotencyKey: `load-${year}-${charged++}`,
+            operation: 'default',
+          })
+          longestMs = Math.max(longestMs, performance.now() - start)
+          expect(verdict).toMatchObject({ verdict: 'charged' })
+        }
+      }),
+    )
+    const making = (async () => {
+      while (!isDropped) await makeUsagePartitions(database.db)
+    })()
+    const reading = (async () => {
+      while (!isDropped) await account.caller.usage.events({ limit: 100 })
+    })()
+    for (const name of ['02', '03', '04', '05', '06', '07', '08']) {
+      expect(reasons(await dropUsage(ownerDb, month(name)))).toEqual([])
+      await sleep(50)
+    }
+    isDropped = true
+    await Promise.all([clients, making, reading])
+    console.info(`${charged} charges meanwhile, the longest ${Math.round(longestMs)} ms`)
+    expect(charged).toBeGreaterThan(50)
+    expect(longestMs).toBeLessThan(3_000)
+  }, 180_000)
+
+  it('a reader who does not end keeps a month from being dropped, and nobody from charging', async () => {
+    await chargeUntil(5)
+    const reader = await owner.connect()
+    await reader.query('begin')
+    await reader.query('select from api_key_usage limit 1')
+    let isDone = false
+    const dropping = dropUsage(ownerDb, month('02')).finally(() => (isDone = true))
+    let longestMs = 0
+    for (let n = 0; n < 40; n++) {
+      const start = performance.now()
+      expect(await charge()).toMatchObject({ verdict: 'charged' })
+      longestMs = Math.max(longestMs, performance.now() - start)
+      await sleep(25)
+    }
+    expect(isDone).toBe(false)
+    expect(longestMs).toBeLessThan(1_500)
+    await reader.query('commit')
+    reader.release()
+    expect(await dropping).toMatchObject({ obstacles: [] })
+    expect((await sequences())[0]).toBe(4)
+  }, 120_000)
+
+  it('only the owner may', async () => {
+    await expect(dropUsage(database.db, month('02'))).rejects.toThrow()
+    await expect(sql`delete from usage_retention`.execute(database.db)).rejects.toThrow(/permission denied/)
+  })
+})

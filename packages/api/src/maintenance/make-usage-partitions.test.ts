@@ -1,0 +1,270 @@
+import { withClient } from '@keymeter/local'
+import { sql } from 'kysely'
+import { beforeEach, describe, expect, it } from 'vitest'
+import { contextOf, provisioned, SERVICE_KEY } from '../../test/caller.ts'
+import { replaceClock } from '../../test/clock.ts'
+import { reconciledDatabase } from '../../test/reconciled-database.ts'
+import { appRouter } from '../router.ts'
+import { makeUsagePartitions } from './make-usage-partitions.ts'
+
+const database = reconciledDatabase()
+const { owner, db } = database
+const backend = appRouter.createCaller({ ...contextOf(database, null), authorization: `Bearer ${SERVICE_KEY}` })
+const DAY_MS = 86_400_000
+const DENIED = /permission denied/
+
+let clock: Awaited<ReturnType<typeof replaceClock>>
+let account: Awaited<ReturnType<typeof provisioned>>
+/** Each test is in a year of its own: what one made is no other's. */
+let year = 2029
+beforeEach(async () => {
+  year++
+  clock = await replaceClock(database)
+  await clock.set(new Date(`${year}-01-15T00:00:00Z`))
+  account = await provisioned(database)
+  await owner.query('update billing_accounts set credits_per_cycle = 1000000 where user_id = $1', [account.userId])
+})
+
+const charge = async (idempotencyKey: string, credits = 1) =>
+  await backend.metering.charge({ key: account.defaultKey.secret, credits, idempotencyKey })
+/** The account's events, by the partition that they are in. */
+const places = async () =>
+  (
+    await owner.query<{ place: string; events: number }>(
+      'select tableoid::regclass::text as place, count(*)::int as events from api_key_usage where user_id = $1 group by 1 order by 1',
+      [account.userId],
+    )
+  ).rows.map(({ place, events }) => `${place}: ${events}`)
+const partitions = async () =>
+  (
+    await owner.query<{ name: string }>(
+      "select relid::regclass::text as name from pg_partition_tree('api_key_usage') where isleaf order by 1",
+    )
+  ).rows.map(({ name }) => name)
+const months = (...names: string[]) => names.map((month) => `api_key_usage_${year}_${month}`)
+
+describe('making partitions', () => {
+  it('makes this month, the two before and the three after it, in UTC, and nothing when asked again', async () => {
+    await clock.set(new Date(`${year}-05-31T23:59:59.999Z`))
+    expect(await makeUsagePartitions(db)).toEqual(months('03', '04', '05', '06', '07', '08'))
+    expect(await makeUsagePartitions(db)).toEqual([])
+    await clock.set(new Date(`${year}-06-01T00:00:00.000Z`))
+    expect(await makeUsagePartitions(db)).toEqual(months('09'))
+    const before = await partitions()
+    await owner.query("set timezone = 'Pacific/Kiritimati'")
+    expect(await makeUsagePartitions(db)).toEqual([])
+    expect(await partitions()).toEqual(before)
+  })
+
+  it('is safe for many at once: each month is made once, by one of them', async () => {
+    // Ten connections, so that they are there at once.
+    await Promise.all(Array.from({ length: 10 }, async () => await sql`select pg_sleep(0.1)`.execute(db)))
+    const made = await Promise.all(Array.from({ length: 20 }, async () => await makeUsagePartitions(db)))
+    expect(made.flat().sort()).toEqual([
+      `api_key_usage_${year - 1}_11`,
+      `api_key_usage_${year - 1}_12`,
+      ...months('01', '02', '03', '04'),
+    ])
+  })
+
+  it('refuses what is no number of months to come', async () => {
+    for (const wrong of [-1, 25])
+      await expect(sql`select keymeter.make_usage_partitions(${wrong})`.execute(db)).rejects.toThrow('between 0 and 24')
+  })
+
+  it('leaves each of them closed: to nobody but its owner, whatever new tables are open to', async () => {
+    await makeUsagePartitions(db)
+    const names = await partitions()
+    expect(names.length).toBeGreaterThan(6)
+    const { rows: open } = await owner.query(
+      `select relname, grants.* from pg_class, aclexplode(relacl) as grants
+        where relname = any($1) and grantee <> relowner`,
+      [names],
+    )
+    expect(open).toEqual([])
+    const { rows: bare } = await owner.query('select relname from pg_class where relname = any($1) and not relrowsecurity', [
+      names,
+    ])
+    expect(bare).toEqual([])
+  })
+
+  it('leaves each of them out of reach, to read or to write, for the server’s role and the Data API’s', async () => {
+    await makeUsagePartitions(db)
+    await charge('a')
+    for (const name of await partitions()) {
+      for (const statement of [
+        `select from ${name}`,
+        `delete from ${name}`,
+        `insert into ${name} select * from ${name}`,
+        `truncate ${name}`,
+      ]) {
+        await expect(sql.raw(statement).execute(db)).rejects.toThrow(DENIED)
+        for (const role of ['anon', 'authenticated', 'service_role']) {
+          await withClient(database.urls.owner, async (client) => {
+            await client.query(`set role ${role}`)
+            await expect(client.query(statement)).rejects.toThrow(DENIED)
+          })
+        }
+      }
+    }
+  })
+})
+
+describe('a charge in a month that nobody made a partition for', () => {
+  it('works, and is moved to its month by the next call, with nothing lost and the same verdict for a retry', async () => {
+    const first = await charge('a', 5)
+    await charge('b', 10 ** 7)
+    expect(first).toMatchObject({ verdict: 'charged', remaining: 999_995 })
+    expect(await places()).toEqual(['api_key_usage_default: 2'])
+    expect(await charge('a', 5)).toMatchObject({ verdict: 'charged', remaining: 999_995, replayed: true })
+    const { rows: before } = await owner.query('select * from api_key_usage where user_id = $1 order by sequence', [
+      account.userId,
+    ])
+    await makeUsagePartitions(db)
+    expect(await places()).toEqual([`api_key_usage_${year}_01: 2`])
+    const { rows: after } = await owner.query('select * from api_key_usage where user_id = $1 order by sequence', [
+      account.userId,
+    ])
+    expect(after).toEqual(before)
+    expect(await charge('a', 5)).toMatchObject({ verdict: 'charged', remaining: 999_995, replayed: true })
+    expect(await charge('a', 6)).toMatchObject({ verdict: 'conflict' })
+    expect(await charge('b', 10 ** 7)).toMatchObject({ verdict: 'insufficient_credits', replayed: true })
+  })
+
+  it('is moved however old it is', async () => {
+    await charge('a')
+    await clock.set(new Date(`${year}-11-15T00:00:00Z`))
+    expect(await makeUsagePartitions(db)).toContain(`api_key_usage_${year}_01`)
+    expect(await places()).toEqual([`api_key_usage_${year}_01: 1`])
+  })
+
+  it('is exact while others charge and retry and the month is made under them', async () => {
+    let events = 0
+    for (let round = 1; round <= 6; round++) {
+      // Past every month that there is.
+      await clock.set(new Date(Date.UTC(year, round * 5, 1)))
+      let isMade = false
+      const clients = Promise.all(
+        Array.from({ length: 6 }, async (_, client) => {
+          const told: object[] = []
+          // Alone in its batch or not, as it comes.
+          while (!isMade || told.length < 10) {
+            const verdict = await charge(`${round}-${client}-${told.length}`)
+            expect(verdict).toMatchObject({ verdict: 'charged', replayed: false })
+            told.push(verdict)
+            const earlier = Math.floor((told.length - 1) / 2)
+            expect(await charge(`${round}-${client}-${earlier}`)).toMatchObject({
+              ...told[earlier],
+              replayed: true,
+              requestId: expect.any(String),
+            })
+          }
+          events += told.length
+        }),
+      ).catch((error: unknown) => error)
+      await new Promise((resolve) => setTimeout(resolve, 100))
+      await Promise.all(Array.from({ length: 3 }, async () => await makeUsagePartitions(db))).finally(() => (isMade = true))
+      expect(await clients).toHaveLength(6)
+      expect((await places()).join()).not.toContain('default')
+    }
+    const { rows } = await owner.query('select count(*)::int as events from api_key_usage where user_id = $1', [account.userId])
+    expect(rows).toEqual([{ events }])
+    year += 3
+  })
+
+  it('goes on, at the turn of a cycle too, while many accounts turn theirs and the month is made', async () => {
+    const accounts = [account, ...(await Promise.all(Array.from({ length: 7 }, async () => await provisioned(database))))]
+    const alone = accounts.map(() =>
+      appRouter.createCaller({ ...contextOf(database, null), authorization: `Bearer ${SERVICE_KEY}` }),
+    )
+    for (let month = 1; month <= 8; month++) {
+      await clock.set(new Date(Date.UTC(year, month * 4, 20)))
+      const charges = accounts.map(
+        async ({ defaultKey }, i) =>
+          await alone[i]?.metering.charge({ key: defaultKey.secret, credits: 1, idempotencyKey: `turn-${year}-${month}` }),
+      )
+      const made = makeUsagePartitions(db)
+      for (const verdict of await Promise.all(charges)) expect(verdict).toMatchObject({ verdict: 'charged', replayed: false })
+      await made
+    }
+    year += 3
+  })
+
+  it('goes on while the maker cannot have the default partition, which it says instead of waiting forever', async () => {
+    await charge('a')
+    const reader = await owner.connect()
+    await reader.query('begin')
+    await reader.query('select from api_key_usage_default')
+    const start = performance.now()
+    const made = expect(makeUsagePartitions(db)).rejects.toMatchObject({ code: '55P03' })
+    await new Promise((resolve) => setTimeout(resolve, 200))
+    expect(await charge('b')).toMatchObject({ verdict: 'charged', replayed: false })
+    await made
+    expect(performance.now() - start).toBeLessThan(8_000)
+    expect(await charge('c')).toMatchObject({ verdict: 'charged', replayed: false })
+    await reader.query('commit')
+    reader.release()
+    expect(await places()).toEqual(['api_key_usage_default: 3'])
+    await makeUsagePartitions(db)
+    expect(await places()).toEqual([`api_key_usage_${year}_01: 3`])
+  })
+})
+
+describe('an idempotency key', () => {
+  it('is known for 35 days to the millisecond across months, and across the border of those that were made', async () => {
+    const first = new Date(`${year}-01-31T23:59:59.999Z`)
+    await clock.set(first)
+    await makeUsagePartitions(db)
+    // April is the last month made, so that May falls into the default partition.
+    const moments = [
+      first,
+      new Date(`${year}-02-28T23:59:59.999Z`),
+      new Date(`${year}-04-30T23:59:59.999Z`),
+      new Date(`${year}-05-01T00:00:00.000Z`),
+    ]
+    for (const [i, moment] of moments.entries()) {
+      await clock.set(moment)
+      expect(await charge(`key-${i}`)).toMatchObject({ replayed: false })
+      await clock.set(new Date(moment.getTime() + 35 * DAY_MS - 1))
+      expect(await charge(`key-${i}`)).toMatchObject({ replayed: true })
+      await clock.set(moment)
+    }
+    expect((await places()).map((place) => place.replace(/:.*/, ''))).toEqual([
+      ...months('01', '02', '04'),
+      'api_key_usage_default',
+    ])
+    const last = moments.at(-1) ?? first
+    await clock.set(new Date(last.getTime() + 35 * DAY_MS - 1))
+    await makeUsagePartitions(db)
+    expect(await charge('key-3')).toMatchObject({ replayed: true })
+  })
+
+  it('is looked for in the partitions of the last 35 days alone', async () => {
+    await clock.set(new Date(`${year}-01-15T00:00:00Z`))
+    await makeUsagePartitions(db)
+    await clock.set(new Date(`${year}-05-15T00:00:00Z`))
+    await makeUsagePartitions(db)
+    await charge('a')
+    const notices: string[] = []
+    await withClient(database.urls.superuser, async (client) => {
+      client.on('notice', ({ message }) => void notices.push(message ?? ''))
+      await client.query("load 'auto_explain'")
+      await client.query(`
+        set auto_explain.log_min_duration = 0; set auto_explain.log_nested_statements = on; set auto_explain.log_analyze = on;
+        set client_min_messages = log`)
+      await client.query(
+        `select keymeter.meter_batch(user_id, '{charge}', array[user_id], array[key_hash], '{null}', '{1}', '{a}', '{default}', '{null}')
+           from api_key_secrets where user_id = $1`,
+        [account.userId],
+      )
+    })
+    const look = notices.filter((notice) => notice.includes('idempotency_key = given'))
+    expect(look).toHaveLength(1)
+    const read = (look[0] ?? '')
+      .split('\n')
+      .filter((line) => / on api_key_usage_\w+ events/.test(line) && !line.includes('never executed'))
+    const names = read.map((line) => /on (api_key_usage_\w+)/.exec(line)?.[1])
+    expect(names.sort()).toEqual(months('04', '05'))
+    for (const line of read) expect(line).toContain('idempotency_key_idx')
+  })
+})

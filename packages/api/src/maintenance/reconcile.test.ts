@@ -1,0 +1,267 @@
+import { testDatabase } from '@keymeter/local/testing'
+import { beforeAll, describe, expect, it } from 'vitest'
+import { backend, charge, provisioned } from '../../test/caller.ts'
+import { replaceClock } from '../../test/clock.ts'
+import { keepUsageByDaysFrom } from '../../test/usage-days.ts'
+import { reconcile } from './reconcile.ts'
+
+const database = testDatabase()
+const { ownerDb } = database
+
+const START = new Date('2027-01-31T00:00:00.000Z')
+const DAY_MS = 86_400_000
+const accounts: Awaited<ReturnType<typeof provisioned>>[] = []
+
+let clock: Awaited<ReturnType<typeof replaceClock>>
+beforeAll(async () => {
+  clock = await replaceClock(database)
+  await keepUsageByDaysFrom(database, 1)
+  await clock.set(START)
+  for (let i = 0; i < 10; i++) {
+    const account = await provisioned(database)
+    accounts.push(account)
+    await database.owner.query(
+      'update billing_accounts set billing_cycle_anchor = $2, billing_cycle_start = $2 where user_id = $1',
+      [account.userId, START],
+    )
+  }
+  for (let day = 0; day < 100; day += 9) {
+    await clock.set(new Date(START.getTime() + day * DAY_MS))
+    for (const [i, { defaultKey }] of accounts.entries()) await charge(database, defaultKey.secret, 1 + ((i * 7 + day) % 120))
+  }
+  const { metering, operator } = backend(database)
+  for (const { userId, defaultKey } of accounts) {
+    const hold = async (n: number) =>
+      await metering.hold({ key: defaultKey.secret, credits: 5, idempotencyKey: `hold-${n}`, ttlSeconds: 86_400 })
+    const [held] = [await hold(1), await hold(2)]
+    if (held.verdict !== 'held') throw new Error('nothing is held')
+    const settled = await metering.settle({ holdId: held.holdId, credits: 3, idempotencyKey: 'settle' })
+    if (settled.verdict !== 'settled') throw new Error('nothing is settled')
+    await metering.refund({ chargeId: settled.chargeId, credits: 1, idempotencyKey: 'refund' })
+    await operator.grantTopUp({ accountId: userId, credits: 10, idempotencyKey: 'top-up' })
+  }
+})
+
+/** Runs a statement that plants one error, says what is found, and takes the error back. */
+async function plant(statement: string): Promise<{ what: string; userId: string }[]> {
+  const { rows } = await database.owner.query(statement)
+  expect(rows.length, statement).toBe(1)
+  return (await reconcile(ownerDb)).map(({ what, userId }) => ({ what, userId }))
+}
+
+describe('reconcile', () => {
+  it('finds nothing where nothing is wrong: closed cycles, idle ones, accounts that never charged', async () => {
+    await provisioned(database)
+    expect(await reconcile(ownerDb)).toEqual([])
+  })
+
+  it('cannot be run by a role that sees one account at a time', async () => {
+    await expect(reconcile(database.db)).rejects.toThrow('row-level security')
+  })
+
+  /** What each error is found as; and how it is undone. `$user` is the account. */
+  const PLANTED: [what: string, plant: string, undo: string][] = [
+    [
+      'balance',
+      "update billing_accounts set credits_used = credits_used + 1 where user_id = '$user' returning 1",
+      "update billing_accounts set credits_used = credits_used - 1 where user_id = '$user'",
+    ],
+    [
+      'last event',
+      "update billing_accounts set last_event_at = last_event_at + interval '1 ms' where user_id = '$user' returning 1",
+      "update billing_accounts set last_event_at = last_event_at - interval '1 ms' where user_id = '$user'",
+    ],
+    [
+      'last event',
+      "update billing_accounts set last_event_sequence = last_event_sequence + 1 where user_id = '$user' returning 1",
+      "update billing_accounts set last_event_sequence = last_event_sequence - 1 where user_id = '$user'",
+    ],
+    [
+      'roll-up by cycle',
+      "update usage_by_cycle set credits_charged = credits_charged + 1 where user_id = '$user' and cycle_start = '2027-01-31Z' returning 1",
+      "update usage_by_cycle set credits_charged = credits_charged - 1 where user_id = '$user' and cycle_start = '2027-01-31Z'",
+    ],
+    [
+      'roll-up by cycle',
+      "update usage_by_cycle set charges = charges + 1 where user_id = '$user' and cycle_start = '2027-02-28Z' returning 1",
+      "update usage_by_cycle set charges = charges - 1 where user_id = '$user' and cycle_start = '2027-02-28Z'",
+    ],
+    [
+      'roll-up by cycle',
+      "insert into usage_by_cycle select user_id, '2020-01-01Z', api_key_id, 1, 1 from usage_by_cycle where user_id = '$user' limit 1 returning 1",
+      "delete from usage_by_cycle where user_id = '$user' and cycle_start = '2020-01-01Z'",
+    ],
+    [
+      'roll-up by quarter hour',
+      "update usage_by_quarter_hour set credits_charged = credits_charged + 5 where user_id = '$user' and quarter_hour = '2027-02-09Z' returning 1",
+      "update usage_by_quarter_hour set credits_charged = credits_charged - 5 where user_id = '$user' and quarter_hour = '2027-02-09Z'",
+    ],
+    [
+      'closed cycle',
+      "update billing_cycles set credits_used = credits_used + 1 where user_id = '$user' and cycle_start = '2027-01-31Z' returning 1",
+      "update billing_cycles set credits_used = credits_used - 1 where user_id = '$user' and cycle_start = '2027-01-31Z'",
+    ],
+    [
+      'closed cycle',
+      "update billing_cycles set cycle_end = cycle_end + interval '1 day' where user_id = '$user' and cycle_start = '2027-02-28Z' returning 1",
+      "update billing_cycles set cycle_end = cycle_end - interval '1 day' where user_id = '$user' and cycle_start = '2027-02-28Z'",
+    ],
+    [
+      'held credits',
+      "update billing_accounts set credits_held = credits_held + 1 where user_id = '$user' returning 1",
+      "update billing_accounts set credits_held = credits_held - 1 where user_id = '$user'",
+    ],
+    [
+      'next hold to expire',
+      "update billing_accounts set holds_expire_at = null where user_id = '$user' returning 1",
+      "update billing_accounts set holds_expire_at = (select min(expires_at) from credit_holds where user_id = '$user' and outcome is null) where user_id = '$user'",
+    ],
+    [
+      'ledger entry',
+      "update ledger_entries set created_at = created_at + interval '1 month' where user_id = '$user' and kind = 'top_up' and credits = 10 returning 1",
+      "update ledger_entries set created_at = created_at - interval '1 month' where user_id = '$user' and kind = 'top_up' and credits = 10",
+    ],
+    [
+      'hold',
+      "update credit_holds set credits = credits + 1 where user_id = '$user' and outcome = 'settled' returning 1",
+      "update credit_holds set credits = credits - 1 where user_id = '$user' and outcome = 'settled'",
+    ],
+    [
+      'refund',
+      "update ledger_entries set credits = credits + 1 where user_id = '$user' and kind = 'refund' returning 1",
+      "update ledger_entries set credits = credits - 1 where user_id = '$user' and kind = 'refund'",
+    ],
+    [
+      'top-ups',
+      "update billing_accounts set top_up_balance = top_up_balance + 1 where user_id = '$user' returning 1",
+      "update billing_accounts set top_up_balance = top_up_balance - 1 where user_id = '$user'",
+    ],
+    [
+      'top-ups of a cycle',
+      "update billing_accounts set topped_up_this_cycle = topped_up_this_cycle + 1 where user_id = '$user' returning 1",
+      "update billing_accounts set topped_up_this_cycle = topped_up_this_cycle - 1 where user_id = '$user'",
+    ],
+    [
+      'sequence of the ledger',
+      "update billing_accounts set last_ledger_sequence = last_ledger_sequence + 1 where user_id = '$user' returning 1",
+      "update billing_accounts set last_ledger_sequence = last_ledger_sequence - 1 where user_id = '$user'",
+    ],
+    [
+      'roll-up by quarter hour',
+      "update usage_by_quarter_hour set credits_refunded = credits_refunded + 1 where user_id = '$user' and credits_refunded = 1 returning 1",
+      "update usage_by_quarter_hour set credits_refunded = credits_refunded - 1 where user_id = '$user' and credits_refunded = 2",
+    ],
+    [
+      'roll-up by day',
+      "update usage_by_day set credits_charged[1] = credits_charged[1] + 1 where user_id = '$user' and day = '2027-02-09' and api_key_id is not null and operation is null returning 1",
+      "update usage_by_day set credits_charged[1] = credits_charged[1] - 1 where user_id = '$user' and day = '2027-02-09' and api_key_id is not null and operation is null",
+    ],
+    [
+      'roll-up by day',
+      "update usage_by_day set charges[1] = charges[1] + 1 where user_id = '$user' and day = '2027-02-18' and api_key_id is null and operation is null returning 1",
+      "update usage_by_day set charges[1] = charges[1] - 1 where user_id = '$user' and day = '2027-02-18' and api_key_id is null and operation is null",
+    ],
+    [
+      'roll-up by day',
+      "update usage_by_day set credits_refunded = 1 where user_id = '$user' and day = '2027-02-18' and api_key_id is null and operation is not null returning 1",
+      "update usage_by_day set credits_refunded = 0 where user_id = '$user' and day = '2027-02-18' and api_key_id is null and operation is not null",
+    ],
+    [
+      'roll-up by day',
+      "insert into usage_by_day select user_id, cycle_start, '2020-01-01', api_key_id, operation, '{0}', '{1}', '{1}', 0 from usage_by_day where user_id = '$user' limit 1 returning 1",
+      "delete from usage_by_day where user_id = '$user' and day = '2020-01-01'",
+    ],
+    [
+      'operation',
+      "insert into operations values ('$user', 'never-used') returning 1",
+      "delete from operations where user_id = '$user' and operation = 'never-used'",
+    ],
+  ]
+
+  it(`names each of ${PLANTED.length * 10} planted errors, and nothing else`, async () => {
+    for (const { userId } of accounts) {
+      for (const [what, statement, undo] of PLANTED) {
+        expect(await plant(statement.replaceAll('$user', userId))).toEqual([{ what, userId }])
+        await database.owner.query(undo.replaceAll('$user', userId))
+      }
+    }
+    expect(await reconcile(ownerDb)).toEqual([])
+  }, 120_000)
+
+  it('names what a lost, a doubled or an altered event leaves behind', async () => {
+    const { userId } = accounts[3] ?? { userId: '' }
+    const found = async (statement: string) => {
+      await database.owner.query(`create table saved as select * from api_key_usage where user_id = '${userId}'`)
+      await database.owner.query(statement)
+      const differences = await reconcile(ownerDb)
+      await database.owner.query(
+        `delete from api_key_usage where user_id = '${userId}'; insert into api_key_usage select * from saved; drop table saved`,
+      )
+      expect(new Set(differences.map((difference) => difference.userId))).toEqual(new Set([userId]))
+      return [...new Set(differences.map(({ what }) => what))].sort()
+    }
+    expect(await found(`delete from api_key_usage where user_id = '${userId}' and sequence = 3`)).toEqual([
+      'closed cycle',
+      'roll-up by cycle',
+      'roll-up by day',
+      'roll-up by quarter hour',
+      'sequence of events',
+    ])
+    expect(
+      await found(
+        `update api_key_usage set credits_charged = credits_charged + 1 where user_id = '${userId}' and sequence = 12`,
+      ),
+    ).toEqual(['balance', 'event itself', 'roll-up by cycle', 'roll-up by quarter hour'])
+    expect(
+      await found(
+        `update api_key_usage set idempotency_key = (select idempotency_key from api_key_usage where user_id = '${userId}' and sequence = 5)
+          where user_id = '${userId}' and sequence = 6`,
+      ),
+    ).toEqual(['idempotency key'])
+    expect(await reconcile(ownerDb)).toEqual([])
+  })
+
+  it('names entries of the ledger that stand in another cycle', async () => {
+    const { userId } = accounts[5] ?? { userId: '' }
+    const found = async (kind: string) => {
+      const move = async (cycle: string) =>
+        await database.owner.query('update ledger_entries set cycle_start = $2 where user_id = $1 and kind = $3', [
+          userId,
+          cycle,
+          kind,
+        ])
+      await move('2027-03-31Z')
+      const differences = await reconcile(ownerDb)
+      await move('2027-04-30Z')
+      expect(differences.every((difference) => difference.userId === userId)).toBe(true)
+      return differences.map(({ what }) => what).sort()
+    }
+    expect(await found('refund')).toEqual(['ledger entry', 'refund'])
+    expect(await found('top_up')).toEqual(['ledger entry', 'top-ups of a cycle', 'top-ups of a cycle'])
+    expect(await reconcile(ownerDb)).toEqual([])
+  })
+
+  it('names a cycle that was lost with a top-up, before anything was used', async () => {
+    const { operator } = backend(database)
+    const { userId } = await provisioned(database)
+    await clock.set(new Date(START.getTime() + 100 * DAY_MS))
+    await operator.grantTopUp({ accountId: userId, credits: 10, idempotencyKey: 'early' })
+    await clock.set(new Date(START.getTime() + 135 * DAY_MS))
+    await operator.grantTopUp({ accountId: userId, credits: 10, idempotencyKey: 'late' })
+    expect(await reconcile(ownerDb)).toEqual([])
+    await database.owner.query('delete from billing_cycles where user_id = $1', [userId])
+    expect((await reconcile(ownerDb)).map(({ what, userId: of }) => [what, of])).toEqual([
+      ['top-ups of a cycle', userId],
+      ['cycle that was not closed', userId],
+    ])
+    await database.owner.query('delete from billing_accounts where user_id = $1', [userId])
+  })
+
+  it('names a cycle that was not closed', async () => {
+    const { userId } = accounts[4] ?? { userId: '' }
+    await database.owner.query("delete from billing_cycles where user_id = $1 and cycle_start = '2027-02-28Z'", [userId])
+    expect(await reconcile(ownerDb)).toMatchObject([
+      { userId, what: 'cycle that was not closed', subject: 'cycle 2027-02-28T00:00:00.000Z' },
+    ])
+  })
+})

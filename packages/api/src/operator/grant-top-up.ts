@@ -1,0 +1,34 @@
+import type { GrantTopUp } from '@keymeter/contract'
+import { sql } from 'kysely'
+import { recordAudit } from '../audit/record.ts'
+import { AppError } from '../errors.ts'
+import type { Scope } from '../scope.ts'
+
+/**
+ * Adds credits that do not end with the cycle. Tried again with the same idempotency key it grants nothing more.
+ *
+ * @throws AppError `idempotency_key_reused` when that has granted another number of credits.
+ * @throws AppError `bad_request` when the account would have more credits than a number in JSON holds.
+ */
+export async function grantTopUp(
+  scope: Scope,
+  { credits, idempotencyKey, note }: Omit<GrantTopUp, 'accountId'>,
+): Promise<{ grantedAt: Date; replayed: boolean }> {
+  const { rows } = await sql<{ is_replayed: boolean; is_conflict: boolean; is_too_much: boolean; created_at: Date }>`
+    select * from keymeter.grant_top_up(${scope.userId}, ${credits}, ${idempotencyKey}, ${note})`.execute(scope.db)
+  const [entry] = rows
+  if (entry === undefined) throw new AppError('account_not_found', { field: 'accountId' })
+  if (entry.is_conflict) throw new AppError('idempotency_key_reused', { field: 'idempotencyKey' })
+  if (entry.is_too_much) {
+    const message = 'The account has nearly as many credits as there can be: grant fewer.'
+    throw new AppError('bad_request', { field: 'credits', message })
+  }
+  if (!entry.is_replayed)
+    await recordAudit(scope, entry.created_at, {
+      action: 'account.topped_up',
+      actor: 'operator',
+      keyId: null,
+      detail: { credits, note },
+    })
+  return { grantedAt: entry.created_at, replayed: entry.is_replayed }
+}

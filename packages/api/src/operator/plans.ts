@@ -1,0 +1,27 @@
+import type { Db } from '@keymeter/db'
+
+export interface PlanCredits {
+  plan: string
+  creditsPerCycle: number
+}
+
+/**
+ * Creates a plan, or changes the credits that it grants. Accounts on the plan keep their credits: an account copies them when
+ * it changes to the plan, and a new account copies those of `free`.
+ */
+export async function setPlan(db: Db, { plan, creditsPerCycle }: PlanCredits): Promise<void> {
+  await db
+    .insertInto('plans')
+    .values({ plan, credits_per_cycle: creditsPerCycle })
+    .onConflict((conflict) => conflict.column('plan').doUpdateSet({ credits_per_cycle: creditsPerCycle }))
+    .execute()
+}
+
+/** All plans, those with the fewest credits first. */
+export async function listPlans(db: Db): Promise<PlanCredits[]> {
+  return await db
+    .selectFrom('plans')
+    .select(['plan', 'credits_per_cycle as creditsPerCycle'])
+    .orderBy('creditsPerCycle')
+    .execute()
+}

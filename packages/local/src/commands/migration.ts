@@ -1,0 +1,37 @@
+/**
+ * `pnpm migration`: makes the baseline migration from supabase/schemas. From 1.0 on the baseline is released and stays as it is;
+ * then `pnpm migration <name>` drafts the next migration, the difference between the migrations and the schema files.
+ */
+import { readFileSync, writeFileSync } from 'node:fs'
+import { join, relative } from 'node:path'
+import { draftMigration } from '../draft-migration.ts'
+import { REPOSITORY } from '../migrate.ts'
+import { generatedMigrations } from '../schemas.ts'
+
+const USAGE = `Until 1.0: pnpm migration          makes the baseline from supabase/schemas
+From 1.0:  pnpm migration <name>   drafts the next migration, with a name like add_key_description`
+
+const [name, ...rest] = process.argv.slice(2)
+const { version } = JSON.parse(readFileSync(join(REPOSITORY, 'package.json'), 'utf8')) as { version: string }
+const isReleased = Number(version.split('.')[0]) >= 1
+
+if (rest.length > 0 || isReleased !== (name !== undefined) || (name !== undefined && !/^[a-z0-9_]+$/.test(name))) {
+  console.error(USAGE)
+  process.exit(1)
+}
+if (name === undefined) {
+  for (const [file, text] of generatedMigrations()) {
+    writeFileSync(file, text)
+    console.log(relative(REPOSITORY, file))
+  }
+} else {
+  const version = new Date().toISOString().replaceAll(/\D/g, '').slice(0, 14)
+  const file = join(REPOSITORY, 'supabase/migrations', `${version}_${name}.sql`)
+  writeFileSync(file, await draftMigration())
+  console.log(`${relative(REPOSITORY, file)}
+
+Read the draft before you commit it:
+- It moves no data. Does a new column need a value in existing rows?
+- Which locks does it take, and for how long? Charges wait for a lock on their tables.
+- It must work while the previous release is still running, and on Postgres 15 (no GRANT … MAINTAIN).`)
+}

@@ -1,0 +1,18 @@
+-- Applies to the accounts of a batch what has come due. Returns the latest of their account times, null for unknown accounts.
+create function keymeter.advance_due_accounts(user_ids uuid[], v_now timestamptz) returns timestamptz
+  language plpgsql volatile
+  as $$
+declare
+  is_due boolean;
+  latest timestamptz;
+begin
+  select bool_or(least(billing_cycle_end, holds_expire_at, usage_by_day_due_at) <= keymeter.account_time(v_now, last_event_at, billing_cycle_start)),
+         max(keymeter.account_time(v_now, last_event_at, billing_cycle_start))
+    into is_due, latest
+    from public.billing_accounts where user_id = any(user_ids);
+  if is_due then
+    perform keymeter.advance_accounts(user_ids, v_now);
+  end if;
+  return latest;
+end
+$$;

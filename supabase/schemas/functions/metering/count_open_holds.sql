@@ -1,0 +1,11 @@
+-- The number of open holds, counted up to the limit. Uses credit_holds_open_idx from `moment` on, past the entries of expired
+-- holds that vacuum has not removed yet.
+create function keymeter.count_open_holds(account uuid, moment timestamptz) returns int
+  language plpgsql stable
+  as $$
+begin
+  return (select count(*) from (select from public.credit_holds as holds
+                                 where holds.user_id = account and holds.outcome is null and holds.expires_at > moment
+                                 limit keymeter.max_open_holds()) as open);
+end
+$$;

@@ -1,0 +1,48 @@
+-- Decides a settle or a release. Its credits count in the cycle and at the time of the hold. Without a verdict: there is no such
+-- hold.
+create function keymeter.end_hold(item keymeter.metering_item, account keymeter.metering_account) returns keymeter.metering_step
+  language plpgsql volatile
+  as $$
+declare
+  hold record;
+  freed bigint;
+begin
+  select holds.api_key_id, holds.operation, holds.cycle_start, holds.created_at, holds.outcome, holds.credits into hold
+    from public.credit_holds as holds where holds.user_id = item.user_id and holds.sequence = item.refers_to;
+  if not found then
+    return row(item, account);
+  end if;
+  item.api_key_id := hold.api_key_id;
+  item.operation := hold.operation;
+  if item.action = 'release' then
+    item.credits_requested := hold.credits;
+  end if;
+
+  if hold.outcome is not null then
+    item.verdict := case hold.outcome when 'expired' then 'hold_expired' else 'hold_ended' end;
+  elsif item.credits_requested > hold.credits then
+    item.verdict := 'exceeds_hold';
+  else
+    item.verdict := case item.action when 'settle' then 'settled' else 'released' end;
+    item.is_counted := true;
+    item.credits_charged := case item.action when 'settle' then item.credits_requested else 0 end;
+    item.credits_held := - hold.credits;
+    update public.credit_holds as holds set outcome = item.verdict, ended_at = item.moment
+     where holds.user_id = item.user_id and holds.sequence = item.refers_to;
+    account.open_holds := account.open_holds - 1;
+    if hold.cycle_start = account.cycle_start then
+      account.credits_used := account.credits_used + item.credits_charged;
+      account.credits_held := account.credits_held + item.credits_held;
+    else
+      -- The ended cycle used top-ups for the hold. The account gets back what the hold did not use of them.
+      update public.billing_cycles as closed
+         set credits_used = closed.credits_used + item.credits_charged, credits_held = closed.credits_held + item.credits_held
+       where closed.user_id = item.user_id and closed.cycle_start = hold.cycle_start
+      returning greatest(0, closed.credits_used - item.credits_charged + closed.credits_held - item.credits_held - closed.credits_granted)
+                - greatest(0, closed.credits_used + closed.credits_held - closed.credits_granted) into freed;
+      account.top_up_balance := account.top_up_balance + coalesce(freed, 0);
+    end if;
+  end if;
+  return keymeter.give_back(item, account, hold.cycle_start, hold.created_at);
+end
+$$;

@@ -1,0 +1,126 @@
+-- Takes credits and gives them back. Decides each item of a batch, in array order per account, and writes what it decided: one
+-- call, one commit. The actions:
+--   charge   takes `credits` for the key whose secret hashes to `key_hash`;
+--   hold     takes them for `lifetime` seconds, until the cost of the work is known;
+--   settle   charges `credits` of the hold `refers_to` and gives the rest back;
+--   release  gives the hold `refers_to` back;
+--   refund   gives back `credits` of the charge or settle `refers_to`.
+--
+-- The result is exact, because every change of an account, its keys or its credits locks the account's row first, in the order of
+-- the ids: nothing that is read after the lock can change before the commit. Therefore a revoke counts from the next charge, a
+-- credit is never granted twice, and the search for an idempotency key finds every earlier request.
+--
+-- Verdicts that are stored, and returned again for the same idempotency key: charged, held, settled, released, refunded, revoked,
+-- disabled, expired, account_suspended, insufficient_credits, key_limit_exceeded, hold_expired, hold_ended, exceeds_hold,
+-- exceeds_charge. Verdicts that leave no trace: not_found, conflict, operation_limit_exceeded, hold_limit_exceeded. A verify (a
+-- charge of 0 credits without an idempotency key) leaves no trace either.
+--
+-- `distribution_key` is the account of the first item. On one Postgres it has no effect; a sharding router routes by it.
+--
+-- The settings keep the plan of the lookup: one index scan per item, in the order of the joins, also on new tables without
+-- statistics. The lock_timeout is short, because a locked account must not delay the batch for long.
+create function keymeter.meter_batch(
+  distribution_key uuid, actions text[], user_ids uuid[], key_hashes bytea[], refers_to bigint[], credits bigint[],
+  idempotency_keys text[], operations text[], lifetimes int[]
+) returns table (
+  verdict text, is_replayed boolean, sequence bigint, api_key_id uuid, key_type text,
+  credits_requested bigint, credits_charged bigint, remaining bigint, cycle_end timestamptz, expires_at timestamptz
+)
+  language plpgsql volatile security definer
+  set search_path = '' set timezone = 'UTC'
+  set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off set enable_bitmapscan = off set jit = off
+  set join_collapse_limit = 1 set plan_cache_mode = force_generic_plan
+  set lock_timeout = '1s'
+  as $$
+#variable_conflict use_column
+declare
+  v_now timestamptz;
+  latest timestamptz;
+  known keymeter.metering_lookup;
+  item keymeter.metering_item;
+  account keymeter.metering_account;
+  step keymeter.metering_step;
+  items keymeter.metering_item[] := array_fill(null::keymeter.metering_item, array[cardinality(user_ids)]);
+  accounts keymeter.metering_account[] := '{}';
+  -- For idempotency keys that the batch contains more than once: firsts[i] is the first item with the key of item i, and
+  -- leads[firsts[i]] is the item whose decision counts.
+  firsts int[];
+  leads int[] := '{}';
+  has_events boolean := false; has_stale_use boolean := false; has_late_usage boolean := false; has_alerts boolean := false;
+begin
+  perform from public.billing_accounts where user_id = any(user_ids) order by user_id for no key update;
+  v_now := keymeter.now();
+  latest := keymeter.advance_due_accounts(user_ids, v_now);
+  firsts := keymeter.find_first_items(user_ids, idempotency_keys);
+
+  for known in
+    select * from keymeter.look_up_items(v_now, latest, actions, user_ids, key_hashes, refers_to, credits, idempotency_keys, operations, lifetimes)
+  loop
+    item := known.item;
+    continue when item.api_key_id is null and item.refers_to is null;
+    if known.is_replay then
+      items[item.position] := keymeter.replay(item, known.original, known.is_same_request);
+      continue;
+    end if;
+    if firsts is not null and item.idempotency_key is not null then
+      if keymeter.leaves_trace((items[leads[firsts[item.position]]]).verdict) then
+        items[item.position] := keymeter.follow(item, items[leads[firsts[item.position]]]);
+        continue;
+      end if;
+      leads[firsts[item.position]] := item.position;
+    end if;
+    if account.user_id is distinct from item.user_id then
+      if account.user_id is not null then
+        accounts := accounts || account;
+      end if;
+      account := known.account;
+    end if;
+
+    step := case
+      when item.action in ('charge', 'hold') then keymeter.spend(item, account, known.refusal, known.credit_limit, known.is_known_operation)
+      when item.action in ('settle', 'release') then keymeter.end_hold(item, account)
+      else keymeter.refund(item, account, items)
+    end;
+    item := step.item;
+    account := step.account;
+
+    if keymeter.leaves_trace(item.verdict) then
+      item.remaining := least(keymeter.available(account), keymeter.max_credits());
+      if not keymeter.is_verify(item.credits_requested, item.idempotency_key) then
+        has_events := true;
+        account.last_event_sequence := account.last_event_sequence + 1;
+        item.sequence := account.last_event_sequence;
+      end if;
+      has_stale_use := has_stale_use or known.is_last_use_stale;
+      has_late_usage := has_late_usage or (item.is_counted and coalesce(item.counted_at, item.moment) < known.usage_by_day_until);
+      if item.credits_charged > 0 and item.cycle_start = account.cycle_start and account.credits_used > account.peak_usage then
+        account.peak_usage := account.credits_used;
+        has_alerts := has_alerts or account.peak_usage * 100 >= known.alert_from;
+      end if;
+    end if;
+    items[item.position] := item;
+  end loop;
+  accounts := accounts || account;
+
+  if has_events then
+    perform keymeter.record_events(items);
+    perform keymeter.record_usage(items);
+    perform keymeter.record_balances(accounts);
+  end if;
+  if has_late_usage then
+    perform keymeter.record_late_usage(items);
+  end if;
+  if has_alerts then
+    perform keymeter.record_alerts(accounts);
+  end if;
+  if has_stale_use then
+    perform keymeter.record_last_use(items);
+  end if;
+
+  return query
+    select coalesce(item.verdict, 'not_found'), coalesce(item.is_replayed, false), item.sequence, item.api_key_id, item.key_type,
+           coalesce(item.credits_requested, credits[item.ordinality]), coalesce(item.credits_charged, 0), item.remaining,
+           item.cycle_end, item.expires_at
+      from unnest(items) with ordinality as item;
+end
+$$;

@@ -1,0 +1,17 @@
+-- The answer to an idempotency key that an earlier batch has decided: the original answer, or a conflict when that was a
+-- different request.
+create function keymeter.replay(item keymeter.metering_item, original keymeter.metering_item, is_same_request boolean)
+  returns keymeter.metering_item
+  language plpgsql stable
+  as $$
+begin
+  if not is_same_request then
+    item.verdict := 'conflict';
+    item.is_replayed := true;
+    return item;
+  end if;
+  original.key_type := coalesce(item.key_type,
+    (select keys.key_type from public.api_keys as keys where keys.user_id = original.user_id and keys.id = original.api_key_id));
+  return original;
+end
+$$;

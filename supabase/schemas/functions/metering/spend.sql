@@ -1,0 +1,61 @@
+-- Decides a charge or a hold. It takes the credits if the key and the account may be charged, and if both have enough left.
+create function keymeter.spend(
+  item keymeter.metering_item, account keymeter.metering_account, refusal text, credit_limit bigint, is_known_operation boolean
+) returns keymeter.metering_step
+  language plpgsql volatile
+  as $$
+declare
+  limited int;
+begin
+  item.verdict := refusal;
+  -- Set for a refused hold too: a retry with another lifetime is a different request.
+  item.expires_at := item.moment + make_interval(secs => item.lifetime);
+  if item.action = 'hold' and refusal is null then
+    account.open_holds := coalesce(account.open_holds, keymeter.count_open_holds(account.user_id, account.moment));
+    if account.open_holds >= keymeter.max_open_holds() then
+      item.verdict := 'hold_limit_exceeded';
+      return row(item, account);
+    end if;
+  end if;
+  if not is_known_operation and not keymeter.is_verify(item.credits_requested, item.idempotency_key)
+     and not keymeter.add_operation(item.user_id, item.operation) then
+    item.verdict := 'operation_limit_exceeded';
+    return row(item, account);
+  end if;
+  if item.verdict is not null then
+    return row(item, account);
+  end if;
+
+  if credit_limit is not null then
+    account := keymeter.track_limit(account, item.api_key_id, credit_limit);
+    limited := array_position(account.limited_keys, item.api_key_id);
+  end if;
+  if item.credits_requested > keymeter.available(account) then
+    item.verdict := 'insufficient_credits';
+    return row(item, account);
+  elsif limited is not null and item.credits_requested > greatest(0, account.limited_left[limited]) then
+    item.verdict := 'key_limit_exceeded';
+    return row(item, account);
+  end if;
+
+  if limited is not null then
+    account.limited_left[limited] := account.limited_left[limited] - item.credits_requested;
+  end if;
+  if item.action = 'charge' then
+    item.verdict := 'charged';
+    item.credits_charged := item.credits_requested;
+    account.credits_used := account.credits_used + item.credits_requested;
+  else
+    item.verdict := 'held';
+    item.credits_held := item.credits_requested;
+    account.open_holds := account.open_holds + 1;
+    account.credits_held := account.credits_held + item.credits_requested;
+    account.holds_expire_at := least(account.holds_expire_at, item.expires_at);
+    insert into public.credit_holds (user_id, sequence, api_key_id, operation, credits, cycle_start, created_at, expires_at)
+      values (item.user_id, account.last_event_sequence + 1, item.api_key_id, item.operation, item.credits_requested, item.cycle_start,
+              item.moment, item.expires_at);
+  end if;
+  item.is_counted := not keymeter.is_verify(item.credits_requested, item.idempotency_key);
+  return row(item, account);
+end
+$$;

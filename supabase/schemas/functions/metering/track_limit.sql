@@ -1,0 +1,16 @@
+-- The account, with what the key can still use of its credit limit in the current cycle. Each later item of the batch updates it.
+create function keymeter.track_limit(account keymeter.metering_account, key_id uuid, credit_limit bigint)
+  returns keymeter.metering_account
+  language plpgsql stable
+  as $$
+begin
+  if array_position(account.limited_keys, key_id) is not null then
+    return account;
+  end if;
+  account.limited_keys := account.limited_keys || key_id;
+  account.limited_left := account.limited_left || credit_limit - coalesce(
+    (select used.credits_charged + used.credits_held from public.usage_by_cycle as used
+      where used.user_id = account.user_id and used.api_key_id = key_id and used.cycle_start = account.cycle_start), 0);
+  return account;
+end
+$$;

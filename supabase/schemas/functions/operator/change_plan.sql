@@ -1,0 +1,57 @@
+-- Changes the plan of an account. A plan with more credits adds the difference immediately. A plan with fewer credits starts with
+-- the next cycle, and gives what it gives now, whatever happens to the plan until then. A change to the plan that the account is
+-- on cancels a change that is still to come. `is_too_much` means that the account would exceed the largest number of credits;
+-- nothing changes. No row: the account or the plan does not exist.
+create function keymeter.change_plan(account uuid, plan text)
+  returns table (is_unchanged boolean, is_too_much boolean, effective_at timestamptz)
+  language plpgsql volatile security definer set search_path = '' set timezone = 'UTC'
+  as $$
+#variable_conflict use_column
+declare
+  wanted record;
+  current record;
+  v_now timestamptz;
+  v_added bigint;
+begin
+  perform from public.billing_accounts where user_id = account for no key update;
+  if not found then
+    return;
+  end if;
+  select plans.plan, plans.credits_per_cycle into wanted from public.plans as plans where plans.plan = change_plan.plan;
+  if not found then
+    return;
+  end if;
+  v_now := keymeter.now();
+  perform keymeter.advance_accounts(array[account], v_now);
+  select accounts.plan, accounts.next_plan, accounts.credits_per_cycle, accounts.billing_cycle_start, accounts.billing_cycle_end,
+         keymeter.account_time(v_now, accounts.last_event_at, accounts.billing_cycle_start) as moment
+    into current from public.billing_accounts as accounts where accounts.user_id = account;
+  if coalesce(current.next_plan, current.plan) = wanted.plan then
+    return query select true, false, case when current.next_plan is null then current.moment else current.billing_cycle_end end;
+    return;
+  end if;
+  v_added := greatest(0, wanted.credits_per_cycle - current.credits_per_cycle);
+  if v_added > 0 and not keymeter.may_add_credits(account, v_added) then
+    return query select false, true, null::timestamptz;
+    return;
+  end if;
+
+  if wanted.credits_per_cycle < current.credits_per_cycle and wanted.plan <> current.plan then
+    update public.billing_accounts as accounts
+       set next_plan = wanted.plan, next_credits_per_cycle = wanted.credits_per_cycle,
+           last_ledger_sequence = accounts.last_ledger_sequence + 1
+     where accounts.user_id = account;
+  else
+    update public.billing_accounts as accounts
+       set plan = wanted.plan, next_plan = null, next_credits_per_cycle = null, credits_per_cycle = accounts.credits_per_cycle + v_added,
+           last_ledger_sequence = accounts.last_ledger_sequence + 1
+     where accounts.user_id = account;
+  end if;
+  insert into public.ledger_entries (user_id, sequence, created_at, cycle_start, kind, credits, plan)
+    select account, accounts.last_ledger_sequence, current.moment, current.billing_cycle_start, 'plan_change', v_added, wanted.plan
+      from public.billing_accounts as accounts where accounts.user_id = account;
+  return query
+    select false, false, case when accounts.next_plan is null then current.moment else accounts.billing_cycle_end end
+      from public.billing_accounts as accounts where accounts.user_id = account;
+end
+$$;

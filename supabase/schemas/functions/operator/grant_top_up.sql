@@ -1,0 +1,44 @@
+-- Adds credits that do not end with the cycle. Idempotent without a time limit: a repeated key returns the original entry and
+-- changes nothing. `is_conflict` means that the original was for a different amount. `is_too_much` means that the account would
+-- exceed the largest number of credits; nothing is granted. No row: the account does not exist.
+create function keymeter.grant_top_up(account uuid, credits bigint, idempotency_key text, note text)
+  returns table (is_replayed boolean, is_conflict boolean, is_too_much boolean, sequence bigint, created_at timestamptz)
+  language plpgsql volatile security definer set search_path = '' set timezone = 'UTC'
+  as $$
+#variable_conflict use_column
+declare
+  original record;
+  v_now timestamptz;
+begin
+  perform from public.billing_accounts where user_id = account for no key update;
+  if not found then
+    return;
+  end if;
+  select entries.sequence, entries.created_at, entries.credits into original from public.ledger_entries as entries
+   where entries.user_id = account and entries.idempotency_key = grant_top_up.idempotency_key;
+  if found then
+    return query select true, original.credits <> grant_top_up.credits, false, original.sequence, original.created_at;
+    return;
+  end if;
+  v_now := keymeter.now();
+  perform keymeter.advance_accounts(array[account], v_now);
+  if not keymeter.may_add_credits(account, grant_top_up.credits) then
+    return query select false, false, true, null::bigint, null::timestamptz;
+    return;
+  end if;
+  return query
+    with topped_up as (
+      update public.billing_accounts as accounts
+         set top_up_balance = accounts.top_up_balance + grant_top_up.credits,
+             topped_up_this_cycle = accounts.topped_up_this_cycle + grant_top_up.credits,
+             last_ledger_sequence = accounts.last_ledger_sequence + 1
+       where accounts.user_id = account
+      returning accounts.last_ledger_sequence, accounts.billing_cycle_start,
+                keymeter.account_time(v_now, accounts.last_event_at, accounts.billing_cycle_start) as moment
+    )
+    insert into public.ledger_entries as entries (user_id, sequence, created_at, cycle_start, kind, credits, idempotency_key, note)
+      select account, last_ledger_sequence, moment, billing_cycle_start, 'top_up', grant_top_up.credits, grant_top_up.idempotency_key, grant_top_up.note
+        from topped_up
+    returning false, false, false, entries.sequence, entries.created_at;
+end
+$$;

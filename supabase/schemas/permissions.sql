@@ -1,0 +1,78 @@
+-- Who may do what. This page is complete: nothing else grants, revokes or defines a policy, except that
+-- keymeter.make_usage_partitions closes the partitions that it creates.
+--
+-- The server, `keymeter_api`, may write only the columns named here. It can neither raise its own credits, nor move a key to
+-- another account, nor change a usage event or an audit entry. What it cannot write, the functions below write for it, with the
+-- rights of the owner.
+
+-- Supabase grants every new table of public to its API roles. Keymeter's data leaves only through the server.
+revoke all on
+  public.plans, public.billing_accounts, public.billing_cycles,
+  public.api_keys, public.api_key_secrets,
+  public.api_key_usage, public.api_key_usage_default, public.operations,
+  public.usage_by_cycle, public.usage_by_quarter_hour, public.usage_by_day, public.usage_retention,
+  public.credit_holds, public.ledger_entries, public.alerts,
+  public.audit_log
+from public, anon, authenticated, service_role;
+-- Postgres lets everybody execute a new function. Without USAGE on the schema that has no effect; this is the second lock.
+revoke all on all functions in schema keymeter from public;
+
+grant usage on schema public, keymeter to keymeter_api;
+
+grant select on
+  public.plans, public.billing_accounts, public.billing_cycles,
+  public.api_keys, public.api_key_secrets,
+  public.api_key_usage, public.operations,
+  public.usage_by_cycle, public.usage_by_quarter_hour, public.usage_by_day, public.usage_retention,
+  public.credit_holds, public.ledger_entries, public.alerts,
+  public.audit_log
+to keymeter_api;
+
+-- The right to update a column is also what allows the server to lock the row of an account.
+grant update (alert_thresholds, audit_length, audit_head) on public.billing_accounts to keymeter_api;
+grant insert (user_id, name, key_type, key_prefix, created_at, expires_at, credit_limit),
+      update (name, key_prefix, expires_at, credit_limit, disabled_at, revoked_at) on public.api_keys to keymeter_api;
+grant insert (user_id, key_hash, api_key_id, created_at), update (valid_until, saved_at) on public.api_key_secrets to keymeter_api;
+grant insert on public.audit_log to keymeter_api;
+
+-- Reads. Postgres checks the right to execute also for functions that it inlines.
+grant execute on function
+  keymeter.now(), keymeter.account_time(timestamptz, timestamptz, timestamptz),
+  keymeter.cycle_boundary(timestamptz, int), keymeter.months_between(timestamptz, timestamptz),
+  keymeter.cycle_index(timestamptz, timestamptz), keymeter.cycle_end(timestamptz, timestamptz),
+  keymeter.max_credits(), keymeter.max_operations(), keymeter.max_open_holds(), keymeter.idempotency_window(),
+  keymeter.current_account(), keymeter.account_cycles(uuid, timestamptz),
+  keymeter.usage_totals(uuid, timestamptz, timestamptz, timestamptz, text, uuid, text, int[]),
+  keymeter.find_locked_accounts(uuid[])
+to keymeter_api;
+-- Writes, with the rights of the owner.
+grant execute on function
+  keymeter.create_account(uuid),
+  keymeter.meter_batch(uuid, text[], uuid[], bytea[], bigint[], bigint[], text[], text[], int[]),
+  keymeter.grant_top_up(uuid, bigint, text, text), keymeter.change_plan(uuid, text), keymeter.set_suspended(uuid, boolean),
+  keymeter.make_usage_partitions(int)
+to keymeter_api;
+
+-- The server sees the rows of one account per transaction. The sub-select is evaluated once per query, not once per row.
+create policy "The account of the call" on public.billing_accounts for all to keymeter_api
+  using (user_id = (select keymeter.current_account())) with check (user_id = (select keymeter.current_account()));
+create policy "The account of the call" on public.api_keys for all to keymeter_api
+  using (user_id = (select keymeter.current_account())) with check (user_id = (select keymeter.current_account()));
+create policy "The account of the call" on public.api_key_secrets for all to keymeter_api
+  using (user_id = (select keymeter.current_account())) with check (user_id = (select keymeter.current_account()));
+create policy "The account of the call" on public.audit_log for all to keymeter_api
+  using (user_id = (select keymeter.current_account())) with check (user_id = (select keymeter.current_account()));
+create policy "The account of the call" on public.billing_cycles for select to keymeter_api using (user_id = (select keymeter.current_account()));
+create policy "The account of the call" on public.api_key_usage for select to keymeter_api using (user_id = (select keymeter.current_account()));
+create policy "The account of the call" on public.operations for select to keymeter_api using (user_id = (select keymeter.current_account()));
+create policy "The account of the call" on public.usage_by_cycle for select to keymeter_api using (user_id = (select keymeter.current_account()));
+create policy "The account of the call" on public.usage_by_quarter_hour for select to keymeter_api using (user_id = (select keymeter.current_account()));
+create policy "The account of the call" on public.usage_by_day for select to keymeter_api using (user_id = (select keymeter.current_account()));
+create policy "The account of the call" on public.usage_retention for select to keymeter_api using (user_id = (select keymeter.current_account()));
+create policy "The account of the call" on public.credit_holds for select to keymeter_api using (user_id = (select keymeter.current_account()));
+create policy "The account of the call" on public.ledger_entries for select to keymeter_api using (user_id = (select keymeter.current_account()));
+create policy "The account of the call" on public.alerts for select to keymeter_api using (user_id = (select keymeter.current_account()));
+create policy "Plans belong to no account" on public.plans for select to keymeter_api using (true);
+
+-- The partitions of this month and its neighbours. They need the permissions above.
+select keymeter.make_usage_partitions();
