@@ -12,4 +12,5 @@ export const CHECKS: Check[] = [
   { name: 'one version of each dependency', command: ['sherif'] },
   { name: 'package boundaries', command: ['node', 'scripts/boundaries.ts'] },
   { name: 'generated files in step', command: ['node', 'packages/local/src/commands/generate.ts', '--check'] },
+  { name: 'API reference in step', command: ['node', 'packages/api/scripts/reference.ts', '--check'] },
 ]

