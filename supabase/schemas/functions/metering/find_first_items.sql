@@ -3,7 +3,7 @@ create function keymeter.find_first_items(user_ids uuid[], idempotency_keys text
   language plpgsql immutable
   as $$
 begin
-  if not exists (
+  if cardinality(user_ids) = 1 or not exists (
     select from unnest(user_ids, idempotency_keys) as given (user_id, idempotency_key)
      where idempotency_key is not null group by user_id, idempotency_key having count(*) > 1
   ) then
