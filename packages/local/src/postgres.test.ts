@@ -2,10 +2,11 @@ import { spawn } from 'node:child_process'
 import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, inject, it, onTestFinished } from 'vitest'
 import { freePort } from './ports.ts'
 import { startPostgres } from './postgres.ts'
 import type { ManagedProcess } from './process.ts'
+import { postgresUser } from './unprivileged.ts'
 
 let dir: string
 let port: number
@@ -27,7 +28,8 @@ async function start(): Promise<ManagedProcess> {
     dataDir: join(dir, 'postgres'),
     logFile: join(dir, 'postgres.log'),
     port,
-    superuserPassword: 'a password',
+    // Also opens the Postgres of the test run.
+    superuserPassword: inject('cluster').secrets.superuserPassword,
     report: (line) => messages.push(line),
   })
   started.push(postgres)
@@ -43,16 +45,17 @@ describe('the embedded Postgres', () => {
     await next.stop()
   })
 
-  it.each(['without a port', 'with the port of its last run'])(
-    'starts when another program has the process id of its last run: %s',
-    async (file) => {
-      const stranger = spawn('sleep', ['infinity'])
-      const lines = [stranger.pid, join(dir, 'postgres'), 0, port]
-      writeFileSync(join(dir, 'postgres', 'postmaster.pid'), `${file === 'without a port' ? stranger.pid : lines.join('\n')}\n`)
-      const postgres = await start()
-      await postgres.stop()
-      expect(stranger.exitCode ?? stranger.signalCode).toBeNull()
-      stranger.kill()
-    },
-  )
+  it.each([
+    ['has no port', () => []],
+    ['names a closed port', () => [dir, 0, port]],
+    ['names the port of another Postgres', () => [dir, 0, inject('cluster').port]],
+  ] as const)('starts when another program has the process id in postmaster.pid, which %s', async (_, rest) => {
+    // A process of another user would not be in the way: Postgres may not signal it.
+    const stranger = spawn('sleep', ['infinity'], { ...postgresUser(join(dir, 'postgres')), cwd: '/' })
+    onTestFinished(() => void stranger.kill())
+    writeFileSync(join(dir, 'postgres', 'postmaster.pid'), [stranger.pid, ...rest(), ''].join('\n'))
+    const postgres = await start()
+    await postgres.stop()
+    expect(stranger.exitCode ?? stranger.signalCode).toBeNull()
+  })
 })
