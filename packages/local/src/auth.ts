@@ -43,6 +43,8 @@ export async function startAuth(options: AuthOptions): Promise<ManagedProcess> {
     cwd: dir,
     env: {
       PATH: process.env['PATH'],
+      // It keeps files in the home directory, which a system user does not have.
+      HOME: dir,
       DO_NOT_TRACK: '1',
       AUTH_DATABASE_URL: databaseUrl,
       AUTH_JWT_SECRET: secrets.jwtSecret,
