@@ -35,7 +35,7 @@ function installBinaries(major: string, release: string): string {
   mkdirSync(dir, { recursive: true })
   execFileSync('npm', ['install', ...options, `${name}@${release}`], { stdio: 'inherit' })
   const packageDir = join(dir, 'node_modules', name)
-  // The install script of the package: it links the shared libraries.
+  // The package's own install script, which links the shared libraries.
   execFileSync(process.execPath, ['scripts/hydrate-symlinks.js'], { cwd: packageDir })
   return join(packageDir, 'native')
 }

@@ -43,7 +43,7 @@ export async function startAuth(options: AuthOptions): Promise<ManagedProcess> {
     cwd: dir,
     env: {
       PATH: process.env['PATH'],
-      // It keeps files in the home directory, which a system user does not have.
+      // The auth server writes to the home directory, and a system user may have none.
       HOME: dir,
       DO_NOT_TRACK: '1',
       AUTH_DATABASE_URL: databaseUrl,

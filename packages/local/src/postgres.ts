@@ -47,7 +47,7 @@ export async function startPostgres(options: PostgresOptions): Promise<ManagedPr
   const run = async (command: string, args: string[]) =>
     await promisify(execFile)(join(binaries, command), args, { ...user, cwd: '/' })
 
-  putAsideHalfMade(dataDir, options)
+  moveIncompleteClusterAside(dataDir, options)
   if (existsSync(dataDir)) await stopLeftOver(dataDir, run, options)
   if (options.reset) rmSync(dataDir, { recursive: true, force: true })
   if (!existsSync(dataDir)) await createCluster(dataDir, run, options, user)
@@ -98,8 +98,8 @@ function reachableDataDir({ dataDir, report }: PostgresOptions, user: SystemUser
   return standIn
 }
 
-/** `createCluster` moves only a complete cluster into place, so an incomplete one was damaged later. */
-function putAsideHalfMade(dataDir: string, { report }: PostgresOptions): void {
+/** A cluster is complete when it contains global/pg_control, one of the last files that initdb writes. */
+function moveIncompleteClusterAside(dataDir: string, { report }: PostgresOptions): void {
   if (!existsSync(dataDir) || (existsSync(join(dataDir, 'PG_VERSION')) && existsSync(join(dataDir, 'global', 'pg_control'))))
     return
   const aside = `${dataDir}.broken-${new Date().toISOString().replaceAll(':', '-')}`

@@ -1,7 +1,7 @@
 /**
- * `node --require` loads this file before a script, so that a Node which is too old ends with one sentence instead of a
- * trace. This happens where the workspace installs no Node (see `optionalDependencies` in the root package.json).
- * Node 12 must be able to parse it.
+ * `node --require` loads this file before a script, so that an old Node reports one sentence instead of a stack trace.
+ * Scripts use the machine's Node on platforms that have no Node package in the root package.json. An old Node must be able
+ * to parse this file, so it is not TypeScript.
  */
 const { engines } = require('../../../package.json')
 

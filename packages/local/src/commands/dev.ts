@@ -125,7 +125,7 @@ async function startEmbedded(reset: boolean, signal: AbortSignal): Promise<Stack
   return stack
 }
 
-/** The settings that the embedded stack decides, before it runs: valid values that only `checkSettings` sees. */
+/** Valid values for the settings that the embedded stack decides later. Only `checkSettings` uses them. */
 const PLACEHOLDERS = {
   DATABASE_URL: 'postgresql://127.0.0.1',
   SUPABASE_URL: 'http://127.0.0.1',
@@ -134,8 +134,8 @@ const PLACEHOLDERS = {
 }
 
 /**
- * Checks the server's settings before anything starts. The server's watcher would not end on a wrong setting, it would wait
- * for a change of a file.
+ * Checks the server's settings before anything starts. On a wrong setting, the server's watcher would wait for a change of
+ * a file instead of ending.
  */
 function checkSettings(isRemote: boolean): void {
   const env = serverEnvironment(isRemote ? {} : PLACEHOLDERS)
