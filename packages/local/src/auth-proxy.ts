@@ -4,25 +4,25 @@ import { Hono } from 'hono'
 import { cors } from 'hono/cors'
 import { proxy } from 'hono/proxy'
 
-/** What supabase-js sends from a browser. */
+/** The headers that supabase-js sends from a browser. */
 const REQUEST_HEADERS = ['apikey', 'authorization', 'content-type', 'x-client-info', 'x-supabase-api-version']
 
 /**
- * Browsers must be told which headers they may send. The auth server leaves that to Supabase's front, so this stands in
- * for it: without it no page of another origin, such as the dashboard, can sign in.
+ * Starts a proxy that adds CORS headers to the auth server's answers. On Supabase, its gateway adds them. Without them, a
+ * page of another origin, such as the dashboard, cannot sign in.
  */
 export async function startAuthProxy(port: number, innerPort: number): Promise<{ stop(): Promise<void> }> {
   const app = new Hono()
   app.use(cors({ origin: '*', allowHeaders: REQUEST_HEADERS, exposeHeaders: ['x-supabase-api-version'] }))
-  // Not /rest/v1, Supabase's Data API: Keymeter's own server is the only door to its tables.
+  // /rest/v1, Supabase's Data API, stays closed: only Keymeter's server may reach its tables.
   app.all('/auth/v1/*', async (c) => {
     const { pathname, search } = new URL(c.req.url)
     const response = await proxy(`http://127.0.0.1:${innerPort}${pathname}${search}`, { raw: c.req.raw, redirect: 'manual' })
-    // The policy is the proxy's alone: said twice, a browser refuses it.
+    // A browser rejects an answer that contains a CORS header twice.
     for (const name of [...response.headers.keys()]) if (name.startsWith('access-control-')) response.headers.delete(name)
     return response
   })
-  app.onError((_, c) => c.json({ msg: 'Supabase Auth cannot be reached.' }, 502))
+  app.onError((_, c) => c.json({ msg: 'Supabase Auth does not answer. Its log is auth.log in the data folder.' }, 502))
   const server = createServer(getRequestListener(app.fetch))
   await new Promise<void>((resolve, reject) => server.once('error', reject).listen(port, '127.0.0.1', resolve))
   return {

@@ -6,30 +6,30 @@ import { freePort } from './ports.ts'
 import { type ManagedProcess, startProcess } from './process.ts'
 import type { Secrets } from './secrets.ts'
 
-const START_TIMEOUT_MS = 30_000
-const POLL_TIMEOUT_MS = 2_000
+/** Generous, because a busy machine is not a fault. A server that ends is reported immediately. */
+const START_TIMEOUT_MS = 300_000
+const POLL_TIMEOUT_MS = 10_000
 const PASSWORD_LENGTH_MIN = 8
 
 interface AuthOptions {
-  /** Holds its settings. */
+  /** Receives the server's settings file. */
   dir: string
   logFile: string
   port: number
-  /** Of `supabase_auth_admin`: on a REST request the auth server opens every table that it may to everyone. */
+  /** For the role `supabase_auth_admin`: on a REST request the auth server shows every table that its role can read. */
   databaseUrl: string
   secrets: Secrets
-  /** Where people come back to after signing in with Google or from an e-mail. */
+  /** Where people return to after they sign in with Google or follow a link in an e-mail. */
   siteUrl: string
   google: { clientId: string; clientSecret: string } | null
-  /** Asks for a confirmation by e-mail before the first session; the mails are in the log. */
+  /** Requires people to confirm their e-mail address before their first session. The e-mails are in the log. */
   emailConfirmation?: boolean
   signal?: AbortSignal | undefined
 }
 
 /**
- * Starts Supabase Auth on that database, behind a proxy. It makes the schema `auth`, so it comes before the migrations.
- * Its keys are set and its admin mode is off, because without either it serves any local caller's REST request as
- * `service_role`.
+ * Starts Supabase Auth on that database, behind a proxy. It creates the schema `auth`, which the migrations need. Its keys
+ * must be set and its admin mode must be off: otherwise it handles REST requests of any local caller as `service_role`.
  */
 export async function startAuth(options: AuthOptions): Promise<ManagedProcess> {
   const { dir, logFile, port, databaseUrl, secrets, google } = options
@@ -43,6 +43,8 @@ export async function startAuth(options: AuthOptions): Promise<ManagedProcess> {
     cwd: dir,
     env: {
       PATH: process.env['PATH'],
+      // The auth server writes to the home directory, and a system user may have none.
+      HOME: dir,
       DO_NOT_TRACK: '1',
       AUTH_DATABASE_URL: databaseUrl,
       AUTH_JWT_SECRET: secrets.jwtSecret,
@@ -78,7 +80,7 @@ export async function startAuth(options: AuthOptions): Promise<ManagedProcess> {
   }
 }
 
-/** Secrets stay out of the file: they are read from the environment. */
+/** The file contains no secrets: the auth server reads them from its environment. */
 function settings({ port, siteUrl, google, emailConfirmation = false }: AuthOptions, innerPort: number): string {
   return `[api]
 port = ${innerPort}

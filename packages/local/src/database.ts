@@ -5,11 +5,11 @@ import type { Secrets } from './secrets.ts'
 /** The roles that log in to the embedded Postgres. */
 export interface DatabaseUrls {
   superuser: string
-  /** Owns the database and runs the migrations. As on Supabase, no superuser. */
+  /** Owns the database and runs the migrations. Not a superuser, as on Supabase. */
   owner: string
-  /** Owns the schema `auth`, and may do nothing with our tables. The auth server's. */
+  /** The auth server's role. It owns the schema `auth` and has no rights on our tables. */
   auth: string
-  /** The server's own role. Can log in once `letServerIn` has run. */
+  /** The role of Keymeter's server. It can log in after `letServerIn`. */
   api: string
 }
 
@@ -35,9 +35,8 @@ export async function withClient<T>(url: string, work: (client: pg.Client) => Pr
 }
 
 /**
- * What Supabase's own image holds before any migration: the owner and the Data API's roles, and its default privileges,
- * which open every new table to those roles. So a migration that forgets to close a table is found out here too.
- * Safe to run again.
+ * Creates the roles that Supabase's image contains before any migration: the database's owner, the auth server's role and
+ * the roles of the Data API. It may run again.
  */
 export async function createSupabaseRoles(
   { superuser }: DatabaseUrls,
@@ -62,7 +61,10 @@ export async function createSupabaseRoles(
   })
 }
 
-/** What belongs to a database, not to the cluster: Supabase's default privileges, and room for the schema `auth`. */
+/**
+ * Grants what Supabase grants in each database. Its default privileges open every new table to the roles of the Data API,
+ * so that tests find a migration that forgets to close a table.
+ */
 export async function grantSupabaseDefaults({ owner }: DatabaseUrls): Promise<void> {
   await withClient(owner, async (client) => {
     await client.query(`
@@ -75,7 +77,7 @@ export async function grantSupabaseDefaults({ owner }: DatabaseUrls): Promise<vo
   })
 }
 
-/** What an operator does once for a deployment: gives the server's role its login. */
+/** Gives the server's role its login. In a deployment, the operator does this once. */
 export async function letServerIn({ owner }: DatabaseUrls, { apiPassword }: Secrets): Promise<void> {
   await withClient(owner, async (client) => {
     await client.query(`alter role keymeter_api login password ${client.escapeLiteral(apiPassword)}`)

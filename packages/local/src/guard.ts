@@ -1,13 +1,13 @@
 /**
- * Runs one command for as long as the process that started it lives: when the guard's standard input ends, because the
- * parent closed it or died by whatever means, the command gets `signal`, and the guard ends with it.
+ * Runs one command for as long as its parent process lives. The parent holds the other end of the guard's standard input,
+ * which ends when the parent closes it or dies in any way. Then the guard sends `signal` to the command and ends with it.
  *
  *   node guard.ts <signal> <uid:gid or -> <command> [argument…]
  */
 import { spawn } from 'node:child_process'
 
-/** A command that does not end when it is told to is ended. Longer than the server gives what is in flight. */
-const KILL_AFTER_MS = 15_000
+/** How long the command may take to end after `signal`. The server needs up to 10 s to finish its requests. */
+const KILL_AFTER_MS = 60_000
 
 const [signal, user, command, ...args] = process.argv.slice(2)
 if (signal === undefined || user === undefined || command === undefined) throw new Error('usage: guard.ts SIGNAL USER COMMAND…')
@@ -28,5 +28,5 @@ const stop = () => {
   setTimeout(() => child.kill('SIGKILL'), KILL_AFTER_MS).unref()
 }
 process.stdin.on('end', stop).on('error', stop).resume()
-// Only the parent decides: Ctrl-C reaches the whole terminal, but the parts must stop in order.
+// Ctrl-C reaches every process of the terminal, but the parts must stop in the parent's order.
 process.on('SIGINT', () => {}).on('SIGTERM', stop)

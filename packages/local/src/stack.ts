@@ -8,27 +8,27 @@ import type { ManagedProcess } from './process.ts'
 import { loadSecrets } from './secrets.ts'
 
 export interface StackOptions {
-  /** Holds everything that the stack keeps: data, secrets, logs. */
+  /** Contains the data, the secrets and the logs of the stack. */
   dir: string
   postgresPort: number
   supabasePort: number
   siteUrl: string
   google: { clientId: string; clientSecret: string } | null
   report: (line: string) => void
-  /** Deletes the database and the secrets, and starts over. */
+  /** Deletes the database and the secrets first. */
   reset?: boolean
-  /** Stops what has been started so far, when aborted before all of it is ready. */
+  /** Stops every part that has started, when aborted before all parts are ready. */
   signal?: AbortSignal
 }
 
-/** The embedded stand-in for a Supabase project, migrated and ready for the server. */
+/** The embedded replacement for a Supabase project, migrated and ready for the server. */
 export interface Stack {
   urls: DatabaseUrls
   supabaseUrl: string
   publishableKey: string
   jwtSecret: string
   serviceKey: string
-  /** Settles when a part of the stack ends by itself. */
+  /** Resolves to the name of a part when that part ends by itself. */
   broke: Promise<string>
   stop(): Promise<void>
 }
@@ -39,7 +39,9 @@ export async function startStack(options: StackOptions): Promise<Stack> {
   const [secretsFile, dataDir] = [join(dir, 'secrets.json'), join(dir, 'postgres')]
   if (reset) rmSync(secretsFile, { force: true })
   else if (existsSync(dataDir) && !existsSync(secretsFile)) {
-    throw new Error(`${secretsFile} is gone, and ${dataDir} opens with nothing else. Restore it, or start over with --reset.`)
+    throw new Error(
+      `${secretsFile} is gone, and the database in ${dataDir} needs its passwords. Restore it, or delete the data with --reset.`,
+    )
   }
   const secrets = loadSecrets(secretsFile)
   const started: { name: string; process: ManagedProcess }[] = []

@@ -3,18 +3,18 @@ import { createHash, randomUUID } from 'node:crypto'
 import { cpSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 
-/** Where a root shell's Postgres lives when its user cannot reach the clone. Persistent, and reachable by everyone. */
+/** Contains the data of Postgres when root starts it and its user cannot reach the clone. Every user can reach it. */
 const SHARED_STATE_DIR = '/var/lib/keymeter-local'
 
-/** Whom a process runs as, when not as whoever started it. */
+/** The user that a process runs as, when it is not the user of this process. */
 export interface SystemUser {
   uid: number
   gid: number
 }
 
 /**
- * Postgres refuses to run as root, and wants to own its data. A root shell runs it as whoever owns the data already, or
- * else as the system's `postgres` user, or as `nobody`.
+ * Returns the user that Postgres must run as, or null for the user of this process. Postgres refuses to run as root, and
+ * it must own its data. So root runs it as the owner of existing data, or else as `postgres` or `nobody`.
  */
 export function postgresUser(dataDir: string): SystemUser | null {
   if (process.getuid?.() !== 0) return null
@@ -28,11 +28,11 @@ export function postgresUser(dataDir: string): SystemUser | null {
     } catch {}
   }
   throw new Error(
-    'Postgres does not run as root, and there is no user "postgres" or "nobody" to run it as. Create one, or use another shell.',
+    'Postgres does not run as root, and this machine has no user "postgres" or "nobody". Create one of them, or run this as another user.',
   )
 }
 
-/** True when `user` may pass through every folder on the way to `path`. */
+/** Returns true when `user` may pass through `path` and every folder above it. */
 export function isReachable(path: string, { uid, gid }: SystemUser): boolean {
   for (let folder = path; folder !== dirname(folder); folder = dirname(folder)) {
     const stat = statSync(folder)
@@ -43,8 +43,8 @@ export function isReachable(path: string, { uid, gid }: SystemUser): boolean {
 }
 
 /**
- * Where, outside the clone, the stand-in for `path` is: always the same place, but not for another clone at the same
- * path, which must not meet this one's data. That is told apart by a file beside `path`.
+ * Returns the folder outside the clone that replaces `path`. A random id in a file beside `path` decides its name, so that
+ * a later clone at the same path does not find the data of this one.
  */
 export function standInFor(path: string): string {
   const idFile = `${path}.id`
@@ -56,7 +56,7 @@ function sharedFolder(key: string, path: string): string {
   return join(SHARED_STATE_DIR, `${createHash('sha256').update(key).digest('hex').slice(0, 12)}-${basename(path)}`)
 }
 
-/** `folder`, or where `user` cannot reach it a copy of it outside the clone. Copied once. */
+/** Returns `folder`, or a copy outside the clone when `user` cannot reach `folder`. It is copied only once. */
 export function reachableCopy(folder: string, user: SystemUser): string {
   if (isReachable(folder, user)) return folder
   const copy = sharedFolder(folder, folder)
@@ -67,7 +67,7 @@ export function reachableCopy(folder: string, user: SystemUser): string {
     try {
       renameSync(unfinished, copy)
     } catch (error) {
-      // Another process was faster.
+      // Another process may have created the copy in the meantime.
       rmSync(unfinished, { recursive: true, force: true })
       if (!existsSync(copy)) throw error
     }

@@ -1,12 +1,14 @@
 /**
- * `pnpm dev`: everything that Keymeter needs, on this machine, until Ctrl-C. With a Supabase project in the environment
- * it starts the server alone, and leaves that project's database as it is.
+ * `pnpm dev` runs everything that Keymeter needs on this machine until Ctrl-C. When the environment names a Supabase
+ * project, it runs only the server, and does not change that project's database.
+ *
+ * pnpm ends this process when pnpm itself is killed. A killed `npx` does not end pnpm, so `pnpm dev` goes on in the
+ * background; the next `pnpm dev` names the process to stop.
  */
 import { spawnSync } from 'node:child_process'
 import { accessSync, constants, existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { launcherEnded } from '../launcher.ts'
 import { lock } from '../lock.ts'
 import { REPOSITORY } from '../migrate.ts'
 import { isPortFree } from '../ports.ts'
@@ -16,20 +18,20 @@ import { DEMO, seed } from './seed.ts'
 
 const HELP = `pnpm dev [--reset] [--seed]
 
-Starts Postgres, Supabase Auth, the API and the dashboard. Ctrl-C stops them all; the data stays in .local/.
+Starts Postgres, Supabase Auth, the API and the dashboard. Ctrl-C stops them all. The data stays in .local/.
 
-  --reset   start over: delete the data first
-  --seed    add a demo account with several keys and usage over this and the last billing cycle
+  --reset   delete the data first
+  --seed    add a demo account with several keys, and usage in this and the previous billing cycle
 `
 
-const SERVER_TIMEOUT_MS = 60_000
-const POLL_TIMEOUT_MS = 2_000
+/** Generous, because a busy machine is not a fault. A server that ends is reported immediately. */
+const SERVER_TIMEOUT_MS = 300_000
+const POLL_TIMEOUT_MS = 10_000
 const SERVER = join(REPOSITORY, 'apps/server/src')
-/** What restarts the server. Not every file that it loads: pnpm touches those of node_modules for other clones too. */
+/** A change in these folders restarts the server. Not node_modules: pnpm touches its files when it installs another clone. */
 const WATCHED = ['apps/server/src', 'packages/api/src', 'packages/contract/src', 'packages/db/src']
-/** Where everything is kept. */
 const localDir = () => process.env['KEYMETER_LOCAL_DIR'] || join(REPOSITORY, '.local')
-/** With all of these set, a Supabase project is used in place of the embedded stack. */
+/** When all of these are set, a Supabase project replaces the embedded stack. */
 const REMOTE_VARIABLES = ['DATABASE_URL', 'SUPABASE_URL', 'SUPABASE_PUBLISHABLE_KEY'] as const
 
 const report = (line: string) => console.log(`  ${line}`)
@@ -42,7 +44,9 @@ async function dev(): Promise<void> {
   if (existsSync(join(REPOSITORY, '.env'))) process.loadEnvFile(join(REPOSITORY, '.env'))
   const isRemote = usesRemoteProject()
   if (isRemote && (flags.reset || flags.seed))
-    throw new Error('--reset and --seed are for the embedded database: a Supabase project is left as it is.')
+    throw new Error(
+      '--reset and --seed change only the embedded database. Run pnpm dev without them to use a Supabase project.',
+    )
 
   mkdirSync(localDir(), { recursive: true })
   requireOwnFolder(localDir())
@@ -58,25 +62,25 @@ async function dev(): Promise<void> {
     stopBecause(reason)
   }
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => stopBecause('Stopping …'))
-  void launcherEnded().then(() => stopBecause('The command that started this was ended. Stopping …'))
 
   let stack: Stack | null = null
   let server: ManagedProcess | null = null
   try {
     await requireFreePort('PORT', appPort())
-    stack = isRemote ? null : await startEmbedded(flags.reset === true, stop.signal)
+    checkSettings(isRemote)
+    if (!isRemote) stack = await startEmbedded(flags.reset === true, stop.signal)
     report('Starting the API and the dashboard …')
     server = await startServer(stack, stop.signal)
     if (stack !== null && flags.seed) await seed(appUrl(), stack.urls.owner, report)
     stop.signal.throwIfAborted()
     console.log(banner(stack, flags.seed === true))
-    void server.exited.then(() => failBecause('The server ended by itself: see above. Stopping the rest …'))
-    void stack?.broke.then((name) => failBecause(`${name} ended by itself: see the logs in ${localDir()}. Stopping the rest …`))
+    void server.exited.then(() => failBecause('The server ended by itself. Its last lines are above. Stopping the rest …'))
+    void stack?.broke.then((name) => failBecause(`${name} ended by itself. Its log is in ${localDir()}. Stopping the rest …`))
     await stopped
   } catch (error) {
     if (!stop.signal.aborted) throw error
   } finally {
-    // In this order, so that nothing in flight loses what it stands on.
+    // The server first: its requests still need the database.
     await server?.stop()
     await stack?.stop()
   }
@@ -87,7 +91,7 @@ function requireOwnFolder(dir: string): void {
     accessSync(dir, constants.W_OK)
   } catch {
     throw new Error(
-      `${dir} belongs to another user, who ran this before. Remove it as that user, or set KEYMETER_LOCAL_DIR to a folder of your own.`,
+      `${dir} belongs to another user. Delete it as that user, or set KEYMETER_LOCAL_DIR to a folder of your own.`,
     )
   }
 }
@@ -96,7 +100,7 @@ function usesRemoteProject(): boolean {
   const missing = REMOTE_VARIABLES.filter((name) => !process.env[name])
   if (missing.length > 0 && missing.length < REMOTE_VARIABLES.length) {
     throw new Error(
-      `To use a Supabase project, set ${missing.join(' and ')} too; to use the embedded stack, set none of ${REMOTE_VARIABLES.join(', ')}.`,
+      `Some variables of a Supabase project are missing. To use one, set ${missing.join(' and ')} too. To use the embedded stack, unset all of ${REMOTE_VARIABLES.join(', ')}.`,
     )
   }
   return missing.length === 0
@@ -121,19 +125,42 @@ async function startEmbedded(reset: boolean, signal: AbortSignal): Promise<Stack
   return stack
 }
 
-async function startServer(stack: Stack | null, signal: AbortSignal): Promise<ManagedProcess> {
-  const embedded = stack && {
-    DATABASE_URL: stack.urls.api,
-    SUPABASE_URL: stack.supabaseUrl,
-    SUPABASE_PUBLISHABLE_KEY: stack.publishableKey,
-    SUPABASE_JWT_SECRET: stack.jwtSecret,
-    KEYMETER_SERVICE_KEY: process.env['KEYMETER_SERVICE_KEY'] || stack.serviceKey,
-    // Offered only where the embedded auth server was given both.
-    GOOGLE_OAUTH_CLIENT_ID: googleCredentials()?.clientId ?? '',
-  }
-  const env = { ...process.env, ...embedded, HOST: '127.0.0.1', PORT: String(appPort()) }
+/** Valid values for the settings that the embedded stack decides later. Only `checkSettings` uses them. */
+const PLACEHOLDERS = {
+  DATABASE_URL: 'postgresql://127.0.0.1',
+  SUPABASE_URL: 'http://127.0.0.1',
+  SUPABASE_PUBLISHABLE_KEY: 'sb_publishable_',
+  SUPABASE_JWT_SECRET: '',
+}
+
+/**
+ * Checks the server's settings before anything starts. On a wrong setting, the server's watcher would wait for a change of
+ * a file instead of ending.
+ */
+function checkSettings(isRemote: boolean): void {
+  const env = serverEnvironment(isRemote ? {} : PLACEHOLDERS)
   const check = spawnSync(process.execPath, [join(SERVER, 'check-env.ts')], { env, encoding: 'utf8' })
   if (check.status !== 0) throw new Error(check.stderr.trim())
+}
+
+function serverEnvironment(settings: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
+  return { ...process.env, ...settings, HOST: '127.0.0.1', PORT: String(appPort()) }
+}
+
+async function startServer(stack: Stack | null, signal: AbortSignal): Promise<ManagedProcess> {
+  const env = serverEnvironment(
+    stack === null
+      ? {}
+      : {
+          DATABASE_URL: stack.urls.api,
+          SUPABASE_URL: stack.supabaseUrl,
+          SUPABASE_PUBLISHABLE_KEY: stack.publishableKey,
+          SUPABASE_JWT_SECRET: stack.jwtSecret,
+          KEYMETER_SERVICE_KEY: process.env['KEYMETER_SERVICE_KEY'] || stack.serviceKey,
+          // The embedded auth server needs both values, so the dashboard offers Google only when both are set.
+          GOOGLE_OAUTH_CLIENT_ID: googleCredentials()?.clientId ?? '',
+        },
+  )
   return await startProcess({
     name: 'The server',
     command: process.execPath,
@@ -154,7 +181,7 @@ async function startServer(stack: Stack | null, signal: AbortSignal): Promise<Ma
 async function requireFreePort(variable: string, number: number): Promise<void> {
   if (!(await isPortFree(number)))
     throw new Error(
-      `Port ${number} is taken. Stop what listens there, or choose another: ${variable}=${number + 1000} pnpm dev`,
+      `Port ${number} is taken. Stop the program that listens there, or choose another port: ${variable}=${number + 1000} pnpm dev`,
     )
 }
 
@@ -175,7 +202,7 @@ function googleCredentials() {
 }
 
 function envFile({ urls, supabaseUrl, publishableKey, jwtSecret, serviceKey }: Stack): string {
-  return `# The embedded stack, for tools of yours. Written anew by each \`pnpm dev\`.
+  return `# The embedded stack, for your own tools. Each \`pnpm dev\` overwrites this file.
 DATABASE_URL=${urls.api}
 MIGRATION_DATABASE_URL=${urls.owner}
 SUPABASE_URL=${supabaseUrl}
@@ -191,12 +218,12 @@ function banner(stack: Stack | null, isSeeded: boolean): string {
     `API         ${appUrl()}/trpc`,
     `tRPC panel  ${appUrl()}/panel`,
     `Supabase    ${stack?.supabaseUrl ?? process.env['SUPABASE_URL']}`,
-    ...(stack ? [`Postgres    127.0.0.1:${postgresPort()}, its URLs are in ${join(localDir(), 'env')}`] : []),
+    ...(stack ? [`Postgres    127.0.0.1:${postgresPort()}, with its URLs in ${join(localDir(), 'env')}`] : []),
     '',
     isSeeded
       ? `Next: sign in as ${DEMO.email} with the password ${DEMO.password}.`
       : 'Next: open the dashboard and sign up with any address.',
-    stack ? `Ctrl-C stops everything; the data stays in ${localDir()}.` : 'Ctrl-C stops it.',
+    stack ? `Ctrl-C stops everything. The data stays in ${localDir()}.` : 'Ctrl-C stops it.',
   ]
   return `\nKeymeter is ready.\n\n${lines.map((line) => `  ${line}`.trimEnd()).join('\n')}\n`
 }

@@ -10,22 +10,22 @@ import type { ManagedProcess } from '../process.ts'
 import { createAuthSchema } from '../scratch.ts'
 import { loadSecrets, type Secrets } from '../secrets.ts'
 
-/** Copied for each test file that wants a database of its own: migrated, without users. */
+/** Migrated and without users. Each test database is a copy of it. */
 export const TEMPLATE_DATABASE = 'keymeter_template'
 
 declare module 'vitest' {
   interface ProvidedContext {
-    /** One Postgres for the whole run. `dir` goes when the run ends. */
+    /** The Postgres of the whole run. `dir` is deleted when the run ends. */
     cluster: { dir: string; port: number; secrets: Secrets }
-    /** Whether the tests that look for rare faults take their long form: `pnpm test:soak`. */
+    /** True for `pnpm test:soak`: tests that look for rare faults run in their long form. */
     isSoak: boolean
   }
 }
 
-/** Starts Postgres on a free port and in a folder of its own, so that it can run next to `pnpm dev`, and removes it. */
+/** Starts Postgres in a new folder and on a free port, so that tests can run beside `pnpm dev`. Deletes it at the end. */
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
   const dir = mkdtempSync(join(tmpdir(), 'keymeter-test-'))
-  // A root shell's Postgres runs as another user, who must be able to pass.
+  // When root runs the tests, Postgres runs as another user, who must reach the folder.
   chmodSync(dir, 0o711)
   const secrets = loadSecrets(join(dir, 'secrets.json'))
   const port = await freePort()
@@ -46,7 +46,7 @@ export default async function setup(project: TestProject): Promise<() => Promise
   }
 }
 
-/** Postgres on the data in `dir`, which is made where there is none. */
+/** Starts Postgres on the data in `dir`, or creates the data first. */
 export async function startCluster(dir: string, port: number, secrets: Secrets): Promise<ManagedProcess> {
   return await startPostgres({
     dataDir: join(dir, 'postgres'),
@@ -58,7 +58,7 @@ export async function startCluster(dir: string, port: number, secrets: Secrets):
   })
 }
 
-/** The roles, and the migrated database that others are copied from. */
+/** Creates the roles and the template database. */
 export async function createTemplate(dir: string, port: number, secrets: Secrets): Promise<void> {
   const cluster = databaseUrls(port, 'postgres', secrets)
   await createSupabaseRoles(cluster, secrets)

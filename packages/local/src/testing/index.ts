@@ -12,7 +12,8 @@ import { createDatabase, TEMPLATE_DATABASE } from './global-setup.ts'
 
 export { type OwnPostgres, ownPostgres } from './own-postgres.ts'
 
-const SERVER_TIMEOUT_MS = 30_000
+/** Generous, because a busy machine is not a fault. A server that ends is reported immediately. */
+const SERVER_TIMEOUT_MS = 300_000
 
 /** A database as a test uses it. */
 export interface TestDatabase {
@@ -24,11 +25,11 @@ export interface TestDatabase {
   ownerDb: Db
   /** The owner's connections, for plain SQL. */
   owner: pg.Pool
-  /** A user in `auth.users`, without account or keys. */
+  /** Creates a user in `auth.users`, without account or keys, and returns the user's id. */
   createUser(): Promise<string>
 }
 
-/** A migrated, empty database for the test file that calls this, dropped after it. */
+/** Creates a migrated, empty database for the test file that calls this, and drops it after the last test. */
 export function testDatabase(): TestDatabase {
   const { port, secrets } = inject('cluster')
   const name = `test_${randomBytes(6).toString('hex')}`
@@ -36,11 +37,11 @@ export function testDatabase(): TestDatabase {
   const urls = databaseUrls(port, name, secrets)
   beforeAll(async () => {
     await createDatabase(cluster.owner, name, TEMPLATE_DATABASE)
-    // What may be done with a database is not copied with it.
+    // `create database` does not copy the privileges on the database itself.
     await grantSupabaseDefaults(urls)
   })
   const owner = new pg.Pool({ connectionString: urls.owner })
-  // Dropping the database may end a connection that is just being closed, idle ones by way of the pool.
+  // Dropping the database may end a connection that the pool is closing.
   owner.on('error', () => {})
   owner.on('connect', (client) => client.on('error', () => {}))
   const db = createDb(urls.api, () => {})
@@ -59,7 +60,7 @@ export function testDatabase(): TestDatabase {
   return { name, urls, db, ownerDb, owner, createUser }
 }
 
-/** What a client of the auth server, and who verifies its tokens, must know. `supabaseUrl` is set before the first test. */
+/** What a client of the auth server needs, and the secret that verifies its tokens. `supabaseUrl` is set before the first test. */
 export interface TestAuth {
   supabaseUrl: string
   publishableKey: string
@@ -67,7 +68,7 @@ export interface TestAuth {
   serviceKey: string
 }
 
-/** A real auth server on that database, for the test file that calls this. */
+/** Starts a real auth server on that database for the test file that calls this. */
 export function testAuth(database: TestDatabase, options: { emailConfirmation?: boolean } = {}): TestAuth {
   const { dir, secrets } = inject('cluster')
   const auth = {
@@ -96,8 +97,8 @@ export function testAuth(database: TestDatabase, options: { emailConfirmation?: 
 }
 
 /**
- * The server as a process of its own, for the test file that calls this: as in production, with the built dashboard, or as
- * in development, with the dashboard's sources and the panel.
+ * Starts the server as its own process for the test file that calls this. `main` is production, with the built dashboard.
+ * `dev` is development, with the dashboard's sources and the tRPC panel.
  */
 export function testServer(database: TestDatabase, auth: TestAuth, entry: 'main' | 'dev' = 'main'): { url: string } {
   const { dir } = inject('cluster')
@@ -121,7 +122,7 @@ export function testServer(database: TestDatabase, auth: TestAuth, entry: 'main'
   return server
 }
 
-/** The environment that a deployment would give the server. */
+/** Returns the server's environment, as in a deployment. */
 export function serverEnv({ urls }: Pick<TestDatabase, 'urls'>, auth: TestAuth, port: number): Record<string, string> {
   return {
     HOST: '127.0.0.1',

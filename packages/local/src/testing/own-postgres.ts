@@ -10,20 +10,19 @@ import type { ManagedProcess } from '../process.ts'
 import { createTemplate, startCluster, TEMPLATE_DATABASE } from './global-setup.ts'
 import type { TestDatabase } from './index.ts'
 
-const RESTART_TRIES = 50
 const RESTART_PAUSE_MS = 100
 
-/** A migrated, empty database on a Postgres that no other test is on: one that may be killed. */
+/** A migrated, empty database on a Postgres that no other test uses, so that a test may kill it. */
 export interface OwnPostgres extends Pick<TestDatabase, 'urls' | 'owner' | 'ownerDb' | 'createUser'> {
-  /** Ends it at once, as a power cut or the kernel would (SIGKILL), or as `pg_ctl stop -m immediate` does (SIGQUIT). */
+  /** Ends Postgres immediately: like the kernel's out-of-memory killer (SIGKILL) or `pg_ctl stop -m immediate` (SIGQUIT). */
   kill(signal: 'SIGKILL' | 'SIGQUIT'): Promise<void>
   start(): Promise<void>
-  /** Every process of it stands still: connections stay open and new ones are taken, and nothing answers. */
+  /** Stops every process of Postgres: connections stay open, the kernel accepts new ones, and nothing answers. */
   pause(): Promise<void>
   resume(): void
 }
 
-/** For the test file that calls this, running before the first test; ended after the last, whatever state it is in. */
+/** Starts a Postgres before the first test of the file that calls this, and stops it after the last test. */
 export async function ownPostgres(name: string): Promise<OwnPostgres> {
   const { dir: runDir, secrets } = inject('cluster')
   const dir = join(runDir, name)
@@ -35,12 +34,12 @@ export async function ownPostgres(name: string): Promise<OwnPostgres> {
   let running: ManagedProcess | null = null
 
   const start = async () => {
-    for (let tries = 1; running === null; tries++) {
+    while (running === null) {
       try {
         running = await startCluster(dir, port, secrets)
       } catch (error) {
-        // The killed server's sessions still hold its memory for a moment.
-        if (tries === RESTART_TRIES) throw error
+        // Sessions of the killed server still use its shared memory until they notice that it is gone.
+        if (!String(error).includes('shared memory block')) throw error
         await sleep(RESTART_PAUSE_MS)
       }
     }
@@ -58,7 +57,7 @@ export async function ownPostgres(name: string): Promise<OwnPostgres> {
   }
   const pause = async () => {
     const others = await withClient(urls.superuser, async (client) => {
-      // First the one that starts others, so that none is missed.
+      // The postmaster first, so that it does not start another process in the meantime.
       stop(postmaster())
       const { rows } = await client.query<{ pid: number }>('select pid from pg_stat_activity where pid <> pg_backend_pid()')
       return rows.map(({ pid }) => pid)
