@@ -1,8 +1,9 @@
 /**
- * The packages are the layers: this is the whole of who may depend on whom. pnpm makes any other import of a workspace
- * package fail; here a package.json that would allow one is found.
+ * Checks which package depends on which, and that no file leaves its package by a relative path. The packages are layers.
+ * pnpm makes an import of an undeclared package fail, so this reads the declarations in each package.json.
  */
-import { readdirSync, readFileSync } from 'node:fs'
+import { globSync, readdirSync, readFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
 
 interface Manifest {
   dependencies?: Record<string, string>
@@ -11,7 +12,7 @@ interface Manifest {
   devDependencies?: Record<string, string>
 }
 
-/** At run time, and then only in development and tests. */
+/** The workspace packages that each package may use: always, and also in development and tests. */
 const ALLOWED: Record<string, { always: string[]; inDevelopment: string[] }> = {
   'packages/contract': { always: [], inDevelopment: [] },
   'packages/db': { always: [], inDevelopment: [] },
@@ -22,19 +23,23 @@ const ALLOWED: Record<string, { always: string[]; inDevelopment: string[] }> = {
   'apps/dashboard': { always: ['contract'], inDevelopment: ['api', 'local'] },
   bench: { always: [], inDevelopment: ['api', 'db', 'local'] },
 }
-/** What some may depend on at run time at all. The embedded stack is for development: production must not install it. */
+/** All run-time dependencies of these packages. `local` has none, because production must not install the embedded stack. */
 const ONLY: Record<string, string[]> = {
   'packages/contract': ['zod'],
   'packages/db': ['kysely', 'pg'],
   'packages/local': [],
 }
+/** A relative path in quotes, and whether it is the path of an import. */
+const RELATIVE_PATH = /(\bfrom\s*|\bimport\s*\(?\s*|)(['"`])(\.\.?\/[^'"`\n]*)\2/g
+const CODE = /\.[cm]?[jt]sx?$/
 
 const faults: string[] = []
-const folders = ['packages', 'apps'].flatMap((parent) => readdirSync(parent).map((name) => `${parent}/${name}`))
-for (const folder of [...folders, 'bench']) {
+const folders = [...['packages', 'apps'].flatMap((parent) => readdirSync(parent).map((name) => `${parent}/${name}`)), 'bench']
+
+for (const folder of folders) {
   const allowed = ALLOWED[folder]
   if (allowed === undefined) {
-    faults.push(`${folder} is not in scripts/boundaries.ts: say there what it may depend on`)
+    faults.push(`${folder} is not in scripts/boundaries.ts. Add what it may depend on.`)
     continue
   }
   const manifest: Manifest = JSON.parse(readFileSync(`${folder}/package.json`, 'utf8'))
@@ -43,20 +48,31 @@ for (const folder of [...folders, 'bench']) {
   const ours = (names: string[]) =>
     names.flatMap((name) => (name.startsWith('@keymeter/') ? [name.slice('@keymeter/'.length)] : []))
   for (const name of ours(atRunTime)) {
-    if (!allowed.always.includes(name)) faults.push(`${folder} must not depend on @keymeter/${name}`)
+    if (!allowed.always.includes(name)) faults.push(`${folder} must not depend on @keymeter/${name}.`)
   }
   for (const name of ours(inDevelopment)) {
     if (!allowed.inDevelopment.includes(name))
-      faults.push(`${folder} must not depend on @keymeter/${name}, in development neither`)
+      faults.push(`${folder} must not depend on @keymeter/${name}, not even in development.`)
   }
   for (const name of atRunTime) {
-    if (ONLY[folder]?.includes(name) === false) faults.push(`${folder} must not depend on ${name}`)
+    if (ONLY[folder]?.includes(name) === false) faults.push(`${folder} must not depend on ${name}.`)
+  }
+}
+
+// Other packages are used by their exports. Files that are not code, e.g. docs and SQL, may be read by their path.
+for (const folder of [...folders, 'scripts']) {
+  for (const file of globSync(`${folder}/**/*.{ts,tsx,mts,cts,js,jsx,mjs,cjs}`, { exclude: ['**/node_modules', '**/dist'] })) {
+    for (const [, importing, , path = ''] of readFileSync(file, 'utf8').matchAll(RELATIVE_PATH)) {
+      const target = join(dirname(file), path)
+      if (!target.startsWith(`${folder}/`) && (importing || CODE.test(path)))
+        faults.push(`${file} must not use ${target} by its path. Import it from its package, which must export it.`)
+    }
   }
 }
 
 const api: { exports: Record<string, unknown> } = JSON.parse(readFileSync('packages/api/package.json', 'utf8'))
 if (JSON.stringify(Object.keys(api.exports['.'] ?? {})) !== '["types"]') {
-  faults.push('packages/api must export "." as types alone, so that a value import of it resolves nowhere')
+  faults.push('packages/api must export only types as ".", so that a value import of it fails.')
 }
 
 for (const fault of faults) console.error(fault)

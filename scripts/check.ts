@@ -1,8 +1,8 @@
-/** `pnpm check`: runs every check, and prints what a failing one printed. */
+/** `pnpm check`: runs every check and prints the output of those that fail. */
 import { CHECKS, type Check } from './checks.ts'
 import { run } from './run.ts'
 
-/** Runs the checks one after the other. Resolves to how many failed. */
+/** Runs the checks one after another. Resolves to the number of failed checks. */
 export async function check(checks: Check[]): Promise<number> {
   let failed = 0
   for (const { name, command } of checks) {

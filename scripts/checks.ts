@@ -4,13 +4,13 @@ export interface Check {
   command: string[]
 }
 
-/** Everything about the source that can be said without running it. `pnpm test` begins with these. */
+/** All checks that do not run the product. `pnpm test` begins with them. */
 export const CHECKS: Check[] = [
   { name: 'format and lint', command: ['biome', 'check', '--error-on-warnings', '.'] },
   { name: 'types', command: ['turbo', 'run', 'typecheck', '--output-logs=errors-only'] },
   { name: 'unused code and dependencies', command: ['knip'] },
   { name: 'one version of each dependency', command: ['sherif'] },
   { name: 'package boundaries', command: ['node', 'scripts/boundaries.ts'] },
-  { name: 'generated files in step', command: ['node', 'packages/local/src/commands/generate.ts', '--check'] },
-  { name: 'API reference in step', command: ['node', 'packages/api/scripts/reference.ts', '--check'] },
+  { name: 'generated files are up to date', command: ['node', 'packages/local/src/commands/generate.ts', '--check'] },
+  { name: 'API reference is up to date', command: ['node', 'packages/api/scripts/reference.ts', '--check'] },
 ]

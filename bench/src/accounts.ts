@@ -1,28 +1,27 @@
 import { randomUUID } from 'node:crypto'
-import { signedIn } from '../../packages/api/test/caller.ts'
+import { provisioned } from '@keymeter/api/testing'
 import type { Database } from './cluster.ts'
 
-/** More than any measurement takes: what is measured is the charge, and not the refusal. */
+/** More than any measurement spends, so that no charge is refused. */
 const CREDITS = 1_000_000_000_000
-/** The most that an account may have. */
+/** The most keys that an account may have. */
 const KEYS_OF_LARGE_ACCOUNT = 100
-/** So that a cycle holds three weeks of events, and does not end while we measure. */
+/** The cycle contains three weeks of events and does not end during a measurement. */
 const DAYS_INTO_CYCLE = 21
 
-/** A key with what a charge names it by, and what it is in the database. */
 export interface Key {
   userId: string
   secret: string
 }
 
 export interface Accounts {
-  /** One key each of as many accounts. */
+  /** One key of each account. */
   keys: Key[]
-  /** The keys of one account. */
+  /** The keys of one more account. */
   large: Key[]
 }
 
-/** Made by the router, as people make theirs. */
+/** Creates the accounts and their keys with the router. */
 export async function createAccounts(database: Database, count: number): Promise<Accounts> {
   const keys: Key[] = []
   for (let n = 0; n < count; n++) keys.push((await createAccount(database)).key)
@@ -44,11 +43,12 @@ export async function createAccounts(database: Database, count: number): Promise
   return { keys, large }
 }
 
-async function createAccount(database: Database) {
-  const userId = randomUUID()
-  await database.owner.query('insert into auth.users (id, email) values ($1, $2)', [userId, `${userId}@example.com`])
-  const caller = await signedIn(database, userId)
-  const { defaultKey } = await caller.auth.provision()
-  if (defaultKey === null) throw new Error('a new account has no key')
+async function createAccount({ db, owner }: Database) {
+  const createUser = async () => {
+    const id = randomUUID()
+    await owner.query('insert into auth.users (id, email) values ($1, $2)', [id, `${id}@example.com`])
+    return id
+  }
+  const { userId, caller, defaultKey } = await provisioned({ db, createUser })
   return { caller, key: { userId, secret: defaultKey.secret } }
 }

@@ -6,7 +6,7 @@ import type { Key } from './accounts.ts'
 export const METER_BATCH =
   'select * from keymeter.meter_batch($1::uuid, $2::text[], $3::uuid[], $4::bytea[], $5::bigint[], $6::bigint[], $7::text[], $8::text[], $9::int[])'
 
-/** Its values, for charges of one credit each. */
+/** The parameters of METER_BATCH for charges of one credit each. */
 export function chargesOf(keys: readonly { userId: string; hash: Buffer }[], operation: (i: number) => string): unknown[] {
   return [
     keys[0]?.userId,
@@ -21,9 +21,9 @@ export function chargesOf(keys: readonly { userId: string; hash: Buffer }[], ope
   ]
 }
 
-/** One client that sends one batch after the other, without an engine: what the function itself takes. */
+/** One client that sends batches one after another, without the engine. It measures the SQL function. */
 export interface BatchLoop {
-  /** Resolves to charges a second. */
+  /** Resolves to charges per second. */
   run(seconds: number, keys: readonly Key[], operation?: (charge: number) => string): Promise<number>
   charges: number
 }
@@ -56,7 +56,7 @@ export function createBatchLoop(url: string, size: number): BatchLoop {
   return loop
 }
 
-/** As the product hashes it. */
+/** The hash that the product stores. */
 export function hashKey(secret: string): Buffer {
   return createHash('sha256').update(secret).digest()
 }

@@ -6,21 +6,21 @@ import pg from 'pg'
 import { closedLoop } from './measure.ts'
 
 const POOL_CONNECTIONS_MAX = 10
-/** More than any measurement takes. */
+/** More than any measurement spends. */
 const REMAINING = 1_000_000_000
 
-/** Its API keys with `remaining` in the database, which is its own way of charging, one credit a call. */
+/** better-auth's API keys with `remaining` in the database: its own way of charging, one credit for each call. */
 export interface BetterAuth {
   verify(callers: number, seconds: number, keys: readonly string[]): Promise<{ perSecond: number; p50Ms: number }>
   keys: string[]
-  /** @throws Error when `remaining` does not add up to what was verified. */
+  /** @throws Error when the sum of `remaining` does not match the number of calls. */
   assertNothingLost(): Promise<void>
   close(): Promise<void>
 }
 
 export async function createBetterAuth(url: string, keyCount: number): Promise<BetterAuth> {
   const pool = new pg.Pool({ connectionString: url, max: POOL_CONNECTIONS_MAX })
-  // Dropping the database may end a connection that is just being closed.
+  // Dropping the database may end a connection that the pool is closing.
   pool.on('error', () => {})
   pool.on('connect', (client) => client.on('error', () => {}))
   const options = {
@@ -53,7 +53,7 @@ export async function createBetterAuth(url: string, keyCount: number): Promise<B
       }),
     assertNothingLost: async () => {
       const { rows } = await pool.query<{ taken: string }>(`select sum(${REMAINING} - remaining) as taken from apikey`)
-      if (Number(rows[0]?.taken) !== calls) throw new Error(`better-auth took ${rows[0]?.taken} in ${calls} calls`)
+      if (Number(rows[0]?.taken) !== calls) throw new Error(`better-auth took ${rows[0]?.taken} credits in ${calls} calls`)
     },
     close: async () => await pool.end(),
   }

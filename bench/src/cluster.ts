@@ -1,109 +1,69 @@
-import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { createDb, type Db } from '@keymeter/db'
-import { freePort, migrate, withClient } from '@keymeter/local'
+import { type DatabaseUrls, migrate, withClient, withScratchCluster } from '@keymeter/local'
 import pg from 'pg'
-import {
-  createSupabaseRoles,
-  type DatabaseUrls,
-  databaseUrls,
-  grantSupabaseDefaults,
-  letServerIn,
-} from '../../packages/local/src/database.ts'
-import { startPostgres } from '../../packages/local/src/postgres.ts'
-import { loadSecrets, type Secrets } from '../../packages/local/src/secrets.ts'
-import { createAuthSchema, createDatabase } from '../../packages/local/src/testing/global-setup.ts'
 import { type Accounts, createAccounts } from './accounts.ts'
 
-/** Migrated, with the accounts, and never charged: what each scenario's databases are copied from. */
+/** Migrated, with accounts and without usage. The databases of the scenarios are copies of it. */
 const SEEDED = 'bench_seeded'
-/** The only setting that differs from Postgres' own: a checkpoint in the middle of a measurement would be chance. */
+/** The only setting that differs from Postgres' defaults. A checkpoint during a measurement would falsify it. */
 const MAX_WAL_SIZE = '4GB'
 
-/** A database of its own, as the server and as its owner open it. */
 export interface Database {
   urls: DatabaseUrls
+  /** The server's handle, under row level security. */
   db: Db
+  /** The owner's handle, which sees the rows of all accounts. */
+  ownerDb: Db
+  /** The owner's connections, for plain SQL. */
   owner: pg.Pool
 }
 
 export interface Cluster {
   accounts: Accounts
-  /** Settings of durability and size, as Postgres itself tells them. */
+  /** The settings of Postgres that affect durability and speed. */
   settings: Record<string, string>
-  /** Runs `work` on copies of the seeded database, one for each of the names, and drops them. */
+  /** Runs `work` on copies of the seeded database, one for each name, then drops them. */
   withDatabases<const Name extends string, T>(
     names: Name[],
     work: (databases: Record<Name, Database>) => Promise<T>,
   ): Promise<T>
-  /** Runs `work` on a database with nothing in it. */
+  /** Runs `work` on an empty database, then drops it. */
   withEmptyDatabase<T>(work: (url: string) => Promise<T>): Promise<T>
   checkpoint(): Promise<void>
-  stop(): Promise<void>
 }
 
-/** A Postgres in a temporary folder, gone when it is stopped. `onError` is told of connections that break. */
-export async function startCluster(accountCount: number, report: (line: string) => void): Promise<Cluster> {
-  const dir = mkdtempSync(join(tmpdir(), 'keymeter-bench-'))
-  // A root shell's Postgres runs as another user, who must be able to pass.
-  chmodSync(dir, 0o711)
-  const secrets = loadSecrets(join(dir, 'secrets.json'))
-  const port = await freePort()
-  const postgres = await startPostgres({
-    dataDir: join(dir, 'postgres'),
-    logFile: join(dir, 'postgres.log'),
-    port,
-    superuserPassword: secrets.superuserPassword,
-    report,
-  })
-  const stop = async () => {
-    await postgres.stop()
-    rmSync(dir, { recursive: true, force: true })
-  }
-  try {
-    const cluster = databaseUrls(port, 'postgres', secrets)
-    const asSuperuser = async (sql: string) => {
-      await withClient(cluster.superuser, async (client) => await client.query(sql))
-    }
-    await asSuperuser(`alter system set max_wal_size = '${MAX_WAL_SIZE}'`)
-    await asSuperuser('select pg_reload_conf()')
-    await createSupabaseRoles(cluster, secrets)
-    report('Applying migrations and making accounts …')
-    const accounts = await seed(databaseUrls(port, SEEDED, secrets), cluster.owner, secrets, join(dir, 'auth'), accountCount)
-    return {
-      accounts,
-      settings: await settings(cluster.superuser),
-      withDatabases: async (names, work) => await withCopies(names, work, port, secrets),
+/** Runs `work` on a new Postgres in a temporary folder, then removes it. */
+export async function withCluster<T>(
+  accountCount: number,
+  report: (line: string) => void,
+  work: (cluster: Cluster) => Promise<T>,
+): Promise<T> {
+  return await withScratchCluster(async ({ createProject }) => {
+    report('Applying the migrations and creating accounts …')
+    const seeded = await createProject(SEEDED)
+    await runSql(seeded.superuser, `alter system set max_wal_size = '${MAX_WAL_SIZE}'`)
+    await runSql(seeded.superuser, 'select pg_reload_conf()')
+    return await work({
+      accounts: await seed(seeded, accountCount),
+      settings: await readSettings(seeded.superuser),
+      withDatabases: async (names, work) => await withCopies(seeded, names, work),
       withEmptyDatabase: async (work) => {
-        await createDatabase(cluster.owner, 'bench_empty')
+        await createDatabase(seeded, 'bench_empty', 'template1')
         try {
-          return await work(databaseUrls(port, 'bench_empty', secrets).owner)
+          return await work(withDatabase(seeded.owner, 'bench_empty'))
         } finally {
-          await asSuperuser('drop database bench_empty with (force)')
+          await dropDatabase(seeded, 'bench_empty')
         }
       },
-      checkpoint: async () => await asSuperuser('checkpoint'),
-      stop,
-    }
-  } catch (error) {
-    await stop()
-    throw error
-  }
+      checkpoint: async () => await runSql(seeded.superuser, 'checkpoint'),
+    })
+  })
 }
 
-async function seed(
-  urls: DatabaseUrls,
-  ownerUrl: string,
-  secrets: Secrets,
-  authDir: string,
-  accountCount: number,
-): Promise<Accounts> {
-  await createDatabase(ownerUrl, SEEDED)
-  await grantSupabaseDefaults(urls)
-  await createAuthSchema(authDir, urls.auth, secrets)
+async function seed(urls: DatabaseUrls, accountCount: number): Promise<Accounts> {
   await migrate(urls.owner)
-  await letServerIn(urls, secrets)
+  // In a deployment, the operator does this once.
+  await runSql(urls.owner, `alter role keymeter_api login password '${new URL(urls.api).password}'`)
   const database = open(urls)
   try {
     return await createAccounts(database, accountCount)
@@ -113,41 +73,61 @@ async function seed(
 }
 
 async function withCopies<Name extends string, T>(
+  seeded: DatabaseUrls,
   names: Name[],
   work: (databases: Record<Name, Database>) => Promise<T>,
-  port: number,
-  secrets: Secrets,
 ): Promise<T> {
-  const cluster = databaseUrls(port, 'postgres', secrets)
   const opened: [Name, Database][] = []
   try {
     for (const name of names) {
-      await createDatabase(cluster.owner, `bench_${name}`, SEEDED)
-      opened.push([name, open(databaseUrls(port, `bench_${name}`, secrets))])
+      await createDatabase(seeded, `bench_${name}`, SEEDED)
+      const urls = Object.entries(seeded).map(([role, url]) => [role, withDatabase(url, `bench_${name}`)])
+      opened.push([name, open(Object.fromEntries(urls) as DatabaseUrls)])
     }
     return await work(Object.fromEntries(opened) as Record<Name, Database>)
   } finally {
     for (const [name, database] of opened) {
       await close(database)
-      await withClient(cluster.superuser, async (client) => await client.query(`drop database bench_${name} with (force)`))
+      await dropDatabase(seeded, `bench_${name}`)
     }
   }
 }
 
-function open(urls: DatabaseUrls): Database {
-  const owner = new pg.Pool({ connectionString: urls.owner })
-  // Dropping the database may end a connection that is just being closed.
-  owner.on('error', () => {})
-  owner.on('connect', (client) => client.on('error', () => {}))
-  return { urls, owner, db: createDb(urls.api, () => {}, { connectionsMax: 3 }) }
+/** The same role on another database of the cluster. */
+function withDatabase(url: string, name: string): string {
+  return Object.assign(new URL(url), { pathname: `/${name}` }).href
 }
 
-async function close({ db, owner }: Database): Promise<void> {
+// From the database `postgres`: a database that is copied must have no connections.
+async function createDatabase({ owner }: DatabaseUrls, name: string, template: string): Promise<void> {
+  await runSql(withDatabase(owner, 'postgres'), `create database ${name} template ${template}`)
+}
+
+async function dropDatabase({ superuser }: DatabaseUrls, name: string): Promise<void> {
+  await runSql(withDatabase(superuser, 'postgres'), `drop database ${name} with (force)`)
+}
+
+async function runSql(url: string, statement: string): Promise<void> {
+  await withClient(url, async (client) => await client.query(statement))
+}
+
+function open(urls: DatabaseUrls): Database {
+  const owner = new pg.Pool({ connectionString: urls.owner })
+  // Dropping the database may end a connection that the pool is closing.
+  owner.on('error', () => {})
+  owner.on('connect', (client) => client.on('error', () => {}))
+  const db = createDb(urls.api, () => {}, { connectionsMax: 3 })
+  const ownerDb = createDb(urls.owner, () => {}, { queryTimeoutMs: 0 })
+  return { urls, owner, db, ownerDb }
+}
+
+async function close({ db, ownerDb, owner }: Database): Promise<void> {
   await db.destroy()
+  await ownerDb.destroy()
   await owner.end()
 }
 
-async function settings(url: string): Promise<Record<string, string>> {
+async function readSettings(url: string): Promise<Record<string, string>> {
   const names = [
     'server_version',
     'fsync',

@@ -6,19 +6,19 @@ import { pino } from 'pino'
 import type { Key } from './accounts.ts'
 import { closedLoop } from './measure.ts'
 
-/** The product's charge engine on `db`, and what it has done so far. */
+/** The product's charge engine, with the number of charges and batches so far. */
 export interface Engine {
-  /** Charges one credit each of `keys` in turn, `callers` at a time. */
+  /** Charges the keys in turn, one credit each, with `callers` concurrent callers. */
   charge(callers: number, seconds: number, keys: readonly Key[]): Promise<{ perSecond: number; p50Ms: number }>
   charges: number
   batches: number
 }
 
-/** @param newIdempotencyKey random as most callers' are, or in the order of time. */
+/** @param newIdempotencyKey random by default, as most callers send them. */
 export function createEngine(db: Db, newIdempotencyKey: () => string = randomUUID): Engine {
   const log = pino({ level: 'warn' }, pino.destination(2))
   const engine: Engine = { charge, charges: 0, batches: 0 }
-  // The engine sends one statement a batch.
+  // The engine sends one statement for each batch.
   const countsBatches: KyselyPlugin = {
     transformQuery: ({ node }) => {
       engine.batches++

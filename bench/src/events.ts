@@ -1,14 +1,14 @@
 import type { Accounts } from './accounts.ts'
 import type { Database } from './cluster.ts'
 
-/** How many others have events, beside the large account. */
+/** The number of other accounts that get events. */
 const OTHERS = 100
 
 /**
- * Writes `count` events of the large account, spread over its keys and over its cycle up to a moment ago, and half as many
- * of others; and all that the engine would have kept with them. By SQL of its own, because the engine would take an hour.
+ * Writes `count` events of the large account, spread over its keys and over its cycle until now, and half as many of other
+ * accounts. Writes their roll-ups and balances too. The engine would take an hour for this.
  *
- * @returns how many events there are.
+ * @returns the number of all events.
  */
 export async function loadEvents({ owner }: Database, { keys, large }: Accounts, count: number): Promise<number> {
   const others = keys.slice(0, OTHERS).map(({ userId }) => userId)

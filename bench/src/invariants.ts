@@ -1,20 +1,25 @@
-import { disagreements } from '../../packages/local/src/testing/totals.ts'
+import { reconcile } from '@keymeter/api/server'
 import type { Database } from './cluster.ts'
 
 /**
- * Whether all that was charged is there, once: by the events' number, and by the three totals that the tests compare.
+ * Checks that every charge that was answered is stored exactly once, and that all totals agree with the events.
  *
- * @param except those that a variant, which leaves something out, cannot meet.
- * @throws Error that says what is missing. A measurement of an engine that loses charges is worth nothing.
+ * @param missing the checks of `reconcile` that must find differences, because a variant does not write these rows. If such a
+ *   check finds none, the variant had no effect.
+ * @throws Error with the first difference.
  */
 export async function assertNothingLost(
-  { owner }: Pick<Database, 'owner'>,
+  { owner, ownerDb }: Database,
   charges: number,
-  except: (what: string) => boolean = () => false,
+  missing: readonly string[] = [],
 ): Promise<void> {
   const { rows } = await owner.query<{ count: string }>('select count(*) from api_key_usage')
   if (Number(rows[0]?.count) !== charges)
-    throw new Error(`${charges} charges were answered, ${rows[0]?.count} are in the database`)
-  const wrong = ((await disagreements({ owner })) as { what: string }[]).filter(({ what }) => !except(what))
-  if (wrong.length > 0) throw new Error(`${wrong.length} totals disagree, the first: ${JSON.stringify(wrong[0])}`)
+    throw new Error(`${charges} charges were answered, but the database contains ${rows[0]?.count}`)
+  const differences = await reconcile(ownerDb)
+  const wrong = differences.filter(({ what }) => !missing.includes(what))
+  if (wrong.length > 0) throw new Error(`reconcile found ${wrong.length} differences, the first: ${JSON.stringify(wrong[0])}`)
+  for (const check of missing)
+    if (!differences.some(({ what }) => what === check))
+      throw new Error(`the check "${check}" found no difference, so the variant without these rows was not used`)
 }

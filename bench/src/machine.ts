@@ -10,7 +10,7 @@ export interface Machine {
   cores: number
   memoryGiB: number
   system: string
-  /** Writes of 8 kB, each forced to the storage of the temporary folder, by one process. */
+  /** Writes of 8 kB to the temporary folder by one process, each followed by fdatasync. */
   fdatasyncsPerSecond: number
 }
 
@@ -24,7 +24,7 @@ export function readMachine(): Machine {
   }
 }
 
-/** Of the last minute: what others do on the machine is in it, and so is what was measured. */
+/** The load average of the last minute. It includes the measurement and all other work on the machine. */
 export function loadAverage(): number {
   return loadavg()[0] ?? Number.NaN
 }
@@ -34,7 +34,7 @@ function measureFdatasync(): number {
   const file = openSync(join(dir, 'probe'), 'w')
   const page = Buffer.alloc(WRITE_BYTES, 1)
   try {
-    // As Postgres writes its log: into a file that is there already.
+    // Postgres also writes its log into files that already have their full size.
     for (let n = 0; n < 512; n++) writeSync(file, page)
     fdatasyncSync(file)
     const start = performance.now()

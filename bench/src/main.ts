@@ -1,22 +1,23 @@
 /**
- * `pnpm bench charge`: measures the charge engine against its rivals on a Postgres of its own, and writes
- * docs/performance.md. `--rounds 3 --seconds 3` say how much, `--full` adds the largest table, `--only <text>` keeps the
- * scenarios whose name holds it, `--json` prints what was found; `--quick` and `--only` write no document.
+ * `pnpm bench charge`: measures the charge engine and the reads on a new Postgres, and writes docs/performance.md.
+ *
+ * `--rounds` and `--seconds` set the length of the measurements. `--full` adds the largest table. `--only <text>` runs only
+ * the scenarios whose name contains the text. `--json` prints the findings. With `--quick` or `--only` nothing is written.
  */
 import { writeFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
-import { startCluster } from './cluster.ts'
+import { withCluster } from './cluster.ts'
 import { loadAverage, readMachine } from './machine.ts'
 import type { Effort, Finding } from './measure.ts'
 import { findPgbench, pgbenchVersion } from './pgbench.ts'
 import { describeFinding, type Report, writeReport } from './report.ts'
 import { againstBetterAuth } from './scenarios/against-better-auth.ts'
-import { againstPgbench, hotAgainstSpread, loneCaller } from './scenarios/engine.ts'
+import { costOfRollUps } from './scenarios/cost-of-roll-ups.ts'
+import { againstPgbench, hotAgainstSpread, singleCaller } from './scenarios/engine.ts'
 import { largeTables } from './scenarios/large-tables.ts'
-import { costOfRollUps, waysOfIdempotency } from './scenarios/variants.ts'
 
 const DOCUMENT = new URL('../../docs/performance.md', import.meta.url)
-const USAGE = 'pnpm bench charge [--rounds 3] [--seconds 3] [--full] [--quick] [--only <scenario>] [--json]'
+const USAGE = 'Usage: pnpm bench charge [--rounds 3] [--seconds 3] [--full] [--quick] [--only <scenario>] [--json]'
 
 const SIZES = [10_000, 100_000, 1_000_000]
 const SIZES_FULL = [...SIZES, 10_000_000]
@@ -47,17 +48,16 @@ const report = (line: string) => console.error(line)
 const loadBefore = loadAverage()
 const machine = readMachine()
 const sizes = values.quick ? SIZES_QUICK : values.full ? SIZES_FULL : SIZES
-const cluster = await startCluster(values.quick ? ACCOUNTS_QUICK : ACCOUNTS, report)
-const scenarios: Record<string, () => Promise<Finding[]>> = {
-  'better-auth': async () => await againstBetterAuth(cluster, effort),
-  spread: async () => [await hotAgainstSpread(cluster, effort)],
-  pgbench: async () => [await againstPgbench(cluster, effort)],
-  lone: async () => [await loneCaller(cluster, effort)],
-  large: async () => await largeTables(cluster, sizes, effort, report),
-  'roll-ups': async () => [await costOfRollUps(cluster, effort)],
-  idempotency: async () => [await waysOfIdempotency(cluster, (values.quick ? SIZES_QUICK : SIZES).at(-1) ?? 0, effort)],
-}
-try {
+
+await withCluster(values.quick ? ACCOUNTS_QUICK : ACCOUNTS, report, async (cluster) => {
+  const scenarios: Record<string, () => Promise<Finding[]>> = {
+    'better-auth': async () => await againstBetterAuth(cluster, effort),
+    spread: async () => [await hotAgainstSpread(cluster, effort)],
+    pgbench: async () => [await againstPgbench(cluster, effort)],
+    single: async () => [await singleCaller(cluster, effort)],
+    large: async () => await largeTables(cluster, sizes, effort, report),
+    'roll-ups': async () => [await costOfRollUps(cluster, effort)],
+  }
   const findings: Finding[] = []
   for (const [name, run] of Object.entries(scenarios)) {
     if (values.only !== undefined && !name.includes(values.only)) continue
@@ -81,8 +81,6 @@ try {
   if (values.json) console.log(JSON.stringify(found, null, 2))
   if (!values.quick && values.only === undefined) {
     writeFileSync(DOCUMENT, writeReport(found))
-    report('Wrote docs/performance.md. Format it: pnpm fix.')
+    report('Wrote docs/performance.md. Run `pnpm fix` to format it.')
   }
-} finally {
-  await cluster.stop()
-}
+})

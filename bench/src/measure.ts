@@ -1,28 +1,28 @@
-/** What is measured against each other. */
+/** One of the things that a scenario compares. */
 export interface Rival {
   name: string
-  /** Works for about so long, and answers the figure: more is better, or less, as the scenario says. */
+  /** Works for about `seconds` and returns one figure. The scenario decides whether more or less is better. */
   run: (seconds: number) => Promise<number>
 }
 
 export interface Effort {
   rounds: number
-  /** Of each rival in each round. */
+  /** The time of each rival in each round. */
   seconds: number
 }
 
 export interface Series {
   name: string
   unit: '/s' | 'ms'
-  /** One a round. */
+  /** One for each round. */
   values: number[]
 }
 
-/** One rival's figure over another's, round by round. */
+/** The figure of one rival divided by that of another, round by round. */
 export interface Ratio {
   name: string
   values: number[]
-  /** Null: stated, and held to nothing. */
+  /** Null: reported without a target. */
   target: Target | null
 }
 
@@ -32,25 +32,27 @@ export interface Target {
   unit?: 'ms'
 }
 
-/** What one scenario found out. */
+/** The result of one scenario. */
 export interface Finding {
   title: string
-  /** What was done, for whoever reads the numbers. */
+  /** What was measured, for the reader of the report. */
   what: string
   series: Series[]
   ratios: Ratio[]
   notes: string[]
+  /** The figures that the report begins with. */
+  headlines?: { what: string; of: Series | Ratio | undefined }[]
 }
 
 /**
- * Measures the rivals in turn, so that what else the machine does meets all of them: every round has each of them once, and
- * begins with another one. `before` is called ahead of each.
+ * Measures the rivals in turn, so that other work on the machine affects all of them: each round runs every rival once and
+ * begins with a different one. `before` runs before each measurement.
  */
 export async function alternate(
   rivals: Rival[],
   unit: Series['unit'],
   { rounds, seconds }: Effort,
-  before: () => Promise<void>,
+  before: () => Promise<void> = async () => {},
 ): Promise<Series[]> {
   const series = rivals.map(({ name }): Series => ({ name, unit, values: [] }))
   for (let round = 0; round < rounds; round++) {
@@ -69,7 +71,7 @@ export function ratio(name: string, over: Series | undefined, under: Series | un
   return { name, values, target }
 }
 
-/** Calls made by `callers` at once, each the next one as soon as it is answered, for so many seconds. */
+/** Runs `callers` concurrent loops for `seconds`. Each sends its next call when the previous one is answered. */
 export async function closedLoop(
   callers: number,
   seconds: number,
@@ -98,7 +100,7 @@ export function median(values: readonly number[]): number {
   return sorted.length % 2 === 1 ? upper : ((sorted[middle - 1] ?? Number.NaN) + upper) / 2
 }
 
-/** Held by the median; null where there is nothing to hold it to. */
+/** Whether the median reaches the target. Null without a target. */
 export function isMet({ values, target }: Ratio): boolean | null {
   if (target === null) return null
   return target.at === 'least' ? median(values) >= target.value : median(values) <= target.value

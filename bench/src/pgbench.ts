@@ -6,7 +6,7 @@ import { promisify } from 'node:util'
 import type { Key } from './accounts.ts'
 import { hashKey } from './batch-loop.ts'
 
-/** Where pgbench is: on the PATH, or where Debian keeps it. Null when it is nowhere. */
+/** Looks for pgbench on the PATH and where Debian installs it. Null when it is not installed. */
 export function findPgbench(): string | null {
   const onPath = (process.env['PATH'] ?? '').split(delimiter).map((dir) => join(dir, 'pgbench'))
   return (
@@ -19,10 +19,10 @@ export async function pgbenchVersion(pgbench: string): Promise<string> {
   return (await promisify(execFile)(pgbench, ['--version'])).stdout.trim()
 }
 
-/** How `pgbench` is called, for whoever wants to do it again. */
+/** Shown in the report, so that a reader can repeat the measurement. */
 export const PGBENCH_ARGS = ['--no-vacuum', '--protocol=prepared', '--client=1']
 
-/** One client of pgbench that charges `key` in batches of `size`, for so long: the same statement that the engine sends. */
+/** Runs one pgbench client that charges `key` in batches of `size`, with the statement that the engine sends. */
 export async function runPgbench(
   pgbench: string,
   url: string,

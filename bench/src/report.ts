@@ -2,42 +2,49 @@ import { readFileSync } from 'node:fs'
 import type { Machine } from './machine.ts'
 import { type Effort, type Finding, isMet, median, type Ratio, type Series } from './measure.ts'
 
-/** All that a run found out, and where. */
+/** The findings of a run, and where it ran. */
 export interface Report {
   at: string
   command: string
   machine: Machine
-  /** Of the last minute, ahead of the run and after it. */
+  /** The load averages of the last minute, before and after the run. */
   load: { before: number; after: number }
   settings: Record<string, string>
+  /** The version of pgbench. Null: not installed. */
   pgbench: string | null
   effort: Effort
   findings: Finding[]
 }
 
-/** The document. */
+/** Returns the text of docs/performance.md. */
 export function writeReport(report: Report): string {
   const { machine, settings, effort, load, findings } = report
   const ratios = findings.flatMap((finding) => finding.ratios.map((ratio) => ({ finding, ratio })))
   return `# Performance
 
-Written by \`${report.command}\` on ${report.at.slice(0, 10)}. These are figures of one machine, which had other work to do: compare
-what stands in one row of one table, and run it yourself before you rely on a number.
+| in short | median |
+| --- | --- |
+${findings.flatMap(({ headlines = [] }) => headlines.map(({ what, of }) => `| ${what} | ${middle(of)} |`)).join('\n')}
+
+[Where this is worse](#where-this-is-worse) lists the missed targets and what was not measured.
+
+\`${report.command}\` wrote this page on ${report.at.slice(0, 10)}. The figures are from one machine, which also did other work. Compare
+figures only within one table, and measure on your own machine before you rely on a number.
 
 ## The machine
 
 | | |
 | --- | --- |
-| processor | ${machine.cpu}, ${machine.cores} cores: Postgres, the engine and its callers share them |
+| processor | ${machine.cpu}, ${machine.cores} cores, shared by Postgres, the engine and its callers |
 | memory | ${machine.memoryGiB} GiB |
 | system | ${machine.system} |
-| storage | ${machine.fdatasyncsPerSecond.toLocaleString('en')} writes of 8 kB a second, each forced to it with \`fdatasync\`, by one process |
-| load average | ${load.before.toFixed(1)} ahead of the run, ${load.after.toFixed(1)} at its end |
+| storage | ${machine.fdatasyncsPerSecond.toLocaleString('en')} writes of 8 kB per second by one process, each followed by \`fdatasync\` |
+| load average | ${load.before.toFixed(1)} before the run, ${load.after.toFixed(1)} at its end |
 | Postgres | ${Object.entries(settings)
     .map(([name, value]) => `${name} ${value}`)
     .join(', ')} |
 | Node | ${process.version} |
-| pgbench | ${report.pgbench ?? 'not found: skipped'} |
+| pgbench | ${report.pgbench ?? 'not found'} |
 | packages | ${Object.entries(versions())
     .map(([name, version]) => `${name} ${version}`)
     .join(', ')} |
@@ -45,22 +52,22 @@ what stands in one row of one table, and run it yourself before you rely on a nu
 ## How it is measured
 
 \`\`\`
-pnpm bench charge            # what stands here
-pnpm bench charge --full     # with a table of 10,000,000 events too
-pnpm bench charge --quick    # does it still run: writes nothing
+pnpm bench charge            # writes this page
+pnpm bench charge --full     # the same, with a table of 10,000,000 events too
+pnpm bench charge --quick    # checks that every scenario works; writes nothing
 \`\`\`
 
-An embedded Postgres of its own in the temporary folder, durable as Postgres comes (\`fsync\` and \`synchronous_commit\` on);
-only \`max_wal_size\` is raised. Each scenario has fresh databases, and a checkpoint ahead of each measurement. Rivals take
-turns: ${effort.rounds} rounds, ${effort.seconds} s each, and every round begins with another one. A ratio is made of two figures of one
-round. What is shown is the median of the rounds, with the smallest and the largest.
+The benchmark starts an embedded Postgres in the temporary folder. It is as durable as Postgres is by default (\`fsync\` and
+\`synchronous_commit\` are on); only \`max_wal_size\` is raised. Each scenario gets new databases, and a checkpoint runs before
+each measurement. The rivals take turns: ${effort.rounds} rounds of ${effort.seconds} s each, and every round begins with a different one. A ratio divides
+two figures of the same round. The tables show the median of the rounds, the smallest and the largest.
 
-After each scenario the run looks whether all that was answered is in the database once, and whether the balance, the
-roll-ups and the events agree (\`packages/local/src/testing/totals.ts\`), and ends with an error when they do not.
+After each scenario, the run checks that every charge that was answered is in the database exactly once, and that
+\`reconcile\`, the operator's own check, finds no difference between the events and the totals. If not, the run fails.
 
 ## Results
 
-| what | ratio | min … max | target | |
+| what | ratio or time | min … max | target | result |
 | --- | --- | --- | --- | --- |
 ${ratios.map(({ finding, ratio }) => `| ${finding.title}: ${ratio.name} | ${amount(median(ratio.values), ratio)} | ${amount(Math.min(...ratio.values), ratio)} … ${amount(Math.max(...ratio.values), ratio)} | ${targetText(ratio)} | ${verdict(ratio)} |`).join('\n')}
 
@@ -71,7 +78,7 @@ ${worse(ratios).join('\n')}
 `
 }
 
-/** For the terminal. */
+/** Returns a finding as text for the terminal. */
 export function describeFinding({ title, series, ratios }: Finding): string {
   const lines = series.map((one) => `  ${one.name}: ${one.values.map((value) => figure(value, one.unit)).join(' / ')}`)
   const compared = ratios.map((one) => `  ${one.name}: ${amount(median(one.values), one)} ${targetText(one)} ${verdict(one)}`)
@@ -93,26 +100,26 @@ function row({ name, unit, values }: Series): string {
   return `| ${name} | ${figure(median(values), unit)} | ${figure(Math.min(...values), unit)} … ${figure(Math.max(...values), unit)} |`
 }
 
-/** What was missed, and what no figure here can show. */
+/** Lists the missed targets, and limits that the figures do not show. */
 function worse(ratios: { finding: Finding; ratio: Ratio }[]): string[] {
   const missed = ratios.filter(({ ratio }) => isMet(ratio) === false)
   return [
     ...missed.map(
       ({ finding, ratio }) =>
-        `- **Missed**: ${finding.title}, ${ratio.name}: ${amount(median(ratio.values), ratio)}, and the target is ${targetText(ratio)}.`,
+        `- **Missed**: ${finding.title}, ${ratio.name}: ${amount(median(ratio.values), ratio)}. The target is ${targetText(ratio)}.`,
     ),
-    '- A lone caller waits for a function that is made for batches: most of its time is fixed, whether it decides one charge or 64.',
-    '- A charge writes an event, two roll-ups and an index for retries. Spread over many accounts they are different rows and pages, which costs what the table of roll-ups says.',
-    '- better-auth does less in a call (one credit, one key, no event, no balance of an account, no safe retry) and sends four statements for it. It also works where there is no Postgres; this does not.',
-    '- One process and one batch at a time. Several servers on one Postgres wait for each other at a hot account, and were not measured.',
-    '- Postgres is on the same machine, without a network or a pooler in between; the callers are in the process of the engine, without HTTP. Over HTTP each call costs more than its charge.',
+    '- A single caller waits for a function that is made for batches. Most of its time does not depend on the number of charges.',
+    '- A charge writes an event, two roll-ups and an index entry for retries. For many accounts these are different rows and pages; "The cost of the roll-ups" shows the price.',
+    '- better-auth does less in a call: one credit, one key, no event, no balance of an account, no safe retry. It sends four statements for it. It also works without Postgres; Keymeter does not.',
+    '- One process was measured, with one batch at a time. Several servers on one Postgres wait for each other at a hot account. That was not measured.',
+    '- Postgres is on the same machine, without a network or a pooler in between. The callers run in the process of the engine, without HTTP. Over HTTP, a call costs more than its charge.',
     '- Tables that do not fit into memory were not measured.',
   ]
 }
 
 function verdict(ratio: Ratio): string {
   const met = isMet(ratio)
-  return met === null ? 'stated' : met ? 'met' : '**missed**'
+  return met === null ? '' : met ? 'met' : '**missed**'
 }
 
 function targetText({ target }: Ratio): string {
@@ -120,9 +127,14 @@ function targetText({ target }: Ratio): string {
   return `${target.at === 'least' ? '≥' : '≤'} ${target.value}${target.unit === undefined ? '×' : ` ${target.unit}`}`
 }
 
+function middle(of: Series | Ratio | undefined): string {
+  if (of === undefined) return 'not measured'
+  return 'unit' in of ? figure(median(of.values), of.unit) : amount(median(of.values), of)
+}
+
 function amount(value: number, { target }: Ratio): string {
   if (target?.unit !== undefined) return figure(value, target.unit)
-  // Two digits would hide on which side of the target it is.
+  // Two digits would not show on which side of the target the value is.
   return `${value.toFixed(Number(value.toFixed(2)) === target?.value ? 3 : 2)}×`
 }
 

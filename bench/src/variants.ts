@@ -2,34 +2,56 @@ import { readFileSync } from 'node:fs'
 import { withClient } from '@keymeter/local'
 import type { Database } from './cluster.ts'
 
-const MIGRATION = new URL('../../supabase/migrations/20260401000005_create_meter_batch.sql', import.meta.url)
-const SIGNATURE = 'keymeter.meter_batch('
+const SCHEMA_FILES = new URL('../../supabase/schemas/functions/metering/', import.meta.url)
 
-/** Puts another meter_batch in the place of the product's, in this one database. The engine calls it as it is. */
-export async function replaceMeterBatch({ urls }: Database, change: (source: string) => string): Promise<void> {
-  const source = readFileSync(MIGRATION, 'utf8')
-  const changed = change(source).replace(
-    `create function public.${SIGNATURE}`,
-    `create or replace function public.${SIGNATURE}`,
-  )
-  await withClient(urls.owner, async (client) => await client.query(changed))
-}
-
-/** Without the two roll-ups. */
-export function withoutRollUps(source: string): string {
-  return ['usage_by_cycle', 'usage_by_quarter_hour'].reduce(
-    (rest, table) => replaceOnce(rest, new RegExp(`    insert into public\\.${table} as kept[^;]*;\n`), ''),
-    source,
-  )
+/** Stops writing the roll-ups by cycle and by 15-minute bucket. */
+export async function removeRollUps(database: Database): Promise<void> {
+  await replaceBody(database, 'record_usage', 'begin\nend')
 }
 
 /**
- * Decides nothing: each charge is taken for good, new and under a known operation, and only its rows are written, by one
- * set-based statement. What an engine takes that keeps these rows is this, and its decisions.
+ * Makes meter_batch write rows without decisions. It assumes that every item is a charge that succeeds: a new request of a
+ * known operation. One statement writes all rows. This is the fastest that an engine with these rows can be.
  */
-export function writingAlone(source: string): string {
-  const end = source.indexOf('#variable_conflict use_column')
-  return `${source.slice(source.indexOf(`create function public.${SIGNATURE}`), end)}#variable_conflict use_column
+export async function removeDecisions(database: Database): Promise<void> {
+  await replaceBody(database, 'meter_batch', WRITE_ONLY)
+}
+
+/** @throws Error when meter_batch was not the variant of `removeDecisions`, which does not write when a key was last used. */
+export async function assertDecisionsRemoved({ owner }: Database): Promise<void> {
+  const { rows } = await owner.query('select from api_keys where last_used_at is not null limit 1')
+  if (rows.length > 0) throw new Error('the variant without decisions was not used')
+}
+
+/**
+ * Replaces the body of a function of the product in one database. The head of the function comes from its schema file, so a
+ * variant cannot have another signature.
+ *
+ * @throws Error when the function of the database is not the one of the schema file.
+ */
+async function replaceBody({ urls }: Database, name: string, body: string): Promise<void> {
+  const source = readFileSync(new URL(`${name}.sql`, SCHEMA_FILES), 'utf8')
+  const [head = '', original, tail, ...rest] = source.split('$$')
+  if (tail === undefined || rest.length > 0) throw new Error(`${name}.sql must contain one function`)
+  await withClient(urls.owner, async (client) => {
+    const find = async (text: string | undefined) => {
+      const { rows } = await client.query<{ oid: number; prosrc: string }>(
+        "select oid, prosrc from pg_proc where pronamespace = 'keymeter'::regnamespace and proname = $1",
+        [name],
+      )
+      if (rows.length === 1 && rows[0]?.prosrc === text) return rows[0]?.oid
+      throw new Error(`keymeter.${name} differs from its schema file, or is not the only function of that name`)
+    }
+    await client.query('begin')
+    const before = await find(original)
+    await client.query(`${head.replace('create function', 'create or replace function')}$$${body}$$${tail}`)
+    if ((await find(body)) !== before) throw new Error(`the variant of keymeter.${name} is another function`)
+    await client.query('commit')
+  })
+}
+
+const WRITE_ONLY = `
+#variable_conflict use_column
 declare
   v_now timestamptz;
 begin
@@ -70,47 +92,4 @@ begin
   )
   select 'charged', false, given.sequence, key_id, 'dev', asked, asked, given.remaining, ends_at, null::timestamptz from given order by i;
 end
-$$`
-}
-
-/** The table that remembers idempotency keys in the other variant, and its only index. */
-export const CHARGE_REQUESTS =
-  'create table public.charge_requests (user_id uuid not null, idempotency_key text not null, primary key (user_id, idempotency_key))'
-
-/**
- * Remembers idempotency keys in a table of their own, without partitions. Who cannot insert has been here before, and is
- * looked for among the events as ever.
- */
-export function withChargeRequests(source: string): string {
-  let changed = replaceOnce(
-    source,
-    '  -- Everything that the decision on a key needs, in one look, account by account.\n',
-    `  with requested as (
-    insert into public.charge_requests (user_id, idempotency_key)
-      select item.account, item.idempotency_key
-        from unnest(user_ids, key_hashes, idempotency_keys) as item (account, key_hash, idempotency_key)
-        join public.api_key_secrets as secrets on secrets.user_id = item.account and secrets.key_hash = item.key_hash
-       where item.idempotency_key is not null
-      on conflict do nothing
-      returning user_id, idempotency_key
-  )
-  select array_agg(requested.user_id is null order by item.i) into known_before
-    from unnest(user_ids, idempotency_keys) with ordinality as item (account, idempotency_key, i)
-    left join requested on requested.user_id = item.account and requested.idempotency_key = item.idempotency_key;
-
-  -- Everything that the decision on a key needs, in one look, account by account.
-`,
-  )
-  changed = replaceOnce(changed, 'declare\n', 'declare\n  known_before boolean[];\n')
-  return replaceOnce(
-    changed,
-    '         where events.user_id = given.account and events.idempotency_key = given.idempotency_key\n',
-    '         where events.user_id = given.account and events.idempotency_key = given.idempotency_key and known_before[given.i]\n',
-  )
-}
-
-function replaceOnce(source: string, what: string | RegExp, by: string): string {
-  const changed = source.replace(what, () => by)
-  if (changed === source) throw new Error(`the migration no longer holds ${what}`)
-  return changed
-}
+`

@@ -3,25 +3,23 @@ import type { Cluster } from '../cluster.ts'
 import { createEngine } from '../engine.ts'
 import { assertNothingLost } from '../invariants.ts'
 import { alternate, type Effort, type Finding, ratio } from '../measure.ts'
-import { replaceMeterBatch, writingAlone } from '../variants.ts'
+import { addOperations, deleteUnusedOperations } from '../operations.ts'
+import { assertDecisionsRemoved, removeDecisions } from '../variants.ts'
 
 const CALLERS = 64
 const TARGET_ONE_KEY = 40
 const TARGET_MANY_KEYS = 20
 
-/**
- * Both in this process, each with its own pool, on one Postgres. Beside them the engine with a function that writes its rows
- * and decides nothing, which says how far any engine that keeps them could come on this machine.
- */
+/** Ours and better-auth in this process, each with its own pool, on one Postgres; and ours without decisions. */
 export async function againstBetterAuth(cluster: Cluster, effort: Effort): Promise<Finding[]> {
   const { keys } = cluster.accounts
-  return await cluster.withDatabases(['ours', 'writing_alone'], async ({ ours, writing_alone }) => {
-    await replaceMeterBatch(writing_alone, writingAlone)
-    await writing_alone.owner.query("insert into operations select user_id, 'default' from billing_accounts")
+  return await cluster.withDatabases(['ours', 'writing_only'], async ({ ours, writing_only }) => {
+    await removeDecisions(writing_only)
+    await addOperations(writing_only, ['default'])
     return await cluster.withEmptyDatabase(async (url) => {
       const betterAuth = await createBetterAuth(url, keys.length)
       const engine = createEngine(ours.db)
-      const writer = createEngine(writing_alone.db)
+      const writer = createEngine(writing_only.db)
       try {
         const findings: Finding[] = []
         for (const [count, target] of [
@@ -39,25 +37,35 @@ export async function againstBetterAuth(cluster: Cluster, effort: Effort): Promi
                 (await betterAuth.verify(CALLERS, seconds, betterAuth.keys.slice(0, count))).perSecond,
             },
             {
-              name: 'writing alone',
+              name: 'writing only',
               run: async (seconds: number) => (await writer.charge(CALLERS, seconds, keys.slice(0, count))).perSecond,
             },
           ]
           const series = await alternate(rivals, '/s', effort, cluster.checkpoint)
-          await assertNothingLost(ours, engine.charges)
-          await assertNothingLost(writing_alone, writer.charges)
-          await betterAuth.assertNothingLost()
+          const overBetterAuth = ratio('ours / better-auth', series[0], series[1], { at: 'least', value: target })
           findings.push({
-            title: count === 1 ? 'One key, against better-auth' : `${count} keys of ${count} accounts, against better-auth`,
-            what: `${CALLERS} callers at once in one Node process. Ours: a charge of 1 credit with an idempotency key, a usage event and two roll-ups. better-auth: \`verifyApiKey\` of a key with \`remaining\`, database mode, rate limit off, a pool of 10. Writing alone: ours with a function that writes the same rows and decides nothing.`,
+            title:
+              count === 1
+                ? 'One key, compared with better-auth'
+                : `${count} keys of ${count} accounts, compared with better-auth`,
+            what: `${CALLERS} concurrent callers in one Node process. Ours: a charge of 1 credit with an idempotency key, a usage event and two roll-ups. better-auth: \`verifyApiKey\` of a key with \`remaining\`, database mode, rate limit off, a pool of 10. Writing only: ours with a \`meter_batch\` that writes the same rows and decides nothing.`,
             series,
-            ratios: [
-              ratio('ours / better-auth', series[0], series[1], { at: 'least', value: target }),
-              ratio('writing alone / better-auth', series[2], series[1]),
-            ],
+            ratios: [overBetterAuth, ratio('writing only / better-auth', series[2], series[1])],
             notes: [],
+            headlines:
+              count === 1
+                ? [
+                    { what: `Charges per second of one key, ${CALLERS} concurrent callers`, of: series[0] },
+                    { what: 'The same, compared with better-auth', of: overBetterAuth },
+                  ]
+                : [{ what: `Charges per second of ${count} accounts, ${CALLERS} concurrent callers`, of: series[0] }],
           })
         }
+        await deleteUnusedOperations(writing_only)
+        await assertNothingLost(ours, engine.charges)
+        await assertNothingLost(writing_only, writer.charges)
+        await assertDecisionsRemoved(writing_only)
+        await betterAuth.assertNothingLost()
         return findings
       } finally {
         await betterAuth.close()

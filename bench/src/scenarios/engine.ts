@@ -11,9 +11,9 @@ const CALLERS = 64
 const POOL_CONNECTIONS_MAX = 10
 const TARGET_HOT_OVER_SPREAD = 1
 const TARGET_OVER_PGBENCH = 0.6
-const TARGET_LONE_CALLER = 1.3
+const TARGET_SINGLE_CALLER = 1.3
 
-/** One account that everybody charges, against as many accounts as there are. */
+/** One account that all callers charge, compared with all accounts. */
 export async function hotAgainstSpread(cluster: Cluster, effort: Effort): Promise<Finding> {
   const { keys } = cluster.accounts
   return await cluster.withDatabases(['ours'], async ({ ours }) => {
@@ -32,8 +32,8 @@ export async function hotAgainstSpread(cluster: Cluster, effort: Effort): Promis
     )
     await assertNothingLost(ours, engine.charges)
     return {
-      title: 'A hot account, against spread ones',
-      what: `The engine alone, ${CALLERS} callers. An account that everybody charges is one row that everybody waits for, unless their charges share commits.`,
+      title: 'One hot account, compared with many accounts',
+      what: `Only the engine, ${CALLERS} callers. All charges of an account lock the same row, so they wait for each other unless they share commits.`,
       series,
       ratios: [ratio('hot / spread', series[0], series[1], { at: 'least', value: TARGET_HOT_OVER_SPREAD })],
       notes: [],
@@ -41,7 +41,7 @@ export async function hotAgainstSpread(cluster: Cluster, effort: Effort): Promis
   })
 }
 
-/** What the engine, Node and the driver cost on top of the function: pgbench sends the same statement, and does nothing else. */
+/** What the engine, Node and the driver cost in addition to the SQL function: pgbench only sends the same statement. */
 export async function againstPgbench(cluster: Cluster, effort: Effort): Promise<Finding> {
   const [key] = cluster.accounts.keys
   if (key === undefined) throw new Error('there are no accounts')
@@ -72,20 +72,20 @@ export async function againstPgbench(cluster: Cluster, effort: Effort): Promise<
     await assertNothingLost(ours, engine.charges)
     await assertNothingLost(theirs, charges + loop.charges)
     return {
-      title: 'The engine, against the function alone',
-      what: `${CALLERS} callers, one key. The engine's batches hold ${size}; ${bare.name} sends batches of as many, one after the other.`,
+      title: 'The engine, compared with its SQL function',
+      what: `${CALLERS} callers, one key. The engine's batches contain ${size} charges. ${bare.name} sends batches of the same size, one after another.`,
       series,
       ratios: [ratio(`ours / ${bare.name}`, series[0], series[1], { at: 'least', value: TARGET_OVER_PGBENCH })],
       notes:
         pgbench === null
-          ? ['pgbench not found: skipped. A bare pg client in a loop stands in for it.']
+          ? ['pgbench was not found. A pg client in a loop takes its place.']
           : [`pgbench: \`${PGBENCH_ARGS.join(' ')}\`, the same statement that the engine sends.`],
     }
   })
 }
 
-/** What batching costs who is alone. */
-export async function loneCaller(cluster: Cluster, effort: Effort): Promise<Finding> {
+/** What batching costs a single caller, who gains nothing from it. */
+export async function singleCaller(cluster: Cluster, effort: Effort): Promise<Finding> {
   const { keys } = cluster.accounts
   const [key] = keys
   if (key === undefined) throw new Error('there are no accounts')
@@ -115,11 +115,12 @@ export async function loneCaller(cluster: Cluster, effort: Effort): Promise<Find
       await assertNothingLost(ours, engine.charges)
       await assertNothingLost(unbatched, charges)
       return {
-        title: 'A lone caller',
-        what: 'One caller, one key; the median latency of a charge. Unbatched: `meter_batch` with one item through a pg pool.',
+        title: 'A single caller',
+        what: 'One caller and one key: the median latency of a charge. Unbatched: `meter_batch` with one item through a pg pool.',
         series,
-        ratios: [ratio('ours / unbatched', series[0], series[1], { at: 'most', value: TARGET_LONE_CALLER })],
+        ratios: [ratio('ours / unbatched', series[0], series[1], { at: 'most', value: TARGET_SINGLE_CALLER })],
         notes: [],
+        headlines: [{ what: 'Latency of a charge, one caller', of: series[0] }],
       }
     } finally {
       await pool.end()

@@ -1,32 +1,22 @@
 import { randomUUID } from 'node:crypto'
-import type { CompiledQuery, KyselyPlugin } from 'kysely'
-import { pino } from 'pino'
-import { listAlerts } from '../../../packages/api/src/alerts/list.ts'
-import { getLedger } from '../../../packages/api/src/billing/ledger.ts'
-import { creditsUsed } from '../../../packages/api/src/keys/credits-used.ts'
-import { inAccount, type Scope } from '../../../packages/api/src/scope.ts'
-import { listUsageEvents } from '../../../packages/api/src/usage/events.ts'
-import { usageSnapshot } from '../../../packages/api/src/usage/snapshot.ts'
-import { usageTimeseries } from '../../../packages/api/src/usage/timeseries.ts'
-import { signedIn } from '../../../packages/api/test/caller.ts'
+import { exportUsage } from '@keymeter/api/server'
+import { signedIn } from '@keymeter/api/testing'
 import type { Cluster, Database } from '../cluster.ts'
 import { createEngine } from '../engine.ts'
 import { loadEvents } from '../events.ts'
+import { explainCall } from '../explain.ts'
 import { assertNothingLost } from '../invariants.ts'
-import { alternate, closedLoop, type Effort, type Finding, median, type Ratio, ratio, type Series } from '../measure.ts'
+import { alternate, closedLoop, type Effort, type Finding, type Ratio, ratio, type Series } from '../measure.ts'
 
 const CALLERS = 64
-/** Runs of the explained query in one round: it takes a fraction of a millisecond. */
-const EXPLAINED = 50
 const TARGET_GROWTH = 1.5
 const TARGET_MS = 1
 const TARGET_SERIES_MS = 5
 const TARGET_PAGE_MS = 5
 const TARGET_LOADED = 0.8
 const PAGE = 50
-const PAGE_OF_EXPORT = 1000
 
-/** The same reads and charges on tables of each of these numbers of events, and on empty ones. */
+/** Reads and charges with tables of each of these numbers of events. Charges are compared with empty tables. */
 export async function largeTables(
   cluster: Cluster,
   sizes: number[],
@@ -50,30 +40,44 @@ export async function largeTables(
 
 async function reads(cluster: Cluster, loaded: { size: number; database: Database }[], effort: Effort): Promise<Finding[]> {
   const userId = cluster.accounts.large[0]?.userId ?? ''
+  const keyCount = cluster.accounts.large.length
   const label = (size: number) => `${size.toLocaleString('en')} events`
   const callers = await Promise.all(loaded.map(async ({ database }) => await signedIn(database, userId)))
-  const explained = await alternate(
+  const byKey = await alternate(
     loaded.map(({ size, database }) => ({
       name: label(size),
-      run: async () => await explain(database, userId, 'usage_by_cycle', readUsageByKey),
+      run: async () =>
+        await explainCall(
+          database,
+          userId,
+          async (caller) => {
+            const { data } = await caller.keys.usage()
+            const used = data.filter(({ creditsUsed }) => creditsUsed > 0)
+            if (used.length !== keyCount) throw new Error(`${used.length} of ${keyCount} keys have usage`)
+          },
+          'usage_by_cycle',
+        ),
     })),
     'ms',
     effort,
-    async () => {},
   )
   const overTime = async (unit: 'day' | 'hour') =>
     await alternate(
       loaded.map(({ size, database }) => ({
         name: label(size),
         run: async () =>
-          await explain(database, userId, 'usage_by_day', async (scope) => {
-            const { series } = await usageTimeseries(scope, { unit, by: 'key', timeZone: 'Asia/Kolkata' })
-            if (series.length !== cluster.accounts.large.length) throw new Error(`${series.length} keys have usage`)
-          }),
+          await explainCall(
+            database,
+            userId,
+            async (caller) => {
+              const { series } = await caller.usage.timeseries({ unit, by: 'key', timeZone: 'Asia/Kolkata' })
+              if (series.length !== keyCount) throw new Error(`${series.length} of ${keyCount} keys have usage`)
+            },
+            'keymeter.usage_totals',
+          ),
       })),
       'ms',
       effort,
-      async () => {},
     )
   const [days, hours] = [await overTime('day'), await overTime('hour')]
   const largest = loaded.at(-1)
@@ -86,7 +90,6 @@ async function reads(cluster: Cluster, loaded: { size: number; database: Databas
     })),
     'ms',
     effort,
-    async () => {},
   )
   const growth = (series: Series[]) =>
     ratio('largest / smallest', series.at(-1), series[0], { at: 'most', value: TARGET_GROWTH })
@@ -96,39 +99,43 @@ async function reads(cluster: Cluster, loaded: { size: number; database: Databas
       values,
       target: { at: 'most' as const, value, unit: 'ms' as const },
     }))
-  const what = 'An account with 100 keys and so many events in its current cycle; half as many again are of 100 others.'
+  const what = `An account with ${keyCount} keys and this number of events in its current cycle. 100 other accounts together have half as many.`
   return [
     {
       title: 'Usage by key, inside Postgres',
-      what: `${what} The roll-up query of \`keys.usage\`: planning and execution by EXPLAIN ANALYZE, as the server's role under row level security, median of ${EXPLAINED} runs a round.`,
-      series: explained,
-      ratios: [growth(explained), ...inPostgres(explained, TARGET_MS)],
+      what: `${what} The statement of \`keys.usage\` that returns the keys with their usage: planning and execution by EXPLAIN ANALYZE, as the server's role under row level security. A round is the median of 50 runs.`,
+      series: byKey,
+      ratios: [growth(byKey), ...inPostgres(byKey, TARGET_MS)],
       notes: [],
+      headlines: [
+        { what: `Usage of ${keyCount} keys in a cycle of ${label(largest.size)}, inside Postgres`, of: byKey.at(-1) },
+      ],
     },
     {
-      title: 'Usage over time, inside Postgres',
-      what: `${what} The query of \`usage.timeseries\` by key, the cycle's days in the time zone of India, explained in the same way.`,
+      title: 'Usage by day, inside Postgres',
+      what: `${what} The statement of \`usage.timeseries\` that reads the usage: by key, the days of the cycle in the time zone of India. It is measured in the same way.`,
       series: days,
       ratios: inPostgres(days, TARGET_SERIES_MS),
       notes: [],
     },
     {
-      title: 'Usage by the hour, inside Postgres',
-      what: `${what} The same of the cycle's hours: 24 figures of each key for each of its days.`,
+      title: 'Usage by hour, inside Postgres',
+      what: `${what} The same for the hours of the cycle: 24 figures for each key and day.`,
       series: hours,
       ratios: inPostgres(hours, TARGET_SERIES_MS),
       notes: [],
+      headlines: [{ what: 'Usage of the same keys by hour, inside Postgres', of: hours.at(-1) }],
     },
     {
-      title: 'The other reads, inside Postgres',
-      what: `The same account with ${label(largest.size)}, all queries of a call together. Pages of ${PAGE} events, and those of an export with ${PAGE_OF_EXPORT.toLocaleString('en')}.`,
+      title: 'Other reads, inside Postgres',
+      what: `The same account with ${label(largest.size)}. Each figure is the sum of all queries of a call. A page has ${PAGE} events, a page of an export 1,000.`,
       series: others,
       ratios: inPostgres(others, TARGET_PAGE_MS),
       notes: [],
     },
     {
       title: 'Usage by key, the whole call',
-      what: `${what} \`keys.usage\` through the router, one caller: verifies the token, opens the transaction, reads clock, cycle, keys and roll-ups; median latency.`,
+      what: `${what} \`keys.usage\` through the router, one caller: it verifies the access token, opens a transaction and reads the cycle, the clock and the keys with their usage. The figure is the median latency.`,
       series: called,
       ratios: [growth(called)],
       notes: [],
@@ -136,7 +143,7 @@ async function reads(cluster: Cluster, loaded: { size: number; database: Databas
   ]
 }
 
-/** Usage over time by other names and filters, pages of events at any depth and with filters, and what an account has. */
+/** The reads of the dashboard, at several depths and with filters. */
 async function otherReads(database: Database, userId: string, effort: Effort): Promise<Series[]> {
   const { rows } = await database.owner.query<{ sequence: string; at: Date; key: string }>(
     `select sequence, created_at as at, api_key_id as key from api_key_usage
@@ -147,36 +154,44 @@ async function otherReads(database: Database, userId: string, effort: Effort): P
   const [middle, early] = rows
   if (middle === undefined || early === undefined) throw new Error('the account has no events')
   const cursor = { middle: `${middle.sequence}.${middle.at.getTime()}`, early: `${early.sequence}.${early.at.getTime()}` }
-  const page = (input: Parameters<typeof listUsageEvents>[1]) => async (scope: Scope) => {
-    await listUsageEvents(scope, input)
-  }
-  const overTime = (input: Omit<Parameters<typeof usageTimeseries>[1], 'timeZone'>) => async (scope: Scope) => {
-    const { series } = await usageTimeseries(scope, { timeZone: 'Asia/Kolkata', ...input })
-    if (series.length === 0) throw new Error('there is no usage to show')
-  }
-  const reads: [string, (scope: Scope) => Promise<void>][] = [
-    ['days by operation', overTime({ unit: 'day', by: 'operation' })],
-    ['hours by operation', overTime({ unit: 'hour', by: 'operation' })],
-    ['days of an operation, by key', overTime({ unit: 'day', by: 'key', operation: 'default' })],
-    ['hours of a key', overTime({ unit: 'hour', by: 'operation', keyId: middle.key })],
-    ['events, the newest', page({ limit: PAGE })],
-    ['events, from the middle', page({ limit: PAGE, cursor: cursor.middle })],
-    ['events, near the first', page({ limit: PAGE, cursor: cursor.early })],
-    ['events of a time', page({ limit: PAGE, to: middle.at.toISOString() })],
-    ['events of a key, from the middle', page({ limit: PAGE, cursor: cursor.middle, keyId: middle.key })],
-    ['events of an operation that there is not', page({ limit: PAGE, operation: 'none' })],
-    ['refusals, where there are none', page({ limit: PAGE, verdicts: ['revoked'] })],
-    ['the event of an idempotency key', page({ limit: PAGE, idempotencyKey: randomUUID() })],
-    ['events, as exported', page({ limit: PAGE_OF_EXPORT, cursor: cursor.middle })],
-    ['what a stream carries', async (scope) => void (await usageSnapshot(scope))],
-    ['the alerts', async (scope) => void (await listAlerts(scope))],
-    ['the ledger', async (scope) => void (await getLedger(scope, {}))],
+  const to = middle.at.toISOString()
+  const timeZone = 'Asia/Kolkata'
+  const limit = PAGE
+  const reads: [string, Parameters<typeof explainCall>[2]][] = [
+    ['days by operation', ({ usage }) => usage.timeseries({ timeZone, unit: 'day', by: 'operation' })],
+    ['hours by operation', ({ usage }) => usage.timeseries({ timeZone, unit: 'hour', by: 'operation' })],
+    ['days of an operation, by key', ({ usage }) => usage.timeseries({ timeZone, by: 'key', operation: 'default' })],
+    ['hours of a key', ({ usage }) => usage.timeseries({ timeZone, unit: 'hour', by: 'operation', keyId: middle.key })],
+    ['events, the newest page', ({ usage }) => usage.events({ limit })],
+    ['events, a page in the middle', ({ usage }) => usage.events({ limit, cursor: cursor.middle })],
+    ['events, one of the first pages', ({ usage }) => usage.events({ limit, cursor: cursor.early })],
+    ['events before a time', ({ usage }) => usage.events({ limit, to })],
+    ['events of a key, in the middle', ({ usage }) => usage.events({ limit, cursor: cursor.middle, keyId: middle.key })],
+    ['events of an unknown operation', ({ usage }) => usage.events({ limit, operation: 'none' })],
+    ['refusals, of which there are none', ({ usage }) => usage.events({ limit, verdicts: ['revoked'] })],
+    ['the event of an idempotency key', ({ usage }) => usage.events({ limit, idempotencyKey: randomUUID() })],
+    [
+      'one page of an export',
+      async (_, origin) => {
+        const lines = exportUsage(origin, { to })
+        // The first part is the header.
+        for (let part = 0; part < 2; part++) await lines.next()
+        await lines.return(undefined)
+      },
+    ],
+    [
+      'a snapshot of the stream',
+      async ({ usage }) => {
+        for await (const _ of await usage.watch()) return
+      },
+    ],
+    ['alerts', ({ alerts }) => alerts.list()],
+    ['ledger', ({ billing }) => billing.ledger()],
   ]
   return await alternate(
-    reads.map(([name, read]) => ({ name, run: async () => await explain(database, userId, null, read) })),
+    reads.map(([name, read]) => ({ name, run: async () => await explainCall(database, userId, read) })),
     'ms',
     effort,
-    async () => {},
   )
 }
 
@@ -195,7 +210,7 @@ async function charges(
   const ratios: Ratio[] = []
   for (const [what, engines, charged] of [
     ['hot', random, large],
-    ['hot, keys in the order of time', inOrder, large],
+    ['hot, ordered idempotency keys', inOrder, large],
     ['spread', random, keys],
   ] as const) {
     const pair = await alternate(
@@ -216,76 +231,12 @@ async function charges(
       (i === 0 ? largest.events : 0) + (random[i]?.charges ?? Number.NaN) + (inOrder[i]?.charges ?? Number.NaN),
     )
   return {
-    title: 'Charging with large tables, against empty ones',
-    what: `${CALLERS} callers. Hot: the 100 keys of the account that has most of the events. Spread: one key of each account. Idempotency keys are random, each on another page of a large index, which Postgres writes whole the first time after a checkpoint; or they begin with the time, as UUIDv7 and ULIDs do.`,
+    title: 'Charges with large tables, compared with empty ones',
+    what: `${CALLERS} callers. Hot: the ${large.length} keys of the account with most of the events. Spread: one key of each account. Random idempotency keys are on different pages of a large index, and Postgres logs a whole page at its first change after a checkpoint. Ordered ones begin with the time, like UUIDv7 and ULID.`,
     series,
     ratios,
     notes: [],
   }
-}
-
-/** Reads what every key used in the cycle. */
-async function readUsageByKey(scope: Scope): Promise<void> {
-  const keys = await scope.db.selectFrom('api_keys').select('id').where('user_id', '=', scope.userId).execute()
-  const account = await scope.db.selectFrom('billing_accounts').select('billing_cycle_start').executeTakeFirstOrThrow()
-  const used = await creditsUsed(
-    scope,
-    account.billing_cycle_start,
-    keys.map(({ id }) => id),
-  )
-  if (used.size !== keys.length) throw new Error(`${used.size} of ${keys.length} keys have usage`)
-}
-
-/**
- * Milliseconds, planning included, as the median of some runs of what the product sends when it does `read`: of its query on
- * `table`, or of all its queries together.
- */
-async function explain(
-  database: Database,
-  userId: string,
-  table: string | null,
-  read: (scope: Scope) => Promise<void>,
-): Promise<number> {
-  const queries: CompiledQuery[] = []
-  const captures: KyselyPlugin = {
-    transformQuery: ({ node, queryId }) => {
-      queries.push(database.db.getExecutor().compileQuery(node, queryId))
-      return node
-    },
-    transformResult: async ({ result }) => result,
-  }
-  const db = database.db.withPlugin(captures)
-  const call = {
-    userId,
-    db,
-    log: pino({ level: 'silent' }),
-    keyBrand: 'km',
-    requestId: 'bench',
-    clientAddress: null,
-    userAgent: null,
-  }
-  return await inAccount(call, 'read only', async (scope) => {
-    queries.length = 0
-    await read(scope)
-    const measured = table === null ? [...queries] : queries.filter(({ sql }) => sql.includes(table)).slice(-1)
-    if (measured.length === 0) throw new Error(`no query on ${table} was seen`)
-    const times: number[] = []
-    for (let n = 0; n < EXPLAINED; n++) {
-      let total = 0
-      for (const query of measured) total += await explainOnce(scope, query)
-      times.push(total)
-    }
-    return median(times)
-  })
-}
-
-async function explainOnce({ db }: Scope, query: CompiledQuery): Promise<number> {
-  const { rows } = await db.executeQuery<{ 'QUERY PLAN': { 'Planning Time': number; 'Execution Time': number }[] }>({
-    ...query,
-    sql: `explain (analyze, format json) ${query.sql}`,
-  })
-  const plan = rows[0]?.['QUERY PLAN'][0]
-  return (plan?.['Planning Time'] ?? Number.NaN) + (plan?.['Execution Time'] ?? Number.NaN)
 }
 
 function of(databases: Record<string, Database>, name: string): Database {

@@ -49,7 +49,7 @@ export async function signedIn(database: Pick<TestDatabase, 'db'>, userId: strin
 }
 
 /** A new user with an account and its default key. */
-export async function provisioned(database: TestDatabase) {
+export async function provisioned(database: Pick<TestDatabase, 'db' | 'createUser'>) {
   const userId = await database.createUser()
   const caller = await signedIn(database, userId)
   const { defaultKey } = await caller.auth.provision()

@@ -40,7 +40,7 @@ const OBJECTS = [
 ]
 
 /** Every object of the product's schemas, one line each, in a fixed order. Equal databases have equal lines. */
-export async function describeSchema(url: string): Promise<string[]> {
+async function describeSchema(url: string): Promise<string[]> {
   return await withClient(url, async (client) => {
     const lines: string[] = []
     for (const query of OBJECTS) {

@@ -13,7 +13,7 @@ export async function draftMigration(): Promise<string> {
  * The difference between two databases as SQL. Differences that the CLI does not see (comments, storage and statistics of
  * columns) are appended as comments, for a person to write.
  */
-export async function draft(migrated: string, written: string): Promise<string> {
+async function draft(migrated: string, written: string): Promise<string> {
   const args = [SUPABASE_CLI, 'db', 'diff', '--from', migrated, '--to', written, '--use-pg-delta', '--workdir', REPOSITORY]
   const { stdout } = await promisify(execFile)(process.execPath, args, {
     env: { ...process.env, DO_NOT_TRACK: '1', SUPABASE_TELEMETRY_DISABLED: '1' },

@@ -1,5 +1,6 @@
 export { startAuth } from './auth.ts'
-export { type DatabaseUrls, databaseUrls, withClient } from './database.ts'
+export { type DatabaseUrls, withClient } from './database.ts'
 export { migrate } from './migrate.ts'
 export { freePort } from './ports.ts'
+export { withScratchCluster } from './scratch.ts'
 export { type Stack, startStack } from './stack.ts'

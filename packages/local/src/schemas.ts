@@ -6,7 +6,7 @@ import { REPOSITORY } from './migrate.ts'
 const SUPABASE = join(REPOSITORY, 'supabase')
 const AUTH_USERS = 'schemas/auth-users.sql'
 
-export const BASELINE_VERSION = '20260501000001'
+const BASELINE_VERSION = '20260501000001'
 /** The migrations that are made from the schema files, by file name. */
 const BASELINE = `${BASELINE_VERSION}_baseline.sql`
 const REFERENCES = '20260501000002_reference_auth_users.sql'
@@ -25,7 +25,7 @@ drop table public.api_key_usage, public.api_keys, public.billing_accounts;
 `
 
 /** The files of supabase/schemas, in the order of `schema_paths` in supabase/config.toml. Paths are relative to supabase/. */
-export function schemaFiles(): string[] {
+function schemaFiles(): string[] {
   const { db } = parse(readFileSync(join(SUPABASE, 'config.toml'), 'utf8')) as {
     db: { migrations: { schema_paths: string[] } }
   }
