@@ -3,10 +3,10 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { getRequestListener } from '@hono/node-server'
 import {
   createAccessTokenVerifier,
-  createMetering,
   createUsageAnnouncer,
   fillUsageDays,
   listenForUsage,
+  Metering,
   makeUsagePartitions,
   UsageWatch,
 } from '@keymeter/api/server'
@@ -57,7 +57,7 @@ export async function serve(env: Env, log: Logger, createPages: (server: Server)
       verifyAccessToken: createAccessTokenVerifier(env),
       keyBrand: env.keyBrand,
       serviceKey: env.serviceKey,
-      metering: createMetering({ db: meteringDb, keyBrand: env.keyBrand, log, onDecided: announcer.announce }),
+      metering: new Metering({ db: meteringDb, keyBrand: env.keyBrand, log, onDecided: announcer.announce }),
       usageWatch,
     },
     settings: {

@@ -7,7 +7,7 @@ import { replaceClock } from '../../test/clock.ts'
 import { cycleBoundary } from '../billing/cycle.ts'
 import { mintToken } from '../keys/token.ts'
 import { appRouter } from '../router.ts'
-import { createMetering } from './metering.ts'
+import { Metering } from './metering.ts'
 
 const database = testDatabase()
 const backend = appRouter.createCaller({ ...contextOf(database, null), authorization: `Bearer ${SERVICE_KEY}` })
@@ -337,7 +337,7 @@ describe('an operation', () => {
 })
 
 describe('a batch', () => {
-  const metering = createMetering({ db: database.db, keyBrand: 'km', log: pino({ level: 'silent' }) })
+  const metering = new Metering({ db: database.db, keyBrand: 'km', log: pino({ level: 'silent' }) })
   const item = (input: Partial<Charge>): Charge => ({
     key: account.defaultKey.secret,
     credits: 1,
