@@ -2,7 +2,7 @@ import { z } from 'zod'
 import { Answer, Credits, Timestamp } from './answer.ts'
 import { BillingCycle, Plan } from './billing.ts'
 import { KeyId, KeyType } from './keys.ts'
-import { IdempotencyKey, Operation } from './metering.ts'
+import { EventVerdict, IdempotencyKey, Operation } from './metering.ts'
 
 /** Usage is kept by quarters of an hour: every time zone's days and hours are made of whole ones. */
 const QUARTER_HOUR_MS = 15 * 60_000
@@ -119,15 +119,15 @@ export const EVENTS_PAGE_MAX = 100
 export const UsageAction = z.enum(['charge', 'hold', 'settle', 'release', 'refund'])
 export type UsageAction = z.infer<typeof UsageAction>
 
-/** `charged`, or what else was decided. Only its form is fixed: which there are depends on the action. */
-export const EventVerdict = z.string().regex(/^[a-z_]{1,40}$/, 'Name a verdict, like insufficient_credits.')
+/** A verdict to search for. Only its form is checked: no event has a verdict that does not exist. */
+const VerdictName = z.string().regex(/^[a-z_]{1,40}$/, 'Name a verdict, like insufficient_credits.')
 
 /** Which events; each must pass all that is given. `from` is included, `to` is not. */
 export const UsageEventFilters = z.strictObject({
   keyId: KeyId.optional(),
   operation: Operation.optional(),
   /** One of these. */
-  verdicts: z.array(EventVerdict).min(1).max(20).optional(),
+  verdicts: z.array(VerdictName).min(1).max(20).optional(),
   action: UsageAction.optional(),
   from: z.iso.datetime({ offset: true }).optional(),
   to: z.iso.datetime({ offset: true }).optional(),

@@ -17,8 +17,8 @@ import { AppError } from '../errors.ts'
 import { hashToken, parseToken } from '../keys/token.ts'
 import { parseEventId } from './event-id.ts'
 import { Lanes } from './lanes.ts'
-import type { Action, BatchItem } from './meter-batch.ts'
-import { toVerdict, type VerdictOf } from './verdict.ts'
+import type { Action, BatchItem, Decision } from './meter-batch.ts'
+import { toChargeVerdict, toHoldVerdict, toRefundVerdict, toReleaseVerdict, toSettleVerdict } from './verdict.ts'
 
 /** Calls that wait at a time. A call beyond this is answered `overloaded` immediately. */
 const WAITING_MAX = 10_000
@@ -26,7 +26,8 @@ const WAITING_MAX = 10_000
 const ANSWERED_WITHIN_MS = 10_000
 const RETRY_AFTER_MS_MIN = 100
 
-type ItemOf<A extends Action> = BatchItem & { action: A }
+/** Verdicts that need no decision of the database. Every action has them. */
+type Undecided = Extract<Verdict, { verdict: 'not_found' | 'overloaded' }>
 
 export interface MeteringOptions {
   /** A pool that nothing else uses: charges must not wait behind the dashboard's calls. */
@@ -69,7 +70,7 @@ export class Metering {
 
   /** Takes credits for a key. 0 credits only verify the key. */
   async charge(request: Charge): Promise<Verdict> {
-    return await this.#meter(this.#itemOfKey('charge', request, null))
+    return await this.#meter(this.#itemOfKey('charge', request, null), toChargeVerdict)
   }
 
   /**
@@ -86,34 +87,33 @@ export class Metering {
 
   /** Takes credits until `settle` reports what the work cost, or until the hold expires. */
   async hold({ ttlSeconds, ...request }: Hold): Promise<HoldVerdict> {
-    return await this.#meter(this.#itemOfKey('hold', request, ttlSeconds))
+    return await this.#meter(this.#itemOfKey('hold', request, ttlSeconds), toHoldVerdict)
   }
 
   /** Charges what the work cost, and returns the rest of the hold to the account. */
   async settle({ holdId, credits, idempotencyKey }: Settle): Promise<SettleVerdict> {
-    return await this.#meter(itemOfEvent('settle', holdId, credits, idempotencyKey))
+    return await this.#meter(itemOfEvent('settle', holdId, credits, idempotencyKey), toSettleVerdict)
   }
 
   /** Returns all credits of a hold to the account. */
   async release({ holdId, idempotencyKey }: Release): Promise<ReleaseVerdict> {
-    return await this.#meter(itemOfEvent('release', holdId, 0, idempotencyKey))
+    return await this.#meter(itemOfEvent('release', holdId, 0, idempotencyKey), toReleaseVerdict)
   }
 
   /** Returns credits of a charge to the account: some of them or all. */
   async refund({ chargeId, credits, idempotencyKey }: Refund): Promise<RefundVerdict> {
-    return await this.#meter(itemOfEvent('refund', chargeId, credits, idempotencyKey))
+    return await this.#meter(itemOfEvent('refund', chargeId, credits, idempotencyKey), toRefundVerdict)
   }
 
   /** @param item is null when the request names no account. Then the database is not asked. */
-  async #meter<A extends Action>(item: ItemOf<A> | null): Promise<VerdictOf[A]> {
-    if (item === null) return { verdict: 'not_found' } satisfies VerdictOf[Action]
+  async #meter<V>(item: BatchItem | null, toVerdict: (userId: string, decision: Decision) => V): Promise<V | Undecided> {
+    if (item === null) return { verdict: 'not_found' }
     if (this.#waiting >= this.#waitingMax || this.#lanes.isRefused(item.userId))
-      return { verdict: 'overloaded', retryAfterMs: this.#retryAfterMs() } satisfies VerdictOf[Action]
+      return { verdict: 'overloaded', retryAfterMs: this.#retryAfterMs() }
     this.#waiting++
     try {
       const decision = await this.#lanes.decide(item, performance.now() + this.#answeredWithinMs)
-      // The database answers an action with the verdicts of that action.
-      return toVerdict(item, decision) as VerdictOf[A]
+      return toVerdict(item.userId, decision)
     } finally {
       this.#waiting--
     }
@@ -125,11 +125,11 @@ export class Metering {
   }
 
   /** An item about a key, whose token names the account. Null for a text that is not a token of this brand. */
-  #itemOfKey<A extends 'charge' | 'hold'>(
-    action: A,
+  #itemOfKey(
+    action: Extract<Action, 'charge' | 'hold'>,
     { key, credits, idempotencyKey, operation }: Charge,
     lifetimeSeconds: number | null,
-  ): ItemOf<A> | null {
+  ): BatchItem | null {
     const token = parseToken(this.#keyBrand, key)
     if (token === null) return null
     const { userId } = token
@@ -138,12 +138,12 @@ export class Metering {
 }
 
 /** An item about an earlier event, whose id names the account. Null for a text that is not the id of an event. */
-function itemOfEvent<A extends 'settle' | 'release' | 'refund'>(
-  action: A,
+function itemOfEvent(
+  action: Extract<Action, 'settle' | 'release' | 'refund'>,
   eventId: string,
   credits: number,
   idempotencyKey: string,
-): ItemOf<A> | null {
+): BatchItem | null {
   const event = parseEventId(eventId)
   if (event === null) return null
   const { userId, sequence: refersTo } = event
