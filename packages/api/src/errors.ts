@@ -38,7 +38,7 @@ const REASONS = {
   email_invalid: { code: 'BAD_REQUEST', message: 'Enter an e-mail address, like name@example.com.' },
   password_weak: { code: 'BAD_REQUEST', message: 'Choose a stronger password.' },
   sign_up_disabled: { code: 'FORBIDDEN', message: 'Signing up is switched off.' },
-  rate_limited: { code: 'TOO_MANY_REQUESTS', message: 'Too many attempts: wait a minute, then try again.' },
+  too_many_attempts: { code: 'TOO_MANY_REQUESTS', message: 'Too many attempts: wait a minute, then try again.' },
   too_many_streams: {
     code: 'TOO_MANY_REQUESTS',
     message: `An account has at most ${STREAMS_PER_ACCOUNT_MAX} streams open: close one that is no longer looked at.`,

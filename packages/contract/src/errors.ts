@@ -23,7 +23,7 @@ export const Reason = z.enum([
   'email_invalid',
   'password_weak',
   'sign_up_disabled',
-  'rate_limited',
+  'too_many_attempts',
   'too_many_streams',
   'auth_unavailable',
   'database_unavailable',

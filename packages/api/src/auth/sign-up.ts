@@ -12,7 +12,7 @@ const SUPABASE_TIMEOUT_MS = 10_000
  * Signs up at Supabase Auth, then provisions the account and its first key. Signing up counts even when provisioning
  * fails: that is logged, and the next `auth.provision` makes up for it.
  *
- * @throws AppError `email_taken`, `email_invalid`, `password_weak`, `sign_up_disabled`, `rate_limited`, `auth_unavailable`.
+ * @throws AppError `email_taken`, `email_invalid`, `password_weak`, `sign_up_disabled`, `too_many_attempts`, `auth_unavailable`.
  */
 export async function signUp(
   ctx: Context,
@@ -79,10 +79,10 @@ function refusal(error: AuthError): Error {
       return new AppError('sign_up_disabled', { cause: error })
     case 'over_request_rate_limit':
     case 'over_email_send_rate_limit':
-      return new AppError('rate_limited', { cause: error })
+      return new AppError('too_many_attempts', { cause: error })
   }
   const status = error.status ?? 0
-  if (status === 429) return new AppError('rate_limited', { cause: error })
+  if (status === 429) return new AppError('too_many_attempts', { cause: error })
   // Never reached, or failing inside. Any other refusal is one that we do not know: a wrong API key, say.
   return isAuthRetryableFetchError(error) || status === 0 || status >= 500
     ? new AppError('auth_unavailable', { cause: error })

@@ -1,5 +1,14 @@
 import { randomUUID } from 'node:crypto'
-import { DECIDED, EventVerdict, HoldVerdict, RefundVerdict, ReleaseVerdict, SettleVerdict, Verdict } from '@keymeter/contract'
+import {
+  DECIDED,
+  EventVerdict,
+  HoldVerdict,
+  Reason,
+  RefundVerdict,
+  ReleaseVerdict,
+  SettleVerdict,
+  Verdict,
+} from '@keymeter/contract'
 import { describe, expect, expectTypeOf, it } from 'vitest'
 import type { Action, Decision } from './meter-batch.ts'
 import { toChargeVerdict, toHoldVerdict, toRefundVerdict, toReleaseVerdict, toSettleVerdict } from './verdict.ts'
@@ -49,6 +58,13 @@ describe('a decision of the database', () => {
 })
 
 describe('the vocabularies', () => {
+  it('of reasons and verdicts have no word in common', () => {
+    type Any = Verdict | HoldVerdict | SettleVerdict | ReleaseVerdict | RefundVerdict
+    expectTypeOf<Extract<Reason, Any['verdict']>>().toBeNever()
+    const verdicts = new Set(['overloaded', ...all.flatMap(({ words }) => words)])
+    expect(Reason.options.filter((reason) => verdicts.has(reason))).toEqual([])
+  })
+
   it('of decisions are all verdicts that an action can have, except overloaded', () => {
     expectTypeOf<(typeof DECIDED.charge)['options'][number] | 'overloaded'>().toEqualTypeOf<Verdict['verdict']>()
     expectTypeOf<(typeof DECIDED.hold)['options'][number] | 'overloaded'>().toEqualTypeOf<HoldVerdict['verdict']>()
