@@ -224,6 +224,20 @@ describe('when connections break', () => {
   })
 })
 
+describe('when the primary becomes read-only and stays up', () => {
+  it('its connections are closed, and charges succeed on new connections to the new primary', async () => {
+    const { owner, name } = database
+    const db = createDb(database.urls.api, () => {})
+    const metering = engine({ db })
+    // Connections that open now are read-only for ever, like those to an old primary.
+    await owner.query(`alter database ${name} set default_transaction_read_only = on`)
+    await expect(metering.charge(request())).rejects.toMatchObject({ reason: 'database_unavailable' })
+    await owner.query(`alter database ${name} reset default_transaction_read_only`)
+    expect(await metering.charge(request())).toMatchObject({ verdict: 'charged' })
+    await db.destroy()
+  })
+})
+
 describe('when Postgres hangs', () => {
   const WITHIN_MS = 1500
   /**

@@ -1,8 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Db } from '@keymeter/db'
+import { type Db, isConflict, isLockTimeout, isStatementTimeout, isUnavailable } from '@keymeter/db'
 import type { Logger } from 'pino'
 import { AppError } from '../errors.ts'
-import { isConflict, isLockTimeout, isStatementTimeout, isUnavailable } from '../scope.ts'
 import type { Timed } from './lane.ts'
 import { type BatchItem, type Decision, findLockedAccounts, meterBatch } from './meter-batch.ts'
 

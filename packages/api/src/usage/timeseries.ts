@@ -1,8 +1,9 @@
 import type { UsageSeries, UsageTimeseries } from '@keymeter/contract'
+import { isInvalidParameter } from '@keymeter/db'
 import { sql } from 'kysely'
 import { currentCycle, cycleFrom } from '../billing/current-cycle.ts'
 import { AppError } from '../errors.ts'
-import { isInvalidParameter, type Scope } from '../scope.ts'
+import type { Scope } from '../scope.ts'
 import { dayParts, QUARTER_HOUR_MS, QUARTERS_PER_DAY } from './day-parts.ts'
 
 interface Range {
