@@ -33,7 +33,7 @@ async function lock(accounts: Account[]): Promise<{ unlock(): Promise<void> }> {
   }
 }
 
-it('an account that another session locks waits by itself, and all other accounts are charged in the meantime', async () => {
+it('an account that another session locks waits alone, while all other accounts are charged', async () => {
   const metering = new Metering({ db: database.db, keyBrand: 'km', log, answeredWithinMs: 60_000 })
   const [locked, ...others] = await provisionMany(5)
   if (locked === undefined) throw new Error('no account')
@@ -101,7 +101,7 @@ it('accounts that another session locks for longer than a charge waits are charg
   expect(await disagreements(database)).toEqual([])
 })
 
-it('locked accounts never occupy all connections: many of them do not delay the other accounts', async () => {
+it('many locked accounts do not occupy all connections, and do not delay the other accounts', async () => {
   const db = createDb(database.urls.api, () => {}, { connectionsMax: 6 })
   const metering = new Metering({ db, keyBrand: 'km', log, answeredWithinMs: 60_000 })
   const accounts = await provisionMany(40)
@@ -114,9 +114,9 @@ it('locked accounts never occupy all connections: many of them do not delay the 
     const { verdict } = await charge(metering, account)
     answered.push(isLocked ? 'while locked' : verdict)
   })
-  // The first charge shares a batch with the locked accounts. The next ones share a lane with nobody.
+  // Only the first charge shares a batch with the locked accounts.
   expect(await charge(metering, free)).toMatchObject({ verdict: 'charged' })
-  // Were no connection left, each of these would wait for lock timeouts, and locked accounts would be answered first.
+  // If no connection were left, these charges would wait for lock timeouts, and locked accounts would be answered first.
   for (let round = 0; round < 5; round++) expect(await charge(metering, free)).toMatchObject({ verdict: 'charged' })
   expect(answered).toEqual([])
   isLocked = false

@@ -224,12 +224,12 @@ describe('when connections break', () => {
   })
 })
 
-describe('when the primary becomes read-only and stays up', () => {
+describe('when an old primary stays up after a failover', () => {
   it('its connections are closed, and charges succeed on new connections to the new primary', async () => {
     const { owner, name } = database
     const db = createDb(database.urls.api, () => {})
     const metering = engine({ db })
-    // Connections that open now are read-only for ever, like those to an old primary.
+    // Connections that open now stay read-only, like those to an old primary.
     await owner.query(`alter database ${name} set default_transaction_read_only = on`)
     await expect(metering.charge(request())).rejects.toMatchObject({ reason: 'database_unavailable' })
     await owner.query(`alter database ${name} reset default_transaction_read_only`)
@@ -286,7 +286,7 @@ describe('when Postgres hangs', () => {
     expect(await eventCount()).toBe(5)
   })
 
-  it('a batch that was sent may be charged later, once', async () => {
+  it('a batch that was sent may still be charged later, but only once', async () => {
     const metering = engine({ db: proxied, answeredWithinMs: WITHIN_MS })
     await metering.charge(request())
     gate.hang()
@@ -345,7 +345,7 @@ describe('when Postgres hangs', () => {
     expect(await metering.charge(request({ key }))).toMatchObject({ verdict: 'charged' })
   })
 
-  it('in one of its processes only, the batch is sent again on another connection, and charged once', async () => {
+  it('in only one of its processes, the batch is sent again on another connection, and charged once', async () => {
     const own = createDb(database.urls.api, () => {}, { connectionsMax: 3 })
     const metering = engine({ db: own })
     await metering.charge(request())

@@ -10,9 +10,9 @@ import { type BatchItem, type Decision, findLockedAccounts, meterBatch } from '.
  * probably dead. Postgres itself cancels a statement of the server's role after 5 s.
  */
 const TRY_MS_MAX = 6_000
-/** A batch is not sent when its callers wait for less than this: nobody would be there for the answer. */
+/** A batch is not sent when its callers wait for less than this: the answer would probably come too late. */
 const TRY_MS_MIN = 100
-/** The pauses before each try. A batch is sent again after a broken connection, a timeout or a deadlock. */
+/** The pause before each try. A batch is sent again after a broken connection, a timeout or a deadlock. */
 const TRY_PAUSES_MS = [0, 50, 200, 1000]
 
 /**
@@ -33,7 +33,7 @@ export type BatchOutcome =
  * its original decision, and an item without one takes no credits.
  *
  * @throws AppError `database_unavailable` when Postgres does not answer in time. The batch may still be decided later.
- * @throws whatever else Postgres reports, e.g. because it rejects an item. Nothing is decided then.
+ * @throws Error for any other error of Postgres, e.g. when it rejects an item. Nothing is decided then.
  */
 export async function sendBatch(db: Db, log: Logger, items: readonly (BatchItem & Timed)[]): Promise<BatchOutcome> {
   let failure: unknown
