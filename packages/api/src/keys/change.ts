@@ -26,14 +26,6 @@ export async function changeKey(
   { includingRevoked = false } = {},
 ): Promise<Key> {
   if (!(await lockAccount(scope))) throw new AppError('key_not_found')
-  // The release before revokes without the account's lock.
-  await scope.db
-    .selectFrom('api_keys')
-    .select('id')
-    .where('user_id', '=', scope.userId)
-    .where('id', '=', id)
-    .forNoKeyUpdate()
-    .executeTakeFirst()
   const now = await readClock(scope)
   const key = await getKey(scope, id, now)
   if (key.revokedAt !== null && !includingRevoked) throw new AppError('key_revoked')

@@ -17,12 +17,11 @@ export async function addSecret({ db, userId }: Scope, keyId: string, hash: Buff
 }
 
 /** Makes the key's current secret an older one, which works until `until` (exclusive). */
-export async function endCurrentSecret(scope: Scope, keyId: string, until: Date): Promise<void> {
-  await adoptSecret(scope, keyId)
-  await scope.db
+export async function endCurrentSecret({ db, userId }: Scope, keyId: string, until: Date): Promise<void> {
+  await db
     .updateTable('api_key_secrets')
     .set({ valid_until: until })
-    .where('user_id', '=', scope.userId)
+    .where('user_id', '=', userId)
     .where('api_key_id', '=', keyId)
     .where('valid_until', 'is', null)
     .execute()
@@ -36,22 +35,5 @@ export async function endOlderSecrets({ db, userId }: Scope, keyId: string, now:
     .where('user_id', '=', userId)
     .where('api_key_id', '=', keyId)
     .where('valid_until', '>', now)
-    .execute()
-}
-
-/** Takes over the secret of a key that the release before this one made while both were running. */
-async function adoptSecret({ db, userId }: Scope, keyId: string): Promise<void> {
-  await db
-    .insertInto('api_key_secrets')
-    .columns(['user_id', 'api_key_id', 'key_hash', 'created_at'])
-    .expression((eb) =>
-      eb
-        .selectFrom('api_keys')
-        .select((of) => ['user_id', 'id', of.ref('key_hash').$notNull().as('key_hash'), 'created_at'])
-        .where('user_id', '=', userId)
-        .where('id', '=', keyId)
-        .where('key_hash', 'is not', null),
-    )
-    .onConflict((conflict) => conflict.columns(['user_id', 'key_hash']).doNothing())
     .execute()
 }
