@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { createMetering } from '@keymeter/api/server'
+import { Metering } from '@keymeter/api/server'
 import type { Db } from '@keymeter/db'
 import type { KyselyPlugin } from 'kysely'
 import { pino } from 'pino'
@@ -26,7 +26,7 @@ export function createEngine(db: Db, newIdempotencyKey: () => string = randomUUI
     },
     transformResult: async ({ result }) => result,
   }
-  const metering = createMetering({ db: db.withPlugin(countsBatches), keyBrand: 'km', log })
+  const metering = new Metering({ db: db.withPlugin(countsBatches), keyBrand: 'km', log })
 
   async function charge(callers: number, seconds: number, keys: readonly Key[]) {
     return await closedLoop(callers, seconds, async () => {

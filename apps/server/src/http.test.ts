@@ -1,7 +1,7 @@
 import { createServer, type Server } from 'node:http'
 import { connect } from 'node:net'
 import { getRequestListener } from '@hono/node-server'
-import { createAccessTokenVerifier, createMetering, UsageWatch } from '@keymeter/api/server'
+import { createAccessTokenVerifier, Metering, UsageWatch } from '@keymeter/api/server'
 import { BATCH_CALLS_MAX } from '@keymeter/contract'
 import { ping } from '@keymeter/db'
 import { testAuth, testDatabase } from '@keymeter/local/testing'
@@ -27,7 +27,7 @@ beforeAll(async () => {
       verifyAccessToken: createAccessTokenVerifier(auth),
       keyBrand: 'km',
       serviceKey: auth.serviceKey,
-      metering: createMetering({ db: database.db, keyBrand: 'km', log }),
+      metering: new Metering({ db: database.db, keyBrand: 'km', log }),
       usageWatch: new UsageWatch(log),
     },
     settings: { supabaseUrl: auth.supabaseUrl, supabasePublishableKey: auth.publishableKey, googleSignIn: false },

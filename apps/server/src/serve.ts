@@ -3,9 +3,9 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { getRequestListener } from '@hono/node-server'
 import {
   createAccessTokenVerifier,
-  createMetering,
   createUsageAnnouncer,
   listenForUsage,
+  Metering,
   makeUsagePartitions,
   UsageWatch,
 } from '@keymeter/api/server'
@@ -16,33 +16,33 @@ import type { Logger } from 'pino'
 import type { Env } from './env.ts'
 import { createHttpApp, type HttpEnv } from './http.ts'
 
-/** In-flight requests have this long to end before the process stops anyway. */
+/** The process stops after this time, even when requests are still in flight. */
 const SHUTDOWN_TIMEOUT_MS = 10_000
-/** A kept-alive connection would otherwise outlast its last answer by seconds. */
+/** Without this, a kept-alive connection would stay open for seconds after its last answer. */
 const CLOSE_IDLE_INTERVAL_MS = 50
 const READY_TIMEOUT_MS = 2_000
-/** A client that sends its request slower than this is cut off. */
+/** The connection of a client that needs longer to send its request is closed. */
 const REQUEST_TIMEOUT_MS = 30_000
-/** One batch is in flight at a time; the other connections are for accounts that wait for their lock, and for upkeep. */
+/** One for the batch in flight, four for locked accounts that wait for their lock, and the rest for upkeep. */
 const METERING_CONNECTIONS_MAX = 8
 const UPKEEP_INTERVAL_MS = 6 * 3_600_000
 
-/** What this process serves beside the API. */
+/** The parts of this process besides the API. */
 export interface Pages {
   dashboard?: Hono<HttpEnv>
   panel?: MiddlewareHandler<HttpEnv>
-  /** Wraps the listener of everything else. */
+  /** Wraps the listener of all other requests. */
   inFront?: (listener: RequestListener) => RequestListener
-  /** Ends what holds connections of its own, such as the browser's link to Vite, before the server waits for them. */
+  /** Closes connections of other servers, e.g. the browser's connection to Vite. The server waits until they are closed. */
   close?: () => Promise<void>
 }
 
-/** Serves until SIGTERM or SIGINT: then finishes what is in flight, closes the pool and ends. */
+/** Serves until SIGTERM or SIGINT. Then it finishes the requests in flight, closes the pools and ends. */
 export async function serve(env: Env, log: Logger, createPages: (server: Server) => Pages | Promise<Pages>): Promise<void> {
   const server = createServer({ requestTimeout: REQUEST_TIMEOUT_MS })
   const onConnectionError = (error: Error) => log.warn({ err: error }, 'a database connection broke')
   const db = createDb(env.databaseUrl, onConnectionError)
-  // Charges never wait for a connection that the dashboard's calls hold.
+  // With a pool of their own, charges never wait for connections that the dashboard's calls use.
   const meteringDb = createDb(env.databaseUrl, onConnectionError, { connectionsMax: METERING_CONNECTIONS_MAX })
   const usageWatch = new UsageWatch(log)
   const announcer = createUsageAnnouncer(meteringDb, log)
@@ -56,7 +56,7 @@ export async function serve(env: Env, log: Logger, createPages: (server: Server)
       verifyAccessToken: createAccessTokenVerifier(env),
       keyBrand: env.keyBrand,
       serviceKey: env.serviceKey,
-      metering: createMetering({ db: meteringDb, keyBrand: env.keyBrand, log, onDecided: announcer.announce }),
+      metering: new Metering({ db: meteringDb, keyBrand: env.keyBrand, log, onDecided: announcer.announce }),
       usageWatch,
     },
     settings: {
@@ -71,10 +71,10 @@ export async function serve(env: Env, log: Logger, createPages: (server: Server)
   const listener = listenForUsage(env.databaseDirectUrl, usageWatch, log)
   const upkeep = setInterval(() => void keepPartitions(meteringDb, log), UPKEEP_INTERVAL_MS)
   closeWithGrace({ delay: SHUTDOWN_TIMEOUT_MS }, async ({ err }) => {
-    if (err) log.fatal({ err }, 'stopping after an error nobody caught')
+    if (err) log.fatal({ err }, 'stopping after an uncaught error')
     clearInterval(upkeep)
     await closePages?.()
-    // Streams would never end by themselves. Their clients come back to another process.
+    // Streams do not end by themselves. Their clients connect again, to another process.
     usageWatch.close()
     await close(server)
     await announcer.flush()
@@ -84,21 +84,21 @@ export async function serve(env: Env, log: Logger, createPages: (server: Server)
   })
   await listen(server, env)
   log.info({ host: env.host, port: env.port }, 'listening')
-  await ping(db).catch((error) => log.warn({ err: error }, 'the database does not answer: until it does, calls fail'))
+  await ping(db).catch((error) => log.warn({ err: error }, 'the database does not answer: calls fail until it does'))
   await keepPartitions(meteringDb, log)
 }
 
-/** Ahead of need. Charges go on without, so a failure is only noted. */
+/** Creates partitions for the coming months. Charges do not need them yet, so a failure is only logged. */
 async function keepPartitions(db: Db, log: Logger): Promise<void> {
   try {
     const made = await makeUsagePartitions(db)
-    if (made.length > 0) log.info({ made }, 'made partitions of the usage events')
+    if (made.length > 0) log.info({ made }, 'created partitions for usage events')
   } catch (error) {
-    log.warn({ err: error }, 'could not make partitions of the usage events: trying again later')
+    log.warn({ err: error }, 'could not create partitions for usage events: trying again later')
   }
 }
 
-/** A database that hangs is as good as none. */
+/** A database that does not answer in time counts as unreachable. */
 async function isReady(db: Db): Promise<boolean> {
   const tooLate = sleep(READY_TIMEOUT_MS, false, { ref: false })
   return await Promise.race([
@@ -120,7 +120,7 @@ function listen(server: Server, { host, port }: Env): Promise<void> {
   })
 }
 
-/** Takes no new connection, and ends each open one as soon as its answer is given. */
+/** Accepts no new connections, and closes each open connection after its answer. */
 function close(server: Server): Promise<void> {
   return new Promise((resolve) => {
     const closing = setInterval(() => server.closeIdleConnections(), CLOSE_IDLE_INTERVAL_MS)

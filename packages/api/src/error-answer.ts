@@ -3,7 +3,7 @@ import { getTRPCErrorShape, type TRPCError } from '@trpc/server'
 import { AppError } from './errors.ts'
 import { appRouter } from './router.ts'
 
-/** The answer to a request that is refused without tRPC, in the same shape as tRPC's own. */
+/** The body of an error outside tRPC, in the same shape as the errors of tRPC. */
 export function errorAnswer(error: Reason | TRPCError) {
   const shape = getTRPCErrorShape({
     config: appRouter._def._config,

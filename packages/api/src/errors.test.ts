@@ -4,8 +4,8 @@ import { describe, expect, it } from 'vitest'
 import { errorAnswer } from './error-answer.ts'
 import { AppError, describeError } from './errors.ts'
 
-describe('what a client reads of an error', () => {
-  it('is nothing of an unexpected one but our own sentence', () => {
+describe('the message that a client sees', () => {
+  it('is a general one for an unexpected error, which may contain secrets', () => {
     const leaky = [
       'relation "api_keys" does not exist',
       'duplicate key value violates unique constraint "api_keys_pkey"',
@@ -23,7 +23,7 @@ describe('what a client reads of an error', () => {
     }
   })
 
-  it('is its reason’s own sentence, never the cause’s', () => {
+  it('is that of the reason of a refusal, and never that of its cause', () => {
     for (const reason of Reason.options) {
       const described = describeError(new AppError(reason, { cause: new Error('km_dev_secret') }))
       expect(described.reason).toBe(reason)

@@ -2,48 +2,63 @@ import { type Issue, KEYS_LIVE_MAX, type Reason, STREAMS_PER_ACCOUNT_MAX } from 
 import { type TRPC_ERROR_CODE_KEY, TRPCError } from '@trpc/server'
 import { ZodError } from 'zod'
 
-/** Each reason's code, and so its HTTP status, and what the caller reads when nothing more exact is known. */
+/** The tRPC code of each reason, which decides the HTTP status, and its message, unless the error has its own message. */
 const REASONS = {
   bad_request: {
     code: 'BAD_REQUEST',
     message:
-      'The request could not be read: check its JSON, and that a batch holds at most 10 calls, all queries or all mutations.',
+      'The request is not valid: check its JSON, and send at most 10 calls in a batch, either all queries or all mutations.',
   },
-  not_signed_in: { code: 'UNAUTHORIZED', message: 'Sign in, and send the access token as "authorization: Bearer <token>".' },
+  not_signed_in: {
+    code: 'UNAUTHORIZED',
+    message: 'You are not signed in: sign in, and send the access token as "authorization: Bearer <token>".',
+  },
   service_key_invalid: {
     code: 'UNAUTHORIZED',
-    message: 'Send the service key (KEYMETER_SERVICE_KEY of the server) as "authorization: Bearer <key>".',
+    message: 'The service key is missing or wrong: send KEYMETER_SERVICE_KEY of the server as "authorization: Bearer <key>".',
   },
-  account_not_found: { code: 'NOT_FOUND', message: 'There is no such account: check accountId.' },
-  plan_not_found: { code: 'NOT_FOUND', message: 'There is no such plan: make it with "pnpm keymeter plan" first.' },
+  account_not_found: { code: 'NOT_FOUND', message: 'This account does not exist: check accountId.' },
+  plan_not_found: { code: 'NOT_FOUND', message: 'There is no such plan: create it with "pnpm keymeter plan" first.' },
   idempotency_key_reused: {
     code: 'CONFLICT',
-    message: 'This idempotency key was used for something else: send another one for another grant.',
+    message: 'This idempotency key was used for a different grant: send a new key for each grant.',
   },
-  key_not_found: { code: 'NOT_FOUND', message: 'There is no such key on this account.' },
-  key_revoked: { code: 'CONFLICT', message: 'This key is revoked, for good: create another one.' },
+  key_not_found: { code: 'NOT_FOUND', message: 'This account has no key with this id: check the id.' },
+  key_revoked: { code: 'CONFLICT', message: 'This key is revoked, which cannot be undone: create another key.' },
   key_limit_reached: {
     code: 'CONFLICT',
-    message: `An account has at most ${KEYS_LIVE_MAX} live keys: revoke one that is no longer needed.`,
+    message: `This account already has ${KEYS_LIVE_MAX} live keys: revoke a key that you no longer need.`,
   },
   secret_not_lost: {
     code: 'CONFLICT',
-    message: 'This key’s secret has been saved, used or replaced meanwhile: reload, and rotate the key to get another one.',
+    message: 'The secret of this key has been saved, used or replaced since: reload, and rotate the key to get a new secret.',
   },
-  procedure_not_found: { code: 'NOT_FOUND', message: 'There is no such procedure: check the path.' },
-  method_not_allowed: { code: 'METHOD_NOT_SUPPORTED', message: 'Call a query with GET and a mutation with POST.' },
-  content_type_not_supported: { code: 'UNSUPPORTED_MEDIA_TYPE', message: 'Send the body as "content-type: application/json".' },
+  procedure_not_found: { code: 'NOT_FOUND', message: 'This procedure does not exist: check the path.' },
+  method_not_allowed: {
+    code: 'METHOD_NOT_SUPPORTED',
+    message: 'This method is not allowed here: call a query with GET and a mutation with POST.',
+  },
+  content_type_not_supported: {
+    code: 'UNSUPPORTED_MEDIA_TYPE',
+    message: 'This content type is not supported: send the body as "content-type: application/json".',
+  },
   request_too_large: { code: 'PAYLOAD_TOO_LARGE', message: 'The request is too large: send fewer or smaller values.' },
-  email_taken: { code: 'CONFLICT', message: 'There is an account for this address already: sign in instead.' },
-  email_invalid: { code: 'BAD_REQUEST', message: 'Enter an e-mail address, like name@example.com.' },
-  password_weak: { code: 'BAD_REQUEST', message: 'Choose a stronger password.' },
-  sign_up_disabled: { code: 'FORBIDDEN', message: 'Signing up is switched off.' },
-  rate_limited: { code: 'TOO_MANY_REQUESTS', message: 'Too many attempts: wait a minute, then try again.' },
+  email_taken: { code: 'CONFLICT', message: 'This address already has an account: sign in instead.' },
+  email_invalid: {
+    code: 'BAD_REQUEST',
+    message: 'This e-mail address is not accepted: enter an address like name@example.com.',
+  },
+  password_weak: { code: 'BAD_REQUEST', message: 'This password is too weak: choose a stronger one.' },
+  sign_up_disabled: { code: 'FORBIDDEN', message: 'Signing up is disabled: ask the operator for an account.' },
+  too_many_attempts: { code: 'TOO_MANY_REQUESTS', message: 'Too many attempts: wait a minute, then try again.' },
   too_many_streams: {
     code: 'TOO_MANY_REQUESTS',
-    message: `An account has at most ${STREAMS_PER_ACCOUNT_MAX} streams open: close one that is no longer looked at.`,
+    message: `This account already has ${STREAMS_PER_ACCOUNT_MAX} open streams: close one that you no longer need.`,
   },
-  auth_unavailable: { code: 'SERVICE_UNAVAILABLE', message: 'Signing in is unavailable at the moment: try again shortly.' },
+  auth_unavailable: {
+    code: 'SERVICE_UNAVAILABLE',
+    message: 'The auth server is unavailable at the moment: try again shortly.',
+  },
   database_unavailable: {
     code: 'SERVICE_UNAVAILABLE',
     message: 'The database is unavailable at the moment: try again shortly.',
@@ -54,7 +69,7 @@ const REASONS = {
   },
 } as const satisfies Record<Reason, { code: TRPC_ERROR_CODE_KEY; message: string }>
 
-/** The reason of an error that the framework itself raised, before any of our code ran. */
+/** The reasons of errors that tRPC itself throws, before any of our code runs. */
 const FRAMEWORK_REASONS: Partial<Record<TRPC_ERROR_CODE_KEY, Reason>> = {
   PARSE_ERROR: 'bad_request',
   BAD_REQUEST: 'bad_request',
@@ -64,10 +79,10 @@ const FRAMEWORK_REASONS: Partial<Record<TRPC_ERROR_CODE_KEY, Reason>> = {
   PAYLOAD_TOO_LARGE: 'request_too_large',
 }
 
-/** A refusal: the caller is told `reason` and `message`. Its `cause` goes to the log alone. */
+/** A refusal. The client gets `reason`, `message` and `issues`. The `cause` only goes to the log. */
 export class AppError extends TRPCError {
   readonly reason: Reason
-  /** Faults of the input, by field. */
+  /** The faults of the input, one for each field. */
   readonly issues: Issue[]
 
   constructor(reason: Reason, options: { message?: string; field?: string; cause?: unknown } = {}) {
@@ -78,15 +93,15 @@ export class AppError extends TRPCError {
   }
 }
 
-/** Anything that is neither a refusal nor a known fault of the request is ours: `internal_error`. */
+/** An error that is neither a refusal nor a known fault of the request is a bug: `internal_error`. */
 export function reasonOf(error: TRPCError): Reason {
   if (error instanceof AppError) return error.reason
   return FRAMEWORK_REASONS[error.code] ?? 'internal_error'
 }
 
 /**
- * What a client may read of an error. Only refusals speak for themselves, and faults of an input are named by field;
- * every other message is our own sentence for its reason, since the error's may quote SQL or a secret.
+ * The parts of an error that a client may see. Refusals show their own message, and invalid inputs show the faults of their
+ * fields. Every other error shows the message of its reason, because its own message may quote SQL or a secret.
  */
 export function describeError(error: TRPCError): { reason: Reason; message: string; issues: Issue[] } {
   const reason = reasonOf(error)

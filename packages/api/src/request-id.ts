@@ -1,7 +1,15 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 
 /**
- * The id of the HTTP request being served. Errors need it before there is a context: tRPC refuses a malformed batch or
- * an unknown content type without making one.
+ * The id of the current HTTP request. Errors need it before a context exists: tRPC rejects a malformed batch or an unknown
+ * content type without creating one.
  */
 export const requestIds = new AsyncLocalStorage<string>()
+
+/** Adds the request id to an output, as every output of the contract has it. */
+export async function withRequestId<T extends object>(
+  { requestId }: { requestId: string },
+  output: Promise<T>,
+): Promise<T & { requestId: string }> {
+  return { ...(await output), requestId }
+}

@@ -10,7 +10,7 @@ export { type DroppedUsage, dropUsage, type Obstacle } from './maintenance/drop-
 export { makeUsagePartitions } from './maintenance/make-usage-partitions.ts'
 export { type Difference, reconcile } from './maintenance/reconcile.ts'
 export { type AuditFault, type AuditVerdict, verifyAudit } from './maintenance/verify-audit.ts'
-export { createMetering } from './metering/metering.ts'
+export { Metering } from './metering/metering.ts'
 export { changePlan } from './operator/change-plan.ts'
 export { findAccount } from './operator/find-account.ts'
 export { grantTopUp } from './operator/grant-top-up.ts'

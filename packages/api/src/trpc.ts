@@ -5,21 +5,21 @@ import { describeError } from './errors.ts'
 import { requestIds } from './request-id.ts'
 import { inAccount } from './scope.ts'
 
-/** More often than proxies end connections that are idle. */
+/** Shorter than the time after which proxies close an idle connection. */
 const PING_INTERVAL_MS = 10_000
 
 const t = initTRPC
   .context<Context>()
   .meta<{ description: string }>()
   .create({
-    // A client takes a stream that says nothing for longer for dead, and opens another.
+    // A client that receives nothing for longer than this considers the stream dead, and opens a new one.
     sse: {
       ping: { enabled: true, intervalMs: PING_INTERVAL_MS },
       client: { reconnectAfterInactivityMs: 2.5 * PING_INTERVAL_MS },
     },
-    // Stack traces go to the log, never to a client, in development neither.
+    // Stack traces only go to the log, also in development.
     isDev: false,
-    // The one place that shapes errors.
+    // Nothing else shapes errors.
     errorFormatter: ({ shape, error, ctx }) => {
       const { reason, message, issues } = describeError(error)
       return {
@@ -41,8 +41,8 @@ export const router = t.router
 export const publicProcedure = t.procedure
 
 /**
- * A call by someone signed in: `ctx.scope` is one transaction on their own account, committed before the answer leaves
- * and rolled back when the procedure fails. Queries cannot write.
+ * A call by a signed-in person. `ctx.scope` is one transaction on the person's own account. It is committed before the answer
+ * is sent, and rolled back when the procedure fails. The transaction of a query is read-only.
  */
 export const signedInProcedure = t.procedure.use(async ({ ctx, type, next }) => {
   const { userId } = await ctx.verifyAccessToken(ctx.authorization)
@@ -53,12 +53,12 @@ export const signedInProcedure = t.procedure.use(async ({ ctx, type, next }) => 
   })
 })
 
-/** A stream for someone signed in. It outlives any transaction: what it reads, it reads in transactions of their own. */
+/** A stream for a signed-in person. It has no transaction, because it may stay open for hours: each read needs its own. */
 export const signedInStream = t.procedure.use(
   async ({ ctx, next }) => await next({ ctx: { caller: await ctx.verifyAccessToken(ctx.authorization) } }),
 )
 
-/** A call by the company's own backend, which speaks for whichever account its input's API key belongs to. */
+/** A call by the company's backend, which proves itself with the service key. The input names the account. */
 export const serviceProcedure = t.procedure.use(async ({ ctx, next }) => {
   verifyServiceKey(ctx.serviceKey, ctx.authorization)
   return await next()

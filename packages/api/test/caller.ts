@@ -5,7 +5,7 @@ import { SignJWT } from 'jose'
 import { pino } from 'pino'
 import { createAccessTokenVerifier } from '../src/auth/verify-access-token.ts'
 import type { Context } from '../src/context.ts'
-import { createMetering } from '../src/metering/metering.ts'
+import { Metering } from '../src/metering/metering.ts'
 import { appRouter } from '../src/router.ts'
 import { UsageWatch } from '../src/usage/watch.ts'
 
@@ -29,7 +29,7 @@ export function contextOf({ db }: Pick<TestDatabase, 'db'>, token: string | null
   return {
     db,
     log,
-    metering: createMetering({ db, keyBrand: 'km', log }),
+    metering: new Metering({ db, keyBrand: 'km', log }),
     usageWatch: new UsageWatch(log),
     serviceKey: SERVICE_KEY,
     supabase: { url: 'http://127.0.0.1:1', publishableKey: 'none' },
@@ -65,6 +65,6 @@ export function backend(database: Pick<TestDatabase, 'db'>) {
 let charges = 0
 /** Charges a key through the engine, as the company's backend does. */
 export async function charge({ db }: Pick<TestDatabase, 'db'>, key: string, credits: number): Promise<Verdict> {
-  const metering = createMetering({ db, keyBrand: 'km', log: pino({ level: 'silent' }) })
+  const metering = new Metering({ db, keyBrand: 'km', log: pino({ level: 'silent' }) })
   return await metering.charge({ key, credits, idempotencyKey: `charge-${charges++}`, operation: 'default' })
 }

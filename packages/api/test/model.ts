@@ -1,17 +1,19 @@
-import type {
-  Charge,
-  Hold,
-  HoldVerdict,
-  KeyType,
-  Known,
-  Refund,
-  RefundVerdict,
+import {
+  type Charge,
+  type Hold,
+  type HoldVerdict,
+  IDEMPOTENCY_DAYS,
+  type KeyType,
+  type Known,
+  OPERATIONS_MAX,
+  type Refund,
+  type RefundVerdict,
   Refusal,
-  Release,
-  ReleaseVerdict,
-  Settle,
-  SettleVerdict,
-  Verdict,
+  type Release,
+  type ReleaseVerdict,
+  type Settle,
+  type SettleVerdict,
+  type Verdict,
 } from '@keymeter/contract'
 import { naiveBoundary } from './naive-cycle.ts'
 
@@ -151,8 +153,7 @@ export class ModelKey {
   }
 }
 
-const REMEMBERED_MS = 35 * 86_400_000
-const OPERATIONS_MAX = 100
+const REMEMBERED_MS = IDEMPOTENCY_DAYS * 86_400_000
 
 interface Remembered {
   at: number
@@ -419,17 +420,18 @@ export class ModelAccount {
   }
 
   #refuse(credits: number, key: ModelKey, secret: ModelSecret, moment: number): Refusal | null {
-    if (key.isRevoked) return 'revoked'
-    if (key.isDisabled) return 'disabled'
-    if (key.expiresAt !== null && key.expiresAt <= moment) return 'expired'
-    if (secret.validUntil !== null && secret.validUntil <= moment) return 'expired'
-    if (this.isSuspended) return 'account_suspended'
-    if (credits > this.remaining) return 'insufficient_credits'
-    // A limit may be set below what has been used: 0 credits are never too many.
-    const { creditLimit } = key
-    if (credits > 0 && creditLimit !== null && key.usedIn(this.cycle) + key.heldIn(this.cycle) + credits > creditLimit)
-      return 'key_limit_exceeded'
-    return null
+    const isOver = (end: number | null) => end !== null && end <= moment
+    const spent = key.usedIn(this.cycle) + key.heldIn(this.cycle)
+    const refusals = {
+      revoked: key.isRevoked,
+      disabled: key.isDisabled,
+      expired: isOver(key.expiresAt) || isOver(secret.validUntil),
+      account_suspended: this.isSuspended,
+      insufficient_credits: credits > this.remaining,
+      // A limit may be set below what is already spent. 0 credits never exceed it.
+      key_limit_exceeded: credits > 0 && key.creditLimit !== null && spent + credits > key.creditLimit,
+    } satisfies Record<Refusal, boolean>
+    return Refusal.options.find((refusal) => refusals[refusal]) ?? null
   }
 }
 

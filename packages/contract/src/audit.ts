@@ -4,7 +4,7 @@ import { KeyId } from './keys.ts'
 
 export const AUDIT_PAGE_MAX = 100
 
-/** What was done to a key, or by the operator to the account. */
+/** A change of a key, or a change of the account by the operator. */
 export const AuditAction = z.enum([
   'key.created',
   'key.updated',
@@ -22,18 +22,18 @@ export const AuditAction = z.enum([
 ])
 export type AuditAction = z.infer<typeof AuditAction>
 
-/** `customer` is the account's own user; `operator` is whoever runs Keymeter. */
+/** `customer` is the user of the account. `operator` is the company that runs Keymeter. */
 export const AuditActor = z.enum(['customer', 'operator'])
 export type AuditActor = z.infer<typeof AuditActor>
 
-/** One change, who made it and from where. `detail` says what changed, and never holds a secret. */
+/** One change, who made it and from where. `detail` contains what changed, and never a secret. */
 export const AuditEntry = z.object({
-  /** 1 for the account's first entry, and so on without a gap. */
+  /** Counts the entries of the account from 1, without a gap. */
   sequence: z.int().positive(),
   actor: AuditActor,
   action: AuditAction,
   keyId: KeyId.nullable(),
-  /** The key's name now; null where the entry is about no key. */
+  /** The current name of the key. Null when the entry is not about a key. */
   keyName: z.string().nullable(),
   detail: z.record(z.string(), z.json()),
   requestId: z.string(),
@@ -49,7 +49,7 @@ export const ListAudit = z.strictObject({
   keyId: KeyId.optional(),
   from: z.iso.datetime({ offset: true }).optional(),
   to: z.iso.datetime({ offset: true }).optional(),
-  /** `nextCursor` of the page before. */
+  /** `nextCursor` of the previous page. */
   cursor: z.int().positive().nullish(),
   limit: z.int().min(1).max(AUDIT_PAGE_MAX).default(50),
   /** Added by tRPC's infinite queries. */

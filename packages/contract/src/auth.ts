@@ -3,9 +3,9 @@ import { Answer, Timestamp } from './answer.ts'
 import { NewKey } from './keys.ts'
 
 export const PASSWORD_LENGTH_MIN = 8
-/** Supabase Auth hashes with bcrypt, which reads 72 bytes; more would be cut off in silence. */
+/** Supabase Auth uses bcrypt, which ignores everything after the first 72 bytes. */
 export const PASSWORD_BYTES_MAX = 72
-/** RFC 5321: the longest address that mail can be sent to. */
+/** The longest address that mail can be sent to (RFC 5321). */
 export const EMAIL_LENGTH_MAX = 254
 
 export const Email = z
@@ -21,18 +21,18 @@ export const Password = z
     (password) => new TextEncoder().encode(password).length <= PASSWORD_BYTES_MAX,
     `Use at most ${PASSWORD_BYTES_MAX} bytes.`,
   )
-  // Postgres, which Supabase Auth keeps its users in, has no text with a NUL in it.
+  // Supabase Auth stores users in Postgres, whose texts cannot contain NUL.
   .refine((password) => password.isWellFormed() && !password.includes('\0'), 'Leave out control characters.')
 
 export const SignUp = z.strictObject({ email: Email, password: Password })
 export type SignUp = z.infer<typeof SignUp>
 
-/** Supabase's own tokens, for supabase-js: `supabase.auth.setSession(…)`. */
+/** The tokens of Supabase Auth. supabase-js takes them in `supabase.auth.setSession(…)`. */
 export const Session = z.object({ accessToken: z.string(), refreshToken: z.string(), expiresAt: Timestamp })
 
 /**
- * `session` is null when the project asks for e-mail confirmation first. `defaultKey` is null then too, and when
- * provisioning failed: the next `auth.provision` heals that.
+ * `session` and `defaultKey` are null when the project requires e-mail confirmation first. `defaultKey` is also null when
+ * provisioning failed. Then the next `auth.provision` creates the key.
  */
 export const SignUpAnswer = Answer.extend({
   user: z.object({ id: z.guid(), email: z.string() }),
@@ -40,5 +40,5 @@ export const SignUpAnswer = Answer.extend({
   defaultKey: NewKey.nullable(),
 })
 
-/** `defaultKey`, with its secret, for the one call that made it; null for every other. */
+/** `defaultKey` has its secret in the one call that creates it, and is null in every other call. */
 export const ProvisionAnswer = Answer.extend({ defaultKey: NewKey.nullable() })

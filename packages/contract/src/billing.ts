@@ -5,29 +5,29 @@ import { Answer, Credits, Timestamp } from './answer.ts'
 export const BillingCycle = z.object({ start: Timestamp, end: Timestamp })
 export type BillingCycle = z.infer<typeof BillingCycle>
 
-/** What can be given at once: far less than an account may have, so that other things fit beside. */
+/** The most credits that one grant can give. Far less than the largest balance, so that several grants fit into it. */
 const CREDITS_GIVEN_MAX = 2 ** 50
 export const GivenCredits = Credits.max(CREDITS_GIVEN_MAX, 'Give at most 2^50 credits.')
 
-/** A name that the operator gave. */
+/** The name of a plan, which the operator chooses. */
 export const Plan = z.string().regex(/^[a-z0-9._-]{1,32}$/, 'Use 1 to 32 of a-z, 0-9 and . _ -.')
 
 /**
- * Credits are whole numbers, of the current cycle: `creditsPerCycle + topUps - creditsUsed - creditsHeld =
- * creditsRemaining`. The cycle's own credits are spent first, then top-ups, which are kept when the cycle ends.
+ * The balance of the current cycle: `creditsPerCycle + topUps - creditsUsed - creditsHeld = creditsRemaining`. The cycle's
+ * own credits are spent first, and then top-ups. Only top-ups are kept when the cycle ends.
  */
 export const BillingAccount = z.object({
   plan: Plan,
-  /** From the next cycle on; null when it stays. */
+  /** The plan of the next cycle. Null when the plan does not change. */
   nextPlan: Plan.nullable(),
   creditsPerCycle: Credits,
   topUps: Credits,
-  /** Charged and not refunded, by every key of the account, revoked ones too. */
+  /** Charges less refunds of all keys of the account, including revoked keys. */
   creditsUsed: Credits,
-  /** Taken by holds until they are settled or released, or run out. */
+  /** Taken by holds until they are settled or released, or expire. */
   creditsHeld: Credits,
   creditsRemaining: Credits,
-  /** Nothing can be charged since then. */
+  /** Since this moment, charges and holds are refused. */
   suspendedAt: Timestamp.nullable(),
   billingCycle: BillingCycle,
 })
@@ -36,15 +36,16 @@ export type BillingAccount = z.infer<typeof BillingAccount>
 /** `account` is null until the account has been provisioned. */
 export const BillingAccountAnswer = Answer.extend({ account: BillingAccount.nullable() })
 
-/** One cycle's ledger: the current one's, or that of the cycle that starts at `cycleStart`. */
+/** The ledger of one cycle: of the current one, or of the cycle that starts at `cycleStart`. */
 export const GetLedger = z.strictObject({ cycleStart: z.iso.datetime({ offset: true }).optional() })
 export type GetLedger = z.infer<typeof GetLedger>
 
 /**
- * - `carried_over`: top-ups that were left when the cycle began. `grant`: what the plan gives for the cycle.
- * - `plan_change`: what a plan with more credits gave at once. `top_up`: credits that do not end with the cycle.
- * - `charges`: what a day (UTC) charged. `refund`: what a day gave back; `refund_top_up`: of cycles that had ended.
- * - `held`: what holds of the cycle take now. `lapsed`: what the cycle granted and nobody used by its end.
+ * - `carried_over`: top-ups that were left when the cycle began. `grant`: the credits of the plan for the cycle.
+ * - `plan_change`: the additional credits of a larger plan. `top_up`: credits that are kept when the cycle ends.
+ * - `charges`: all charges of a day (UTC). `refund`: all refunds of a day. `refund_top_up`: all refunds of a day for charges
+ *   of earlier cycles.
+ * - `held`: the credits of the open holds of the cycle. `lapsed`: granted credits that were left when the cycle ended.
  */
 export const LedgerKind = z.enum([
   'carried_over',
@@ -61,27 +62,27 @@ export type LedgerKind = z.infer<typeof LedgerKind>
 
 export const LedgerEntry = z.object({
   kind: LedgerKind,
-  /** The moment, or the beginning of the day that it sums up. */
+  /** The moment of the entry, or the beginning of its day when the entry is a sum. */
   at: Timestamp,
-  /** What it added to the balance: less than nothing for what was taken. */
+  /** The change of the balance: negative for credits that were taken. */
   credits: z.int(),
-  /** Afterwards. */
+  /** The balance after the entry. */
   balance: z.int(),
-  /** How many charges or refunds it sums up; null for the others. */
+  /** The number of charges or refunds in the sum. Null for the other kinds. */
   count: z.int().nonnegative().nullable(),
-  /** The plan that gives it. Null for what no plan gives, and for a `grant` in a cycle that the plan was changed in. */
+  /** The plan that grants the credits. Null for the other kinds, and for the `grant` of a cycle in which the plan changed. */
   plan: Plan.nullable(),
   note: z.string().nullable(),
 })
 export type LedgerEntry = z.infer<typeof LedgerEntry>
 
-/** Oldest first. The entries' credits sum to `balance`; of the current cycle that is what the account can spend. */
+/** Entries are sorted from oldest to newest. Their credits sum to `balance`, which the account can spend in a current cycle. */
 export const LedgerAnswer = Answer.extend({
   billingCycle: BillingCycle.nullable(),
   isCurrent: z.boolean(),
   entries: z.array(LedgerEntry),
   balance: Credits,
-  /** To ask for the ledger of the cycle before; null when there is none. */
+  /** The `cycleStart` for the ledger of the previous cycle. Null when there is none. */
   previousCycleStart: Timestamp.nullable(),
 })
 export type LedgerAnswer = z.infer<typeof LedgerAnswer>

@@ -1,8 +1,8 @@
 import { z } from 'zod'
 
 /**
- * Why a call was refused or failed, as `error.data.reason`. Meaning, status and remedy of each: docs/errors.md (a test
- * keeps the two in step).
+ * Why a call was refused or failed, as `error.data.reason`. docs/errors.md describes each reason, its status and its remedy. A
+ * test compares this list with the document. No reason is also a verdict.
  */
 export const Reason = z.enum([
   'bad_request',
@@ -23,7 +23,7 @@ export const Reason = z.enum([
   'email_invalid',
   'password_weak',
   'sign_up_disabled',
-  'rate_limited',
+  'too_many_attempts',
   'too_many_streams',
   'auth_unavailable',
   'database_unavailable',
@@ -31,6 +31,6 @@ export const Reason = z.enum([
 ])
 export type Reason = z.infer<typeof Reason>
 
-/** One fault of an input: `field` is a dotted path (`name`), empty when the input as a whole is at fault. */
+/** One fault of an input. `field` is a dotted path, e.g. `name`, or empty when the fault is in the input as a whole. */
 export const Issue = z.object({ field: z.string(), message: z.string() })
 export type Issue = z.infer<typeof Issue>

@@ -3,18 +3,18 @@ import { Answer, Credits, isPlainText, NOT_PLAIN_TEXT, Timestamp } from './answe
 import { BillingCycle } from './billing.ts'
 
 export const KEY_NAME_LENGTH_MAX = 64
-/** Live keys (not revoked) of one account. */
+/** Live keys of one account, i.e. keys that are not revoked. */
 export const KEYS_LIVE_MAX = 100
-/** How long a rotated secret may still work: 7 days. */
+/** The longest grace period of a rotated secret: 7 days. */
 export const GRACE_SECONDS_MAX = 7 * 86_400
 export const GRACE_SECONDS_DEFAULT = 86_400
 export const KEYS_PAGE_MAX = 100
 
-/** A label for now: both types spend the same credits. */
+/** A label: keys of both types spend the same credits. */
 export const KeyType = z.enum(['dev', 'prod'])
 export type KeyType = z.infer<typeof KeyType>
 
-/** What a whole secret looks like, with any brand. It does not belong where it would be shown or kept. */
+/** The form of a whole secret, with any brand. Names and searches are shown or stored, so they must not contain one. */
 const SECRET = /[a-z][a-z0-9]{0,15}_(?:dev|prod)_[0-9A-Za-z]{55}/
 
 /** Any Unicode, trimmed, 1 to 64 characters (code points, as Postgres counts them), no control characters, no secret. */
@@ -24,30 +24,28 @@ export const KeyName = z
   .min(1, 'Enter a name.')
   .refine((name) => [...name].length <= KEY_NAME_LENGTH_MAX, `Use at most ${KEY_NAME_LENGTH_MAX} characters.`)
   .refine(isPlainText, NOT_PLAIN_TEXT)
-  .refine((name) => !SECRET.test(name), 'This is a secret, which would be shown as a name: choose another.')
+  .refine((name) => !SECRET.test(name), 'This is a secret, and names are shown: choose another name.')
 
-/** As Postgres reads a uuid: any 128 bits, whatever their version says. */
+/** A uuid as Postgres accepts it: any 128 bits, without a check of the version. */
 export const KeyId = z.guid()
 
-/** What a key may do now. Of several the first counts: revoked, disabled, expired. Only an active key is charged. */
+/** When several apply, the first of revoked, disabled and expired is the status. Only an active key can be charged. */
 export const KeyStatus = z.enum(['active', 'disabled', 'expired', 'revoked'])
 export type KeyStatus = z.infer<typeof KeyStatus>
 
-/**
- * The most that a key may spend in one billing cycle; null leaves it to the account's credits.
- */
+/** The most credits that a key may spend in one billing cycle. Null means no limit besides the account's credits. */
 const CreditLimit = z
   .int('Enter a whole number up to 9,007,199,254,740,991.')
   .nonnegative('Enter a number that is not negative.')
   .nullable()
 
-/** Taken with any offset, kept in UTC. */
+/** Accepted with any offset, and stored in UTC. */
 const ExpiresAt = z.iso.datetime({ offset: true, error: 'Enter a moment as ISO-8601, like 2027-01-31T12:00:00Z.' }).nullable()
 
 /**
- * A key as it is shown. `keyPrefix` shows brand, type and the first 8 random characters of its current secret.
- * `isSecretSaved` is false while nobody has said that they have the secret, nor used it: its answer may never have arrived,
- * and `keys.replaceLostSecret` makes another. `graceEndsAt` is the moment until which the secret before still works.
+ * A key without its secret. `keyPrefix` contains the brand, the type and the first 8 random characters of its current secret.
+ * `isSecretSaved` is false until a person confirms that the secret is saved, or the secret is used: the answer with the secret
+ * may be lost, and `keys.replaceLostSecret` replaces it. The previous secret still works until `graceEndsAt`.
  */
 export const Key = z.object({
   id: KeyId,
@@ -66,11 +64,11 @@ export const Key = z.object({
 })
 export type Key = z.infer<typeof Key>
 
-/** A key with a secret just made: the only time that it is shown. */
+/** A key with a new secret. No other output contains the secret. */
 export const NewKey = Key.extend({ secret: z.string() })
 export type NewKey = z.infer<typeof NewKey>
 
-/** `creditsUsed` is what the key was charged in the current billing cycle, or in the one asked for. */
+/** `creditsUsed` are the key's charges less its refunds in the current billing cycle, or in the requested one. */
 export const KeyWithUsage = Key.extend({ creditsUsed: Credits })
 export type KeyWithUsage = z.infer<typeof KeyWithUsage>
 
@@ -82,14 +80,14 @@ export const CreateKey = z.strictObject({
 })
 export type CreateKey = z.infer<typeof CreateKey>
 
-/** Which keys a list shows: those of one status, the live ones (not revoked), or all. */
+/** The keys that a list contains: keys with one status, live keys (not revoked), or all keys. */
 export const KeyFilter = z.enum(['live', ...KeyStatus.options, 'all'])
 export type KeyFilter = z.infer<typeof KeyFilter>
 
 export const KeySort = z.enum(['newest', 'oldest', 'name', 'lastUsed'])
 export type KeySort = z.infer<typeof KeySort>
 
-/** `search` looks into names and key prefixes, whatever the case. */
+/** `search` finds parts of names and key prefixes, and ignores case. */
 export const ListKeys = z.strictObject({
   status: KeyFilter.default('live'),
   sort: KeySort.default('newest'),
@@ -98,9 +96,12 @@ export const ListKeys = z.strictObject({
     .trim()
     .max(KEY_NAME_LENGTH_MAX)
     .refine(isPlainText, NOT_PLAIN_TEXT)
-    .refine((text) => !SECRET.test(text), 'Search by the key prefix: a whole secret must not stand in an address.')
+    .refine(
+      (text) => !SECRET.test(text),
+      'This is a whole secret, and searches appear in addresses: search for the key prefix instead.',
+    )
     .default(''),
-  /** `nextCursor` of the page before. */
+  /** `nextCursor` of the previous page. */
   cursor: z.string().max(1000).nullish(),
   limit: z.int().min(1).max(KEYS_PAGE_MAX).default(KEYS_PAGE_MAX),
   /** Added by tRPC's infinite queries. */
@@ -115,7 +116,7 @@ export type KeyUsage = z.infer<typeof KeyUsage>
 export const KeyRef = z.strictObject({ id: KeyId })
 export type KeyRef = z.infer<typeof KeyRef>
 
-/** What is left out stays. The type cannot change: the secret itself names it. */
+/** Fields that are left out stay the same. The type cannot change, because the secret contains it. */
 export const UpdateKey = KeyRef.extend({
   name: KeyName.optional(),
   expiresAt: ExpiresAt.optional(),
@@ -124,7 +125,7 @@ export const UpdateKey = KeyRef.extend({
 export type UpdateKey = z.infer<typeof UpdateKey>
 
 export const RotateKey = KeyRef.extend({
-  /** How long the secret before still works. */
+  /** How long the previous secret still works. */
   graceSeconds: z
     .int('Enter a whole number of seconds.')
     .min(0, 'Enter 0 or more seconds.')
@@ -133,11 +134,11 @@ export const RotateKey = KeyRef.extend({
 })
 export type RotateKey = z.infer<typeof RotateKey>
 
-/** `keyPrefix` says which secret was lost: one that was made meanwhile, in another tab say, is not. */
+/** `keyPrefix` names the lost secret, so that a newer secret is not replaced, e.g. one that another tab requested. */
 export const ReplaceLostSecret = KeyRef.extend({ keyPrefix: z.string().max(100) })
 export type ReplaceLostSecret = z.infer<typeof ReplaceLostSecret>
 
-/** `keyPrefix` says which secret was saved: a key that was rotated since has another one, and stays unsaved. */
+/** `keyPrefix` names the saved secret, so that the newer secret of a key that was rotated since stays unsaved. */
 export const ConfirmSecretSaved = KeyRef.extend({ keyPrefix: z.string().max(100).optional() })
 export type ConfirmSecretSaved = z.infer<typeof ConfirmSecretSaved>
 

@@ -5,10 +5,10 @@ import { IdempotencyKey } from './metering.ts'
 
 export const TOP_UP_NOTE_LENGTH_MAX = 200
 
-/** In the one spelling that the database has: it goes into the audit chain, and names the account to those who watch it. */
+/** In lower case, like in the database: the id is hashed into the audit chain, and compared with the accounts of watchers. */
 const OfAccount = z.strictObject({ accountId: z.guid().toLowerCase() })
 
-/** Credits that the account keeps until they are spent. The same idempotency key grants once, for good. */
+/** Grants credits that the account keeps until they are spent. An idempotency key grants only once, without time limit. */
 export const GrantTopUp = OfAccount.extend({
   credits: GivenCredits.min(1, 'Grant at least 1 credit.'),
   idempotencyKey: IdempotencyKey,
@@ -16,7 +16,7 @@ export const GrantTopUp = OfAccount.extend({
 })
 export type GrantTopUp = z.infer<typeof GrantTopUp>
 export const GrantTopUpAnswer = Answer.extend({
-  /** When it was granted. */
+  /** The moment of the grant, also in a replay. */
   grantedAt: Timestamp,
   credits: Credits,
   replayed: z.boolean(),
@@ -26,7 +26,7 @@ export const GrantTopUpAnswer = Answer.extend({
 export const ChangePlan = OfAccount.extend({ plan: Plan })
 export type ChangePlan = z.infer<typeof ChangePlan>
 export const ChangePlanAnswer = Answer.extend({
-  /** Now for a plan with more credits, whose difference is granted at once; else the start of the next cycle. */
+  /** A plan with more credits takes effect immediately and grants the difference. Otherwise, the start of the next cycle. */
   effectiveAt: Timestamp,
   account: BillingAccount,
 })

@@ -1,6 +1,6 @@
 import { z } from 'zod'
 
-/** What the dashboard learns at run time, from `/config.json`: one build serves every deployment. Nothing secret. */
+/** The public settings of a deployment. The dashboard loads them from `/config.json`, so one build works everywhere. */
 export const Settings = z.object({
   supabaseUrl: z.url(),
   supabasePublishableKey: z.string(),

@@ -2,16 +2,16 @@ import { z } from 'zod'
 import { Answer, Credits, Timestamp } from './answer.ts'
 import { BillingCycle, Plan } from './billing.ts'
 import { KeyId, KeyType } from './keys.ts'
-import { IdempotencyKey, Operation } from './metering.ts'
+import { EventVerdict, IdempotencyKey, Operation } from './metering.ts'
 
-/** Usage is kept by quarters of an hour: every time zone's days and hours are made of whole ones. */
-const QUARTER_HOUR_MS = 15 * 60_000
+/** Usage is summed in 15-minute buckets, because the hours and days of every time zone consist of whole buckets. */
+const BUCKET_MS = 15 * 60_000
 export const TIMESERIES_DAYS_MAX = 400
 export const TIMESERIES_HOURS_MAX = 31 * 24
 
 /**
- * As both this runtime and Postgres know it: `Asia/Kolkata`. To Postgres a name without a region is an abbreviation first
- * (`CET` has no summer, `IST` is Israel's), and an offset counts the other way round.
+ * A time zone that both this runtime and Postgres know, e.g. `Asia/Kolkata`. Other names mean something else to Postgres: it
+ * reads a name without a region as an abbreviation (`CET` without summer time, `IST` as Israel's), and inverts offsets.
  */
 const TimeZone = z.string().refine((name) => {
   try {
@@ -19,12 +19,12 @@ const TimeZone = z.string().refine((name) => {
   } catch {
     return false
   }
-}, 'Name a time zone by its region, like Europe/Berlin, or UTC.')
+}, 'Enter a time zone with its region, like Europe/Berlin, or UTC.')
 
-const QuarterHour = z.iso
+const BucketStart = z.iso
   .datetime({ offset: true, error: 'Enter a moment as ISO-8601, like 2027-01-31T12:00:00Z.' })
-  .refine((moment) => Date.parse(moment) % QUARTER_HOUR_MS === 0, 'Choose a full quarter of an hour.')
-  // Days begin before it and end after it, and have four digits for their year too.
+  .refine((moment) => Date.parse(moment) % BUCKET_MS === 0, 'Choose a multiple of 15 minutes.')
+  // The first day may begin earlier and the last day may end later, and their years must have four digits too.
   .refine(
     (moment) => /^[1-9]\d{3}-/.test(new Date(Date.parse(moment) + 48 * 3_600_000).toISOString()),
     'Choose a year from 1000 to 9999.',
@@ -34,14 +34,14 @@ export const TimeseriesUnit = z.enum(['hour', 'day'])
 export type TimeseriesUnit = z.infer<typeof TimeseriesUnit>
 
 /**
- * Which usage: of a billing cycle (the current one, or that which starts at `cycleStart`), or from `from` until `to`, which
- * is not included. Both of these or neither.
+ * Selects the usage of a billing cycle (the current one, or the cycle that starts at `cycleStart`), or the usage from `from`
+ * (included) to `to` (not included). `from` and `to` need each other.
  */
 export const UsageTimeseries = z
   .strictObject({
     cycleStart: z.iso.datetime({ offset: true }).optional(),
-    from: QuarterHour.optional(),
-    to: QuarterHour.optional(),
+    from: BucketStart.optional(),
+    to: BucketStart.optional(),
     unit: TimeseriesUnit.default('day'),
     by: z.enum(['key', 'operation']).default('key'),
     timeZone: TimeZone.default('UTC'),
@@ -50,15 +50,15 @@ export const UsageTimeseries = z
   })
   .refine(({ from, to }) => (from === undefined) === (to === undefined), {
     path: ['to'],
-    message: 'Say both from and to, or neither.',
+    message: 'Send both from and to, or neither.',
   })
   .refine(({ from, to }) => from === undefined || to === undefined || Date.parse(from) < Date.parse(to), {
     path: ['to'],
-    message: 'Choose an end after the beginning.',
+    message: 'Choose an end that is later than the beginning.',
   })
   .refine(({ from, cycleStart }) => from === undefined || cycleStart === undefined, {
     path: ['cycleStart'],
-    message: 'Say a cycle or a range, not both.',
+    message: 'Send cycleStart or a range, not both.',
   })
   .refine(
     ({ from, to, unit }) => {
@@ -69,11 +69,11 @@ export const UsageTimeseries = z
   )
 export type UsageTimeseries = z.infer<typeof UsageTimeseries>
 
-/** What one key, or one operation, used: one number for each bucket, 0 where there was nothing. */
+/** The usage of one key or one operation: one number for each hour or day, which may be 0. */
 export const UsageSeries = z.object({
   keyId: KeyId.nullable(),
   keyName: z.string().nullable(),
-  /** Tells keys of one name apart. */
+  /** Distinguishes keys with the same name. */
   keyPrefix: z.string().nullable(),
   operation: z.string().nullable(),
   credits: z.array(Credits),
@@ -82,8 +82,8 @@ export const UsageSeries = z.object({
 export type UsageSeries = z.infer<typeof UsageSeries>
 
 /**
- * `buckets` are the starts of the hours or days, in the time zone asked for; the first may begin before `from`, and counts
- * from there. `series` has whoever used something, the largest first.
+ * `buckets` are the starts of the hours or days in the requested time zone. The first one may start before `from`, but only
+ * contains usage since `from`. `series` contains keys or operations with usage, sorted from largest to smallest.
  */
 export const UsageTimeseriesAnswer = Answer.extend({
   from: Timestamp,
@@ -92,15 +92,15 @@ export const UsageTimeseriesAnswer = Answer.extend({
   series: z.array(UsageSeries),
 })
 
-/** Open streams of an account, in each process of the server. */
+/** Open streams of one account in one process of the server. */
 export const STREAMS_PER_ACCOUNT_MAX = 20
 
-/** `lastEventId` is what a client that opens the stream again has seen last. Whatever it is, the present state comes first. */
+/** A client that reconnects sends the `lastEventId` that it received. The stream ignores it and starts with the current state. */
 export const WatchUsage = z.strictObject({ lastEventId: z.string().max(64).optional() })
 
 /**
- * An account's spending at one moment, and what the operator decided of it: all of it is of the same commit. `sequence` is that of its last usage event, and the
- * id of the stream's event.
+ * The balance, the plan and the suspension of an account after one commit. `sequence` is the sequence of the account's last
+ * usage event, and the id of the stream's event.
  */
 export const UsageSnapshot = Answer.extend({
   sequence: z.int().nonnegative(),
@@ -115,19 +115,19 @@ export const UsageSnapshot = Answer.extend({
 export type UsageSnapshot = z.infer<typeof UsageSnapshot>
 export const EVENTS_PAGE_MAX = 100
 
-/** What a usage event came of: `settle` and `release` end a hold, `refund` takes a charge back. */
+/** The action of a usage event. `settle` and `release` end a hold, and `refund` gives back credits of a charge. */
 export const UsageAction = z.enum(['charge', 'hold', 'settle', 'release', 'refund'])
 export type UsageAction = z.infer<typeof UsageAction>
 
-/** `charged`, or what else was decided. Only its form is fixed: which there are depends on the action. */
-export const EventVerdict = z.string().regex(/^[a-z_]{1,40}$/, 'Name a verdict, like insufficient_credits.')
+/** A verdict to search for. Only its form is checked: no event has a verdict that does not exist. */
+const VerdictName = z.string().regex(/^[a-z_]{1,40}$/, 'Enter a verdict, like insufficient_credits.')
 
-/** Which events; each must pass all that is given. `from` is included, `to` is not. */
+/** Selects events that match every filter. `from` is included, `to` is not. */
 export const UsageEventFilters = z.strictObject({
   keyId: KeyId.optional(),
   operation: Operation.optional(),
-  /** One of these. */
-  verdicts: z.array(EventVerdict).min(1).max(20).optional(),
+  /** The event has one of these verdicts. */
+  verdicts: z.array(VerdictName).min(1).max(20).optional(),
   action: UsageAction.optional(),
   from: z.iso.datetime({ offset: true }).optional(),
   to: z.iso.datetime({ offset: true }).optional(),
@@ -138,7 +138,7 @@ export type UsageEventFilters = z.infer<typeof UsageEventFilters>
 /** Newest first. */
 export const ListUsageEvents = z.strictObject({
   ...UsageEventFilters.shape,
-  /** `nextCursor` of the page before. */
+  /** `nextCursor` of the previous page. */
   cursor: z.string().max(64).nullish(),
   limit: z.int().min(1).max(EVENTS_PAGE_MAX).default(50),
   /** Added by tRPC's infinite queries. */
@@ -146,33 +146,33 @@ export const ListUsageEvents = z.strictObject({
 })
 export type ListUsageEvents = z.infer<typeof ListUsageEvents>
 
-/** One decision of the charge engine, and what its caller was told. */
+/** One recorded decision of the charge engine. */
 export const UsageEvent = z.object({
-  /** 1 for the account's first event, and so on without a gap. */
+  /** Counts the events of the account from 1, without a gap. */
   sequence: z.int().positive(),
   createdAt: Timestamp,
   keyId: KeyId,
-  /** The key's name now. */
+  /** The current name of the key. */
   keyName: z.string().nullable(),
   keyType: KeyType.nullable(),
   action: UsageAction,
   operation: z.string(),
   verdict: EventVerdict,
   creditsRequested: Credits,
-  /** Less than nothing for a refund. */
+  /** Negative for a refund. */
   creditsCharged: z.int(),
-  /** Credits of the account that were left just after. */
+  /** The credits that the account could spend after the event. */
   remaining: Credits,
   idempotencyKey: z.string().nullable(),
-  /** The sequence of the hold that it ends, or of the charge that it takes back. */
+  /** The sequence of the hold that the event ends, or of the charge that it refunds. */
   refersTo: z.int().positive().nullable(),
-  /** When a hold ends by itself. */
+  /** The moment when a hold expires. */
   expiresAt: Timestamp.nullable(),
 })
 export type UsageEvent = z.infer<typeof UsageEvent>
 
 /**
- * `nextCursor` is null on the last page, and there alone: a page looks at so many events at most, and may hold fewer than
- * asked for, or none, before the end.
+ * `nextCursor` is null on the last page only. A page examines a limited number of events, so an earlier page may contain fewer
+ * events than requested, or none.
  */
 export const ListUsageEventsAnswer = Answer.extend({ data: z.array(UsageEvent), nextCursor: z.string().nullable() })

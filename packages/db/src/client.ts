@@ -1,21 +1,22 @@
 import { Socket } from 'node:net'
-import { Kysely, PostgresDialect } from 'kysely'
+import { Kysely, PostgresDialect, type PostgresPool } from 'kysely'
 import pg from 'pg'
+import { isReadOnly } from './errors.ts'
 import type { DB } from './schema.gen.ts'
 
-/** The database handle: a pool, until the caller opens a transaction on it. */
+/** A handle of the database: it takes a connection of a pool for each statement or transaction. */
 export type Db = Kysely<DB>
 
 const POOL_CONNECTIONS_MAX = 10
-/** Past these a call fails as `database_unavailable` instead of hanging. Postgres' own bounds are on the role. */
+/** After these times a query fails instead of hanging. The role of the server has timeouts in Postgres too. */
 const CONNECT_TIMEOUT_MS = 5_000
 const QUERY_TIMEOUT_MS = 10_000
 
 /**
- * Opens a pool on `url`; nothing connects before the first query. No session state is kept on a connection (no named
- * statements, no session settings), so a transaction-mode pooler may stand in between.
+ * Creates a pool for `url`. It connects with the first query. Connections have no session state (no named statements, no
+ * session settings), so that a pooler in transaction mode works.
  *
- * @param onConnectionError told of each connection that breaks, by the server's shutdown or the network.
+ * @param onConnectionError is called for each connection that breaks, e.g. because the server shuts down.
  */
 export function createDb(
   url: string,
@@ -31,17 +32,41 @@ export function createDb(
     application_name: 'keymeter',
     types: { getTypeParser },
   })
-  // A connection may break at any moment, with no query on it to report to: while idle, or between two statements of a
-  // transaction. Without a listener Node would end the process.
+  // A connection may also break while it is idle, or between two statements of a transaction. Without a listener, Node
+  // would end the process.
   pool.on('error', onConnectionError)
   pool.on('connect', (client) => client.on('error', onConnectionError))
-  return new Kysely<DB>({ dialect: new PostgresDialect({ pool }) })
+  return new Kysely<DB>({ dialect: new PostgresDialect({ pool: withoutReadOnlyConnections(pool) }) })
 }
 
 /**
- * A connection that says nothing for as long as a query may take is dead, though nobody closed it. It must end with its
- * query: given back to the pool, it would be the first to be taken again, and every query after would wait behind the lost
- * one. A little later than the pool lets go of an idle connection, which is no fault.
+ * Closes a connection that turns out to be read-only instead of returning it to the pool. After a failover, the old primary
+ * may stay up as a standby, and every write on its connections would fail.
+ */
+function withoutReadOnlyConnections(pool: pg.Pool): PostgresPool {
+  const readOnly = new WeakSet<object>()
+  pool.on('connect', (client) => {
+    if (!(client instanceof pg.Client)) return
+    client.connection.on('errorMessage', (error: unknown) => {
+      if (isReadOnly(error)) readOnly.add(client)
+    })
+  })
+  return {
+    connect: async () => {
+      const client = await pool.connect()
+      const { release } = client
+      client.release = (isBroken) => release(isBroken || readOnly.has(client))
+      return client
+    },
+    end: async () => await pool.end(),
+    options: pool.options,
+  }
+}
+
+/**
+ * Closes a connection that is silent for longer than a query may take: it is dead. In the pool it would be the first to be
+ * used again, and each query on it would wait behind the lost one. The pool closes idle connections a little earlier, so that
+ * a connection that is only idle is never reported as broken.
  */
 function createSocket(queryTimeoutMs: number): Socket {
   const socket = new Socket()
@@ -49,19 +74,19 @@ function createSocket(queryTimeoutMs: number): Socket {
   return socket.setTimeout(queryTimeoutMs + 1_000, () => socket.destroy(new Error('Connection terminated: Postgres is silent')))
 }
 
-/** `bigint` and `numeric` hold credits: whole numbers, which JSON must carry exactly or not at all. */
+/** `bigint` and `numeric` contain credits. JSON must contain them exactly, so larger numbers throw. */
 function toSafeInteger(text: string): number {
   const value = Number(text)
   if (!Number.isSafeInteger(value)) throw new RangeError(`${text} is not a whole number that JSON can carry exactly`)
   return value
 }
 
-/** Of an array without nulls. */
+/** Parses an array that contains no nulls. */
 function toSafeIntegers(text: string): number[] {
   return text === '{}' ? [] : text.slice(1, -1).split(',').map(toSafeInteger)
 }
 
-/** The oids of `smallint[]` and `bigint[]`, which the driver has no names for. Its own parser takes three times as long. */
+/** The oids of `smallint[]` and `bigint[]`, which the driver does not name. Its own parser takes three times as long. */
 const INTEGER_ARRAYS: readonly number[] = [1005, 1016]
 const getTypeParser: typeof pg.types.getTypeParser = (oid, format) => {
   if (format !== 'binary' && (oid === pg.types.builtins.INT8 || oid === pg.types.builtins.NUMERIC)) return toSafeInteger

@@ -1,4 +1,13 @@
 export { createDb, type Db } from './client.ts'
+export {
+  isConflict,
+  isInvalidParameter,
+  isLockTimeout,
+  isReadOnly,
+  isStatementTimeout,
+  isUnavailable,
+  violatedForeignKey,
+} from './errors.ts'
 export { listen } from './listen.ts'
 export { ping } from './ping.ts'
 export type { DB } from './schema.gen.ts'

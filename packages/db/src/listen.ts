@@ -2,7 +2,7 @@ import { Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import pg from 'pg'
 
-/** A connection that does not answer a ping within the timeout is dead, though nobody closed it. */
+/** A connection that does not answer a ping within the timeout counts as dead. */
 const PING_INTERVAL_MS = 15_000
 const TIMEOUT_MS = 5_000
 const RECONNECT_PAUSE_MS_MIN = 100
@@ -10,15 +10,15 @@ const RECONNECT_PAUSE_MS_MAX = 5_000
 
 export interface ListenHandlers {
   onMessage: (payload: string) => void
-  /** From here on every message arrives. Those sent since the connection before broke, if there was one, are lost. */
+  /** From now on every message arrives. Messages between the end of the previous connection and now are lost. */
   onListening: () => void
-  /** A connection broke or could not be made; another one is tried. */
+  /** The connection broke or could not be opened. The next one is tried after a pause. */
   onError: (error: Error) => void
 }
 
 /**
- * Listens to a channel, on one connection of its own that is made anew whenever it breaks. `url` must lead to Postgres
- * itself: a transaction-mode pooler gives the connection that listens to somebody else.
+ * Listens to a channel on a connection of its own, and opens another connection when that one breaks. `url` must lead to
+ * Postgres itself: a pooler in transaction mode would give the listening connection to another client.
  */
 export function listen(url: string, channel: string, handlers: ListenHandlers): { close(): Promise<void> } {
   const closing = new AbortController()
@@ -46,7 +46,7 @@ async function keepListening(url: string, channel: string, handlers: ListenHandl
   }
 }
 
-/** Resolves to why it ended. */
+/** Listens until the connection ends. Resolves to the reason. */
 async function listenOnce(url: string, channel: string, handlers: ListenHandlers, closing: AbortSignal): Promise<Error> {
   const socket = new Socket()
   const client = new pg.Client({
@@ -78,12 +78,12 @@ async function listenOnce(url: string, channel: string, handlers: ListenHandlers
     return error instanceof Error ? error : new Error(String(error))
   } finally {
     closing.removeEventListener('abort', onClosing)
-    // Not `end`, which would wait for the answer of a connection that may be dead.
+    // `client.end` would wait for the answer of a connection that may be dead.
     socket.destroy()
   }
 }
 
-/** Keeps no process alive, and ends early with `signal`. */
+/** Does not keep the process alive. Ends early when `signal` aborts. */
 async function pause(ms: number, signal: AbortSignal): Promise<void> {
   await sleep(ms, undefined, { ref: false, signal }).catch(() => {})
 }

@@ -1,5 +1,6 @@
 import { ListAudit, ListAuditAnswer } from '@keymeter/contract'
 import type { TRPCRouterRecord } from '@trpc/server'
+import { withRequestId } from '../request-id.ts'
 import { signedInProcedure } from '../trpc.ts'
 import { listAudit } from './list.ts'
 
@@ -8,5 +9,5 @@ export const auditRouter = {
     .meta({ description: 'Who did what to which key, when and from where; newest first, in pages.' })
     .input(ListAudit.default(ListAudit.parse({})))
     .output(ListAuditAnswer)
-    .query(async ({ ctx, input }) => ({ ...(await listAudit(ctx.scope, input)), requestId: ctx.requestId })),
+    .query(({ ctx, input }) => withRequestId(ctx, listAudit(ctx.scope, input))),
 } satisfies TRPCRouterRecord

@@ -1,5 +1,6 @@
 import { ProvisionAnswer, SignUp, SignUpAnswer } from '@keymeter/contract'
 import type { TRPCRouterRecord } from '@trpc/server'
+import { withRequestId } from '../request-id.ts'
 import { publicProcedure, signedInProcedure } from '../trpc.ts'
 import { provision } from './provision.ts'
 import { signUp } from './sign-up.ts'
@@ -9,7 +10,7 @@ export const authRouter = {
     .meta({ description: 'Signs up with an e-mail address and a password. Answers a session and the first key.' })
     .input(SignUp)
     .output(SignUpAnswer)
-    .mutation(async ({ ctx, input }) => ({ ...(await signUp(ctx, input)), requestId: ctx.requestId })),
+    .mutation(({ ctx, input }) => withRequestId(ctx, signUp(ctx, input))),
 
   provision: signedInProcedure
     .meta({

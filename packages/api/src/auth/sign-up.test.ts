@@ -157,7 +157,7 @@ describe('auth.signup of a project that asks for e-mail confirmation', () => {
     const person = someone()
     expect(await anyone().auth.signup(person)).toMatchObject({ user: { email: person.email }, session: null, defaultKey: null })
     // Supabase answers a made-up user here, without session like the one above; the embedded auth server answers 429.
-    await expect(anyone().auth.signup(person)).rejects.toMatchObject({ code: 'TOO_MANY_REQUESTS', reason: 'rate_limited' })
+    await expect(anyone().auth.signup(person)).rejects.toMatchObject({ code: 'TOO_MANY_REQUESTS', reason: 'too_many_attempts' })
     expect(
       (
         await database.owner.query(

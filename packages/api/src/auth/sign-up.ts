@@ -9,10 +9,10 @@ import { provision } from './provision.ts'
 const SUPABASE_TIMEOUT_MS = 10_000
 
 /**
- * Signs up at Supabase Auth, then provisions the account and its first key. Signing up counts even when provisioning
- * fails: that is logged, and the next `auth.provision` makes up for it.
+ * Signs a person up at Supabase Auth, and provisions the account and its first key. When provisioning fails, the sign-up
+ * still succeeds: the failure is logged, and the next `auth.provision` repeats the provisioning.
  *
- * @throws AppError `email_taken`, `email_invalid`, `password_weak`, `sign_up_disabled`, `rate_limited`, `auth_unavailable`.
+ * @throws AppError `email_taken`, `email_invalid`, `password_weak`, `sign_up_disabled`, `too_many_attempts`, `auth_unavailable`.
  */
 export async function signUp(
   ctx: Context,
@@ -20,14 +20,15 @@ export async function signUp(
 ): Promise<Omit<z.infer<typeof SignUpAnswer>, 'requestId'>> {
   const supabase = supabaseFor(ctx)
   let { data, error } = await supabase.auth.signUp({ email, password })
-  // Of two sign-ups at once with one address, the second stumbles over Supabase's unique key; asked again, it is told why.
+  // Of two concurrent sign-ups with one address, the second violates a unique key of Supabase. A retry gets the reason.
   if (error?.status === 500) ({ data, error } = await supabase.auth.signUp({ email, password }))
   if (error !== null) throw refusal(error)
-  if (data.user === null) throw new AppError('auth_unavailable', { message: 'The auth server answered without a user.' })
+  if (data.user === null)
+    throw new AppError('auth_unavailable', { message: 'The auth server did not return a user: try again shortly.' })
 
   const user = { id: data.user.id, email: data.user.email ?? email }
-  // No session: the project asks for e-mail confirmation first. For an address that is taken Supabase then answers a
-  // made-up user, so there may be nobody to provision for.
+  // Without a session, the project requires e-mail confirmation first. Supabase then returns an invented user for an address
+  // that is taken, so there may be no user to provision.
   if (data.session === null) return { user, session: null, defaultKey: null }
 
   const { access_token, refresh_token, expires_at, expires_in } = data.session
@@ -35,8 +36,8 @@ export async function signUp(
   return {
     user,
     session: { accessToken: access_token, refreshToken: refresh_token, expiresAt: expiresAt.toISOString() },
-    // People who sign in with Google never pass through here: their account is provisioned by `auth.provision`, which
-    // the dashboard calls after every first load of a session.
+    // People who sign in with Google are not signed up here. `auth.provision` provisions their accounts, and the dashboard
+    // calls it when it first loads a session.
     defaultKey: await provisionOrWarn(ctx, user.id),
   }
 }
@@ -45,17 +46,17 @@ async function provisionOrWarn(ctx: Context, userId: string): Promise<NewKey | n
   try {
     return await inAccount({ ...ctx, userId }, 'read write', provision)
   } catch (error) {
-    ctx.log.warn({ err: error, userId }, 'signed up, but provisioning failed: the next auth.provision will make up for it')
+    ctx.log.warn({ err: error, userId }, 'a person signed up, but provisioning failed: the next auth.provision repeats it')
     return null
   }
 }
 
-/** A client for this request alone: it keeps no session, and Supabase counts its limits by the caller's address. */
+/** A client for one request. It keeps no session, and Supabase applies its limits to the address of the caller. */
 function supabaseFor({ supabase, clientAddress }: Context) {
   return createClient(supabase.url, supabase.publishableKey, {
     auth: { persistSession: false, autoRefreshToken: false, detectSessionInUrl: false },
     global: {
-      // Supabase heeds the header where the project allows it, and ignores it elsewhere.
+      // Supabase uses this header if the project allows it, and ignores it otherwise.
       headers: clientAddress === null ? {} : { 'sb-forwarded-for': clientAddress },
       fetch: (input, init) => fetch(input, { ...init, signal: AbortSignal.timeout(SUPABASE_TIMEOUT_MS) }),
     },
@@ -79,11 +80,11 @@ function refusal(error: AuthError): Error {
       return new AppError('sign_up_disabled', { cause: error })
     case 'over_request_rate_limit':
     case 'over_email_send_rate_limit':
-      return new AppError('rate_limited', { cause: error })
+      return new AppError('too_many_attempts', { cause: error })
   }
   const status = error.status ?? 0
-  if (status === 429) return new AppError('rate_limited', { cause: error })
-  // Never reached, or failing inside. Any other refusal is one that we do not know: a wrong API key, say.
+  if (status === 429) return new AppError('too_many_attempts', { cause: error })
+  // The auth server is unreachable or fails. Any other error is unexpected, e.g. a wrong API key.
   return isAuthRetryableFetchError(error) || status === 0 || status >= 500
     ? new AppError('auth_unavailable', { cause: error })
     : error

@@ -1,5 +1,6 @@
 import { BillingAccountAnswer, GetLedger, LedgerAnswer } from '@keymeter/contract'
 import type { TRPCRouterRecord } from '@trpc/server'
+import { withRequestId } from '../request-id.ts'
 import { signedInProcedure } from '../trpc.ts'
 import { getAccount } from './get-account.ts'
 import { getLedger } from './ledger.ts'
@@ -16,5 +17,5 @@ export const billingRouter = {
     .meta({ description: 'Everything that moved the balance in a billing cycle: grants, top-ups, charges by day, refunds.' })
     .input(GetLedger.default(GetLedger.parse({})))
     .output(LedgerAnswer)
-    .query(async ({ ctx, input }) => ({ ...(await getLedger(ctx.scope, input)), requestId: ctx.requestId })),
+    .query(({ ctx, input }) => withRequestId(ctx, getLedger(ctx.scope, input))),
 } satisfies TRPCRouterRecord

@@ -8,15 +8,16 @@ import { AppError } from '../errors.ts'
 import type { Scope } from '../scope.ts'
 import { getKey } from './get.ts'
 
-/** What a change was, for the audit log; null when there was nothing to change. */
+/** The entry for the audit log. Null when there was nothing to change. */
 type KeyChange = Omit<AuditRecord, 'keyId'> | null
 
 /**
- * One change of a key and its entry in the audit log. The account is locked first, so that changes and charges of its keys
- * happen one after the other; `key` is how it stands then, and `now` the moment of the change.
+ * Changes a key, and adds an entry to the audit log. The account is locked first, so that changes and charges of its keys
+ * happen one after the other. `change` receives the locked key and the moment of the change.
  *
- * @returns the key as it is afterwards.
- * @throws AppError `key_not_found` for an unknown id and another account's alike; `key_revoked`, unless `includingRevoked`.
+ * @returns the key after the change.
+ * @throws AppError `key_not_found` for an id that does not exist or belongs to another account; `key_revoked`, unless
+ * `includingRevoked`.
  */
 export async function changeKey(
   scope: Scope,
@@ -34,7 +35,6 @@ export async function changeKey(
   return await getKey(scope, id, now)
 }
 
-/** Writes columns of the key `id`. */
 export async function setKey({ db, userId }: Scope, id: string, columns: Updateable<DB['api_keys']>): Promise<void> {
   await db.updateTable('api_keys').set(columns).where('user_id', '=', userId).where('id', '=', id).execute()
 }

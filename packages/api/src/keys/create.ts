@@ -10,12 +10,14 @@ import { getKey } from './get.ts'
 import { addSecret, mintSecret } from './secret.ts'
 
 /**
- * Creates a key, and the account where it is missing. The secret is in the answer and nowhere else: only its hash is
- * stored. Live keys are counted under the account's lock, so the limit is exact whatever happens at once.
+ * Creates a key, and the account if it does not exist yet. Only this answer contains the secret: the database stores its
+ * hash. Live keys are counted under the account's lock, so concurrent calls cannot exceed the limit.
  *
- * @throws AppError `key_limit_reached`, `bad_request` for an expiry that is not in the future.
+ * @throws AppError `key_limit_reached`; `bad_request` when the expiry is not in the future.
  */
-export async function createKey(scope: Scope, { name, keyType, expiresAt, creditLimit }: CreateKey): Promise<NewKey> {
+export async function createKey(scope: Scope, input: CreateKey): Promise<NewKey> {
+  const { name, keyType, expiresAt, creditLimit, ...unhandled } = input
+  unhandled satisfies Record<string, never>
   const { db, userId } = scope
   await ensureAccount(scope)
   const now = await readClock(scope)
@@ -38,7 +40,7 @@ export async function createKey(scope: Scope, { name, keyType, expiresAt, credit
       key_prefix: keyPrefix,
       expires_at: expiry,
       credit_limit: creditLimit,
-      // Later than every other key's: a list in this order never gets a key in its middle.
+      // Later than the account's other keys, so that a new key never appears in the middle of a list.
       created_at: sql<Date>`greatest(${now}::timestamptz,
         (select max(created_at) + interval '1 microsecond' from api_keys where user_id = ${userId}))`,
     })

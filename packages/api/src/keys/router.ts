@@ -14,6 +14,7 @@ import {
   UpdateKey,
 } from '@keymeter/contract'
 import type { TRPCRouterRecord } from '@trpc/server'
+import { withRequestId } from '../request-id.ts'
 import { signedInProcedure } from '../trpc.ts'
 import { confirmSecretSaved } from './confirm-secret-saved.ts'
 import { createKey } from './create.ts'
@@ -29,76 +30,80 @@ import { keyUsage } from './usage.ts'
 
 export const keysRouter = {
   create: signedInProcedure
-    .meta({ description: 'Creates a key. The answer is the only one that ever holds its secret.' })
+    .meta({ description: 'Creates a key. Only this answer contains the secret.' })
     .input(CreateKey)
     .output(NewKeyAnswer)
-    .mutation(async ({ ctx, input }) => ({ ...(await createKey(ctx.scope, input)), requestId: ctx.requestId })),
+    .mutation(({ ctx, input }) => withRequestId(ctx, createKey(ctx.scope, input))),
 
   get: signedInProcedure
-    .meta({ description: 'One key, whatever its status, with what it spent in the current billing cycle.' })
+    .meta({ description: 'One key with any status, and the credits that it used in the current billing cycle.' })
     .input(KeyRef)
     .output(KeyWithUsageAnswer)
-    .query(async ({ ctx, input }) => ({ ...(await getKeyWithUsage(ctx.scope, input.id)), requestId: ctx.requestId })),
+    .query(({ ctx, input }) => withRequestId(ctx, getKeyWithUsage(ctx.scope, input.id))),
 
   list: signedInProcedure
-    .meta({ description: 'The live keys, newest first; or those of a status, searched, in another order; in pages.' })
+    .meta({ description: 'A page of keys: by default the live ones, newest first. Can filter by status, search and sort.' })
     .input(ListKeys.default(ListKeys.parse({})))
     .output(ListKeysAnswer)
-    .query(async ({ ctx, input }) => ({ ...(await listKeys(ctx.scope, input)), requestId: ctx.requestId })),
+    .query(({ ctx, input }) => withRequestId(ctx, listKeys(ctx.scope, input))),
 
   usage: signedInProcedure
     .meta({
-      description: 'All live keys, newest first, with what each spent in the current billing cycle, or in an earlier one.',
+      description:
+        'All live keys, newest first, and the credits that each used in the current billing cycle or in an earlier one.',
     })
     .input(KeyUsage.default({}))
     .output(KeyUsageAnswer)
-    .query(async ({ ctx, input }) => ({ ...(await keyUsage(ctx.scope, input)), requestId: ctx.requestId })),
+    .query(({ ctx, input }) => withRequestId(ctx, keyUsage(ctx.scope, input))),
 
   update: signedInProcedure
-    .meta({ description: 'Changes a key’s name, its expiry or its limit for a billing cycle. What is left out stays.' })
+    .meta({ description: 'Changes the name, the expiry or the credit limit of a key. Fields that are left out stay the same.' })
     .input(UpdateKey)
     .output(KeyAnswer)
-    .mutation(async ({ ctx, input }) => ({ ...(await updateKey(ctx.scope, input)), requestId: ctx.requestId })),
+    .mutation(({ ctx, input }) => withRequestId(ctx, updateKey(ctx.scope, input))),
 
   disable: signedInProcedure
-    .meta({ description: 'Switches a key off until it is enabled again.' })
+    .meta({ description: 'Disables a key until it is enabled again.' })
     .input(KeyRef)
     .output(KeyAnswer)
-    .mutation(async ({ ctx, input }) => ({ ...(await disableKey(ctx.scope, input)), requestId: ctx.requestId })),
+    .mutation(({ ctx, input }) => withRequestId(ctx, disableKey(ctx.scope, input))),
 
   enable: signedInProcedure
-    .meta({ description: 'Switches a disabled key on again.' })
+    .meta({ description: 'Enables a disabled key.' })
     .input(KeyRef)
     .output(KeyAnswer)
-    .mutation(async ({ ctx, input }) => ({ ...(await enableKey(ctx.scope, input)), requestId: ctx.requestId })),
+    .mutation(({ ctx, input }) => withRequestId(ctx, enableKey(ctx.scope, input))),
 
   rotate: signedInProcedure
-    .meta({ description: 'Gives a key a new secret, shown this once. The one before still works for the grace period.' })
+    .meta({
+      description:
+        'Gives a key a new secret. Only this answer contains it. The previous secret still works for the grace period.',
+    })
     .input(RotateKey)
     .output(NewKeyAnswer)
-    .mutation(async ({ ctx, input }) => ({ ...(await rotateKey(ctx.scope, input)), requestId: ctx.requestId })),
+    .mutation(({ ctx, input }) => withRequestId(ctx, rotateKey(ctx.scope, input))),
 
   endGrace: signedInProcedure
-    .meta({ description: 'Ends the grace period of a rotated key’s older secret now.' })
+    .meta({ description: 'Ends the grace period of the older secret of a rotated key immediately.' })
     .input(KeyRef)
     .output(KeyAnswer)
-    .mutation(async ({ ctx, input }) => ({ ...(await endGrace(ctx.scope, input)), requestId: ctx.requestId })),
+    .mutation(({ ctx, input }) => withRequestId(ctx, endGrace(ctx.scope, input))),
 
   confirmSecretSaved: signedInProcedure
-    .meta({ description: 'Says that the secret has been saved, so that it is not offered anew.' })
+    .meta({ description: 'Confirms that the secret is saved, so that the dashboard no longer offers to replace it.' })
     .input(ConfirmSecretSaved)
     .output(KeyAnswer)
-    .mutation(async ({ ctx, input }) => ({ ...(await confirmSecretSaved(ctx.scope, input)), requestId: ctx.requestId })),
+    .mutation(({ ctx, input }) => withRequestId(ctx, confirmSecretSaved(ctx.scope, input))),
 
   replaceLostSecret: signedInProcedure
-    .meta({ description: 'Makes a new secret in place of one that was neither saved nor ever used.' })
+    .meta({ description: 'Replaces a secret that was neither confirmed as saved nor ever used.' })
     .input(ReplaceLostSecret)
     .output(NewKeyAnswer)
-    .mutation(async ({ ctx, input }) => ({ ...(await replaceLostSecret(ctx.scope, input)), requestId: ctx.requestId })),
+    .mutation(({ ctx, input }) => withRequestId(ctx, replaceLostSecret(ctx.scope, input))),
 
   revoke: signedInProcedure
-    .meta({ description: 'Revokes a key for good. Doing it again answers the same.' })
+    .meta({ description: 'Revokes a key, which cannot be undone. Revoking it again returns the same answer.' })
     .input(KeyRef)
     .output(KeyAnswer)
-    .mutation(async ({ ctx, input }) => ({ ...(await revokeKey(ctx.scope, input)), requestId: ctx.requestId })),
+    .mutation(({ ctx, input }) => withRequestId(ctx, revokeKey(ctx.scope, input))),
 } satisfies TRPCRouterRecord

@@ -2,13 +2,13 @@ import type { KeyType } from '@keymeter/contract'
 import type { Scope } from '../scope.ts'
 import { hashToken, mintToken, tokenPrefix } from './token.ts'
 
-/** Makes a secret for one of the account's keys. Nothing is stored yet. */
+/** Generates a secret for a key of the account. Stores nothing. */
 export function mintSecret({ userId, keyBrand }: Scope, keyType: KeyType) {
   const secret = mintToken(keyBrand, keyType, userId)
   return { secret, keyPrefix: tokenPrefix(secret), hash: hashToken(secret) }
 }
 
-/** Stores `hash` as the key's current secret. The one before must have been ended. */
+/** Stores `hash` as the key's current secret. The previous secret must already have an end. */
 export async function addSecret({ db, userId }: Scope, keyId: string, hash: Buffer, now: Date): Promise<void> {
   await db
     .insertInto('api_key_secrets')
@@ -16,7 +16,7 @@ export async function addSecret({ db, userId }: Scope, keyId: string, hash: Buff
     .execute()
 }
 
-/** Lets the key's current secret work until `until`, exclusive. */
+/** Makes the key's current secret an older one, which works until `until` (exclusive). */
 export async function endCurrentSecret({ db, userId }: Scope, keyId: string, until: Date): Promise<void> {
   await db
     .updateTable('api_key_secrets')
@@ -27,7 +27,7 @@ export async function endCurrentSecret({ db, userId }: Scope, keyId: string, unt
     .execute()
 }
 
-/** Ends what still works of the key's older secrets. */
+/** Ends the older secrets of the key that still work. */
 export async function endOlderSecrets({ db, userId }: Scope, keyId: string, now: Date): Promise<void> {
   await db
     .updateTable('api_key_secrets')

@@ -3,25 +3,35 @@ import type { Scope } from '../scope.ts'
 import { changeKey, setKey } from './change.ts'
 import { parseExpiry } from './expiry.ts'
 
+/** All fields that an update can change. */
+type Fields = { [F in Exclude<keyof UpdateKey, 'id'>]-?: Exclude<UpdateKey[F], undefined> }
+type Value = Fields[keyof Fields]
+type Changes = Record<string, { from: Value; to: Value }>
+
 /**
- * Changes what the input names of a key: its name, when it expires, what it may spend in a billing cycle.
+ * Changes the fields of a key that the input contains.
  *
- * @throws AppError `key_not_found`, `key_revoked`, `bad_request` for an expiry that is not in the future.
+ * @throws AppError `key_not_found`, `key_revoked`; `bad_request` when a new expiry is not in the future.
  */
 export async function updateKey(scope: Scope, { id, ...input }: UpdateKey): Promise<Key> {
   return await changeKey(scope, id, async (key, now) => {
-    const wanted = {
+    const fields: Fields = {
       name: input.name ?? key.name,
-      // One that stays as it is may have passed.
+      // Only a new expiry must be in the future: the current one may have passed.
       expiresAt: input.expiresAt === undefined ? key.expiresAt : (parseExpiry(input.expiresAt, now)?.toISOString() ?? null),
       creditLimit: input.creditLimit === undefined ? key.creditLimit : input.creditLimit,
     }
-    const detail: Record<string, { from: string | number | null; to: string | number | null }> = {}
-    for (const field of ['name', 'expiresAt', 'creditLimit'] as const) {
-      if (wanted[field] !== key[field]) detail[field] = { from: key[field], to: wanted[field] }
-    }
+    const detail = changesOf<keyof Fields>(key, fields)
     if (Object.keys(detail).length === 0) return null
-    await setKey(scope, id, { name: wanted.name, expires_at: wanted.expiresAt, credit_limit: wanted.creditLimit })
+    const { name, expiresAt, creditLimit, ...unhandled } = fields
+    unhandled satisfies Record<string, never>
+    await setKey(scope, id, { name, expires_at: expiresAt, credit_limit: creditLimit })
     return { action: 'key.updated', detail }
   })
+}
+
+function changesOf<Field extends string>(from: Record<Field, Value>, to: Record<Field, Value>): Changes {
+  const changes: Changes = {}
+  for (const field in to) if (from[field] !== to[field]) changes[field] = { from: from[field], to: to[field] }
+  return changes
 }

@@ -1,8 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { IDEMPOTENCY_DAYS } from '@keymeter/contract'
-import type { DB, Db } from '@keymeter/db'
+import { type DB, type Db, isLockTimeout } from '@keymeter/db'
 import { sql, type Transaction } from 'kysely'
-import { isLockTimeout } from '../scope.ts'
 import { makeUsagePartitions } from './make-usage-partitions.ts'
 import { reconcile } from './reconcile.ts'
 

@@ -7,7 +7,7 @@ import { naiveBoundary } from '../../test/naive-cycle.ts'
 import { reconciledDatabase } from '../../test/reconciled-database.ts'
 import { mintToken } from '../keys/token.ts'
 import { appRouter } from '../router.ts'
-import { createMetering } from './metering.ts'
+import { Metering } from './metering.ts'
 
 const database = reconciledDatabase()
 const backend = appRouter.createCaller({ ...contextOf(database, null), authorization: `Bearer ${SERVICE_KEY}` })
@@ -336,7 +336,7 @@ describe('an operation', () => {
 })
 
 describe('a batch', () => {
-  const metering = createMetering({ db: database.db, keyBrand: 'km', log: pino({ level: 'silent' }) })
+  const metering = new Metering({ db: database.db, keyBrand: 'km', log: pino({ level: 'silent' }) })
   const item = (input: Partial<Charge>): Charge => ({
     key: account.defaultKey.secret,
     credits: 1,

@@ -1,7 +1,7 @@
 /**
- * Names a usage event to the company's backend, which holds on to it until it settles, releases or refunds: the account
- * and the event's sequence in 24 bytes, as base64url behind what the event is (`charge_`, `hold_`). It is a name and
- * proves nothing: the service key does.
+ * The id of a usage event for the company's backend, which sends it to settle, release or refund. It is `charge_` or `hold_`,
+ * and then 24 bytes as base64url: the account and the sequence of the event. The id is not a secret and grants nothing, since
+ * these calls need the service key.
  */
 export function encodeEventId(kind: 'charge' | 'hold', userId: string, sequence: number): string {
   const bytes = Buffer.alloc(ID_BYTES)
@@ -10,7 +10,7 @@ export function encodeEventId(kind: 'charge' | 'hold', userId: string, sequence:
   return `${kind}_${bytes.toString('base64url')}`
 }
 
-/** Null for what `encodeEventId` never made. */
+/** Returns null for a text that `encodeEventId` cannot have returned. */
 export function parseEventId(id: string): { userId: string; sequence: number } | null {
   const bytes = Buffer.from(id.slice(id.indexOf('_') + 1), 'base64url')
   if (bytes.length !== ID_BYTES) return null

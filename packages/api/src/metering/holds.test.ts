@@ -5,7 +5,7 @@ import { backend as backendOf, provisioned, signedIn } from '../../test/caller.t
 import { replaceClock } from '../../test/clock.ts'
 import { reconciledDatabase } from '../../test/reconciled-database.ts'
 import { keepUsageByDaysFrom } from '../../test/usage-days.ts'
-import { createMetering } from './metering.ts'
+import { Metering } from './metering.ts'
 
 const database = reconciledDatabase()
 const { metering, operator } = backendOf(database)
@@ -155,7 +155,7 @@ describe('a hold', () => {
     const { key, caller, defaultKey, set } = await account()
     await caller.keys.update({ id: defaultKey.id, creditLimit: 100 })
     await set('credits_per_cycle = 120')
-    const engine = createMetering({ db: database.db, keyBrand: 'km', log: pino({ level: 'silent' }) })
+    const engine = new Metering({ db: database.db, keyBrand: 'km', log: pino({ level: 'silent' }) })
     const ask = (credits: number) => engine.charge({ key, credits, idempotencyKey: once(), operation: 'default' })
     const { chargeId } = await charge(key, 30)
     const [held, other] = [await hold(key, 40), await hold(key, 30)]
@@ -187,7 +187,7 @@ describe('a hold', () => {
   it('that ends first in a batch leaves to its key what the others do not hold', async () => {
     const { key, caller, defaultKey } = await account()
     await caller.keys.update({ id: defaultKey.id, creditLimit: 100 })
-    const engine = createMetering({ db: database.db, keyBrand: 'km', log: pino({ level: 'silent' }) })
+    const engine = new Metering({ db: database.db, keyBrand: 'km', log: pino({ level: 'silent' }) })
     const [held] = [await hold(key, 40), await hold(key, 30)]
     const answers = await Promise.all([
       engine.settle({ holdId: held.holdId, credits: 10, idempotencyKey: once() }),
@@ -358,7 +358,7 @@ describe('a refund', () => {
 describe('at once', () => {
   const log = pino({ level: 'silent' })
   /** As many engines, as if in as many processes. */
-  const engines = Array.from({ length: 4 }, () => createMetering({ db: database.db, keyBrand: 'km', log }))
+  const engines = Array.from({ length: 4 }, () => new Metering({ db: database.db, keyBrand: 'km', log }))
   const engine = (n: number) => {
     const one = engines[n % engines.length]
     if (one === undefined) throw new Error('there is no engine')
@@ -437,7 +437,7 @@ describe('an alert', () => {
   it('fires once a cycle for each threshold, though 100 charges cross it at once', async () => {
     const { key, caller } = await account()
     const log = pino({ level: 'silent' })
-    const engines = Array.from({ length: 4 }, () => createMetering({ db: database.db, keyBrand: 'km', log }))
+    const engines = Array.from({ length: 4 }, () => new Metering({ db: database.db, keyBrand: 'km', log }))
     const spend = async (count: number, credits: number) =>
       await Promise.all(
         Array.from({ length: count }, async (_, n) =>

@@ -1,8 +1,8 @@
 import { AppError } from '../errors.ts'
 
-/** How long the caller waits. */
+/** An item whose caller waits until a deadline. */
 export interface Timed {
-  /** On the clock of `performance.now()`. */
+  /** On the clock of `performance.now()`, in milliseconds. */
   deadline: number
 }
 
@@ -19,7 +19,7 @@ interface Queued<Item, Answer> extends Waiting<Item, Answer> {
 
 /**
  * Answers the calls of one batch, each as soon as it is decided. Returns the calls that it could not decide: they form the
- * head of the next batch. The next batch is sent only when the promise settles, so it must settle whatever happens.
+ * head of the next batch. The next batch is sent only when the promise settles, so it must always settle.
  */
 export type SendBatch<Item, Answer> = (calls: readonly Waiting<Item, Answer>[]) => Promise<readonly Waiting<Item, Answer>[]>
 
@@ -33,18 +33,18 @@ export type SendBatch<Item, Answer> = (calls: readonly Waiting<Item, Answer>[]) 
 export class Lane<Item extends Timed, Answer> {
   readonly #batchMax: number
   readonly #send: SendBatch<Item, Answer>
-  readonly #onIdle: () => void
   #queue = new Set<Queued<Item, Answer>>()
   #isRunning = false
 
-  /**
-   * @param send receives at most `batchMax` calls.
-   * @param onIdle is called when nothing is in flight and nothing waits.
-   */
-  constructor(batchMax: number, send: SendBatch<Item, Answer>, onIdle: () => void = () => {}) {
+  /** @param send receives at most `batchMax` calls. */
+  constructor(batchMax: number, send: SendBatch<Item, Answer>) {
     this.#batchMax = batchMax
     this.#send = send
-    this.#onIdle = onIdle
+  }
+
+  /** Whether nothing is in flight and nothing waits. */
+  get isIdle(): boolean {
+    return !this.#isRunning
   }
 
   enqueue(item: Item): Promise<Answer> {
@@ -86,10 +86,9 @@ export class Lane<Item extends Timed, Answer> {
       }
     }
     this.#isRunning = false
-    this.#onIdle()
   }
 
-  /** The calls that came first. */
+  /** Removes the oldest calls from the queue. */
   #takeBatch(): Queued<Item, Answer>[] {
     const batch: Queued<Item, Answer>[] = []
     for (const call of this.#queue) {

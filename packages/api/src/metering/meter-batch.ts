@@ -1,35 +1,36 @@
-import type { KeyType } from '@keymeter/contract'
+import type { DECIDED, KeyType } from '@keymeter/contract'
 import type { Db } from '@keymeter/db'
 import { sql } from 'kysely'
 
-export type Action = 'charge' | 'hold' | 'settle' | 'release' | 'refund'
+export type Action = keyof typeof DECIDED
 
-/** One request as the database decides it. Its token or its event's id has been parsed: that named the account. */
+/** One request as the database decides it. The account comes from the parsed token or event id. */
 export interface BatchItem {
   action: Action
   userId: string
-  /** What a charge or a hold is for; null for the others. */
+  /** The SHA-256 of the secret of a charge or a hold. Null for the other actions. */
   keyHash: Buffer | null
-  /** The sequence of the event that a settle, a release or a refund is about. */
+  /** The sequence of the event that a settle, a release or a refund refers to. Null for the other actions. */
   refersTo: number | null
   /** 0 for a release. */
   credits: number
   idempotencyKey: string | null
-  /** Null where the event that it is about has one. */
+  /** Null for the actions that use the operation of the event that they refer to. */
   operation: string | null
-  /** Of a hold alone. */
+  /** Set for holds only. */
   lifetimeSeconds: number | null
 }
 
-/** What the SQL function `meter_batch` decided of one item. */
+/** What the SQL function `meter_batch` decided about one item. */
 export interface Decision {
+  /** Parsed by `verdict.ts`, separately for each call, so that an unknown verdict fails only its own call. */
   verdict: string
   is_replayed: boolean
-  /** Of its usage event; null when it leaves none. */
+  /** The sequence of the item's usage event. Null when the item has none. */
   sequence: number | null
   api_key_id: string | null
   key_type: KeyType | null
-  /** Of a release: what the hold held. */
+  /** For a release, the credits of the hold. */
   credits_requested: number
   credits_charged: number
   remaining: number | null
@@ -38,8 +39,8 @@ export interface Decision {
 }
 
 /**
- * Decides a batch in one call and one commit, and answers in the order of the items. The rules are those of the SQL
- * function. Sent again, items with an idempotency key are answered what they were answered first.
+ * Decides a batch in one call and one commit. Returns one decision for each item, in their order. When a batch is sent
+ * again, an item with an idempotency key gets its original decision.
  */
 export async function meterBatch(db: Db, items: readonly BatchItem[]): Promise<Decision[]> {
   const { rows } = await sql<Decision>`select * from keymeter.meter_batch(
@@ -52,11 +53,11 @@ export async function meterBatch(db: Db, items: readonly BatchItem[]): Promise<D
     ${items.map(({ idempotencyKey }) => idempotencyKey)}::text[],
     ${items.map(({ operation }) => operation)}::text[],
     ${items.map(({ lifetimeSeconds }) => lifetimeSeconds)}::int[])`.execute(db)
-  if (rows.length !== items.length) throw new Error(`${items.length} items were answered by ${rows.length} decisions`)
+  if (rows.length !== items.length) throw new Error(`the database returned ${rows.length} decisions for ${items.length} items`)
   return rows
 }
 
-/** Which of the accounts another session holds locked at this moment. Does not wait. */
+/** Returns the accounts that another session locks at this moment. Does not wait for a lock. */
 export async function findLockedAccounts(db: Db, userIds: readonly string[]): Promise<string[]> {
   const { rows } = await sql<{
     user_id: string

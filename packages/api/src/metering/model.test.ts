@@ -10,7 +10,7 @@ import { keepUsageByDaysFrom } from '../../test/usage-days.ts'
 import { mintToken, parseToken } from '../keys/token.ts'
 import { makeUsagePartitions } from '../maintenance/make-usage-partitions.ts'
 import { reconcile } from '../maintenance/reconcile.ts'
-import { createMetering, type Metering } from './metering.ts'
+import { Metering } from './metering.ts'
 
 // A failure prints fast-check's seed, path and replayPath, and the shortest steps that it found. To see it again, give
 // `fc.assert` below `{ numRuns, seed, path }` and `fc.commands` `{ maxCommands, size: 'max', replayPath }`.
@@ -36,10 +36,7 @@ const ACCOUNTS_MAX = 3
 const database = testDatabase()
 const backend = backendOf(database)
 const log = pino({ level: 'silent' })
-const metering = {
-  all: createMetering({ db: database.db, keyBrand: 'km', log }),
-  account: createMetering({ db: database.db, keyBrand: 'km', log, lanes: 'account' }),
-}
+const metering = new Metering({ db: database.db, keyBrand: 'km', log })
 let clock: Awaited<ReturnType<typeof replaceClock>>
 beforeAll(async () => {
   clock = await replaceClock(database)
@@ -240,7 +237,7 @@ function pickSecret({ keys, secrets, now }: Model, n: number): string {
 
 /** What the backend sends: without the name of the action. */
 function send(to: Omit<Metering, 'chargeMany'>, { action, ...request }: ModelRequest): Promise<object> {
-  return (to[action] as (request: unknown) => Promise<object>)(request)
+  return (to[action] as (request: unknown) => Promise<object>).call(to, request)
 }
 
 /** Sends the requests, and expects the verdicts that the model has for them, one after the other. */
@@ -266,8 +263,6 @@ function isLate(request: ModelRequest, { holds, charges }: Model): boolean {
       : 'chargeId' in request && charges.find(({ id }) => id === request.chargeId)
   return event ? event.cycle !== event.account.cycle : false
 }
-
-const lanes = fc.constantFrom('all' as const, 'account' as const)
 
 const keyStep = (name: string, run: (key: ModelKey, caller: ReturnType<typeof callerOf>, model: Model) => Promise<void>) =>
   step(name, nth, async (n, model, real) => {
@@ -395,23 +390,15 @@ const charges = [
       return [verdict]
     })
   }),
-  step(
-    'ask for many things at once',
-    fc.record({ items: fc.array(item, { minLength: 2, maxLength: 12 }), lanes }),
-    async ({ items, lanes }, model) => {
-      const requests: ModelRequest[] = []
-      for (const wanted of items) {
-        const request = toRequest(wanted, model)
-        requests.push(request)
-        if (request.idempotencyKey !== null) model.requests.push(request)
-      }
-      await expectVerdicts(
-        model,
-        requests,
-        async () => await Promise.all(requests.map((request) => send(metering[lanes], request))),
-      )
-    },
-  ),
+  step('ask for many things at once', fc.array(item, { minLength: 2, maxLength: 12 }), async (items, model) => {
+    const requests: ModelRequest[] = []
+    for (const wanted of items) {
+      const request = toRequest(wanted, model)
+      requests.push(request)
+      if (request.idempotencyKey !== null) model.requests.push(request)
+    }
+    await expectVerdicts(model, requests, async () => await Promise.all(requests.map((request) => send(metering, request))))
+  }),
 ]
 
 /** Exactly onto what matters, a millisecond before and after. */
@@ -432,9 +419,8 @@ const courses = [
       count: fc.constantFrom(5, 95, 99),
       credits: fc.constantFrom(0, 1),
       repeats: fc.nat(3),
-      lanes,
     }),
-    async ({ secret, first, count, credits, repeats, lanes }, model) => {
+    async ({ secret, first, count, credits, repeats }, model) => {
       const key = pickSecret(model, secret)
       const requests = Array.from({ length: count }, (_, n) => ({
         action: 'charge' as const,
@@ -450,7 +436,7 @@ const courses = [
       await expectVerdicts(
         model,
         requests,
-        async () => await metering[lanes].chargeMany(requests.map(({ action: _, ...charge }) => charge)),
+        async () => await metering.chargeMany(requests.map(({ action: _, ...charge }) => charge)),
       )
     },
   ),
@@ -462,7 +448,7 @@ const courses = [
     const hold = { key, credits: Math.max(1, args.credits), idempotencyKey: `k-${idempotencyKeys++}`, operation: 'default' }
     const request: ModelRequest = { action: 'hold', ...hold, ttlSeconds: 7 * 86_400 }
     model.requests.push(request)
-    await expectVerdicts(model, [request], async () => [await send(metering.all, request)])
+    await expectVerdicts(model, [request], async () => [await send(metering, request)])
     await forward(model, account.cycleEnd + args.offset)
   }),
 ]

@@ -11,38 +11,45 @@ import {
   SettleAnswer,
 } from '@keymeter/contract'
 import type { TRPCRouterRecord } from '@trpc/server'
+import { withRequestId } from '../request-id.ts'
 import { serviceProcedure } from '../trpc.ts'
 
 export const meteringRouter = {
   charge: serviceProcedure
     .meta({
-      description: 'Asks whether a key is good and takes credits for it; 0 credits only verify. For the company’s own backend.',
+      description: 'Verifies a key and takes credits for it. 0 credits only verify the key.',
     })
     .input(Charge)
     .output(ChargeAnswer)
-    .mutation(async ({ ctx, input }) => ({ ...(await ctx.metering.charge(input)), requestId: ctx.requestId })),
+    .mutation(({ ctx, input }) => withRequestId(ctx, ctx.metering.charge(input))),
 
   hold: serviceProcedure
-    .meta({ description: 'Takes credits ahead of work whose cost is known only afterwards, for a while.' })
+    .meta({
+      description:
+        'Takes credits before work whose cost is known only afterwards, until they are settled or released, or the hold expires.',
+    })
     .input(Hold)
     .output(HoldAnswer)
-    .mutation(async ({ ctx, input }) => ({ ...(await ctx.metering.hold(input)), requestId: ctx.requestId })),
+    .mutation(({ ctx, input }) => withRequestId(ctx, ctx.metering.hold(input))),
 
   settle: serviceProcedure
-    .meta({ description: 'Charges what the work cost of what is held for it, and gives the rest back.' })
+    .meta({ description: 'Charges the cost of the work from a hold, and gives the rest back.' })
     .input(Settle)
     .output(SettleAnswer)
-    .mutation(async ({ ctx, input }) => ({ ...(await ctx.metering.settle(input)), requestId: ctx.requestId })),
+    .mutation(({ ctx, input }) => withRequestId(ctx, ctx.metering.settle(input))),
 
   release: serviceProcedure
-    .meta({ description: 'Gives back all that is held.' })
+    .meta({ description: 'Ends a hold without a charge, and gives all its credits back.' })
     .input(Release)
     .output(ReleaseAnswer)
-    .mutation(async ({ ctx, input }) => ({ ...(await ctx.metering.release(input)), requestId: ctx.requestId })),
+    .mutation(({ ctx, input }) => withRequestId(ctx, ctx.metering.release(input))),
 
   refund: serviceProcedure
-    .meta({ description: 'Gives back credits of a charge, whole or in part; of a cycle that has ended as a top-up.' })
+    .meta({
+      description:
+        'Gives back credits of a charge: some of them or all. If the cycle of the charge has ended, they become a top-up.',
+    })
     .input(Refund)
     .output(RefundAnswer)
-    .mutation(async ({ ctx, input }) => ({ ...(await ctx.metering.refund(input)), requestId: ctx.requestId })),
+    .mutation(({ ctx, input }) => withRequestId(ctx, ctx.metering.refund(input))),
 } satisfies TRPCRouterRecord

@@ -1,66 +1,145 @@
-import type { HoldVerdict, Known, RefundVerdict, ReleaseVerdict, SettleVerdict, Verdict } from '@keymeter/contract'
+import {
+  DECIDED,
+  type HoldVerdict,
+  type Known,
+  type RefundVerdict,
+  type ReleaseVerdict,
+  type SettleVerdict,
+  type Verdict,
+} from '@keymeter/contract'
+import type { z } from 'zod'
 import { encodeEventId } from './event-id.ts'
-import type { Action, BatchItem, Decision } from './meter-batch.ts'
+import type { Decision } from './meter-batch.ts'
 
-/** What each action may be answered. */
-export interface VerdictOf extends Record<Action, unknown> {
-  charge: Verdict
-  hold: HoldVerdict
-  settle: SettleVerdict
-  release: ReleaseVerdict
-  refund: RefundVerdict
-}
+// The decisions of the database as verdicts of the contract. Each function throws for a verdict that its action does not
+// have. The decision is committed then, and a retry throws again: the caller gets an internal error, not a wrong answer.
 
-/** The decision as the caller is told it. */
-export function toVerdict({ userId }: BatchItem, decision: Decision): VerdictOf[Action] {
-  const { verdict, sequence, credits_requested: credits } = decision
-  switch (verdict) {
-    case 'not_found':
-    case 'conflict':
-    case 'operation_limit_exceeded':
-    case 'hold_limit_exceeded':
-      return { verdict }
-  }
-  const known = whatIsKnown(userId, decision)
+export function toChargeVerdict(userId: string, decision: Decision): Verdict {
+  const { sequence, credits_requested: credits } = decision
+  const verdict = parseVerdict(DECIDED.charge, decision)
   switch (verdict) {
     case 'charged':
-      // A verify leaves no event, and there is nothing to refund.
-      return { verdict, ...known, credits, chargeId: sequence === null ? null : encodeEventId('charge', userId, sequence) }
-    case 'held':
-      return { verdict, ...known, credits, holdId: eventId('hold', userId, sequence), expiresAt: iso(decision.expires_at) }
-    case 'settled':
-      return { verdict, ...known, credits, chargeId: eventId('charge', userId, sequence) }
-    case 'released':
-      return { verdict, ...known, credits }
-    case 'refunded':
-      return { verdict, ...known, credits, becameTopUp: decision.credits_charged === 0 }
+      // A verification without an idempotency key records no event, and there is nothing to refund.
+      return {
+        verdict,
+        ...known(userId, decision),
+        credits,
+        chargeId: sequence === null ? null : encodeEventId('charge', userId, sequence),
+      }
     case 'revoked':
     case 'disabled':
     case 'expired':
     case 'account_suspended':
     case 'insufficient_credits':
     case 'key_limit_exceeded':
+      return { verdict, ...known(userId, decision) }
+    case 'not_found':
+    case 'conflict':
+    case 'operation_limit_exceeded':
+      return { verdict }
+    default:
+      return verdict satisfies never
+  }
+}
+
+export function toHoldVerdict(userId: string, decision: Decision): HoldVerdict {
+  const { credits_requested: credits, expires_at } = decision
+  const verdict = parseVerdict(DECIDED.hold, decision)
+  switch (verdict) {
+    case 'held':
+      return {
+        verdict,
+        ...known(userId, decision),
+        credits,
+        holdId: eventId('hold', userId, decision),
+        expiresAt: iso(expires_at),
+      }
+    case 'revoked':
+    case 'disabled':
+    case 'expired':
+    case 'account_suspended':
+    case 'insufficient_credits':
+    case 'key_limit_exceeded':
+      return { verdict, ...known(userId, decision) }
+    case 'not_found':
+    case 'conflict':
+    case 'operation_limit_exceeded':
+    case 'hold_limit_exceeded':
+      return { verdict }
+    default:
+      return verdict satisfies never
+  }
+}
+
+export function toSettleVerdict(userId: string, decision: Decision): SettleVerdict {
+  const { credits_requested: credits } = decision
+  const verdict = parseVerdict(DECIDED.settle, decision)
+  switch (verdict) {
+    case 'settled':
+      return { verdict, ...known(userId, decision), credits, chargeId: eventId('charge', userId, decision) }
     case 'hold_expired':
     case 'hold_ended':
     case 'exceeds_hold':
-    case 'exceeds_charge':
-      return { verdict, ...known }
+      return { verdict, ...known(userId, decision) }
+    case 'not_found':
+    case 'conflict':
+      return { verdict }
+    default:
+      return verdict satisfies never
   }
-  throw new Error(`the database decided ${verdict}, which is no verdict`)
 }
 
-function whatIsKnown(userId: string, { api_key_id, key_type, remaining, cycle_end, is_replayed }: Decision): Known {
+export function toReleaseVerdict(userId: string, decision: Decision): ReleaseVerdict {
+  const verdict = parseVerdict(DECIDED.release, decision)
+  switch (verdict) {
+    case 'released':
+      return { verdict, ...known(userId, decision), credits: decision.credits_requested }
+    case 'hold_expired':
+    case 'hold_ended':
+      return { verdict, ...known(userId, decision) }
+    case 'not_found':
+    case 'conflict':
+      return { verdict }
+    default:
+      return verdict satisfies never
+  }
+}
+
+export function toRefundVerdict(userId: string, decision: Decision): RefundVerdict {
+  const { credits_requested: credits, credits_charged } = decision
+  const verdict = parseVerdict(DECIDED.refund, decision)
+  switch (verdict) {
+    case 'refunded':
+      // A refund in the cycle of its charge has negative `credits_charged`. A top-up leaves the usage as it is.
+      return { verdict, ...known(userId, decision), credits, becameTopUp: credits_charged === 0 }
+    case 'exceeds_charge':
+      return { verdict, ...known(userId, decision) }
+    case 'not_found':
+    case 'conflict':
+      return { verdict }
+    default:
+      return verdict satisfies never
+  }
+}
+
+function parseVerdict<Word extends string>(words: z.ZodType<Word>, { verdict }: Decision): Word {
+  const { data } = words.safeParse(verdict)
+  if (data === undefined) throw new Error(`the database decided "${verdict}", which is not a verdict on this action`)
+  return data
+}
+
+function known(userId: string, { api_key_id, key_type, remaining, cycle_end, is_replayed }: Decision): Known {
   if (api_key_id === null || key_type === null || remaining === null)
-    throw new Error('a verdict on a known key came without it')
+    throw new Error('the database decided about a known key, but did not return the key')
   return { keyId: api_key_id, accountId: userId, keyType: key_type, remaining, cycleEnd: iso(cycle_end), replayed: is_replayed }
 }
 
-function eventId(kind: 'charge' | 'hold', userId: string, sequence: number | null): string {
-  if (sequence === null) throw new Error('a verdict that is to be remembered came without its event')
+function eventId(kind: 'charge' | 'hold', userId: string, { sequence }: Decision): string {
+  if (sequence === null) throw new Error('the database did not return the event that it recorded')
   return encodeEventId(kind, userId, sequence)
 }
 
 function iso(moment: Date | null): string {
-  if (moment === null) throw new Error('a verdict came without its moment')
+  if (moment === null) throw new Error('the database did not return a moment of its decision')
   return moment.toISOString()
 }

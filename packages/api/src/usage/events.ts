@@ -1,4 +1,11 @@
-import { type KeyType, type ListUsageEvents, UsageAction, type UsageEvent, type UsageEventFilters } from '@keymeter/contract'
+import {
+  EventVerdict,
+  type KeyType,
+  type ListUsageEvents,
+  UsageAction,
+  type UsageEvent,
+  type UsageEventFilters,
+} from '@keymeter/contract'
 import { type RawBuilder, type SqlBool, sql } from 'kysely'
 import { z } from 'zod'
 import { AppError } from '../errors.ts'
@@ -104,7 +111,7 @@ async function select(
     keyType: row.key_type,
     action: UsageAction.parse(row.action),
     operation: row.operation,
-    verdict: row.verdict,
+    verdict: EventVerdict.parse(row.verdict),
     creditsRequested: row.credits_requested,
     creditsCharged: row.credits_charged,
     remaining: row.remaining,

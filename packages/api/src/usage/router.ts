@@ -7,6 +7,7 @@ import {
   WatchUsage,
 } from '@keymeter/contract'
 import { type TRPCRouterRecord, tracked } from '@trpc/server'
+import { withRequestId } from '../request-id.ts'
 import { inAccount } from '../scope.ts'
 import { streamOf } from '../stream-of.ts'
 import { signedInProcedure, signedInStream } from '../trpc.ts'
@@ -19,14 +20,14 @@ export const usageRouter = {
     .meta({ description: 'What was charged or refused, one by one; newest first, in pages.' })
     .input(ListUsageEvents.default(ListUsageEvents.parse({})))
     .output(ListUsageEventsAnswer)
-    .query(async ({ ctx, input }) => ({ ...(await listUsageEvents(ctx.scope, input)), requestId: ctx.requestId })),
+    .query(({ ctx, input }) => withRequestId(ctx, listUsageEvents(ctx.scope, input))),
   timeseries: signedInProcedure
     .meta({
       description: 'Usage by hours or days of any time zone, by key or by operation; of a billing cycle or of any range.',
     })
     .input(UsageTimeseries.default(UsageTimeseries.parse({})))
     .output(UsageTimeseriesAnswer)
-    .query(async ({ ctx, input }) => ({ ...(await usageTimeseries(ctx.scope, input)), requestId: ctx.requestId })),
+    .query(({ ctx, input }) => withRequestId(ctx, usageTimeseries(ctx.scope, input))),
   watch: signedInStream
     .meta({ description: 'Spending as it happens: the account’s balance now, and within a second of each change.' })
     .input(WatchUsage.default({}))

@@ -1,8 +1,9 @@
 import type { UsageSeries, UsageTimeseries } from '@keymeter/contract'
+import { isInvalidParameter } from '@keymeter/db'
 import { sql } from 'kysely'
 import { getCycle } from '../billing/cycle.ts'
 import { AppError } from '../errors.ts'
-import { isInvalidParameter, type Scope } from '../scope.ts'
+import type { Scope } from '../scope.ts'
 import { dayParts, QUARTER_HOUR_MS } from './day-parts.ts'
 
 interface Range {

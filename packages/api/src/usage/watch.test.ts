@@ -7,7 +7,7 @@ import { pino } from 'pino'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { charge, contextOf, provisioned } from '../../test/caller.ts'
 import { reconcile } from '../maintenance/reconcile.ts'
-import { createMetering } from '../metering/metering.ts'
+import { Metering } from '../metering/metering.ts'
 import { inAccount } from '../scope.ts'
 import { createUsageAnnouncer, listenForUsage } from './announcements.ts'
 import { usageSnapshot } from './snapshot.ts'
@@ -102,13 +102,13 @@ describe('whoever watches an account', () => {
   it('is shown what is held, and that it is spent no more than once', async () => {
     const stream = watch()
     await next(stream)
-    const { hold, settle } = createMetering({
+    const metering = new Metering({
       db: database.db,
       keyBrand: 'km',
       log,
       onDecided: (userIds) => usageWatch.refresh(userIds),
     })
-    const held = await hold({
+    const held = await metering.hold({
       key: account.defaultKey.secret,
       credits: 100,
       idempotencyKey: 'held',
@@ -117,7 +117,7 @@ describe('whoever watches an account', () => {
     })
     if (held.verdict !== 'held') throw new Error(held.verdict)
     expect(await next(stream)).toMatchObject({ creditsUsed: 0, creditsHeld: 100, creditsRemaining: 900 })
-    await settle({ holdId: held.holdId, credits: 30, idempotencyKey: 'settled' })
+    await metering.settle({ holdId: held.holdId, credits: 30, idempotencyKey: 'settled' })
     expect(await next(stream)).toMatchObject({ creditsUsed: 30, creditsHeld: 0, creditsRemaining: 970 })
   })
 
@@ -216,10 +216,10 @@ describe('an announcement', () => {
   it('that fails, fails no charge, and the next ones are made', async () => {
     const away = createDb('postgresql://keymeter_api@127.0.0.1:1/none', () => {})
     const announcer = createUsageAnnouncer(away, log)
-    const { charge } = createMetering({ db: database.db, keyBrand: 'km', log, onDecided: announcer.announce })
+    const metering = new Metering({ db: database.db, keyBrand: 'km', log, onDecided: announcer.announce })
     for (let n = 0; n < 3; n++) {
       const request = { key: account.defaultKey.secret, credits: 1, idempotencyKey: `away-${n}`, operation: 'default' }
-      expect(await charge(request)).toMatchObject({ verdict: 'charged', remaining: 999 - n })
+      expect(await metering.charge(request)).toMatchObject({ verdict: 'charged', remaining: 999 - n })
       await announcer.flush()
     }
     await away.destroy()

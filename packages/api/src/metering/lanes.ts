@@ -1,0 +1,136 @@
+import { CHARGES_MAX } from '@keymeter/contract'
+import type { Db } from '@keymeter/db'
+import type { Logger } from 'pino'
+import { AppError } from '../errors.ts'
+import { Lane, type SendBatch, type Timed, type Waiting } from './lane.ts'
+import type { BatchItem, Decision } from './meter-batch.ts'
+import { sendBatch } from './send-batch.ts'
+
+/** Locked accounts that wait for their lock at a time. Each of them occupies a connection of the pool. */
+const LOCKED_ACCOUNTS_MAX = 4
+/** A batch that is decided account by account delays the next batch by about this time, plus the time of one account. */
+const BY_ACCOUNT_MS_MAX = 2_000
+
+type Call = BatchItem & Timed
+type WaitingCall = Waiting<Call, Decision>
+
+/**
+ * Chooses the lane in which a call waits, and sends the batches of all lanes.
+ *
+ * Accounts share one lane: on one Postgres, one batch in flight is the fastest. When another session locks an account, the
+ * account gets a lane of its own until a batch with it is decided, so that only its own calls wait for the lock.
+ */
+export class Lanes {
+  readonly #db: Db
+  readonly #log: Logger
+  readonly #onDecided: (userIds: Iterable<string>) => void
+  readonly #shared: Lane<Call, Decision>
+  readonly #locked = new Map<string, Lane<Call, Decision>>()
+  #lockedInFlight = 0
+  readonly #waitForPlace: (() => void)[] = []
+  #lastBatchMs = 0
+
+  /** @param onDecided receives the accounts of each batch, after its commit. It must not throw. */
+  constructor(db: Db, log: Logger, onDecided: (userIds: Iterable<string>) => void) {
+    this.#db = db
+    this.#log = log
+    this.#onDecided = onDecided
+    this.#shared = new Lane(CHARGES_MAX, (calls) => this.#send(calls))
+  }
+
+  /** How long the last batch took, in milliseconds. */
+  get lastBatchMs(): number {
+    return this.#lastBatchMs
+  }
+
+  /** @throws AppError `database_unavailable` at the deadline. */
+  async decide(item: BatchItem, deadline: number): Promise<Decision> {
+    const lane = this.#locked.get(item.userId) ?? this.#shared
+    return await lane.enqueue({ ...item, deadline })
+  }
+
+  /** Whether the account is locked, and more accounts than can wait at a time already wait for their locks. */
+  isRefused(userId: string): boolean {
+    if (!this.#locked.has(userId)) return false
+    const waiting = [...this.#locked.values()].filter(({ isIdle }) => !isIdle)
+    return waiting.length > LOCKED_ACCOUNTS_MAX
+  }
+
+  readonly #send: SendBatch<Call, Decision> = async (calls) => {
+    const start = performance.now()
+    const undecided = await this.#decide(calls)
+    this.#lastBatchMs = performance.now() - start
+    this.#onDecided(calls.map(({ item }) => item.userId))
+    return undecided
+  }
+
+  /** Answers the calls as they are decided. Returns the calls that have to be sent again. */
+  async #decide(calls: readonly WaitingCall[]): Promise<readonly WaitingCall[]> {
+    const accounts = Map.groupBy(calls, ({ item }) => item.userId)
+    try {
+      const items = calls.map(({ item }) => item)
+      const outcome = await sendBatch(this.#db, this.#log, items)
+      switch (outcome.status) {
+        case 'decided':
+          for (const userId of accounts.keys()) this.#locked.delete(userId)
+          answer(calls, outcome.decisions)
+          return []
+        case 'accounts_locked':
+          return this.#separate(calls, outcome.userIds)
+        case 'too_slow':
+          return await this.#decideByAccount([...accounts.values()])
+      }
+    } catch (error) {
+      if (calls.length === 1 || error instanceof AppError) for (const { reject } of calls) reject(error)
+      else {
+        // An item that the database rejects must not fail the items of other callers.
+        this.#log.error({ err: error, items: calls.length }, 'a batch of charges failed: sending its items one by one')
+        for (const call of calls) await this.#decide([call])
+      }
+      return []
+    }
+  }
+
+  /** Moves the calls of locked accounts to lanes of their own, which answer them. Returns the other calls. */
+  #separate(calls: readonly WaitingCall[], userIds: string[]): readonly WaitingCall[] {
+    this.#log.warn({ userIds }, 'other sessions lock accounts: their charges wait in lanes of their own')
+    for (const userId of userIds)
+      if (!this.#locked.has(userId)) this.#locked.set(userId, new Lane(CHARGES_MAX, (locked) => this.#sendLocked(locked)))
+    return calls.filter(({ item, resolve, reject }) => {
+      const lane = this.#locked.get(item.userId)
+      lane?.enqueue(item).then(resolve, reject)
+      return lane === undefined
+    })
+  }
+
+  /** Sends a batch of a locked account. Few of these are in flight, so that the shared lane always finds a connection. */
+  async #sendLocked(calls: readonly WaitingCall[]): Promise<readonly WaitingCall[]> {
+    if (this.#lockedInFlight >= LOCKED_ACCOUNTS_MAX) await new Promise<void>((resolve) => this.#waitForPlace.push(resolve))
+    else this.#lockedInFlight++
+    try {
+      return await this.#send(calls)
+    } finally {
+      const next = this.#waitForPlace.shift()
+      if (next === undefined) this.#lockedInFlight--
+      else next()
+    }
+  }
+
+  /** Decides one account after the other. Returns the calls for which there is no time. */
+  async #decideByAccount(accounts: WaitingCall[][]): Promise<readonly WaitingCall[]> {
+    const end = performance.now() + BY_ACCOUNT_MS_MAX
+    for (const [n, calls] of accounts.entries()) {
+      if (n > 0 && performance.now() > end) return accounts.slice(n).flat()
+      await this.#decide(calls)
+    }
+    return []
+  }
+}
+
+function answer(calls: readonly WaitingCall[], decisions: Decision[]): void {
+  for (const [i, { resolve, reject }] of calls.entries()) {
+    const decision = decisions[i]
+    if (decision === undefined) reject(new Error('the database did not decide an item of the batch'))
+    else resolve(decision)
+  }
+}

@@ -1,0 +1,124 @@
+import { createDb } from '@keymeter/db'
+import { pino } from 'pino'
+import { expect, it } from 'vitest'
+import { provisioned } from '../../test/caller.ts'
+import { reconciledDatabase } from '../../test/reconciled-database.ts'
+import { Metering } from './metering.ts'
+
+/** Less than the product's deadline, for tests that wait for it. */
+const DEADLINE_MS = 4_000
+
+const database = reconciledDatabase()
+const log = pino({ level: 'silent' })
+type Account = Awaited<ReturnType<typeof provisioned>>
+const provisionMany = async (count: number) =>
+  await Promise.all(Array.from({ length: count }, async () => await provisioned(database)))
+
+let requests = 0
+const charge = async (metering: Metering, { defaultKey }: Account, idempotencyKey = `request-${requests++}`) =>
+  await metering.charge({ key: defaultKey.secret, credits: 1, idempotencyKey, operation: 'default' })
+
+/** Locks the accounts in another session. */
+async function lock(accounts: Account[]): Promise<{ unlock(): Promise<void> }> {
+  const session = await database.owner.connect()
+  await session.query('begin')
+  await session.query('select 1 from billing_accounts where user_id = any($1) for update', [
+    accounts.map(({ userId }) => userId),
+  ])
+  return {
+    unlock: async () => {
+      await session.query('rollback')
+      session.release()
+    },
+  }
+}
+
+it('an account that another session locks waits alone, while all other accounts are charged', async () => {
+  const metering = new Metering({ db: database.db, keyBrand: 'km', log, answeredWithinMs: 60_000 })
+  const [locked, ...others] = await provisionMany(5)
+  if (locked === undefined) throw new Error('no account')
+  const { unlock } = await lock([locked])
+
+  let isLocked = true
+  const answered: string[] = []
+  const waiting = Promise.all(
+    Array.from({ length: 10 }, async () => {
+      expect(await charge(metering, locked)).toMatchObject({ verdict: 'charged' })
+      answered.push(isLocked ? 'while locked' : 'afterwards')
+    }),
+  )
+  for (let round = 0; round < 20; round++) {
+    const verdicts = await Promise.all(others.map(async (other) => await charge(metering, other)))
+    for (const verdict of verdicts) expect(verdict).toMatchObject({ verdict: 'charged' })
+  }
+  expect(answered).toEqual([])
+  isLocked = false
+  await unlock()
+  await waiting
+  expect(answered).toEqual(Array(10).fill('afterwards'))
+  expect(await charge(metering, locked)).toMatchObject({ verdict: 'charged', remaining: 989 })
+})
+
+it('accounts that together take longer than a statement may are charged one after the other', async () => {
+  const accounts = await provisionMany(8)
+  // Makes advance_accounts slow. Accounts that were just charged have nothing due and skip it.
+  const { owner } = database
+  await owner.query('alter function keymeter.advance_accounts(uuid[], timestamptz) rename to fast_advance_accounts')
+  await owner.query(
+    `create function keymeter.advance_accounts(user_ids uuid[], v_now timestamptz) returns void language plpgsql as
+      'begin perform pg_sleep(0.1 * cardinality(user_ids)), public.fast_advance_accounts(user_ids, v_now); end'`,
+  )
+  const db = createDb(`${database.urls.api}?options=-c%20statement_timeout%3D500`, () => {})
+  const metering = new Metering({ db, keyBrand: 'km', log, answeredWithinMs: 60_000 })
+  const verdicts = await Promise.all(
+    accounts.flatMap((account) => [charge(metering, account, 'slow-1'), charge(metering, account, 'slow-2')]),
+  )
+  expect(verdicts.map(({ verdict }) => verdict)).toEqual(Array(16).fill('charged'))
+  await db.destroy()
+  await owner.query('drop function advance_accounts; alter function fast_advance_accounts rename to advance_accounts')
+})
+
+it('accounts that another session locks for longer than a charge waits are charged again after the lock is released', async () => {
+  const unhandled: unknown[] = []
+  const listener = (reason: unknown) => unhandled.push(reason)
+  process.on('unhandledRejection', listener)
+  // A new process does not know of any locked account, so all of them are in its first batches.
+  const metering = new Metering({ db: database.db, keyBrand: 'km', log, answeredWithinMs: DEADLINE_MS })
+  const accounts = await provisionMany(12)
+  const free = await provisioned(database)
+  const { unlock } = await lock(accounts)
+
+  const locked = accounts.map(async (account) => await charge(metering, account, 'locked'))
+  expect(await charge(metering, free, 'free')).toMatchObject({ verdict: 'charged' })
+  for (const result of await Promise.allSettled(locked))
+    expect(result).toMatchObject({ reason: { reason: 'database_unavailable' } })
+  await unlock()
+  for (const account of accounts) expect(await charge(metering, account, 'again')).toMatchObject({ verdict: 'charged' })
+  process.off('unhandledRejection', listener)
+  expect(unhandled).toEqual([])
+})
+
+it('many locked accounts do not occupy all connections, and do not delay the other accounts', async () => {
+  const db = createDb(database.urls.api, () => {}, { connectionsMax: 6 })
+  const metering = new Metering({ db, keyBrand: 'km', log, answeredWithinMs: 60_000 })
+  const accounts = await provisionMany(40)
+  const free = await provisioned(database)
+  const { unlock } = await lock(accounts)
+
+  let isLocked = true
+  const answered: string[] = []
+  const waiting = accounts.map(async (account) => {
+    const { verdict } = await charge(metering, account)
+    answered.push(isLocked ? 'while locked' : verdict)
+  })
+  // Only the first charge shares a batch with the locked accounts.
+  expect(await charge(metering, free)).toMatchObject({ verdict: 'charged' })
+  // If no connection were left, these charges would wait for lock timeouts, and locked accounts would be answered first.
+  for (let round = 0; round < 5; round++) expect(await charge(metering, free)).toMatchObject({ verdict: 'charged' })
+  expect(answered).toEqual([])
+  isLocked = false
+  await unlock()
+  await Promise.all(waiting)
+  expect(answered).toEqual(Array(40).fill('charged'))
+  await db.destroy()
+})

@@ -1,0 +1,78 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { type Db, isConflict, isLockTimeout, isStatementTimeout, isUnavailable } from '@keymeter/db'
+import type { Logger } from 'pino'
+import { AppError } from '../errors.ts'
+import type { Timed } from './lane.ts'
+import { type BatchItem, type Decision, findLockedAccounts, meterBatch } from './meter-batch.ts'
+
+/**
+ * A batch that Postgres does not answer within this time is sent again on another connection, because this connection is
+ * probably dead. Postgres itself cancels a statement of the server's role after 5 s.
+ */
+const TRY_MS_MAX = 6_000
+/** A batch is not sent when its callers wait for less than this: the answer would probably come too late. */
+const TRY_MS_MIN = 100
+/** The pause before each try. A batch is sent again after a broken connection, a timeout or a deadlock. */
+const TRY_PAUSES_MS = [0, 50, 200, 1000]
+
+/**
+ * - `decided`: one decision for each item, in their order.
+ * - `accounts_locked`: nothing is decided, because other sessions lock some of the accounts of the batch.
+ * - `too_slow`: nothing is decided, because the accounts together take longer than a statement may.
+ *
+ * The last two are outcomes of batches with several accounts only. A batch with one account is sent again instead.
+ */
+export type BatchOutcome =
+  | { status: 'decided'; decisions: Decision[] }
+  | { status: 'accounts_locked'; userIds: string[] }
+  | { status: 'too_slow' }
+
+/**
+ * Sends one batch until Postgres answers it, for as long as any of its callers waits. A connection that breaks may break
+ * after the commit, so a batch that is sent again may be decided already. That is safe: an item with an idempotency key gets
+ * its original decision, and an item without one takes no credits.
+ *
+ * @throws AppError `database_unavailable` when Postgres does not answer in time. The batch may still be decided later.
+ * @throws Error for any other error of Postgres, e.g. when it rejects an item. Nothing is decided then.
+ */
+export async function sendBatch(db: Db, log: Logger, items: readonly (BatchItem & Timed)[]): Promise<BatchOutcome> {
+  let failure: unknown
+  for (const pauseMs of TRY_PAUSES_MS) {
+    if (pauseMs > 0) await sleep(Math.min(pauseMs, timeLeftMs(items)))
+    try {
+      return await tryOnce(db, items)
+    } catch (error) {
+      if (!isUnavailable(error) && !isConflict(error)) throw error
+      failure = error
+      if (timeLeftMs(items) < TRY_MS_MIN) break
+      log.warn({ err: error, items: items.length }, 'Postgres did not answer a batch of charges: sending it again')
+    }
+  }
+  log.warn({ err: failure, items: items.length }, 'Postgres did not answer a batch of charges: giving it up')
+  throw new AppError('database_unavailable', { cause: failure })
+}
+
+async function tryOnce(db: Db, items: readonly (BatchItem & Timed)[]): Promise<BatchOutcome> {
+  const userIds = [...new Set(items.map(({ userId }) => userId))]
+  try {
+    return { status: 'decided', decisions: await inTime(items, () => meterBatch(db, items)) }
+  } catch (error) {
+    if (userIds.length === 1) throw error
+    if (isLockTimeout(error))
+      return { status: 'accounts_locked', userIds: await inTime(items, () => findLockedAccounts(db, userIds)) }
+    if (isStatementTimeout(error)) return { status: 'too_slow' }
+    throw error
+  }
+}
+
+/** Runs the query while any caller waits for it. A query that is given up may still be executed. */
+async function inTime<T>(items: readonly Timed[], query: () => Promise<T>): Promise<T> {
+  const leftMs = timeLeftMs(items)
+  if (leftMs < TRY_MS_MIN) throw timedOut()
+  const { promise: late, reject } = Promise.withResolvers<never>()
+  const timer = setTimeout(() => reject(timedOut()), Math.min(leftMs, TRY_MS_MAX))
+  return await Promise.race([query(), late]).finally(() => clearTimeout(timer))
+}
+
+const timeLeftMs = (items: readonly Timed[]) => Math.max(...items.map(({ deadline }) => deadline)) - performance.now()
+const timedOut = () => Object.assign(new Error('Postgres did not answer a batch of charges in time'), { code: 'ETIMEDOUT' })

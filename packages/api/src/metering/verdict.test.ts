@@ -1,0 +1,82 @@
+import { randomUUID } from 'node:crypto'
+import {
+  DECIDED,
+  EventVerdict,
+  HoldVerdict,
+  Reason,
+  RefundVerdict,
+  ReleaseVerdict,
+  SettleVerdict,
+  Verdict,
+} from '@keymeter/contract'
+import { describe, expect, expectTypeOf, it } from 'vitest'
+import type { Action, Decision } from './meter-batch.ts'
+import { toChargeVerdict, toHoldVerdict, toRefundVerdict, toReleaseVerdict, toSettleVerdict } from './verdict.ts'
+
+const userId = randomUUID()
+const decision = (verdict: string): Decision => ({
+  verdict,
+  is_replayed: false,
+  sequence: 7,
+  api_key_id: randomUUID(),
+  key_type: 'dev',
+  credits_requested: 5,
+  credits_charged: 5,
+  remaining: 995,
+  cycle_end: new Date(),
+  expires_at: new Date(),
+})
+const actions = {
+  charge: [Verdict, toChargeVerdict],
+  hold: [HoldVerdict, toHoldVerdict],
+  settle: [SettleVerdict, toSettleVerdict],
+  release: [ReleaseVerdict, toReleaseVerdict],
+  refund: [RefundVerdict, toRefundVerdict],
+} as const satisfies Record<Action, unknown>
+const all = Object.entries(actions).map(([action, [schema, convert]]) => {
+  const words: readonly string[] = DECIDED[action as Action].options
+  return { action, words, schema, convert }
+})
+
+describe('a decision of the database', () => {
+  it.each(all)(
+    'about a $action becomes a verdict of the contract, for every verdict that it has',
+    ({ words, schema, convert }) => {
+      for (const verdict of words) {
+        const converted = convert(userId, decision(verdict))
+        expect(schema.parse(converted)).toEqual(converted)
+        expect(converted.verdict).toBe(verdict)
+      }
+    },
+  )
+
+  it.each(all)('about a $action throws when it has a verdict that this action does not have', ({ words, convert }) => {
+    const others = all.flatMap((other) => other.words).filter((word) => !words.includes(word))
+    for (const verdict of ['rate_limited', 'overloaded', '', ...others])
+      expect(() => convert(userId, decision(verdict))).toThrow(`"${verdict}"`)
+  })
+})
+
+describe('the vocabularies', () => {
+  it('of reasons and verdicts have no word in common', () => {
+    type Any = Verdict | HoldVerdict | SettleVerdict | ReleaseVerdict | RefundVerdict
+    expectTypeOf<Extract<Reason, Any['verdict']>>().toBeNever()
+    const verdicts = new Set(['overloaded', ...all.flatMap(({ words }) => words)])
+    expect(Reason.options.filter((reason) => verdicts.has(reason))).toEqual([])
+  })
+
+  it('of decisions are all verdicts that an action can have, except overloaded', () => {
+    expectTypeOf<(typeof DECIDED.charge)['options'][number] | 'overloaded'>().toEqualTypeOf<Verdict['verdict']>()
+    expectTypeOf<(typeof DECIDED.hold)['options'][number] | 'overloaded'>().toEqualTypeOf<HoldVerdict['verdict']>()
+    expectTypeOf<(typeof DECIDED.settle)['options'][number] | 'overloaded'>().toEqualTypeOf<SettleVerdict['verdict']>()
+    expectTypeOf<(typeof DECIDED.release)['options'][number] | 'overloaded'>().toEqualTypeOf<ReleaseVerdict['verdict']>()
+    expectTypeOf<(typeof DECIDED.refund)['options'][number] | 'overloaded'>().toEqualTypeOf<RefundVerdict['verdict']>()
+  })
+
+  it('of usage events are the verdicts that name a key', () => {
+    type Any = Verdict | HoldVerdict | SettleVerdict | ReleaseVerdict | RefundVerdict
+    expectTypeOf<EventVerdict>().toEqualTypeOf<Extract<Any, { keyId: string }>['verdict']>()
+    const recorded = all.flatMap(({ words, convert }) => words.filter((word) => 'keyId' in convert(userId, decision(word))))
+    expect(new Set<string>(EventVerdict.options)).toEqual(new Set(recorded))
+  })
+})
