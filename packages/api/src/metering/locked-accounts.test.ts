@@ -66,7 +66,7 @@ it('accounts that together take longer than a statement may are charged one afte
   await owner.query('alter function keymeter.advance_accounts(uuid[], timestamptz) rename to fast_advance_accounts')
   await owner.query(
     `create function keymeter.advance_accounts(user_ids uuid[], v_now timestamptz) returns void language plpgsql as
-      'begin perform pg_sleep(0.1 * cardinality(user_ids)), public.fast_advance_accounts(user_ids, v_now); end'`,
+      'begin perform pg_sleep(0.1 * cardinality(user_ids)), keymeter.fast_advance_accounts(user_ids, v_now); end'`,
   )
   const db = createDb(`${database.urls.api}?options=-c%20statement_timeout%3D500`, () => {})
   const metering = new Metering({ db, keyBrand: 'km', log, answeredWithinMs: 60_000 })
@@ -75,7 +75,7 @@ it('accounts that together take longer than a statement may are charged one afte
   )
   expect(verdicts.map(({ verdict }) => verdict)).toEqual(Array(16).fill('charged'))
   await db.destroy()
-  await owner.query('drop function advance_accounts; alter function fast_advance_accounts rename to advance_accounts')
+  await owner.query('drop function keymeter.advance_accounts; alter function keymeter.fast_advance_accounts rename to advance_accounts')
 })
 
 it('accounts that another session locks for longer than a charge waits are charged again after the lock is released', async () => {
