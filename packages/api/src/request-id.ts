@@ -1,7 +1,7 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 
 /**
- * The id of the HTTP request being served. Errors need it before there is a context: tRPC refuses a malformed batch or
- * an unknown content type without making one.
+ * The id of the current HTTP request. Errors need it even without a context: tRPC refuses a malformed batch or an unknown
+ * content type before it creates one.
  */
 export const requestIds = new AsyncLocalStorage<string>()

@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import { AppError } from '../../errors.ts'
 
-/** Where a list of events goes on: every event that is left has a sequence below `before` and was created at `at` or earlier. */
+/** Where a list goes on: every event that is left has a sequence below `before` and was created at `at` or earlier. */
 export interface Place {
   before: number
   at: Date
