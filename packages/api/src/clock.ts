@@ -2,8 +2,8 @@ import { sql } from 'kysely'
 import type { Scope } from './scope.ts'
 
 /**
- * The database's clock, to the millisecond. It decides everything about accounts and keys. Read it once for a decision, and
- * after the account's lock, or a change that waited for the lock would be dated before the change that held it.
+ * The database's clock, to the millisecond. It decides everything about accounts and keys. Read it once for a decision, after
+ * the account is locked. Otherwise a change that waits for the lock gets an earlier time than the change that holds the lock.
  */
 export async function readClock({ db }: Scope): Promise<Date> {
   const { rows } = await sql<{ now: Date }>`select keymeter.now() as now`.execute(db)

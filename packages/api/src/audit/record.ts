@@ -13,8 +13,8 @@ export interface AuditRecord {
 }
 
 /**
- * Appends one entry to the account's audit log, in the transaction of the change. The caller must hold the account's lock, or
- * two entries could follow the same one. `now` is the time of the change.
+ * Appends one entry to the account's audit log, in the transaction of the change. The caller must hold the account's lock:
+ * without it, two concurrent entries would follow the same one. `now` is the time of the change.
  */
 export async function recordAudit(scope: Scope, now: Date, record: AuditRecord): Promise<void> {
   const { action, keyId, actor = 'customer', detail = {} } = record

@@ -17,8 +17,8 @@ interface Row {
 }
 
 /**
- * The account at the present time of the database. If a cycle or a hold has ended since the last write, that is taken into
- * account. Null until the account exists.
+ * The account at the present time of the database: a cycle or a hold that has ended since the last write counts as ended.
+ * Null until the account exists.
  */
 export async function getAccount(scope: Scope): Promise<BillingAccount | null> {
   return (await getAccountAndSequence(scope))?.account ?? null

@@ -113,7 +113,7 @@ async function writtenEntries({ db, userId }: Scope, { start }: LedgerCycle): Pr
   return rows
 }
 
-/** The largest whole number that JSON can hold exactly bounds a balance. */
+/** Above this bound, JSON cannot hold each whole number exactly. */
 function toSafe(credits: number): number {
   return Math.min(Number.MAX_SAFE_INTEGER, credits)
 }

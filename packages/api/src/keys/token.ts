@@ -55,7 +55,6 @@ export function hashToken(token: string): Buffer {
   return createHash('sha256').update(token).digest()
 }
 
-/** The visible part of a token: brand, type and the first 8 random characters. */
 export function tokenPrefix(token: string): string {
   return token.slice(0, token.lastIndexOf('_') + 1 + PREFIX_RANDOM_LENGTH)
 }

@@ -12,7 +12,6 @@ const LOCK_PAUSE_MS = 400
 const LOCK_TRIES_MAX = 120
 /** Accounts that one transaction brings into their current cycle, or whose holds it deletes. */
 const ACCOUNTS_BATCH = 500
-/** Accounts that the message of an obstacle lists. */
 const LISTED_ACCOUNTS_MAX = 10
 
 /** Why the events cannot be dropped yet. */
@@ -134,7 +133,6 @@ async function accountsWithOpenCycle(db: Db, before: Date): Promise<string[]> {
   return rows.map(({ user_id }) => user_id)
 }
 
-/** Brings the accounts with an open cycle into their current cycle, a batch in each transaction. */
 async function rollOverIdleAccounts(db: Db, before: Date): Promise<void> {
   const userIds = await accountsWithOpenCycle(db, before)
   for (let i = 0; i < userIds.length; i += ACCOUNTS_BATCH) {

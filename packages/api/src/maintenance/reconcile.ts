@@ -280,11 +280,11 @@ export async function reconcile(db: Db, { userIds, onCheck = () => {} }: Reconci
     .setIsolationLevel('repeatable read')
     .setAccessMode('read only')
     .execute(async (snapshot) => {
-      // Fails for a role that sees only some rows, instead of finding no difference in them.
+      // Makes the queries fail for a role that sees only some rows. Otherwise it would find no difference in them.
       await sql`set local row_security = off`.execute(snapshot)
       // The checks read every event, which takes longer than a call may take.
       await sql`set local statement_timeout = 0`.execute(snapshot)
-      // Before the snapshot is taken, so that no partition is dropped between the snapshot and the first check.
+      // The lock comes before the snapshot, so that no partition is dropped between the snapshot and the first check.
       await sql`lock table api_key_usage in access share mode`.execute(snapshot)
       const differences: Difference[] = []
       for (const [what, check] of Object.entries(CHECKS)) {

@@ -51,7 +51,7 @@ export async function verifyAudit(
     .setIsolationLevel('repeatable read')
     .setAccessMode('read only')
     .execute(async (snapshot) => {
-      // Fails for a role that sees only some rows, instead of finding no fault in them.
+      // Makes the queries fail for a role that sees only some rows. Otherwise it would find no fault in them.
       await sql`set local row_security = off`.execute(snapshot)
       const verdict: AuditVerdict = { accounts: 0, entries: 0, faults: [] }
       for await (const heads of accountPages(snapshot, accountsPage)) {
@@ -73,7 +73,6 @@ export async function verifyAudit(
     })
 }
 
-/** Checks the chain of one account, entry by entry, up to its first fault. */
 class Chain {
   readonly #account: Head
   #last: Buffer | null = null

@@ -23,7 +23,7 @@ export async function operate<T>(
     const result = await operation(scope)
     const account = await getAccount(scope)
     if (account === null) throw new Error('an account that was locked is gone')
-    // In the transaction, unlike the announcement of a charge: these calls are rare, so their lock on commits does not matter.
+    // Unlike that of a charge, this announcement is part of the transaction. It locks other commits, but these calls are rare.
     await announceUsage(scope.db, [accountId])
     return { result, account }
   })

@@ -17,7 +17,6 @@ export async function setPlan(db: Db, { plan, creditsPerCycle }: PlanCredits): P
     .execute()
 }
 
-/** All plans, those with the fewest credits first. */
 export async function listPlans(db: Db): Promise<PlanCredits[]> {
   return await db
     .selectFrom('plans')

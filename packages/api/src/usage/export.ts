@@ -41,8 +41,8 @@ export async function* exportUsage(call: Omit<Scope, 'db'> & { db: Db }, filters
   do {
     const read = async (scope: Scope) => await listUsageEvents(scope, { ...filters, cursor, limit: PAGE_EVENTS })
     const page = await inAccount(call, 'read only', read)
-    // A page misses the events of a partition that is dropped or moved while it is read: Postgres shows that to all snapshots
-    // immediately. So look in a later transaction whether it happened.
+    // A partition that is dropped or moved disappears from all snapshots immediately, so a page can miss its events. A later
+    // transaction finds out whether that happened.
     if ((await inAccount(call, 'read only', readKeptEvents)) !== kept)
       throw new Error('the account or its older events were deleted, or a month got its own partition, during an export')
     if (page.data.length > 0) yield toCsv(page.data.map((event) => COLUMNS.map((column) => event[column])))
@@ -68,7 +68,7 @@ function toCsv(rows: readonly (readonly unknown[])[]): string {
   return stringify(rows as unknown[][], {
     record_delimiter: '\r\n',
     escape_formulas: true,
-    // The library quotes a cell that contains a whole line break, but not one with only half of it.
+    // The library quotes cells that contain CR LF, but not cells with only one of the two.
     quoted_match: /[\r\n]/,
   })
 }

@@ -84,7 +84,6 @@ async function intervalStarts({ db }: Scope, { start, end }: Range, { unit, time
   return rows.map((row) => row.start)
 }
 
-/** The usage of a key or an operation in each hour or day. */
 interface Used {
   credits: number[]
   charges: number[]
@@ -136,7 +135,6 @@ async function readUsage(
   return used
 }
 
-/** The increase of a running total since the previous one. */
 function increase(totals: number[], n: number): number {
   return (totals[n] ?? 0) - (totals[n - 1] ?? 0)
 }

@@ -136,7 +136,7 @@ export class UsageWatch {
     const account = this.#queue.shift()
     if (account === undefined) return
     this.#concurrentReads++
-    // Before the read, so that an announcement during the read causes another one.
+    // It is reset before the read, so that an announcement during the read causes another one.
     account.isStale = false
     try {
       const [first] = account.watchers

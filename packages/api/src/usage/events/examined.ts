@@ -45,7 +45,6 @@ export function monthOf(time: Date): { start: Date; end: Date } {
   return { start: new Date(Date.UTC(year, month)), end: new Date(Date.UTC(year, month + 1)) }
 }
 
-/** The condition that an event passes all filters. */
 export function matches(filters: UsageEventFilters): RawBuilder<SqlBool> {
   const { keyId, operation, verdicts, action, from, to, idempotencyKey } = filters
   const conditions = [
@@ -60,12 +59,10 @@ export function matches(filters: UsageEventFilters): RawBuilder<SqlBool> {
   return sql<SqlBool>`(${sql.join([sql`true`, ...conditions.filter((condition) => condition !== false)], sql` and `)})`
 }
 
-/** Whether a counted event can pass the filters. */
 export function mayBeCounted({ verdicts, action = 'charge' }: UsageEventFilters): boolean {
   return (verdicts === undefined || verdicts.includes('charged')) && action === 'charge'
 }
 
-/** Whether an uncounted event can pass the filters. */
 export function mayBeUncounted({ verdicts, action }: UsageEventFilters): boolean {
   return action !== 'charge' || verdicts?.every((verdict) => verdict === 'charged') !== true
 }

@@ -45,12 +45,12 @@ async function lowerTime(scope: Scope, place: Place): Promise<Place> {
 }
 
 /**
- * A place above the newest charge of the key and the operation that is left. Null if there is none.
+ * A place above the newest charge that is left and that has the key and the operation of the filters. Null if there is none.
  *
- * The roll-ups name its 15-minute bucket: one look-up in `usage_by_quarter_hour` for each operation of the key, or for each
- * key of the operation. The search reads few cycles: for a key, the two newest ones in which it was used. The newest one may
- * have its usage after the place, the other one has it before. For an operation of any key, it reads one cycle. If the
- * operation was not used in these cycles, the list goes on where they begin.
+ * The roll-ups name the 15-minute bucket of that charge: one look-up in `usage_by_quarter_hour` for each operation of the key,
+ * or for each key of the operation. The search reads few cycles. For a key, it reads the two newest cycles in which the key was
+ * used: in the newest one, all usage may be after the place, but in the other one it is before. For an operation of any key, it
+ * reads one cycle. If it finds no bucket there, the list goes on at the start of these cycles.
  */
 async function newestChargeBelow(scope: Scope, place: Place, { keyId, operation }: UsageEventFilters): Promise<Place | null> {
   const { db, userId } = scope
@@ -78,7 +78,7 @@ async function newestChargeBelow(scope: Scope, place: Place, { keyId, operation 
   return found !== null && found.before > place.before ? { before: place.before, at: found.at } : found
 }
 
-/** A place at or above the newest matching uncounted event that is left. It examines a bounded number of them, in one month. */
+/** A place above the newest uncounted event that is left and matches. If no examined one matches, the place is below them. */
 async function newestUncountedBelow(scope: Scope, place: Place, filters: UsageEventFilters): Promise<Place | null> {
   const { rows } = await sql<{ before: number | null }>`
     select coalesce(max(sequence) filter (where ${matches(filters)}) + 1,

@@ -67,8 +67,8 @@ export async function placeInEarlierMonth(
 }
 
 /**
- * The lowest sequence of the month that a list has to reach. If `from` is in this month, every event below it is before
- * `from`: it follows the last thousandth event before `from` (`api_key_usage_milestone_idx`).
+ * The sequence at which a list can leave the month of `at`: the first one of the month. If `from` is in this month, it is the
+ * sequence after the last thousandth event before `from` (`api_key_usage_milestone_idx`): no event below it is in the range.
  */
 export async function firstSequenceOfMonth(scope: Scope, { at }: Place, from: string | undefined): Promise<number> {
   const month = ofMonth(scope, { before: Number.MAX_SAFE_INTEGER, at })
