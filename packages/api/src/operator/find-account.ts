@@ -16,8 +16,7 @@ export async function findAccount(db: Db, idOrEmail: string): Promise<string> {
   if (user === undefined) throw notFound(`There is no account ${idOrEmail}.`)
   if (rows.length > 1)
     throw notFound(`More than one account has the address ${idOrEmail}. Use an id: ${rows.map(({ id }) => id).join(' or ')}.`)
-  if (!user.isProvisioned)
-    throw notFound(`${idOrEmail} has signed up, but has no account yet. It is created when they open the dashboard.`)
+  if (!user.isProvisioned) throw notFound(`${idOrEmail} has no account yet. It is created when this user opens the dashboard.`)
   return user.id
 }
 
