@@ -5,7 +5,7 @@ import type { Metering } from './metering/metering.ts'
 import type { CallOrigin } from './scope.ts'
 import type { UsageWatch } from './usage/watch.ts'
 
-/** What the process gives the product once, at start. */
+/** What the process passes to the router when it starts. */
 export interface ApiDeps {
   db: Db
   log: Logger
@@ -13,16 +13,16 @@ export interface ApiDeps {
   verifyAccessToken: AccessTokenVerifier
   metering: Metering
   usageWatch: UsageWatch
-  /** What the company's backend proves itself with. Null where there is none: nobody may charge then. */
+  /** The secret of the company's backend. Null: all calls that need it are refused. */
   serviceKey: string | null
-  /** First part of every secret: `km` in `km_dev_…`. */
+  /** The first part of every token: `km` in `km_dev_…`. */
   keyBrand: string
 }
 
-/** What a call starts from; one for each HTTP request. */
+/** The context of a call. There is one for each HTTP request. */
 export interface Context extends ApiDeps, CallOrigin {
-  /** The process' log, with the request id on each line. */
+  /** Each line contains the request id. */
   log: Logger
-  /** The `authorization` header as it came. Nothing is verified before a procedure asks for it. */
+  /** The `authorization` header. Only the base procedures in trpc.ts verify it. */
   authorization: string | null
 }

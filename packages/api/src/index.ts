@@ -1,7 +1,6 @@
 /**
- * The router's types, for front ends: `import type { AppRouter } from '@keymeter/api'`. Nothing else leaves through this
- * door, and a value import of it resolves nowhere, so that no server code can reach a browser. The server enters through
- * `@keymeter/api/server`.
+ * The router's types, for front ends: `import type { AppRouter } from '@keymeter/api'`. A value import of this entry does not
+ * resolve, so that no server code can reach a browser. The server imports `@keymeter/api/server`.
  */
 import type { inferRouterInputs, inferRouterOutputs } from '@trpc/server'
 import type { AppRouter } from './router.ts'

@@ -1,8 +1,8 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 
 /**
- * The id of the current HTTP request. Errors need it before a context exists: tRPC rejects a malformed batch or an unknown
- * content type without creating one.
+ * The id of the current HTTP request. Errors need it even without a context: tRPC refuses a malformed batch or an unknown
+ * content type before it creates one.
  */
 export const requestIds = new AsyncLocalStorage<string>()
 

@@ -1,4 +1,4 @@
-/** What the server and the CLI use at run time. */
+/** The entry for the server and the CLI. */
 
 export { createAccessTokenVerifier } from './auth/verify-access-token.ts'
 export { getAccount } from './billing/get-account.ts'

@@ -1,10 +1,10 @@
 import type { Alert } from '@keymeter/contract'
 import type { Scope } from '../scope.ts'
 
-/** A year and the current cycle of up to 10 thresholds each: a page of alerts is all that there is to page. */
+/** The alerts of 13 cycles with 10 thresholds each: a year and the current cycle. Older ones are not listed. */
 const ALERTS_MAX = 130
 
-/** Newest first. By the primary key: a cycle has few, though thresholds may be replaced in it. */
+/** Newest first. By the primary key: a cycle has few alerts, so sorting them by time costs nothing. */
 export async function listAlerts({ db, userId }: Scope): Promise<Alert[]> {
   const rows = await db
     .selectFrom('alerts')

@@ -7,7 +7,7 @@ import { getAlertThresholds, setAlertThresholds } from './thresholds.ts'
 export const alertsRouter = {
   list: signedInProcedure
     .meta({
-      description: 'The thresholds of the cycle’s credits that usage reached, newest first, and those that are watched for.',
+      description: 'Lists the alerts, newest first, and the account’s thresholds.',
     })
     .output(AlertsAnswer)
     .query(async ({ ctx }) => ({
@@ -17,7 +17,9 @@ export const alertsRouter = {
     })),
 
   setThresholds: signedInProcedure
-    .meta({ description: 'Watches for these thresholds from now on, in percent of the cycle’s credits; none for no alerts.' })
+    .meta({
+      description: 'Replaces the account’s thresholds, in percent of the cycle’s credits. An empty list switches alerts off.',
+    })
     .input(SetAlertThresholds)
     .output(AlertThresholdsAnswer)
     .mutation(async ({ ctx, input }) => ({

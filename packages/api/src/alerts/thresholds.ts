@@ -11,9 +11,9 @@ export async function getAlertThresholds({ db, userId }: Scope): Promise<number[
   return account?.alert_thresholds ?? []
 }
 
-/** Holds from the next charge on: a threshold that the cycle's usage has passed already fires with that. */
+/** Applies from the next charge on. That charge also reaches each threshold that the usage has already passed. */
 export async function setAlertThresholds(scope: Scope, thresholds: readonly number[]): Promise<number[]> {
-  // meter_batch takes the first for the lowest.
+  // meter_batch looks only at the first threshold to decide whether a charge can reach one.
   const ascending = thresholds.toSorted((a, b) => a - b)
   await ensureAccount(scope)
   await scope.db

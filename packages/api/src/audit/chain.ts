@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 
-/** One entry as the chain covers it. `detail` is the text that is stored. */
+/** The fields of an entry that its hash covers. `detail` is the stored text. */
 export interface ChainedEntry {
   userId: string
   sequence: number
@@ -16,8 +16,8 @@ export interface ChainedEntry {
 }
 
 /**
- * The hash of one entry of an account's audit log: SHA-256 over the hash before it (nothing for the first entry) and the
- * entry as a JSON array, in this order. Whoever changes, removes or inserts an entry breaks every hash after it.
+ * The hash of one entry of an account's audit log: SHA-256 over the previous hash (nothing for the first entry) and the entry
+ * as a JSON array, in this order. An entry that is changed, removed or inserted breaks every later hash.
  */
 export function chainHash(previous: Buffer | null, entry: ChainedEntry): Buffer {
   const fields = [

@@ -2,19 +2,19 @@ import type { AuditAction, AuditActor } from '@keymeter/contract'
 import type { Scope } from '../scope.ts'
 import { chainHash } from './chain.ts'
 
-/** What was done. `detail` must never hold a secret. */
+/** An action for the audit log. `detail` must never contain a secret. */
 export interface AuditRecord {
   action: AuditAction
-  /** Null for what is about no key. */
+  /** Null if the action does not concern a key. */
   keyId: string | null
-  /** The account's own user, unless it says otherwise. */
+  /** Default: `customer`. */
   actor?: AuditActor
   detail?: Record<string, unknown>
 }
 
 /**
- * Writes one entry at the end of the account's audit log, in the transaction of the change that it tells of. The account
- * must be locked: that is what keeps the chain in one line. `now` is the moment of the change.
+ * Appends one entry to the account's audit log, in the transaction of the change. The caller must hold the account's lock:
+ * without it, two concurrent entries would follow the same one. `now` is the time of the change.
  */
 export async function recordAudit(scope: Scope, now: Date, record: AuditRecord): Promise<void> {
   const { action, keyId, actor = 'customer', detail = {} } = record

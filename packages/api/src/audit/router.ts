@@ -6,7 +6,7 @@ import { listAudit } from './list.ts'
 
 export const auditRouter = {
   list: signedInProcedure
-    .meta({ description: 'Who did what to which key, when and from where; newest first, in pages.' })
+    .meta({ description: 'Lists the audit log, newest first, in pages: who did what, to which key, when, and from where.' })
     .input(ListAudit.default(ListAudit.parse({})))
     .output(ListAuditAnswer)
     .query(({ ctx, input }) => withRequestId(ctx, listAudit(ctx.scope, input))),

@@ -7,14 +7,15 @@ import { signUp } from './sign-up.ts'
 
 export const authRouter = {
   signup: publicProcedure
-    .meta({ description: 'Signs up with an e-mail address and a password. Answers a session and the first key.' })
+    .meta({ description: 'Signs up with an e-mail address and a password. Returns a session and the first key.' })
     .input(SignUp)
     .output(SignUpAnswer)
     .mutation(({ ctx, input }) => withRequestId(ctx, signUp(ctx, input))),
 
   provision: signedInProcedure
     .meta({
-      description: 'Makes sure that the billing account and its first key exist. Call it after every first load of a session.',
+      description:
+        'Creates the billing account and its first key, if they do not exist. Call it once in each session, after sign-in.',
     })
     .output(ProvisionAnswer)
     .mutation(async ({ ctx }) => ({ defaultKey: await provision(ctx.scope), requestId: ctx.requestId })),

@@ -3,15 +3,15 @@ import { z } from 'zod'
 import { AppError } from '../errors.ts'
 
 /**
- * Turns an `authorization` header into the user it proves, and until when it does.
+ * Verifies an `authorization` header. Returns its user, and the time when the access token expires.
  *
- * @throws AppError `not_signed_in`, or `auth_unavailable` when the project's public keys cannot be fetched.
+ * @throws AppError `not_signed_in`, or `auth_unavailable` if the project's public keys cannot be fetched.
  */
 export type AccessTokenVerifier = (authorization: string | null) => Promise<{ userId: string; expiresAt: Date }>
 
 /**
- * The rest of what a person's token must say. The project's public `anon` and `service_role` keys are tokens too, signed
- * alike: they have no user, and an anonymous user has no account.
+ * The claims of a person's token. The project's `anon` and `service_role` keys are tokens with the same signature, but they
+ * have no user. An anonymous user is refused, because it has no account.
  */
 const Claims = z.object({
   sub: z.guid().toLowerCase(),
@@ -24,10 +24,10 @@ const CLOCK_TOLERANCE_SECONDS = 5
 const BEARER = /^Bearer ([\w-]+\.[\w-]+\.[\w-]+)$/i
 
 /**
- * Verifies Supabase's access tokens in this process, without a call to Supabase for each. How they are signed is fixed
- * here, by configuration: a token that names another algorithm, or brings a key of its own, is refused.
+ * Verifies Supabase's access tokens in this process, without a request to Supabase for each token. The settings decide how a
+ * token must be signed. A token that names another algorithm, or contains its own key, is refused.
  *
- * @param options.jwtSecret the project's shared secret (HS256), where it has one; otherwise its published keys (JWKS).
+ * @param options.jwtSecret The project's shared secret (HS256). Null: the keys that the project publishes (JWKS).
  */
 export function createAccessTokenVerifier(options: { supabaseUrl: string; jwtSecret: string | null }): AccessTokenVerifier {
   const verifySignature = options.jwtSecret === null ? withPublishedKeys(options.supabaseUrl) : withSecret(options.jwtSecret)
@@ -54,7 +54,7 @@ function withSecret(jwtSecret: string) {
   return async (token: string) => (await jwtVerify(token, secret, { ...REQUIRED, algorithms: ['HS256'] })).payload
 }
 
-/** Found while looking for the key that a token names; whatever else fails there is an outage. */
+/** Errors in the search for the token's key that are the token's fault. All other errors of the search are outages. */
 const TOKENS_FAULTS = [errors.JWKSNoMatchingKey, errors.JWKSMultipleMatchingKeys, errors.JOSENotSupported]
 
 function withPublishedKeys(supabaseUrl: string) {

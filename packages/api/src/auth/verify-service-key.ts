@@ -2,7 +2,8 @@ import { createHash, timingSafeEqual } from 'node:crypto'
 import { AppError } from '../errors.ts'
 
 /**
- * Lets the company's backend in. Both sides are hashed first, so that comparing takes the same time whatever was sent.
+ * Checks the service key of the company's backend. Both keys are hashed first, so the time of the comparison does not depend
+ * on the key that was sent. Without a `serviceKey` every call is refused.
  *
  * @throws AppError `service_key_invalid`.
  */

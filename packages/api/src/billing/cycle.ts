@@ -3,7 +3,7 @@ import { sql } from 'kysely'
 import { AppError } from '../errors.ts'
 import type { Scope } from '../scope.ts'
 
-/** One billing cycle of an account: the half-open interval `[start, end)`, and the credits that were used in it. */
+/** A billing cycle: the half-open interval `[start, end)`, and the credits that the account used in it. */
 export interface Cycle {
   start: Date
   end: Date
@@ -14,7 +14,7 @@ export interface Cycle {
  * The account's current billing cycle, or the one that starts at `cycleStart`. Null until the account exists. The database
  * computes it, so a cycle that has ended since the last write counts as ended.
  *
- * @throws AppError `bad_request` when no cycle of the account starts at `cycleStart`.
+ * @throws AppError `bad_request` if no cycle of the account starts at `cycleStart`.
  */
 export async function getCycle({ db, userId }: Scope, cycleStart?: string): Promise<Cycle | null> {
   const { rows } = await sql<Cycle & { isWanted: boolean }>`
@@ -24,7 +24,7 @@ export async function getCycle({ db, userId }: Scope, cycleStart?: string): Prom
   if (rows.length === 0 && cycleStart === undefined) return null
   const cycle = rows.find(({ isWanted }) => isWanted)
   if (cycle !== undefined) return cycle
-  const message = 'No billing cycle of this account starts at this time. Use the start or the end of a cycle that you know.'
+  const message = 'No billing cycle of this account starts at this time. Use the start or the end of a cycle that exists.'
   throw new AppError('bad_request', { field: 'cycleStart', message })
 }
 

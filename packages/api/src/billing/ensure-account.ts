@@ -4,10 +4,10 @@ import type { Scope } from '../scope.ts'
 import { lockAccount } from './lock-account.ts'
 
 /**
- * Makes sure that the billing account exists (on the plan `free`, which gives 1,000 credits a cycle unless the operator
- * changed it) and locks its row until the transaction ends, so that whoever provisions the account at the same time waits here.
+ * Creates the billing account on the plan `free` if it does not exist, and locks its row until the transaction ends.
+ * A concurrent call for the same account waits here.
  *
- * @throws AppError `not_signed_in` when the user is being deleted.
+ * @throws AppError `not_signed_in` if the user is being deleted.
  */
 export async function ensureAccount(scope: Scope): Promise<void> {
   await sql`select keymeter.create_account(${scope.userId})`.execute(scope.db)

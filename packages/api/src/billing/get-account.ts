@@ -17,14 +17,14 @@ interface Row {
 }
 
 /**
- * The account as it stands by the database's clock: what has become due since it was last written to, the end of a cycle
- * or of a hold, is reckoned in. Null until it is provisioned.
+ * The account at the present time of the database: a cycle or a hold that has ended since the last write counts as ended.
+ * Null until the account exists.
  */
 export async function getAccount(scope: Scope): Promise<BillingAccount | null> {
   return (await getAccountAndSequence(scope))?.account ?? null
 }
 
-/** The same, and the sequence of the account's last usage event, in one statement: both are of the same commit. */
+/** The same, with the sequence of the account's last usage event. One statement reads both, so they are from one commit. */
 export async function getAccountAndSequence({
   db,
   userId,
@@ -48,7 +48,7 @@ export async function getAccountAndSequence({
     topUps,
     creditsUsed: row.used,
     creditsHeld: row.held,
-    // As much as a number in JSON holds, as in a verdict.
+    // Verdicts have the same bound: the largest whole number that JSON can hold exactly.
     creditsRemaining: Math.min(Number.MAX_SAFE_INTEGER, Math.max(0, row.granted + topUps - row.used - row.held)),
     suspendedAt: row.suspendedAt?.toISOString() ?? null,
     billingCycle: { start: row.cycleStart.toISOString(), end: row.cycleEnd.toISOString() },

@@ -6,7 +6,7 @@ import type { Scope } from '../scope.ts'
 type Ledger = Omit<LedgerAnswer, 'requestId'>
 type Line = Omit<LedgerEntry, 'at' | 'balance'> & { at: Date }
 
-/** Within a day, what was given comes before what was taken: no balance in between is less than nothing. */
+/** Within a day, lines that add credits come first. Otherwise the balance after a line could be negative. */
 const ORDER: Record<LedgerKind, number> = {
   carried_over: 0,
   grant: 1,
@@ -19,14 +19,14 @@ const ORDER: Record<LedgerKind, number> = {
   lapsed: 7,
 }
 const DAY_MS = 86_400_000
-/** Of the 96 buckets of 15 minutes. */
+/** A day has 96 15-minute buckets, numbered from 0. */
 const LAST_BUCKET_OF_DAY = 95
 
 /**
  * Everything that changed the balance in one cycle, oldest first, with the balance after each line. Charges are summed by UTC
- * day from the roll-ups, refunds from their entries (`ledger_entries_cycle_idx`). A settle counts on the day of its hold.
+ * day from the roll-ups, and refunds from their entries (`ledger_entries_cycle_idx`). A settle counts on the day of its hold.
  *
- * @throws AppError `bad_request` when none of the account's cycles starts at `cycleStart`.
+ * @throws AppError `bad_request` if none of the account's cycles starts at `cycleStart`.
  */
 export async function getLedger(scope: Scope, { cycleStart }: GetLedger): Promise<Ledger> {
   const cycles = await readCycles(scope)
@@ -36,17 +36,17 @@ export async function getLedger(scope: Scope, { cycleStart }: GetLedger): Promis
   if (cycle === undefined) {
     if (cycleStart === undefined)
       return { billingCycle: null, isCurrent: true, entries: [], balance: 0, previousCycleStart: null }
-    const message = 'No billing cycle of this account starts then: take one that previousCycleStart named.'
+    const message = 'No billing cycle of this account starts at this time. Use the previousCycleStart of another cycle.'
     throw new AppError('bad_request', { field: 'cycleStart', message })
   }
   const [days, written] = [await chargesByDay(scope, cycle), await writtenEntries(scope, cycle)]
-  const atOnce = written.filter(({ kind }) => kind === 'plan_change').reduce((sum, { credits }) => sum + credits, 0)
-  // Which plan it was at the cycle's start is not kept.
+  const addedInCycle = written.filter(({ kind }) => kind === 'plan_change').reduce((sum, { credits }) => sum + credits, 0)
+  // The plan at the start of the cycle is not stored, so it is unknown after a change.
   const isChanged = written.some(({ kind, plan }) => kind === 'plan_change' && plan === cycle.plan)
   const plain = { count: null, plan: null, note: null }
   const lines: Line[] = [
     { ...plain, kind: 'carried_over', at: cycle.start, credits: cycle.carried },
-    { ...plain, kind: 'grant', at: cycle.start, credits: cycle.granted - atOnce, plan: isChanged ? null : cycle.plan },
+    { ...plain, kind: 'grant', at: cycle.start, credits: cycle.granted - addedInCycle, plan: isChanged ? null : cycle.plan },
     ...written,
     ...days,
     { ...plain, kind: 'held', at: cycle.isCurrent ? cycle.now : lastMoment(cycle), credits: -cycle.held },
@@ -101,7 +101,7 @@ async function chargesByDay({ db, userId }: Scope, { start, end }: LedgerCycle):
   return rows.map((row) => ({ ...row, kind: 'charges', plan: null, note: null }))
 }
 
-/** Refunds by day, the others one by one. */
+/** The plan changes and top-ups one by one, and the refunds of each day as one line. */
 async function writtenEntries({ db, userId }: Scope, { start }: LedgerCycle): Promise<Line[]> {
   const { rows } = await sql<Line>`
     select kind, created_at as at, credits, null::bigint as count, plan, note
@@ -113,7 +113,7 @@ async function writtenEntries({ db, userId }: Scope, { start }: LedgerCycle): Pr
   return rows
 }
 
-/** As much as a number in JSON holds. */
+/** Above this bound, JSON cannot hold each whole number exactly. */
 function toSafe(credits: number): number {
   return Math.min(Number.MAX_SAFE_INTEGER, credits)
 }

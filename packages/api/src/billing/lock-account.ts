@@ -1,11 +1,12 @@
 import type { Scope } from '../scope.ts'
 
 /**
- * Locks the account's row until the transaction ends: of all that changes an account, its keys or its credits, one thing
- * happens at a time. Everything of ours takes this lock first, so that no two calls can wait for each other; deleting a
- * user does not, and may deadlock with them: whoever is the victim is told to try again.
+ * Locks the account's row until the transaction ends, so that changes of an account, its keys and its credits happen one after
+ * the other. Every call takes this lock before any other, so two calls cannot deadlock. The deletion of a user locks in
+ * another order, so it can deadlock with a call. Postgres then cancels one of the two: a call gets `database_unavailable` or
+ * `not_signed_in`.
  *
- * @returns false when the account has not been provisioned.
+ * @returns False if the account does not exist.
  */
 export async function lockAccount({ db, userId }: Scope): Promise<boolean> {
   const account = await db

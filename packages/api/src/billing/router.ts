@@ -8,13 +8,16 @@ import { getLedger } from './ledger.ts'
 export const billingRouter = {
   get: signedInProcedure
     .meta({
-      description: 'The billing account: plan, and the credits of the current cycle: granted, topped up, used, held, left.',
+      description:
+        'Returns the billing account: its plan, and the credits of the current cycle (granted, topped up, used, held, remaining).',
     })
     .output(BillingAccountAnswer)
     .query(async ({ ctx }) => ({ account: await getAccount(ctx.scope), requestId: ctx.requestId })),
 
   ledger: signedInProcedure
-    .meta({ description: 'Everything that moved the balance in a billing cycle: grants, top-ups, charges by day, refunds.' })
+    .meta({
+      description: 'Lists everything that changed the balance in a billing cycle: grants, top-ups, charges by day, refunds.',
+    })
     .input(GetLedger.default(GetLedger.parse({})))
     .output(LedgerAnswer)
     .query(({ ctx, input }) => withRequestId(ctx, getLedger(ctx.scope, input))),

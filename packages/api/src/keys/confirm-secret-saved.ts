@@ -3,8 +3,8 @@ import type { Scope } from '../scope.ts'
 import { changeKey } from './change.ts'
 
 /**
- * Notes that the owner has the key's current secret, so that it is not offered anew. With a `keyPrefix` of another secret,
- * one that was replaced meanwhile, it changes nothing.
+ * Records that the owner has saved the key's current secret, so that no replacement is offered. If `keyPrefix` belongs to
+ * another secret, because the secret was replaced, it changes nothing.
  *
  * @throws AppError `key_not_found`, `key_revoked`.
  */

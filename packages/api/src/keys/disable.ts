@@ -3,7 +3,7 @@ import type { Scope } from '../scope.ts'
 import { changeKey, setKey } from './change.ts'
 
 /**
- * Switches a key off, from the very next charge on, until `enableKey`. Doing it again changes nothing.
+ * Disables a key from the next charge on, until `enableKey`. A disabled key stays as it is.
  *
  * @throws AppError `key_not_found`, `key_revoked`.
  */
@@ -16,7 +16,7 @@ export async function disableKey(scope: Scope, { id }: KeyRef): Promise<Key> {
 }
 
 /**
- * Switches a disabled key on again.
+ * Enables a disabled key. An enabled key stays as it is.
  *
  * @throws AppError `key_not_found`, `key_revoked`.
  */

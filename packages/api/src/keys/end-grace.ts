@@ -4,7 +4,7 @@ import { changeKey } from './change.ts'
 import { endOlderSecrets } from './secret.ts'
 
 /**
- * Ends the grace period of a rotated key's older secret now. Without one it changes nothing.
+ * Ends the grace period of a rotated key's previous secret immediately. Without a grace period it changes nothing.
  *
  * @throws AppError `key_not_found`, `key_revoked`.
  */

@@ -1,12 +1,12 @@
 import { AppError } from '../errors.ts'
 
-/** ISO-8601 with four digits ends here; an offset may lead past it. */
+/** The last year with four digits. An input with an offset can be in the next year in UTC. */
 const YEAR_MAX = 9999
 
 /**
- * The moment that an input names for a key's end; null for none.
+ * The time when a key expires. Null: it never expires.
  *
- * @throws AppError `bad_request` for a moment that is not in the future, or past the year 9999.
+ * @throws AppError `bad_request` if the time is not in the future, or after the year 9999.
  */
 export function parseExpiry(expiresAt: string | null, now: Date): Date | null {
   if (expiresAt === null) return null

@@ -6,9 +6,9 @@ import type { Scope } from '../scope.ts'
 import { selectKeys, selectKeysWithUsage, toKey, toKeyWithUsage } from './key.ts'
 
 /**
- * One key, whatever its status, with what it used in the current billing cycle.
+ * One key, also a revoked one, with the credits that it used in the current billing cycle.
  *
- * @throws AppError `key_not_found` for an unknown id and another account's alike.
+ * @throws AppError `key_not_found` if the account has no key with this id.
  */
 export async function getKeyWithUsage(scope: Scope, id: string): Promise<KeyWithUsage> {
   const cycle = await getCycle(scope)
@@ -20,9 +20,9 @@ export async function getKeyWithUsage(scope: Scope, id: string): Promise<KeyWith
 }
 
 /**
- * One key as it is at the moment `now`.
+ * One key, with its status at the time `now`.
  *
- * @throws AppError `key_not_found` for an unknown id and another account's alike.
+ * @throws AppError `key_not_found` if the account has no key with this id.
  */
 export async function getKey(scope: Scope, id: string, now: Date): Promise<Key> {
   const row = await selectKeys(scope, now)

@@ -3,7 +3,7 @@ import { sql } from 'kysely'
 import type { Scope } from '../scope.ts'
 
 /**
- * The account's keys at the moment `now`. The caller adds the filter and the order. The sub-selects use
+ * The account's keys, with their status at the time `now`. The caller adds the filter and the order. The sub-selects use
  * `api_key_secrets_current_idx` and `api_key_secrets_key_idx`.
  */
 export function selectKeys({ db, userId }: Scope, now: Date) {
@@ -66,7 +66,7 @@ export function selectKeysWithUsage(scope: Scope, now: Date, cycleStart: Date) {
     .select(({ ref }) => ref('usage.creditsUsed').$notNull().as('creditsUsed'))
 }
 
-/** An SQL expression over `api_keys as keys`, in the order in which the charge engine checks a key: the first one counts. */
+/** An SQL expression over `api_keys as keys`. The charge engine checks a key in the same order. */
 export function keyStatus(now: Date) {
   return sql<string>`case
     when keys.revoked_at is not null then 'revoked'
@@ -81,7 +81,6 @@ export function toKeyWithUsage(row: KeyRow & { creditsUsed: number }): KeyWithUs
 
 type KeyRow = Awaited<ReturnType<ReturnType<typeof selectKeys>['executeTakeFirstOrThrow']>>
 
-/** A key as it crosses the wire. */
 export function toKey(row: KeyRow): Key {
   return {
     id: row.id,

@@ -13,11 +13,11 @@ interface Sort {
   value: RawBuilder<string | number>
 }
 
-/** Every language's letters, whatever locale the database was made with. */
+/** Sorts and lowers the letters of all languages, independent of the locale of the database. */
 const UNICODE = sql.raw('"und-x-icu"')
 const NAME = sql<string>`lower(keys.name collate ${UNICODE})`
 
-/** What the order goes by; the id decides between equals. Moments as whole microseconds, which is what Postgres keeps. */
+/** Keys with equal values are sorted by id. Times are in whole microseconds, the precision of Postgres. */
 const SORTS = {
   newest: { column: sql`keys.created_at`, direction: 'desc', value: microseconds('keys.created_at') },
   oldest: { column: sql`keys.created_at`, direction: 'asc', value: microseconds('keys.created_at') },
@@ -30,11 +30,11 @@ const SORTS = {
 } satisfies Record<KeySort, Sort>
 
 /**
- * One page of the account's keys, each with what it used in the current billing cycle. Where the next page begins is
- * said by the last row's own place in the order, so that keys made meanwhile shift nothing. `newest` and `oldest` are read
- * in order from `api_keys_live_idx` or `api_keys_created_idx`; the others sort the account's keys.
+ * One page of the account's keys, each with the credits that it used in the current billing cycle. The cursor contains the
+ * sort value and the id of the last row, so new keys do not shift the pages. `newest` and `oldest` read `api_keys_live_idx` or
+ * `api_keys_created_idx` in order. The other orders sort all keys of the account.
  *
- * @throws AppError `bad_request` for a cursor that is not one of this order.
+ * @throws AppError `bad_request` if the cursor is not valid or belongs to another sort order.
  */
 export async function listKeys(
   scope: Scope,
@@ -95,6 +95,6 @@ function parseCursor(sort: KeySort, text: string): { place: string | number; id:
     const [ofSort, place, id] = Cursor.parse(JSON.parse(Buffer.from(text, 'base64url').toString()))
     if (ofSort === sort) return { place, id }
   } catch {}
-  const message = 'This cursor is not valid for this sort order. Start again without one.'
+  const message = 'This cursor is not valid for this sort order. Start again without a cursor.'
   throw new AppError('bad_request', { field: 'cursor', message })
 }

@@ -5,23 +5,23 @@ import { changeKey, setKey } from './change.ts'
 import { addSecret, endCurrentSecret, mintSecret } from './secret.ts'
 
 /**
- * Makes a new secret in place of one whose answer never arrived. The lost one ends at once; a secret before it, which may
- * be what calls are made with, keeps its grace period.
+ * Replaces a secret whose response never arrived. The lost secret ends immediately. The previous secret may still be in use,
+ * so it keeps its grace period.
  *
- * @throws AppError `secret_not_lost` when somebody has the secret after all, or it is not the current one any more: another
- *   tab may have been faster.
+ * @throws AppError `secret_not_lost` if the secret was saved or used, or if it is no longer the current one, e.g. because
+ *   another tab replaced it.
  * @throws AppError `key_not_found`, `key_revoked`.
  */
 export async function replaceLostSecret(scope: Scope, { id, keyPrefix }: ReplaceLostSecret): Promise<NewKey> {
   let secret = ''
-  const key = await changeKey(scope, id, async ({ keyType, keyPrefix: replaced, isSecretSaved }, now) => {
-    if (isSecretSaved || replaced !== keyPrefix) throw new AppError('secret_not_lost')
+  const key = await changeKey(scope, id, async ({ keyType, keyPrefix: previous, isSecretSaved }, now) => {
+    if (isSecretSaved || previous !== keyPrefix) throw new AppError('secret_not_lost')
     const minted = mintSecret(scope, keyType)
     await endCurrentSecret(scope, id, now)
     await addSecret(scope, id, minted.hash, now)
     await setKey(scope, id, { key_prefix: minted.keyPrefix })
     secret = minted.secret
-    return { action: 'key.secret_replaced', detail: { keyPrefix: { from: replaced, to: minted.keyPrefix } } }
+    return { action: 'key.secret_replaced', detail: { keyPrefix: { from: previous, to: minted.keyPrefix } } }
   })
   return { ...key, secret }
 }

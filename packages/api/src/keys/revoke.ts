@@ -3,7 +3,7 @@ import type { Scope } from '../scope.ts'
 import { changeKey, setKey } from './change.ts'
 
 /**
- * Revokes a key, with all its secrets: for good, from the very next charge on. The moment of the first time stays.
+ * Revokes a key and all its secrets, from the next charge on. A revoke is final. A repeated revoke changes nothing.
  *
  * @throws AppError `key_not_found`.
  */

@@ -4,21 +4,21 @@ import { changeKey, setKey } from './change.ts'
 import { addSecret, endCurrentSecret, endOlderSecrets, mintSecret } from './secret.ts'
 
 /**
- * Gives a key a new secret. It stays the same key: id, name, limits, history, balance. The secret until now works for
- * `graceSeconds` more, and an older one that was still in its grace period ends at once.
+ * Gives a key a new secret. The key keeps its id, name, limits and usage. The previous secret works for `graceSeconds` more.
+ * An older secret that is still in its grace period ends immediately, so at most two secrets work.
  *
  * @throws AppError `key_not_found`, `key_revoked`.
  */
 export async function rotateKey(scope: Scope, { id, graceSeconds }: RotateKey): Promise<NewKey> {
   let secret = ''
-  const key = await changeKey(scope, id, async ({ keyType, keyPrefix: replaced }, now) => {
+  const key = await changeKey(scope, id, async ({ keyType, keyPrefix: previous }, now) => {
     const minted = mintSecret(scope, keyType)
     await endOlderSecrets(scope, id, now)
     await endCurrentSecret(scope, id, new Date(now.getTime() + graceSeconds * 1000))
     await addSecret(scope, id, minted.hash, now)
     await setKey(scope, id, { key_prefix: minted.keyPrefix })
     secret = minted.secret
-    return { action: 'key.rotated', detail: { graceSeconds, keyPrefix: { from: replaced, to: minted.keyPrefix } } }
+    return { action: 'key.rotated', detail: { graceSeconds, keyPrefix: { from: previous, to: minted.keyPrefix } } }
   })
   return { ...key, secret }
 }

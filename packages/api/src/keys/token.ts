@@ -4,18 +4,20 @@ import { KeyType } from '@keymeter/contract'
 import { z } from 'zod'
 
 /**
- * The token that an API key is: `<brand>_<dev|prod>_<body>`. The body is base62, so that one double-click selects the
- * whole token: 27 random characters, then the account the key belongs to, then a CRC-32 of everything before it.
- * The checksum tells typos and random probes from real tokens without a look into the database.
+ * The content of a token: `<brand>_<dev|prod>_<body>`. The body is base62, so a double-click selects the whole token. It
+ * consists of 27 random characters, the account of the key, and a CRC-32 of all characters before it. The checksum refuses
+ * typos and random strings without a query.
  */
 export interface ParsedToken {
   keyType: KeyType
-  /** The account that the token names. Nothing is proven before its hash is found among that account's keys. */
+  /** The account that the token names. It proves nothing until the token's hash is found among the secrets of this account. */
   userId: string
 }
 
-/** A token's first part, the operator's to choose. No underscore: the parts are told apart by it. */
-export const KeyBrand = z.string().regex(/^[a-z][a-z0-9]{0,15}$/, 'Use 1 to 16 of a-z and 0-9, beginning with a letter.')
+/** The first part of a token. The operator chooses it. It contains no underscore, because underscores separate the parts. */
+export const KeyBrand = z
+  .string()
+  .regex(/^[a-z][a-z0-9]{0,15}$/, 'Use 1 to 16 characters of a-z and 0-9, and begin with a letter.')
 
 const BASE62 = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz'
 /** 62^27 > 2^160: at least 160 random bits. */
@@ -24,7 +26,7 @@ const RANDOM_LENGTH = 27
 const ACCOUNT_LENGTH = 22
 /** 62^6 > 2^32: any CRC-32. */
 const CHECKSUM_LENGTH = 6
-/** How many random characters are shown of a key. The 19 that stay hidden are still 113 bits. */
+/** The random characters that stay visible. The other 19 are 113 bits. */
 const PREFIX_RANDOM_LENGTH = 8
 
 const TOKEN = new RegExp(
@@ -32,14 +34,14 @@ const TOKEN = new RegExp(
     `[0-9A-Za-z]{${RANDOM_LENGTH}}(?<account>[0-9A-Za-z]{${ACCOUNT_LENGTH}})[0-9A-Za-z]{${CHECKSUM_LENGTH}}$`,
 )
 
-/** A new token for the account `userId` (a uuid), from the system's secure random numbers. */
+/** A new token for the account `userId`, from the system's secure random numbers. */
 export function mintToken(brand: string, keyType: KeyType, userId: string): string {
   const random = Array.from({ length: RANDOM_LENGTH }, () => BASE62[randomInt(BASE62.length)]).join('')
   const unchecked = `${brand}_${keyType}_${random}${encodeAccount(userId)}`
   return unchecked + checksum(unchecked)
 }
 
-/** What `token` says of itself, or null when it is no token of this brand: another shape, or a wrong checksum. */
+/** The content of a token. Null: it is not a token of this brand, because of its format or its checksum. */
 export function parseToken(brand: string, token: string): ParsedToken | null {
   const parts = TOKEN.exec(token)?.groups
   if (parts === undefined || parts['brand'] !== brand) return null
@@ -48,12 +50,11 @@ export function parseToken(brand: string, token: string): ParsedToken | null {
   return userId === null ? null : { keyType: KeyType.parse(parts['keyType']), userId }
 }
 
-/** What is stored of a token. A fast hash is right here: 160 random bits cannot be searched. */
+/** The stored form of a token. A fast hash is safe, because nobody can try out 160 random bits. */
 export function hashToken(token: string): Buffer {
   return createHash('sha256').update(token).digest()
 }
 
-/** What is shown of a token ever after: brand, type and the first 8 random characters. */
 export function tokenPrefix(token: string): string {
   return token.slice(0, token.lastIndexOf('_') + 1 + PREFIX_RANDOM_LENGTH)
 }

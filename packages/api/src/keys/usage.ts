@@ -11,11 +11,13 @@ interface Usage {
 }
 
 /**
- * All live keys, newest first (`api_keys_live_idx`), each with the credits that it used in the current billing cycle, or in
- * the one that starts at `cycleStart`; 0 for a key without usage. `revokedCreditsUsed` is what revoked keys used, so both
- * together are the credits that the account used.
+ * All live keys, newest first (`api_keys_live_idx`), each with the credits that it used in the current billing cycle, or in the
+ * cycle that starts at `cycleStart`.
  *
- * @throws AppError `bad_request` when no cycle starts then.
+ * `revokedCreditsUsed` is the account's `creditsUsed` minus the credits of the live keys. A sum over the revoked keys would
+ * read each of them, and an account may have any number (docs/decisions/0017-usage-of-revoked-keys.md).
+ *
+ * @throws AppError `bad_request` if no cycle of the account starts at `cycleStart`.
  */
 export async function keyUsage(scope: Scope, { cycleStart }: KeyUsage): Promise<Usage> {
   const cycle = await getCycle(scope, cycleStart)
@@ -27,6 +29,6 @@ export async function keyUsage(scope: Scope, { cycleStart }: KeyUsage): Promise<
     .execute()
   const data = rows.map(toKeyWithUsage)
   const ofLiveKeys = data.reduce((sum, { creditsUsed }) => sum + creditsUsed, 0)
-  // Never negative, unless `reconcile` reports a difference: keys are still shown then.
+  // It is negative only if the totals are wrong, which `reconcile` reports. The keys are returned even then.
   return { data, revokedCreditsUsed: Math.max(0, cycle.creditsUsed - ofLiveKeys), billingCycle: toBillingCycle(cycle) }
 }

@@ -5,60 +5,61 @@ import { sql, type Transaction } from 'kysely'
 import { makeUsagePartitions } from './make-usage-partitions.ts'
 import { reconcile } from './reconcile.ts'
 
-/** Charges wait behind a lock that is waited for: so long at most, and then they have their turn. */
+/** While the drop waits for its locks, all charges wait behind it. So it gives up after this time, pauses, and tries again. */
 const LOCK_TIMEOUT_MS = 100
 const LOCK_PAUSE_MS = 400
 const LOCK_TRIES_MAX = 120
-/** Accounts whose cycles are turned, or whose holds are deleted, in one call. */
+/** Accounts that one transaction brings into their current cycle, or whose holds it deletes. */
 const ACCOUNTS_BATCH = 500
-/** Accounts that a refusal names. */
-const NAMED_MAX = 10
+const LISTED_ACCOUNTS_MAX = 10
 
-/** Why events cannot be dropped yet, and what can be done about it. */
+/** Why the events cannot be dropped yet. */
 export interface Obstacle {
   reason: 'idempotency' | 'open_holds' | 'open_cycles' | 'differences'
   message: string
+  /** What the operator can do about it. */
   remedy: string
 }
 
 export interface DroppedUsage {
-  /** The months that were dropped, or would be: `2026-01`. */
+  /** The months that are dropped if there is no obstacle, e.g. `2026-01`. A dry run only lists them. */
   months: string[]
   obstacles: Obstacle[]
 }
 
 /**
- * Drops the usage events of whole months (UTC) that end by `before`, unless something still needs them, and the holds that
- * they made. Roll-ups, closed cycles and the ledger keep their totals, and `usage_retention` what `reconcile` must know. Charging goes on meanwhile.
+ * Drops the usage events of whole months (UTC) that end at `before` or earlier, and their holds, unless something still needs
+ * them. Roll-ups, closed cycles and the ledger keep their totals. `usage_retention` keeps what `reconcile` has to know about
+ * the dropped events. Charging continues during the drop.
  *
  * Takes the handle of the database's owner.
  *
- * @param options.closeCycles turns the accounts first that have not been charged since, whose cycle would need the events.
- * @param options.isDryRun changes nothing.
- * @throws Error when others read the events for so long that the partition cannot be had.
+ * @param options.closeCycles First close the ended cycles of idle accounts. An open cycle needs its events.
+ * @param options.isDryRun Change nothing.
+ * @throws Error if other sessions hold locks on the events for about a minute.
  */
 export async function dropUsage(
   db: Db,
   before: Date,
   { isDryRun = false, closeCycles = false }: { isDryRun?: boolean; closeCycles?: boolean } = {},
 ): Promise<DroppedUsage> {
-  // What fell into no month's partition is moved to its own.
+  // Events in the default partition cannot be dropped by month, so they get a partition of their own.
   if (!isDryRun) await makeUsagePartitions(db)
   const partitions = await partitionsUntil(db, before)
   const months = partitions.map(monthOf)
-  // What a fault has left of the last time, and then what is of this time.
+  // If an earlier drop failed between the events and their holds, the holds are still there.
   if (!isDryRun) await dropEndedHolds(db)
   if (partitions.length === 0) return { months, obstacles: [] }
-  if (closeCycles && !isDryRun) await turnCycles(db, before)
+  if (closeCycles && !isDryRun) await rollOverIdleAccounts(db, before)
   const obstacles = await findObstacles(db, before)
   if (obstacles.length === 0 && !isDryRun) {
-    for (const partition of partitions) await drop(db, partition)
+    for (const partition of partitions) await dropPartition(db, partition)
     await dropEndedHolds(db)
   }
   return { months, obstacles }
 }
 
-/** Oldest first, so that what is dropped is always all that is older. */
+/** Oldest first, so that a failure in between leaves no gap in the events. */
 async function partitionsUntil(db: Db, before: Date): Promise<string[]> {
   const { rows } = await sql<{ name: string }>`
     select relname as name from pg_inherits join pg_class on pg_class.oid = inhrelid
@@ -84,43 +85,42 @@ async function findObstacles(db: Db, before: Date): Promise<Obstacle[]> {
   if (before > horizon) {
     obstacles.push({
       reason: 'idempotency',
-      message: `A retry is told its first verdict for ${IDEMPOTENCY_DAYS} days, from its event: all since ${horizon.toISOString()} are needed.`,
+      message: `A retry gets its first verdict for ${IDEMPOTENCY_DAYS} days, so all events since ${horizon.toISOString()} are still needed.`,
       remedy: `Use --before ${horizon.toISOString().slice(0, 7)} or an earlier month.`,
     })
   }
   if (holds > 0) {
     obstacles.push({
       reason: 'open_holds',
-      message: `${holds} holds that were made then are still open, the last until ${last_expiry?.toISOString()}.`,
-      remedy:
-        'Settle or release them, or wait until they have ended. One whose time is over ends with the next charge of its account.',
+      message: `${holds} holds from these months are still open. The last one expires at ${last_expiry?.toISOString()}.`,
+      remedy: 'Settle or release these holds, or wait until they have expired, and try again.',
     })
   }
   const open = await accountsWithOpenCycle(db, before)
   if (open.length > 0) {
     obstacles.push({
       reason: 'open_cycles',
-      message: `${open.length} accounts have not been charged since the cycle that these events are of, which is not closed: ${named(open)}.`,
-      remedy: 'Use --close-cycles, which turns these accounts to their current cycle, as their next charge would.',
+      message: `${open.length} accounts are still in a billing cycle that contains some of these events: ${listAccounts(open)}.`,
+      remedy: 'Use --close-cycles. It brings these accounts into their current cycle, as their next charge would.',
     })
   }
   const differences = await reconcile(db)
   if (differences.length > 0) {
     obstacles.push({
       reason: 'differences',
-      message: `What is kept is not what the events say, ${differences.length} times, of these accounts: ${named(differences.map(({ userId }) => userId))}.`,
-      remedy: 'Run pnpm keymeter reconcile and mend what it names: without the events nobody can.',
+      message: `The stored totals of these accounts differ from their events, ${differences.length} times: ${listAccounts(differences.map(({ userId }) => userId))}.`,
+      remedy: 'Run pnpm keymeter reconcile and correct each difference. It cannot be corrected once the events are dropped.',
     })
   }
   return obstacles
 }
 
-function named(userIds: string[]): string {
+function listAccounts(userIds: string[]): string {
   const all = [...new Set(userIds)]
-  return `${all.slice(0, NAMED_MAX).join(', ')}${all.length > NAMED_MAX ? ', …' : ''}`
+  return `${all.slice(0, LISTED_ACCOUNTS_MAX).join(', ')}${all.length > LISTED_ACCOUNTS_MAX ? ', …' : ''}`
 }
 
-/** Accounts that stand in a cycle with events from before `before`. By the events' primary key, for idle accounts alone. */
+/** Accounts whose stored cycle has events before `before`. It reads events of idle accounts only, by their primary key. */
 async function accountsWithOpenCycle(db: Db, before: Date): Promise<string[]> {
   const { rows } = await sql<{ user_id: string }>`
     select user_id from billing_accounts as accounts
@@ -132,8 +132,7 @@ async function accountsWithOpenCycle(db: Db, before: Date): Promise<string[]> {
   return rows.map(({ user_id }) => user_id)
 }
 
-/** Closes the cycles that have ended of idle accounts, some at a time. */
-async function turnCycles(db: Db, before: Date): Promise<void> {
+async function rollOverIdleAccounts(db: Db, before: Date): Promise<void> {
   const userIds = await accountsWithOpenCycle(db, before)
   for (let i = 0; i < userIds.length; i += ACCOUNTS_BATCH) {
     const batch = userIds.slice(i, i + ACCOUNTS_BATCH)
@@ -147,14 +146,14 @@ async function turnCycles(db: Db, before: Date): Promise<void> {
 }
 
 /**
- * Remembers what is dropped, then drops it, in one transaction. The partition is so old that nothing is added to it.
+ * Writes `usage_retention` and drops the partition, in one transaction. No event is added to a partition that is so old.
  *
- * The locks are taken in everybody's order: makers of partitions have the advisory one first, charges the accounts and then
- * the events. (To drop the partition drops its foreign key, which takes the accounts too.) So no call of ours can be in a
- * deadlock with this, and none waits for longer than it takes to drop a table, or to give the lock up. Deleting a user can,
- * as with any call (billing/lock-account.ts): it is given up after a second, and has to be tried again.
+ * The locks are taken in the order of all other transactions: the advisory lock of `make_usage_partitions`, the accounts, the
+ * events. (The drop of the partition drops its foreign key, which locks the accounts too.) So the product's calls cannot
+ * deadlock with it, and they wait only until the table is dropped or the lock times out. The deletion of a user locks in
+ * another order (billing/lock-account.ts), so the two can wait for each other. Then one of them fails and must be tried again.
  */
-async function drop(db: Db, partition: string): Promise<void> {
+async function dropPartition(db: Db, partition: string): Promise<void> {
   await db.transaction().execute(async (transaction) => {
     await sql`set local statement_timeout = 0`.execute(transaction)
     await sql`select pg_advisory_xact_lock(hashtext('keymeter.make_usage_partitions'))`.execute(transaction)
@@ -170,7 +169,7 @@ async function drop(db: Db, partition: string): Promise<void> {
   })
 }
 
-/** Those whose events are gone: nobody waits for a hold that has ended. */
+/** Deletes the ended holds whose events were dropped, a batch of accounts in each transaction. */
 async function dropEndedHolds(db: Db): Promise<void> {
   for (let after = '00000000-0000-0000-0000-000000000000'; ; ) {
     const last = await db.transaction().execute(async (transaction) => {
@@ -197,7 +196,7 @@ async function lockEvents(transaction: Transaction<DB>): Promise<void> {
     } catch (error) {
       if (!isLockTimeout(error)) throw error
       if (tries === LOCK_TRIES_MAX)
-        throw new Error('others read usage events all the time (a backup?): try again later', { cause: error })
+        throw new Error('Other sessions keep usage events locked, e.g. a backup. Try again later.', { cause: error })
     }
     await sql`rollback to savepoint unlocked`.execute(transaction)
     await sleep(LOCK_PAUSE_MS * (0.5 + Math.random()))

@@ -2,10 +2,10 @@ import type { Db } from '@keymeter/db'
 import { sql } from 'kysely'
 
 /**
- * Makes the partitions of the usage events for this month and the three after it, where they are missing. Charges need
- * none: without one they fall into the default partition, and are moved out by the next call of this.
+ * Creates the missing partitions of the usage events: those of the current month, the two before it and the three after it.
+ * A charge does not need one. Without a partition its event goes into the default partition, and the next call moves it.
  *
- * @returns the names of those that it made.
+ * @returns The names of the new partitions.
  */
 export async function makeUsagePartitions(db: Db): Promise<string[]> {
   const { rows } = await sql<{

@@ -6,7 +6,7 @@ export interface Difference {
   userId: string
   /** The check that found it. */
   what: string
-  /** Where: a cycle, a key, an operation. */
+  /** What the value belongs to, e.g. a cycle, a key or an operation. */
   subject: string
   stored: string
   expected: string
@@ -65,7 +65,7 @@ const CHECKS: Record<string, RawBuilder<Row>> = {
       from api_key_usage
      where case verdict when 'charged' then credits_charged <> credits_requested
                         when 'settled' then credits_charged <> credits_requested
-                        -- 0 when it became a top-up.
+                        -- A refund that became a top-up charges 0.
                         when 'refunded' then credits_charged not in (0, -credits_requested)
                         else credits_charged <> 0 end
         or coalesce(counted_at, created_at) < cycle_start or created_at >= cycle_end or remaining < 0`,
@@ -74,7 +74,7 @@ const CHECKS: Record<string, RawBuilder<Row>> = {
            coalesce(holds.credits || ' ' || coalesce(holds.outcome, 'open') || ' until ' || ${utc('holds.expires_at')}, 'none') as stored,
            coalesce(made.credits_requested || ' ' || coalesce(ended.verdict, 'open or expired') || ' until ' || ${utc('made.expires_at')}, 'none') as expected
       from (select * from api_key_usage where verdict = 'held') as made
-      full join (select * from credit_holds as made_before where ${isEventKept('made_before.user_id', 'sequence')}) as holds using (user_id, sequence)
+      full join (select * from credit_holds as kept where ${isEventKept('kept.user_id', 'sequence')}) as holds using (user_id, sequence)
       left join (select user_id, refers_to, min(verdict) as verdict, count(*) as ends, max(credits_charged) as charged
                    from api_key_usage where verdict in ('settled', 'released') group by 1, 2) as ended
         on ended.user_id = made.user_id and ended.refers_to = made.sequence
@@ -223,7 +223,7 @@ const CHECKS: Record<string, RawBuilder<Row>> = {
      cross join lateral generate_series(0, keymeter.cycle_index(billing_cycle_anchor, billing_cycle_start) - 1) as k
      where not exists (select from billing_cycles as cycles
                         where cycles.user_id = accounts.user_id and cycles.cycle_start = keymeter.cycle_boundary(billing_cycle_anchor, k))
-       -- Before the first cycle that anything is known of, there is nothing to close: the anchor was moved back.
+       -- If the anchor was moved back, there are cycles before the first one with data. They are not closed.
        and keymeter.cycle_boundary(billing_cycle_anchor, k) >= least(
              (select min(cycle_start) from api_key_usage as events where events.user_id = accounts.user_id),
              (select min(cycle_start) from ledger_entries as entries where entries.user_id = accounts.user_id),
@@ -236,7 +236,7 @@ const CHECKS: Record<string, RawBuilder<Row>> = {
       full join (select distinct user_id, operation from api_key_usage) as expected
         on (expected.user_id, expected.operation) = (stored.user_id, stored.operation)
      where stored.operation is null
-        -- Its events may have been dropped.
+        -- The account's events with this operation may have been dropped.
         or (expected.operation is null and not exists (select from usage_retention as dropped where dropped.user_id = stored.user_id))`,
   'idempotency key': sql`
     select user_id as "userId", 'idempotency key ' || idempotency_key as subject, count(*)::text as stored, '1' as expected
@@ -245,7 +245,7 @@ const CHECKS: Record<string, RawBuilder<Row>> = {
      where since < interval '35 days' group by user_id, idempotency_key`,
 }
 
-/** The tables that the checks read. With `userIds`, each name stands for the rows of these accounts. */
+/** The tables that the checks read. With `userIds`, each name means the rows of these accounts. */
 const TABLES = [
   'billing_accounts',
   'billing_cycles',
@@ -280,11 +280,11 @@ export async function reconcile(db: Db, { userIds, onCheck = () => {} }: Reconci
     .setIsolationLevel('repeatable read')
     .setAccessMode('read only')
     .execute(async (snapshot) => {
-      // Fails for a role that sees only some rows, instead of finding no difference in them.
+      // Makes the queries fail for a role that sees only some rows. Otherwise it would find no difference in them.
       await sql`set local row_security = off`.execute(snapshot)
       // The checks read every event, which takes longer than a call may take.
       await sql`set local statement_timeout = 0`.execute(snapshot)
-      // Before the snapshot is taken, so that no partition is dropped between the snapshot and the first check.
+      // The lock comes before the snapshot, so that no partition is dropped between the snapshot and the first check.
       await sql`lock table api_key_usage in access share mode`.execute(snapshot)
       const differences: Difference[] = []
       for (const [what, check] of Object.entries(CHECKS)) {

@@ -2,7 +2,7 @@ import type { DB, Db } from '@keymeter/db'
 import { sql, type Transaction } from 'kysely'
 import { type ChainedEntry, chainHash } from '../audit/chain.ts'
 
-/** The first broken link of one account's chain. `sequence` is the entry that is not what it was, or is not there. */
+/** The first broken link of one account's chain. `sequence` is the altered or missing entry. */
 export interface AuditFault {
   userId: string
   sequence: number
@@ -16,13 +16,13 @@ export interface AuditVerdict {
 }
 
 interface VerifyOptions {
-  /** Told how many entries have been verified. */
+  /** Receives the number of entries that are verified so far. */
   report?: (entries: number) => void | Promise<void>
   accountsPage?: number
   entriesPage?: number
 }
 
-/** As it is stored. Numbers and times as text: whoever tampers may write what JavaScript cannot hold. */
+/** Numbers and times are text, because a tampered row can contain values that JavaScript cannot represent. */
 type StoredEntry = Omit<ChainedEntry, 'sequence'> & { sequence: string; hash: Buffer }
 
 interface Head {
@@ -35,11 +35,12 @@ const ACCOUNTS_PAGE = 500
 const ENTRIES_PAGE = 5_000
 
 /**
- * Recomputes every account's audit chain and compares it with the stored hashes and the account's head and length, in one
- * snapshot, so that what is written meanwhile is no fault. Takes a handle that sees all accounts: the owner's.
+ * Recomputes the audit chain of every account and compares it with the stored hashes, and with the account's head and length.
+ * It reads one snapshot, so entries that are written during the check are not faults. Takes a handle that sees all accounts:
+ * the owner's.
  *
- * What it cannot see: an owner of the database who rewrites a chain to its very end, head included. Heads that were
- * noted elsewhere before would show that.
+ * It cannot detect that an owner of the database rewrote a chain to its end, including the head. Copies of the heads outside
+ * the database would show it.
  */
 export async function verifyAudit(
   db: Db,
@@ -50,7 +51,7 @@ export async function verifyAudit(
     .setIsolationLevel('repeatable read')
     .setAccessMode('read only')
     .execute(async (snapshot) => {
-      // A role whose rows are filtered would find every chain whole: with this Postgres refuses to filter.
+      // Makes the queries fail for a role that sees only some rows. Otherwise it would find no fault in them.
       await sql`set local row_security = off`.execute(snapshot)
       const verdict: AuditVerdict = { accounts: 0, entries: 0, faults: [] }
       for await (const heads of accountPages(snapshot, accountsPage)) {
@@ -72,7 +73,6 @@ export async function verifyAudit(
     })
 }
 
-/** One account's chain, entry by entry; the first fault counts. */
 class Chain {
   readonly #account: Head
   #last: Buffer | null = null
@@ -109,7 +109,6 @@ class Chain {
   }
 }
 
-/** All accounts, in the order of their ids. */
 async function* accountPages(db: Transaction<DB>, limit: number): AsyncGenerator<Head[]> {
   let after: string | null = null
   for (;;) {
@@ -127,7 +126,7 @@ async function* accountPages(db: Transaction<DB>, limit: number): AsyncGenerator
   }
 }
 
-/** The entries of these accounts, in the order of account and sequence. */
+/** The entries of these accounts, ordered by account and sequence: the order of the primary key. */
 async function* entriesOf(db: Transaction<DB>, accounts: Head[], limit: number): AsyncGenerator<StoredEntry> {
   const [first, last] = [accounts[0]?.userId ?? '', accounts.at(-1)?.userId ?? '']
   let after = { userId: first, sequence: '0' }

@@ -75,7 +75,9 @@ it('accounts that together take longer than a statement may are charged one afte
   )
   expect(verdicts.map(({ verdict }) => verdict)).toEqual(Array(16).fill('charged'))
   await db.destroy()
-  await owner.query('drop function keymeter.advance_accounts; alter function keymeter.fast_advance_accounts rename to advance_accounts')
+  await owner.query(
+    'drop function keymeter.advance_accounts; alter function keymeter.fast_advance_accounts rename to advance_accounts',
+  )
 })
 
 it('accounts that another session locks for longer than a charge waits are charged again after the lock is released', async () => {

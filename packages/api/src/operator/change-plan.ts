@@ -5,12 +5,12 @@ import { AppError } from '../errors.ts'
 import type { Scope } from '../scope.ts'
 
 /**
- * Puts the account on another plan: at once, with the difference in credits, when it gives more than the cycle has; else
- * from the next cycle on. The plan that the account is on takes back what was to come.
+ * Changes the plan of an account. A plan with more credits than the cycle has applies immediately and adds the difference. Any
+ * other plan applies from the next cycle on. A change to the present plan cancels a planned change.
  *
- * @returns since when it holds.
+ * @returns The time from which the plan applies.
  * @throws AppError `plan_not_found`.
- * @throws AppError `bad_request` when the account would have more credits than a number in JSON holds.
+ * @throws AppError `bad_request` if the account would have more than 2^53 - 1 credits.
  */
 export async function changePlan(scope: Scope, plan: string): Promise<Date> {
   const { rows } = await sql<{ is_unchanged: boolean; is_too_much: boolean; effective_at: Date }>`
@@ -18,7 +18,7 @@ export async function changePlan(scope: Scope, plan: string): Promise<Date> {
   const [changed] = rows
   if (changed === undefined) throw new AppError('plan_not_found', { field: 'plan' })
   if (changed.is_too_much) {
-    const message = 'The account would have more credits than there can be: it has too many top-ups for this plan.'
+    const message = 'The account would have more credits than the maximum, because of its top-ups. Choose a smaller plan.'
     throw new AppError('bad_request', { field: 'plan', message })
   }
   const { is_unchanged: isUnchanged, effective_at: effectiveAt } = changed

@@ -3,9 +3,10 @@ import { sql } from 'kysely'
 import { AppError } from '../errors.ts'
 
 /**
- * The id of an account, by its id or by the e-mail address of its user. Takes a handle that sees all accounts: the owner's.
+ * Finds an account by its id or by the e-mail address of its user, and returns its id. Takes a handle that sees all accounts:
+ * the owner's.
  *
- * @throws AppError `account_not_found` when no account or more than one matches.
+ * @throws AppError `account_not_found` if no account or more than one matches.
  */
 export async function findAccount(db: Db, idOrEmail: string): Promise<string> {
   const { rows } = await sql<{ id: string; isProvisioned: boolean }>`
@@ -15,8 +16,7 @@ export async function findAccount(db: Db, idOrEmail: string): Promise<string> {
   if (user === undefined) throw notFound(`There is no account ${idOrEmail}.`)
   if (rows.length > 1)
     throw notFound(`More than one account has the address ${idOrEmail}. Use an id: ${rows.map(({ id }) => id).join(' or ')}.`)
-  if (!user.isProvisioned)
-    throw notFound(`${idOrEmail} has signed up, but has no account yet. It is created when they open the dashboard.`)
+  if (!user.isProvisioned) throw notFound(`${idOrEmail} has no account yet. It is created when this user opens the dashboard.`)
   return user.id
 }
 

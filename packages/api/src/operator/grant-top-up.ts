@@ -5,10 +5,10 @@ import { AppError } from '../errors.ts'
 import type { Scope } from '../scope.ts'
 
 /**
- * Adds credits that do not end with the cycle. Tried again with the same idempotency key it grants nothing more.
+ * Adds credits that do not end with the cycle. A retry with the same idempotency key grants nothing more.
  *
- * @throws AppError `idempotency_key_reused` when that has granted another number of credits.
- * @throws AppError `bad_request` when the account would have more credits than a number in JSON holds.
+ * @throws AppError `idempotency_key_reused` if an earlier grant with this key granted another number of credits.
+ * @throws AppError `bad_request` if the account would have more than 2^53 - 1 credits.
  */
 export async function grantTopUp(
   scope: Scope,
@@ -20,7 +20,7 @@ export async function grantTopUp(
   if (entry === undefined) throw new AppError('account_not_found', { field: 'accountId' })
   if (entry.is_conflict) throw new AppError('idempotency_key_reused', { field: 'idempotencyKey' })
   if (entry.is_too_much) {
-    const message = 'The account has nearly as many credits as there can be: grant fewer.'
+    const message = 'The account would have more credits than the maximum. Grant fewer credits.'
     throw new AppError('bad_request', { field: 'credits', message })
   }
   if (!entry.is_replayed)

@@ -7,10 +7,10 @@ import { inAccount, type Scope } from '../scope.ts'
 import { announceUsage } from '../usage/announcements.ts'
 
 /**
- * What the operator does to one account: the only operations whose input names the account, since the service key speaks
- * for all of them. The account is locked first, and shown anew to whoever watches it.
+ * Runs an operator's `operation` on one account. Only these operations take the account from their input, because the service
+ * key may act for every account. The account is locked first. Its watchers get a snapshot after the commit.
  *
- * @returns what `operation` returned, and the account as it is afterwards.
+ * @returns The result of `operation`, and the changed account.
  * @throws AppError `account_not_found`.
  */
 export async function operate<T>(
@@ -23,7 +23,7 @@ export async function operate<T>(
     const result = await operation(scope)
     const account = await getAccount(scope)
     if (account === null) throw new Error('an account that was locked is gone')
-    // Unlike a charge's it goes with the commit: operators are few.
+    // Unlike that of a charge, this announcement is part of the transaction. It locks other commits, but these calls are rare.
     await announceUsage(scope.db, [accountId])
     return { result, account }
   })

@@ -6,8 +6,8 @@ export interface PlanCredits {
 }
 
 /**
- * Creates a plan, or changes the credits that it grants. Accounts on the plan keep their credits: an account copies them when
- * it changes to the plan, and a new account copies those of `free`.
+ * Creates a plan, or changes its credits. Accounts on the plan keep their credits: an account copies them when it changes to
+ * the plan, and a new account copies those of `free`.
  */
 export async function setPlan(db: Db, { plan, creditsPerCycle }: PlanCredits): Promise<void> {
   await db
@@ -17,7 +17,6 @@ export async function setPlan(db: Db, { plan, creditsPerCycle }: PlanCredits): P
     .execute()
 }
 
-/** All plans, those with the fewest credits first. */
 export async function listPlans(db: Db): Promise<PlanCredits[]> {
   return await db
     .selectFrom('plans')

@@ -13,10 +13,9 @@ import { grantTopUp } from './grant-top-up.ts'
 import { operate } from './operate.ts'
 import { resumeAccount, suspendAccount } from './suspend.ts'
 
-/** What the company does to its customers' accounts. */
 export const operatorRouter = {
   grantTopUp: serviceProcedure
-    .meta({ description: 'Gives an account credits that it keeps until they are spent, for example once it has paid.' })
+    .meta({ description: 'Adds credits that the account keeps until they are spent, e.g. after a payment.' })
     .input(GrantTopUp)
     .output(GrantTopUpAnswer)
     .mutation(async ({ ctx, input: { accountId, ...grant } }) => {
@@ -27,7 +26,8 @@ export const operatorRouter = {
 
   changePlan: serviceProcedure
     .meta({
-      description: 'Puts an account on another plan: one with more credits at once, one with fewer from the next cycle on.',
+      description:
+        'Changes the plan of an account. A plan with more credits applies immediately, any other from the next cycle on.',
     })
     .input(ChangePlan)
     .output(ChangePlanAnswer)
@@ -37,7 +37,9 @@ export const operatorRouter = {
     }),
 
   suspend: serviceProcedure
-    .meta({ description: 'Refuses every charge of an account from now on.' })
+    .meta({
+      description: 'Suspends an account: charges and holds are refused until it is resumed. Open holds can still be settled.',
+    })
     .input(SuspendAccount)
     .output(OperatedAccountAnswer)
     .mutation(async ({ ctx, input: { accountId } }) => {
@@ -46,7 +48,7 @@ export const operatorRouter = {
     }),
 
   resume: serviceProcedure
-    .meta({ description: 'Takes a suspension back.' })
+    .meta({ description: 'Resumes a suspended account.' })
     .input(SuspendAccount)
     .output(OperatedAccountAnswer)
     .mutation(async ({ ctx, input: { accountId } }) => {

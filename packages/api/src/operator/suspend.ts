@@ -3,7 +3,7 @@ import { recordAudit } from '../audit/record.ts'
 import { readClock } from '../clock.ts'
 import type { Scope } from '../scope.ts'
 
-/** From the next call on nothing is charged or held for the account. What is held may be settled and released. */
+/** From the next call on, nothing is charged or held for the account. Open holds can still be settled or released. */
 export async function suspendAccount(scope: Scope): Promise<void> {
   await setSuspended(scope, true)
 }

@@ -5,23 +5,23 @@ import type { Logger } from 'pino'
 import type { UsageWatch } from './watch.ts'
 
 const CHANNEL = 'keymeter_usage'
-/** However many charges there are, announcements are this far apart. */
+/** The pause between two announcements of this process. */
 const PAUSE_MS = 100
-/** Postgres takes less than 8,000 bytes; an id and the space after it are 37. */
+/** The payload of a notification must be shorter than 8,000 bytes. An id and a space take 37. */
 const ACCOUNTS_PER_MESSAGE_MAX = 200
 
-/** Tells every process of the server whose spending has changed. */
+/** Announces to all processes of the server which accounts have a changed balance. */
 export interface UsageAnnouncer {
-  /** Costs its caller nothing. An account that is charged often meanwhile is announced once. */
+  /** Returns immediately. Several changes of an account before the next announcement are announced once. */
   announce(userIds: Iterable<string>): void
-  /** Resolves when what was announced so far is on its way. */
+  /** Resolves after everything that was announced so far is sent. */
   flush(): Promise<void>
 }
 
 /**
- * Announces after the commit, in statements of their own: a notification inside the transaction of a charge would hold a lock
- * of the whole cluster while it commits. What is lost when the process ends in between, or the database fails, is made up
- * for: watched accounts are read again every few seconds anyway.
+ * Announcements are sent after the commit, in separate statements: a transaction that contains a notification holds a lock of
+ * the whole cluster while it commits, so charges would commit one after the other. If the process or the database stops before
+ * an announcement is sent, it is lost. Watched accounts are re-read every 15 seconds for that reason.
  */
 export function createUsageAnnouncer(db: Db, log: Logger): UsageAnnouncer {
   const pending = new Set<string>()
@@ -30,7 +30,9 @@ export function createUsageAnnouncer(db: Db, log: Logger): UsageAnnouncer {
     while (pending.size > 0) {
       const userIds = [...pending]
       pending.clear()
-      await announceUsage(db, userIds).catch((error) => log.warn({ err: error }, 'could not announce usage: it shows later'))
+      await announceUsage(db, userIds).catch((error) =>
+        log.warn({ err: error }, 'could not announce usage; dashboards show it within 15 seconds'),
+      )
       await sleep(PAUSE_MS)
     }
     sending = null
@@ -46,7 +48,7 @@ export function createUsageAnnouncer(db: Db, log: Logger): UsageAnnouncer {
   }
 }
 
-/** Inside a transaction it goes with the commit, one such commit of the cluster after the other. */
+/** Inside a transaction it is sent with the commit. Only one such transaction of the cluster commits at a time. */
 export async function announceUsage(db: Db, userIds: string[]): Promise<void> {
   const messages: string[] = []
   for (let i = 0; i < userIds.length; i += ACCOUNTS_PER_MESSAGE_MAX)
@@ -54,7 +56,7 @@ export async function announceUsage(db: Db, userIds: string[]): Promise<void> {
   await sql`select pg_notify(${CHANNEL}, message) from unnest(${messages}::text[]) as message`.execute(db)
 }
 
-/** Refreshes what `watch` shows at each announcement, and all of it when announcements may have been lost. */
+/** Refreshes the announced accounts in `watch`, and all accounts after a reconnect, because announcements may have got lost. */
 export function listenForUsage(
   databaseUrl: string,
   watch: Pick<UsageWatch, 'refresh' | 'refreshAll'>,
@@ -63,6 +65,6 @@ export function listenForUsage(
   return listen(databaseUrl, CHANNEL, {
     onMessage: (message) => watch.refresh(message.split(' ')),
     onListening: () => watch.refreshAll(),
-    onError: (error) => log.warn({ err: error }, 'the connection that listens for usage broke: making another one'),
+    onError: (error) => log.warn({ err: error }, 'the connection that listens for usage broke; reconnecting'),
   })
 }

@@ -1,35 +1,43 @@
-export const QUARTER_HOUR_MS = 900_000
-export const QUARTERS_PER_DAY = 96
+const QUARTER_HOUR_MS = 900_000
+const QUARTERS_PER_DAY = 96
 
-/** Days of UTC, cut where a bucket begins or ends. */
+/**
+ * UTC days, cut into parts, so that each part is inside one interval or outside of all. An interval is an hour or a day of the
+ * series, in any time zone.
+ */
 export interface DayParts {
-  /** The last quarter of an hour of each part of a day, 0 to 95; the same for all days. */
+  /** The last 15-minute bucket (0 to 95) of each part, in ascending order. All days have the same parts. */
   ends: number[]
-  /** Which bucket each quarter of an hour of a day, counted from 1970-01-01, is of, and so each part by its end; null: of none. */
-  bucketsOf(day: number): (number | null)[]
+  /**
+   * For each 15-minute bucket of a UTC day, the index of the interval that contains it. Null: it is in none of them. `day`
+   * counts from 1970-01-01.
+   */
+  intervalsOf(day: number): (number | null)[]
 }
 
 /**
- * @param starts of the buckets, in their order. Time zones shift by full quarters of an hour; those of before 1972 are rounded.
- * @param end of the last bucket; null: whatever comes after its start is of it.
+ * @param starts The starts of the intervals, in ascending order. Offsets of time zones are multiples of 15 minutes; older
+ *   offsets are rounded.
+ * @param end The end of the last interval. Null: it has no end.
  */
 export function dayParts(starts: readonly Date[], end: Date | null): DayParts {
   const bounds = [...starts, ...(end === null ? [] : [end])].map((bound) => Math.floor(bound.getTime() / QUARTER_HOUR_MS))
+  // Times before 1970 are negative, so the remainder can be negative too.
   const lastBefore = (bound: number) => (((bound - 1) % QUARTERS_PER_DAY) + QUARTERS_PER_DAY) % QUARTERS_PER_DAY
   const ends = [...new Set([...bounds.map(lastBefore), QUARTERS_PER_DAY - 1])].sort((a, b) => a - b)
 
-  const known = new Map<number, (number | null)[]>()
-  const bucketsOf = (day: number) => {
-    const buckets = known.get(day) ?? read(day * QUARTERS_PER_DAY)
-    known.set(day, buckets)
-    return buckets
-  }
-  const read = (midnight: number) => {
-    let bucket = bounds.findLastIndex((bound) => bound <= midnight)
+  const computeIntervals = (midnight: number) => {
+    let interval = bounds.findLastIndex((bound) => bound <= midnight)
     return Array.from({ length: QUARTERS_PER_DAY }, (_, quarter) => {
-      while ((bounds[bucket + 1] ?? Number.POSITIVE_INFINITY) <= midnight + quarter) bucket++
-      return bucket === -1 || bucket === starts.length ? null : bucket
+      while ((bounds[interval + 1] ?? Number.POSITIVE_INFINITY) <= midnight + quarter) interval++
+      return interval === -1 || interval === starts.length ? null : interval
     })
   }
-  return { ends, bucketsOf }
+  const known = new Map<number, (number | null)[]>()
+  const intervalsOf = (day: number) => {
+    const intervals = known.get(day) ?? computeIntervals(day * QUARTERS_PER_DAY)
+    known.set(day, intervals)
+    return intervals
+  }
+  return { ends, intervalsOf }
 }

@@ -11,25 +11,28 @@ import { withRequestId } from '../request-id.ts'
 import { inAccount } from '../scope.ts'
 import { streamOf } from '../stream-of.ts'
 import { signedInProcedure, signedInStream } from '../trpc.ts'
-import { listUsageEvents } from './events.ts'
+import { listUsageEvents } from './events/page.ts'
 import { usageSnapshot } from './snapshot.ts'
 import { usageTimeseries } from './timeseries.ts'
 
 export const usageRouter = {
   events: signedInProcedure
-    .meta({ description: 'What was charged or refused, one by one; newest first, in pages.' })
+    .meta({
+      description: 'Lists the usage events, newest first, in pages: charges, refusals, holds, settles, releases and refunds.',
+    })
     .input(ListUsageEvents.default(ListUsageEvents.parse({})))
     .output(ListUsageEventsAnswer)
     .query(({ ctx, input }) => withRequestId(ctx, listUsageEvents(ctx.scope, input))),
   timeseries: signedInProcedure
     .meta({
-      description: 'Usage by hours or days of any time zone, by key or by operation; of a billing cycle or of any range.',
+      description:
+        'Returns the usage of a billing cycle or of a time range, by hours or days of any time zone, for each key or operation.',
     })
     .input(UsageTimeseries.default(UsageTimeseries.parse({})))
     .output(UsageTimeseriesAnswer)
     .query(({ ctx, input }) => withRequestId(ctx, usageTimeseries(ctx.scope, input))),
   watch: signedInStream
-    .meta({ description: 'Spending as it happens: the account’s balance now, and within a second of each change.' })
+    .meta({ description: 'Streams the balance of the account: now, and within a second after each change.' })
     .input(WatchUsage.default({}))
     .output(streamOf(UsageSnapshot))
     .subscription(async function* ({ ctx, signal }) {

@@ -4,7 +4,7 @@ import { sql } from 'kysely'
 import { getCycle } from '../billing/cycle.ts'
 import { AppError } from '../errors.ts'
 import type { Scope } from '../scope.ts'
-import { dayParts, QUARTER_HOUR_MS } from './day-parts.ts'
+import { dayParts } from './day-parts.ts'
 
 interface Range {
   start: Date
@@ -14,26 +14,27 @@ interface Range {
 interface Timeseries {
   from: string
   to: string
+  /** The starts of the hours or days. */
   buckets: string[]
   series: UsageSeries[]
 }
 
+const EPOCH = new Date(0).toISOString()
+
 /**
- * The course of an account's usage, by hours or days of any time zone, zero-filled. A cycle's series sum to what `keys.usage`
- * says of each key, and with those of revoked keys to what the account used, though the cycle turns within a quarter of an
- * hour: each cycle has roll-ups of its own.
+ * An account's usage over time, by hours or days of any time zone. Hours and days without usage are 0. The series of a cycle by
+ * key have the sums that `keys.usage` returns for the cycle, even if the cycle starts inside a 15-minute bucket, because the
+ * roll-ups of each cycle are separate.
  *
- * @throws AppError `bad_request` when no cycle starts at `cycleStart`, or for a time zone that Postgres does not know.
+ * @throws AppError `bad_request` if no cycle starts at `cycleStart`, or if Postgres does not know the time zone.
  */
 export async function usageTimeseries(scope: Scope, input: UsageTimeseries): Promise<Timeseries> {
-  const { by, cycleStart } = input
-  const isCycle = input.from === undefined || input.to === undefined
-  const range = isCycle
-    ? await getCycle(scope, cycleStart)
-    : { start: new Date(input.from ?? ''), end: new Date(input.to ?? '') }
+  const { by, cycleStart, from, to } = input
+  const range =
+    from === undefined || to === undefined ? await getCycle(scope, cycleStart) : { start: new Date(from), end: new Date(to) }
   if (range === null) return { from: EPOCH, to: EPOCH, buckets: [], series: [] }
 
-  const starts = await bucketStarts(scope, range, input)
+  const starts = await intervalStarts(scope, range, input)
   const used = await readUsage(scope, range, starts, input)
 
   const keys = by === 'key' ? await keysById(scope, [...used.keys()]) : null
@@ -53,20 +54,20 @@ export async function usageTimeseries(scope: Scope, input: UsageTimeseries): Pro
   }
 }
 
-const EPOCH = new Date(0).toISOString()
-
-async function bucketStarts({ db }: Scope, { start, end }: Range, { unit, timeZone }: UsageTimeseries): Promise<Date[]> {
+/** The starts of the hours or days that overlap the range. The first one may start before it. */
+async function intervalStarts({ db }: Scope, { start, end }: Range, { unit, timeZone }: UsageTimeseries): Promise<Date[]> {
   const first = sql`date_bin('15 minutes', ${start}::timestamptz, 'epoch')`
   const last = sql`${end}::timestamptz - interval '1 microsecond'`
   const { rows } = await sql<{ start: Date }>`${
     unit === 'hour'
-      ? // An hour on the clock ends where the clock is changed, though that be by half an hour: one that goes back begins another.
+      ? // An hour ends where the clock changes, even by half an hour. A clock that goes back starts another hour.
         sql`select min(moment) as start
               from (select moment, moment at time zone ${timeZone} as shown
                       from generate_series(${first} - interval '45 minutes', ${last}, interval '15 minutes') as moment) as moments
              group by date_trunc('hour', shown), shown - moment at time zone 'UTC'
             having max(moment) >= ${first}`
-      : // Where the clock goes back to midnight or over it, Postgres takes the second one for it, and the day begins earlier.
+      : // If the clock goes back to midnight or across it, midnight occurs twice. Postgres returns the second one, but the day
+        // starts at the first.
         sql`select coalesce((select min(earlier)
                                from generate_series(midnight - interval '3 hours', midnight - interval '15 minutes', interval '15 minutes') as earlier
                               where (earlier at time zone ${timeZone})::date = day), midnight) as start
@@ -76,34 +77,32 @@ async function bucketStarts({ db }: Scope, { start, end }: Range, { unit, timeZo
   } order by start`
     .execute(db)
     .catch((error) => {
-      // Of the few that this runtime knows and Postgres does not.
+      // Node knows a few time zones that Postgres does not know.
       if (!isInvalidParameter(error)) throw error
-      throw new AppError('bad_request', {
-        field: 'timeZone',
-        message: 'Postgres does not know this time zone: name another one.',
-      })
+      const message = 'Postgres does not know this time zone. Choose another one.'
+      throw new AppError('bad_request', { field: 'timeZone', message })
     })
   return rows.map((row) => row.start)
 }
 
-/** What a key or an operation used in each of the buckets. */
 interface Used {
   credits: number[]
   charges: number[]
 }
 
-/** One day of a series, as the SQL function `usage_totals` returns it. */
+/** One UTC day of a series, as the SQL function `keymeter.usage_totals` returns it. */
 interface DayTotals {
   series: string
   /** Days since 1970-01-01. */
   day: number
-  /** The 15-minute buckets that the running totals belong to. Null: those that were asked for. */
+  /** The 15-minute buckets that the totals belong to. Null: the `ends` that were passed. */
   quarters: number[] | null
+  /** Running totals: from the start of the day to the end of each bucket. */
   credits: number[]
   charges: number[]
 }
 
-/** The usage of each series, by the buckets that begin at `starts`. */
+/** The usage of each series, by the hours or days that start at `starts`. Series without usage are left out. */
 async function readUsage(
   { db, userId }: Scope,
   range: Range,
@@ -112,9 +111,8 @@ async function readUsage(
 ): Promise<Map<string, Used>> {
   const { by, keyId = null, operation = null } = input
   const isCycle = input.from === undefined
-  const from = new Date(Math.floor(range.start.getTime() / QUARTER_HOUR_MS) * QUARTER_HOUR_MS)
-  // Rows of a cycle contain only its own usage, so its first and last bucket need no cut.
-  const { ends, bucketsOf } = isCycle ? dayParts(starts, null) : dayParts([from, ...starts.slice(1)], range.end)
+  // The rows of a cycle contain only its own usage, so nothing is cut off at the start and the end of a cycle.
+  const { ends, intervalsOf } = isCycle ? dayParts(starts, null) : dayParts([range.start, ...starts.slice(1)], range.end)
   const { rows } = await sql<DayTotals>`
     select series, day - date 'epoch' as day, quarters, credits, charges
       from keymeter.usage_totals(${userId}, ${range.start}, ${range.end}, ${isCycle ? range.start : null},
@@ -124,22 +122,21 @@ async function readUsage(
 
   const used = new Map<string, Used>()
   for (const { series, day, quarters, credits, charges } of rows) {
-    const buckets = bucketsOf(day)
+    const intervals = intervalsOf(day)
     for (const [n, quarter] of (quarters ?? ends).entries()) {
-      const into = buckets[quarter] ?? null
-      const more = step(charges, n)
-      if (into === null || more === 0) continue
+      const interval = intervals[quarter] ?? null
+      const more = increase(charges, n)
+      if (interval === null || more === 0) continue
       const own = used.get(series) ?? { credits: starts.map(() => 0), charges: starts.map(() => 0) }
       used.set(series, own)
-      own.credits[into] = (own.credits[into] ?? 0) + step(credits, n)
-      own.charges[into] = (own.charges[into] ?? 0) + more
+      own.credits[interval] = (own.credits[interval] ?? 0) + increase(credits, n)
+      own.charges[interval] = (own.charges[interval] ?? 0) + more
     }
   }
   return used
 }
 
-/** What a running total grew by since the one before it. */
-function step(totals: number[], n: number): number {
+function increase(totals: number[], n: number): number {
   return (totals[n] ?? 0) - (totals[n - 1] ?? 0)
 }
 

@@ -2,23 +2,23 @@ import { STREAMS_PER_ACCOUNT_MAX, type UsageSnapshot } from '@keymeter/contract'
 import type { Logger } from 'pino'
 import { AppError } from '../errors.ts'
 
-/** An account is read at most this often, however many charges are announced and however many watch it. */
+/** The shortest time between two reads of one account. All watchers of the account share the reads. */
 const READ_PAUSE_MS = 200
-/** Of all accounts together, so that the pool stays free for other calls. */
-const READS_AT_ONCE_MAX = 4
-/** Watched accounts are read this often anyway: an announcement may be lost, a cycle turns without one. */
+/** Across all accounts. The other connections of the pool stay free for other calls. */
+const CONCURRENT_READS_MAX = 4
+/** Watched accounts are also read without an announcement: an announcement can get lost, and a new cycle sends none. */
 const REREAD_INTERVAL_MS = 15_000
-/** Whatever the token says, a stream ends after this time, and its client opens another. */
+/** A stream ends after this time even if its access token is valid for longer. The client then opens another. */
 const STREAM_MS_MAX = 3_600_000
 
 type Snapshot = Omit<UsageSnapshot, 'requestId'>
 
 interface Watcher {
   read: () => Promise<Snapshot | null>
-  /** The latest snapshot that was not given yet. There is one at most, however slow the client is. */
+  /** The latest snapshot, until the client takes it. Older ones are dropped, so a slow client needs no queue. */
   next: Snapshot | null
-  /** The last one that was given, as text. */
-  given: string
+  /** The snapshot that the client took last, as JSON. */
+  sent: string
   isEnded: boolean
   wake: () => void
 }
@@ -26,17 +26,17 @@ interface Watcher {
 interface Account {
   watchers: Set<Watcher>
   isStale: boolean
-  /** From when it waits to be read until it has rested after. */
+  /** True from the time when it is queued until the pause after its read is over. */
   isBusy: boolean
 }
 
-/** What one process shows of spending to whoever watches. It reads the database when told that there is something to read. */
+/** The streams of one process. It reads an account when a change of it is announced, and sends the snapshot to its watchers. */
 export class UsageWatch {
   readonly #log: Logger
   readonly #accounts = new Map<string, Account>()
-  /** Accounts that wait to be read, each once. */
+  /** Accounts that wait for a read. No account is in it twice. */
   readonly #queue: Account[] = []
-  #readsAtOnce = 0
+  #concurrentReads = 0
   #rereading: NodeJS.Timeout | null = null
   #isClosed = false
 
@@ -45,13 +45,13 @@ export class UsageWatch {
   }
 
   /**
-   * The account's spending: as it is now, and whenever it has changed since. Nothing is missed, since the account is watched
-   * before it is read; when it changes faster than the client takes it, what is between is left out.
+   * The current snapshot of the account, and another after each change. No change is missed, because the account is watched
+   * before it is first read. A client that is slower than the changes gets only the latest snapshot.
    *
-   * The stream never ends in the regular way, which would tell clients not to come back, but breaks off: when `signal` is
-   * aborted, at `endsAt`, and when this process stops. A client then opens another, with a token that is good.
+   * The stream never ends normally, because a client would then not reconnect. It throws when `signal` is aborted, at
+   * `endsAt`, and when this process stops. The client then opens another stream with a valid token.
    *
-   * @param read reads the account. Whoever watches the same account shares one read.
+   * @param read Reads the account. All watchers of the account share one read.
    * @throws AppError `too_many_streams`
    */
   async *watch(
@@ -64,7 +64,7 @@ export class UsageWatch {
     const watcher: Watcher = {
       read,
       next: null,
-      given: '',
+      sent: '',
       isEnded: this.#isClosed || signal?.aborted === true,
       wake: () => {},
     }
@@ -84,7 +84,7 @@ export class UsageWatch {
         if (watcher.next === null || watcher.isEnded) throw new DOMException('The stream ends.', 'AbortError')
         const snapshot = watcher.next
         watcher.next = null
-        watcher.given = JSON.stringify(snapshot)
+        watcher.sent = JSON.stringify(snapshot)
         yield snapshot
       }
     } finally {
@@ -94,7 +94,7 @@ export class UsageWatch {
     }
   }
 
-  /** To be called when the spending of these accounts may have changed. Those that nobody watches cost nothing. */
+  /** Call it when the snapshots of these accounts may have changed. Accounts without a watcher cost nothing. */
   refresh(userIds: Iterable<string>): void {
     for (const userId of userIds) {
       const account = this.#accounts.get(userId)
@@ -106,7 +106,7 @@ export class UsageWatch {
     this.refresh(this.#accounts.keys())
   }
 
-  /** Ends every stream, and each new one at once. */
+  /** Ends every stream. A stream that is opened later ends immediately. */
   close(): void {
     this.#isClosed = true
     for (const [userId, { watchers }] of this.#accounts) for (const watcher of watchers) this.#end(userId, watcher)
@@ -132,21 +132,21 @@ export class UsageWatch {
   }
 
   async #readNext(): Promise<void> {
-    if (this.#readsAtOnce >= READS_AT_ONCE_MAX) return
+    if (this.#concurrentReads >= CONCURRENT_READS_MAX) return
     const account = this.#queue.shift()
     if (account === undefined) return
-    this.#readsAtOnce++
-    // Before it is read: whatever is announced from now on is read again.
+    this.#concurrentReads++
+    // It is reset before the read, so that an announcement during the read causes another one.
     account.isStale = false
     try {
       const [first] = account.watchers
       const snapshot = (await first?.read()) ?? null
-      if (snapshot !== null) show(account, snapshot)
+      if (snapshot !== null) send(account, snapshot)
     } catch (error) {
-      // Tried again with the next announcement, when listening starts again, or in a few seconds.
-      this.#log.warn({ err: error }, 'could not read the usage that somebody watches')
+      // The next announcement, a reconnect of the listener, or the next re-read tries again.
+      this.#log.warn({ err: error }, 'could not read the balance of a watched account; trying again within 15 seconds')
     }
-    this.#readsAtOnce--
+    this.#concurrentReads--
     setTimeout(() => {
       account.isBusy = false
       if (account.isStale && account.watchers.size > 0) this.#refresh(account)
@@ -155,10 +155,10 @@ export class UsageWatch {
   }
 }
 
-function show({ watchers }: Account, snapshot: Snapshot): void {
+function send({ watchers }: Account, snapshot: Snapshot): void {
   const text = JSON.stringify(snapshot)
   for (const watcher of watchers) {
-    watcher.next = text === watcher.given ? null : snapshot
+    watcher.next = text === watcher.sent ? null : snapshot
     watcher.wake()
   }
 }
