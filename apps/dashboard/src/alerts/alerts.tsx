@@ -1,8 +1,8 @@
 import type { Alert } from '@keymeter/contract'
 import { useQuery } from '@tanstack/react-query'
-import { QueryFault } from '../app/query-fault.tsx'
-import { REFRESH_INTERVAL_MS, trpc } from '../app/trpc.ts'
-import { formatCredits } from '../format.ts'
+import { QueryFault } from '../call/query-fault.tsx'
+import { REFRESH_INTERVAL_MS, trpc } from '../call/trpc.ts'
+import { formatCredits } from '../ui/format.ts'
 import { MomentUtc } from '../ui/moment.tsx'
 import { ThresholdEditor } from './threshold-editor.tsx'
 

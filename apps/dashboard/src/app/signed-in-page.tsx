@@ -1,9 +1,9 @@
 import { Link, type LinkProps, Outlet } from '@tanstack/react-router'
 import { useEffect } from 'react'
-import { provision, provisionOnce, useProvisioning } from '../auth/provisioning.ts'
-import { signOut, useSession } from '../auth/session.ts'
+import { provision, provisionOnce, useProvisioning } from '../account/provisioning.ts'
+import { ErrorNotice } from '../call/error-notice.tsx'
+import { signOut, useSession } from '../call/session.ts'
 import { Button } from '../ui/button.tsx'
-import { ErrorNotice } from '../ui/notice.tsx'
 import { RealTime } from '../usage/real-time.tsx'
 
 /** The frame of every page behind the sign-in. */

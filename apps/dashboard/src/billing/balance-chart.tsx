@@ -1,4 +1,4 @@
-import { formatCredits } from '../format.ts'
+import { formatCredits } from '../ui/format.ts'
 import type { BalanceByDay } from './balance-by-day.ts'
 
 const HEIGHT = 100

@@ -1,5 +1,5 @@
 import type { LedgerEntry } from '@keymeter/contract'
-import { formatCredits } from '../format.ts'
+import { formatCredits } from '../ui/format.ts'
 
 /** What moved the balance, in words. */
 export function describeLedgerEntry({ kind, credits, count, plan, note }: LedgerEntry): string {

@@ -1,5 +1,5 @@
 import type { LedgerAnswer } from '@keymeter/contract'
-import { formatCredits } from '../format.ts'
+import { formatCredits } from '../ui/format.ts'
 import { describeLedgerEntry } from './describe-ledger-entry.ts'
 
 const dayUtc = new Intl.DateTimeFormat('en-GB', { day: 'numeric', month: 'short', timeZone: 'UTC' })

@@ -1,5 +1,5 @@
-import { api } from '../app/trpc.ts'
-import { formatMoment } from '../format.ts'
+import { api } from '../call/trpc.ts'
+import { formatMoment } from '../ui/format.ts'
 import { ConfirmKeyDialog } from './confirm-key-dialog.tsx'
 import type { KeyDialogProps } from './key-dialog.ts'
 

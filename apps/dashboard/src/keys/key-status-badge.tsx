@@ -1,6 +1,6 @@
 import type { KeyWithUsage } from '@keymeter/contract'
-import { formatMoment, formatRelative } from '../format.ts'
 import { Badge } from '../ui/badge.tsx'
+import { formatMoment, formatRelative } from '../ui/format.ts'
 
 const EXPIRING_MS = 7 * 86_400_000
 

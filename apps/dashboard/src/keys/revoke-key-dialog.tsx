@@ -1,5 +1,5 @@
-import { api } from '../app/trpc.ts'
-import { formatRelative } from '../format.ts'
+import { api } from '../call/trpc.ts'
+import { formatRelative } from '../ui/format.ts'
 import { ConfirmKeyDialog } from './confirm-key-dialog.tsx'
 import type { KeyDialogProps } from './key-dialog.ts'
 

@@ -1,15 +1,16 @@
 import { GRACE_SECONDS_DEFAULT, GRACE_SECONDS_MAX } from '@keymeter/contract'
 import { type FormEvent, useState } from 'react'
-import { type CallError, describeCallError } from '../app/call-error.ts'
-import { api, queryClient } from '../app/trpc.ts'
-import { currentSession } from '../auth/session.ts'
-import { formatMoment } from '../format.ts'
+import { showSecret } from '../account/new-secret.ts'
+import { type CallError, describeCallError } from '../call/call-error.ts'
+import { ErrorNotice } from '../call/error-notice.tsx'
+import { currentSession } from '../call/session.ts'
+import { api, queryClient } from '../call/trpc.ts'
 import { Button } from '../ui/button.tsx'
 import { Choice } from '../ui/choice.tsx'
 import { Dialog } from '../ui/dialog.tsx'
-import { ErrorNotice, Notice } from '../ui/notice.tsx'
+import { formatMoment } from '../ui/format.ts'
+import { Notice } from '../ui/notice.tsx'
 import type { KeyDialogProps } from './key-dialog.ts'
-import { showSecret } from './new-secret.ts'
 
 const GRACE_PERIODS = [
   { value: 0, title: 'End it now' },

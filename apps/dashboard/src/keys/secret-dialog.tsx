@@ -1,11 +1,11 @@
 import type { NewKey } from '@keymeter/contract'
 import { Check, Copy } from 'lucide-react'
 import { useEffect, useId, useRef, useState } from 'react'
-import { api, queryClient } from '../app/trpc.ts'
+import { forgetSecret, useNewSecret } from '../account/new-secret.ts'
+import { api, queryClient } from '../call/trpc.ts'
 import { AlertDialog } from '../ui/alert-dialog.tsx'
 import { Button } from '../ui/button.tsx'
 import { Dialog } from '../ui/dialog.tsx'
-import { forgetSecret, useNewSecret } from './new-secret.ts'
 
 /** Shows a new secret, the one time that it can be shown, and does not let it be lost by accident. */
 export function SecretDialog() {

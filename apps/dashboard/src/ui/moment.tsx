@@ -1,5 +1,5 @@
-import { useMinute } from '../app/minute.ts'
-import { formatMoment, formatMomentUtc, formatRelative } from '../format.ts'
+import { formatMoment, formatMomentUtc, formatRelative } from './format.ts'
+import { useMinute } from './minute.ts'
 
 /** How long ago, with the exact moment behind it. */
 export function Moment({ iso }: { iso: string }) {

@@ -1,6 +1,6 @@
 import type { Issue, UsageEventFilters } from '@keymeter/contract'
-import type { CallError } from '../app/call-error.ts'
-import { accessToken, endExpiredSession } from '../auth/session.ts'
+import type { CallError } from '../call/call-error.ts'
+import { accessToken, endExpiredSession } from '../call/session.ts'
 
 interface DownloadOptions {
   signal: AbortSignal

@@ -1,6 +1,6 @@
 import type { UsageEvent, UsageEventFilters } from '@keymeter/contract'
 import { type InfiniteData, infiniteQueryOptions } from '@tanstack/react-query'
-import { api, REFRESH_INTERVAL_MS, trpc } from '../app/trpc.ts'
+import { api, REFRESH_INTERVAL_MS, trpc } from '../call/trpc.ts'
 
 const PAGE_EVENTS = 50
 /** Newer events come on top of the first page up to so many; a page may not grow for ever. */

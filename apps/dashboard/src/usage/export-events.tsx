@@ -1,8 +1,8 @@
 import type { UsageEventFilters } from '@keymeter/contract'
 import { useEffect, useRef, useState } from 'react'
-import type { CallError } from '../app/call-error.ts'
+import type { CallError } from '../call/call-error.ts'
+import { ErrorNotice } from '../call/error-notice.tsx'
 import { Button } from '../ui/button.tsx'
-import { ErrorNotice } from '../ui/notice.tsx'
 import { announce } from '../ui/toasts.tsx'
 import { downloadEvents } from './download-events.ts'
 

@@ -1,7 +1,7 @@
 import type { Query } from '@tanstack/react-query'
 import { useEffect, useState } from 'react'
-import { queryClient, trpc } from '../app/trpc.ts'
-import { accessToken } from '../auth/session.ts'
+import { accessToken } from '../call/session.ts'
+import { queryClient, trpc } from '../call/trpc.ts'
 
 /** Keeps what is shown of spending up to date, and says so. Where it cannot, pages ask every few seconds, as they do anyway. */
 export function RealTime({ userId }: { userId: string }) {

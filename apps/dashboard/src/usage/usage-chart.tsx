@@ -1,5 +1,5 @@
 import { type KeyboardEvent, useRef, useState } from 'react'
-import { formatCredits } from '../format.ts'
+import { formatCredits } from '../ui/format.ts'
 
 interface ChartBucket {
   /** The moment that it begins at. */

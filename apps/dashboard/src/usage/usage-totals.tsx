@@ -1,5 +1,5 @@
 import type { UsageSeries, UsageTimeseries } from '@keymeter/contract'
-import { formatCredits } from '../format.ts'
+import { formatCredits } from '../ui/format.ts'
 import type { ChartSeries } from './usage-chart.tsx'
 
 /** What each key or operation used in all of the time that is shown. */

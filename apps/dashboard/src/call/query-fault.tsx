@@ -1,6 +1,6 @@
 import { Button } from '../ui/button.tsx'
-import { ErrorNotice } from '../ui/notice.tsx'
 import { describeCallError } from './call-error.ts'
+import { ErrorNotice } from './error-notice.tsx'
 
 interface QueryFaultProps {
   query: { isError: boolean; error: unknown; refetch: () => Promise<unknown> }

@@ -3,8 +3,8 @@ import { BATCH_CALLS_MAX } from '@keymeter/contract'
 import { QueryClient } from '@tanstack/react-query'
 import { createTRPCClient, httpBatchLink } from '@trpc/client'
 import { createTRPCOptionsProxy } from '@trpc/tanstack-react-query'
-import { accessToken, endExpiredSession } from '../auth/session.ts'
 import { describeCallError } from './call-error.ts'
+import { accessToken, endExpiredSession } from './session.ts'
 
 const RETRIES_MAX = 2
 /** A request that hangs fails then, or else all that waits for its answer would stand still unseen. */

@@ -1,6 +1,6 @@
 import { createClient, isAuthApiError, isAuthRetryableFetchError, type Session } from '@supabase/supabase-js'
-import { settings } from '../app/settings.ts'
-import { createStore } from '../app/store.ts'
+import { createStore } from '../ui/store.ts'
+import { settings } from './settings.ts'
 
 /** The only file that talks to Supabase from the browser: signing in and out, and keeping the session. */
 const supabase = createClient(settings.supabaseUrl, settings.supabasePublishableKey, { auth: { flowType: 'pkce' } })

@@ -1,6 +1,6 @@
 import type { NewKey } from '@keymeter/contract'
-import { createStore } from '../app/store.ts'
-import { currentSession } from '../auth/session.ts'
+import { currentSession } from '../call/session.ts'
+import { createStore } from '../ui/store.ts'
 
 /**
  * The keys whose secrets are still to be saved, in the order that they came: a key may be created while the first one is

@@ -1,6 +1,6 @@
 import type { AuditEntry } from '@keymeter/contract'
 import { z } from 'zod'
-import { formatCredits, formatMoment } from '../format.ts'
+import { formatCredits, formatMoment } from '../ui/format.ts'
 
 type EntryDetail = AuditEntry['detail']
 

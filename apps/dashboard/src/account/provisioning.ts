@@ -1,7 +1,7 @@
-import { type CallError, describeCallError } from '../app/call-error.ts'
-import { createStore } from '../app/store.ts'
-import { api, queryClient } from '../app/trpc.ts'
-import { showSecret } from '../keys/new-secret.ts'
+import { type CallError, describeCallError } from '../call/call-error.ts'
+import { api, queryClient } from '../call/trpc.ts'
+import { createStore } from '../ui/store.ts'
+import { showSecret } from './new-secret.ts'
 
 type Provisioning = { state: 'running' | 'done' } | { state: 'failed'; error: CallError }
 
