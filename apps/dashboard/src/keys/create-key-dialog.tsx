@@ -16,10 +16,8 @@ import { TextField } from '../ui/field.tsx'
 import { EXPIRY_INCOMPLETE, isExpiryIncomplete, KEY_FORM_FIELDS, KeyForm, toKeyForm } from './key-form.ts'
 import { KeyLimitFields } from './key-limit-fields.tsx'
 
-const TYPES = [
-  { value: 'dev', title: 'dev', text: 'For development and tests.' },
-  { value: 'prod', title: 'prod', text: 'For what your users depend on.' },
-] as const
+const TYPES: Record<KeyType, string> = { dev: 'For development and tests.', prod: 'For what your users depend on.' }
+const TYPE_OPTIONS = KeyType.options.map((value) => ({ value, title: value, text: TYPES[value] }))
 
 const CreateKeyForm = KeyForm.extend({ keyType: KeyType })
 
@@ -83,7 +81,7 @@ function CreateForm({ onClose }: { onClose: () => void }) {
         render={({ field }) => (
           <Choice
             label="Type"
-            options={TYPES}
+            options={TYPE_OPTIONS}
             value={field.value}
             onChange={field.onChange}
             hint="A label for now: both types spend the same credits."

@@ -1,4 +1,4 @@
-import type { KeyWithUsage } from '@keymeter/contract'
+import type { KeyType, KeyWithUsage } from '@keymeter/contract'
 import { lazyRouteComponent } from '@tanstack/react-router'
 import { Suspense, useState } from 'react'
 import { showSecret } from '../account/new-secret.ts'
@@ -17,6 +17,8 @@ import { KeyStatusBadge } from './key-status-badge.tsx'
 /** A menu needs a lot of script: it comes on its own, at once and while the keys are asked for. */
 const KeyActions = lazyRouteComponent(() => import('./key-actions.tsx'), 'KeyActions')
 void KeyActions.preload?.()
+
+const TYPE_TONES = { dev: 'accent', prod: 'warm' } as const satisfies Record<KeyType, string>
 
 export function KeyRow({ apiKey, onDialog }: { apiKey: KeyWithUsage; onDialog: (dialog: KeyDialog) => void }) {
   const [fault, setFault] = useState<CallError | null>(null)
@@ -56,7 +58,7 @@ export function KeyRow({ apiKey, onDialog }: { apiKey: KeyWithUsage; onDialog: (
             <span className="min-w-0 truncate font-medium" title={apiKey.name}>
               {apiKey.name}
             </span>
-            <Badge tone={apiKey.keyType === 'prod' ? 'warm' : 'accent'}>{apiKey.keyType}</Badge>
+            <Badge tone={TYPE_TONES[apiKey.keyType]}>{apiKey.keyType}</Badge>
             <KeyStatusBadge apiKey={apiKey} />
           </div>
           <code className="block truncate font-mono text-xs text-ink-soft">{apiKey.keyPrefix}…</code>

@@ -9,6 +9,7 @@ import { EmptyState } from '../ui/empty-state.tsx'
 import { formatCredits, formatMoment } from '../ui/format.ts'
 import { useMinute } from '../ui/minute.ts'
 import { Moment } from '../ui/moment.tsx'
+import { ACTION_TEXTS } from './event-actions.ts'
 import { EventFilters } from './event-filters.tsx'
 import { eventPages } from './event-pages.ts'
 import { describeVerdict, isRefusal, verdictsOf } from './event-verdicts.ts'
@@ -141,7 +142,7 @@ function EventRow({ event }: { event: UsageEvent }) {
           {keyName ?? 'A key that is gone'}
         </p>
         <p className="truncate text-ink-soft text-xs">
-          {action !== 'charge' && `${describeVerdict(action)} · `}
+          {action !== 'charge' && `${ACTION_TEXTS[action]} · `}
           {operation}
         </p>
         <p className="text-ink-soft text-xs sm:hidden">{formatMoment(createdAt)}</p>
