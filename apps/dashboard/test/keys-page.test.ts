@@ -309,6 +309,8 @@ describe('the activity page', () => {
       'Created · main',
     ])
     expect(await entries.first().textContent()).toMatch(/By you from [0-9a-f.:]+ · \S+ on Linux · request \S{8,}/)
+    // The key was created through the API, by Node's fetch.
+    expect(await entries.last().textContent()).toMatch(/By you from [0-9a-f.:]+ · node · request \S{8,}/)
 
     await page.getByLabel('Action').selectOption('Created')
     await expect.poll(texts).toEqual(['Created · other', 'Created · main'])

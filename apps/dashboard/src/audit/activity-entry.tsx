@@ -21,7 +21,7 @@ export function ActivityEntry({ entry }: { entry: AuditEntry }) {
       <p className="wrap-anywhere text-xs text-ink-soft">
         {ACTORS[actor]}
         {clientAddress !== null && ` from ${clientAddress}`}
-        {userAgent !== null && (
+        {userAgent && (
           <>
             {' · '}
             <span title={userAgent}>{describeClient(userAgent)}</span>

@@ -48,7 +48,9 @@ export function verdictsOf(chosen: string | undefined): RecordedVerdict[] | unde
 }
 
 function inGroup(group: VerdictGroup): RecordedVerdict[] {
-  return Object.keys(VERDICTS).filter(isKnown).filter((verdict) => VERDICTS[verdict].group === group)
+  return Object.keys(VERDICTS)
+    .filter(isKnown)
+    .filter((verdict) => VERDICTS[verdict].group === group)
 }
 
 function isKnown(verdict: string): verdict is RecordedVerdict {
