@@ -1,11 +1,10 @@
-import { standardSchemaResolver } from '@hookform/resolvers/standard-schema'
 import { ALERT_THRESHOLD_PERCENT_MAX, ALERT_THRESHOLDS_MAX, AlertThresholds } from '@keymeter/contract'
 import { X } from 'lucide-react'
 import { useRef, useState } from 'react'
-import { useForm } from 'react-hook-form'
-import { type CallError, describeCallError } from '../call/call-error.ts'
+import { describeCallError } from '../call/call-error.ts'
 import { ErrorNotice } from '../call/error-notice.tsx'
 import { api, queryClient, trpc } from '../call/trpc.ts'
+import { useCallForm } from '../call/use-call-form.ts'
 import { Button } from '../ui/button.tsx'
 import { TextField } from '../ui/field.tsx'
 import { formatCredits } from '../ui/format.ts'
@@ -15,27 +14,19 @@ import { ThresholdForm } from './threshold-form.ts'
 /** Adds and removes one at a time; each is saved at once. */
 export function ThresholdEditor({ thresholds }: { thresholds: number[] }) {
   const [removing, setRemoving] = useState<number | null>(null)
-  const [fault, setFault] = useState<CallError | null>(null)
   const list = useRef<HTMLUListElement>(null)
-  const { register, handleSubmit, setError, setFocus, reset, formState } = useForm({
-    resolver: standardSchemaResolver(ThresholdForm),
-    defaultValues: { threshold: '' },
-  })
-  const { errors, isSubmitting } = formState
+  const form = useCallForm(ThresholdForm, { threshold: '' })
+  const { register, submit, setError, setFocus, reset, errors, fault, setFault } = form
+  const { isSubmitting } = form.formState
   const isSaving = isSubmitting || removing !== null
 
-  const add = handleSubmit(async ({ threshold }) => {
-    setFault(null)
+  const add = submit(async ({ threshold }) => {
     const next = AlertThresholds.safeParse([...thresholds, threshold])
     const message = next.error?.issues[0]?.message
     if (message !== undefined) return setError('threshold', { message }, { shouldFocus: true })
-    try {
-      await save([...thresholds, threshold])
-      announce(`The threshold of ${threshold}% is added.`)
-      reset()
-    } catch (error) {
-      setFault(describeCallError(error))
-    }
+    await save([...thresholds, threshold])
+    announce(`The threshold of ${threshold}% is added.`)
+    reset()
   })
 
   const remove = async (threshold: number) => {

@@ -1,19 +1,16 @@
-import { standardSchemaResolver } from '@hookform/resolvers/standard-schema'
 import { KEY_NAME_LENGTH_MAX, KeyType } from '@keymeter/contract'
-import { useState } from 'react'
-import { Controller, useForm } from 'react-hook-form'
+import { Controller } from 'react-hook-form'
 import type { z } from 'zod'
 import { showSecret } from '../account/new-secret.ts'
-import { type CallError, describeCallError } from '../call/call-error.ts'
 import { ErrorNotice } from '../call/error-notice.tsx'
-import { fieldFaults } from '../call/field-faults.ts'
 import { currentSession } from '../call/session.ts'
 import { api, queryClient } from '../call/trpc.ts'
+import { useCallForm } from '../call/use-call-form.ts'
 import { Button } from '../ui/button.tsx'
 import { Choice } from '../ui/choice.tsx'
 import { Dialog } from '../ui/dialog.tsx'
 import { TextField } from '../ui/field.tsx'
-import { EXPIRY_INCOMPLETE, isExpiryIncomplete, KEY_FORM_FIELDS, KeyForm, toKeyForm } from './key-form.ts'
+import { KeyForm, toKeyForm, withCompleteExpiry } from './key-form.ts'
 import { KeyLimitFields } from './key-limit-fields.tsx'
 
 const TYPES: Record<KeyType, string> = { dev: 'For development and tests.', prod: 'For what your users depend on.' }
@@ -35,36 +32,19 @@ export function CreateKeyDialog({ isOpen, onClose }: { isOpen: boolean; onClose:
 }
 
 function CreateForm({ onClose }: { onClose: () => void }) {
-  const [fault, setFault] = useState<CallError | null>(null)
-  const { register, control, handleSubmit, setError, formState } = useForm({
-    resolver: standardSchemaResolver(CreateKeyForm),
-    defaultValues: NOTHING_YET,
-  })
-  const { errors, isSubmitting } = formState
-  const submit = handleSubmit(async (input) => {
+  const { register, control, submit, setError, errors, formState, fault } = useCallForm(CreateKeyForm, NOTHING_YET)
+  const create = submit(async (input) => {
     const userId = currentSession()?.user.id
     if (userId === undefined) return
-    setFault(null)
-    try {
-      const { requestId: _, ...key } = await api.keys.create.mutate(input)
-      showSecret(userId, key)
-      onClose()
-      await queryClient.invalidateQueries()
-    } catch (error) {
-      const callError = describeCallError(error)
-      const faults = fieldFaults(callError, [...KEY_FORM_FIELDS, 'keyType'])
-      for (const { field, message } of faults) setError(field, { message }, { shouldFocus: true })
-      if (faults.length === 0) setFault(callError)
-    }
+    const { requestId: _, ...key } = await api.keys.create.mutate(input)
+    showSecret(userId, key)
+    onClose()
+    await queryClient.invalidateQueries()
   })
   return (
     <form
       noValidate
-      onSubmit={(event) => {
-        if (!isExpiryIncomplete(event.currentTarget)) return submit(event)
-        event.preventDefault()
-        setError('expiresAt', { message: EXPIRY_INCOMPLETE }, { shouldFocus: true })
-      }}
+      onSubmit={withCompleteExpiry(create, (message) => setError('expiresAt', { message }, { shouldFocus: true }))}
       className="grid gap-5"
     >
       {fault !== null && <ErrorNotice error={fault} />}
@@ -101,7 +81,7 @@ function CreateForm({ onClose }: { onClose: () => void }) {
         <Button variant="secondary" onClick={onClose}>
           Cancel
         </Button>
-        <Button type="submit" isPending={isSubmitting}>
+        <Button type="submit" isPending={formState.isSubmitting}>
           Create key
         </Button>
       </div>

@@ -1,11 +1,11 @@
 import { UsageAction, type UsageEvent, type UsageEventFilters } from '@keymeter/contract'
 import { keepPreviousData, useInfiniteQuery, useQuery } from '@tanstack/react-query'
 import { useNavigate, useSearch } from '@tanstack/react-router'
+import { PagedList } from '../call/paged-list.tsx'
 import { QueryFault } from '../call/query-fault.tsx'
 import { queryClient, trpc } from '../call/trpc.ts'
 import { Badge } from '../ui/badge.tsx'
 import { Button } from '../ui/button.tsx'
-import { EmptyState } from '../ui/empty-state.tsx'
 import { formatCredits, formatMoment } from '../ui/format.ts'
 import { useMinute } from '../ui/minute.ts'
 import { Moment } from '../ui/moment.tsx'
@@ -49,64 +49,48 @@ function Events({ filters, isReady }: { filters: UsageEventFilters; isReady: boo
   const navigate = useNavigate({ from: '/usage' })
   const pages = eventPages(filters)
   const list = useInfiniteQuery({ ...pages, placeholderData: keepPreviousData, enabled: isReady })
-  const events = list.data?.pages.flatMap((page) => page.data) ?? []
   const showNewer = async () => {
     // The button goes, and the focus must not fall back to the page's beginning.
     document.getElementById('events')?.focus()
     await queryClient.resetQueries({ queryKey: pages.queryKey })
   }
+  const clearFilters = () =>
+    navigate({ search: ({ range, by, when }: UsageSearch) => ({ range, by, when }), resetScroll: false })
   const { from, ...others } = filters
   const isFiltered = Object.values(others).some((filter) => filter !== undefined)
   return (
     <>
-      <QueryFault query={list} />
       {list.data?.pages[0]?.hasNewer && (
         <Button variant="secondary" className="justify-self-center" onClick={showNewer}>
           Show newer events
         </Button>
       )}
-      {events.length > 0 ? (
-        <EventTable events={events} isBusy={list.isPlaceholderData} />
-      ) : list.isPending || list.isPlaceholderData ? (
-        <div role="status" aria-label="Loading the events" className="rounded-2xl border border-line bg-surface p-4">
-          <div className="h-24 motion-safe:animate-pulse rounded bg-raised" />
-        </div>
-      ) : (
-        list.isError || (
-          <EmptyState>
-            <p>
-              {list.hasNextPage
-                ? 'No newer event matches.'
-                : isFiltered
-                  ? 'No event matches.'
-                  : from === undefined
-                    ? 'Nothing has been charged yet.'
-                    : 'Nothing was charged or refused in this time.'}
-            </p>
-            {isFiltered && (
-              <Button
-                variant="secondary"
-                onClick={() =>
-                  navigate({ search: ({ range, by, when }: UsageSearch) => ({ range, by, when }), resetScroll: false })
-                }
-              >
-                Clear filters
-              </Button>
-            )}
-          </EmptyState>
-        )
-      )}
-      {list.hasNextPage && (
-        <Button
-          variant="secondary"
-          className="justify-self-center"
-          isPending={list.isFetchingNextPage}
-          onClick={() => list.fetchNextPage()}
-        >
-          Load more
-        </Button>
-      )}
+      <PagedList
+        query={list}
+        isLoading={list.isPlaceholderData}
+        skeleton={<EventsSkeleton />}
+        empty={
+          list.hasNextPage
+            ? 'No newer event matches.'
+            : isFiltered
+              ? 'No event matches.'
+              : from === undefined
+                ? 'Nothing has been charged yet.'
+                : 'Nothing was charged or refused in this time.'
+        }
+        onClearFilters={isFiltered ? clearFilters : null}
+      >
+        {(events) => <EventTable events={events} isBusy={list.isPlaceholderData} />}
+      </PagedList>
     </>
+  )
+}
+
+function EventsSkeleton() {
+  return (
+    <div role="status" aria-label="Loading the events" className="rounded-2xl border border-line bg-surface p-4">
+      <div className="h-24 motion-safe:animate-pulse rounded bg-raised" />
+    </div>
   )
 }
 
