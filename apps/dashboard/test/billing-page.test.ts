@@ -38,8 +38,8 @@ describe('the billing page', () => {
     expect(await lines()).toEqual([
       ['Granted for the cycle', '+1,000', '1,000'],
       ['Top-up: Invoice 7', '+500', '1,500'],
-      ['Change to the plan pro', '+4,000', '5,500'],
-      ['Change to the plan tiny, no more credits in this cycle', '0', '5,500'],
+      ['Changed to plan pro', '+4,000', '5,500'],
+      ['Changed to plan tiny, no additional credits in this cycle', '0', '5,500'],
       ['1 refund', '+20', '5,520'],
       ['3 charges', '−150', '5,370'],
       ['Held until settled or released', '−45', '5,325'],
@@ -56,7 +56,9 @@ describe('the billing page', () => {
     const meter = page.getByRole('meter')
     expect(await meter.getAttribute('aria-valuetext')).toBe('130 of 5,000 + 500 top-up credits used, 45 held')
     expect(await meter.getAttribute('aria-valuemax')).toBe('5500')
-    await page.getByRole('img', { name: 'Balance by day: 5,325 credits at first, 5,325 at most, 5,325 at last' }).waitFor()
+    await page
+      .getByRole('img', { name: 'Balance by day: 5,325 credits at the start, 5,325 at most, 5,325 at the end' })
+      .waitFor()
     expect(complaints).toEqual([])
   })
 
@@ -81,7 +83,7 @@ describe('the billing page', () => {
     await page.keyboard.press('Enter')
     const before = [
       ['Granted for the cycle', '+1,000', '1,000'],
-      ['Lapsed: granted and not used', '−1,000', '0'],
+      ['Lapsed: granted but not used', '−1,000', '0'],
     ]
     await expect.poll(lines).toEqual(before)
     await page.getByRole('row', { name: 'Left at the end of the cycle 0' }).waitFor()
@@ -175,7 +177,7 @@ describe('the billing page', () => {
       await removal(percent).click()
       await removal(percent).waitFor({ state: 'detached' })
     }
-    await page.getByText('No thresholds: there are no alerts.').waitFor()
+    await page.getByText('No thresholds, so no alerts.').waitFor()
     await expect.poll(async () => await hasFocus(field)).toBe(true)
     expect(await kept()).toEqual([])
     expect(complaints).toEqual([])

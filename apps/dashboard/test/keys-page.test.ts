@@ -84,7 +84,7 @@ describe('the list of keys', () => {
       .waitFor()
 
     await choose('default', 'Rotate secret…')
-    await rotate.getByText('It ends at once.').waitFor()
+    await rotate.getByText('Rotating again ends it immediately.').waitFor()
     await page.keyboard.press('Escape')
 
     await row('default').getByRole('button', { name: 'End now' }).click()

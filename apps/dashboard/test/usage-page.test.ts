@@ -66,7 +66,7 @@ describe('the usage page', () => {
   it('shows the usage of each key and operation by day and hour, to pointer, keyboard and screen reader', async () => {
     const { page, secret, complaints } = await signUp()
     await page.getByRole('link', { name: 'Usage' }).click()
-    await page.getByText('Nothing was used in this time.').waitFor()
+    await page.getByText('Nothing was used in this period.').waitFor()
     await charge(secret, 120)
     await page.reload()
     await page.getByRole('row', { name: /default 1 120/ }).waitFor()
@@ -230,7 +230,7 @@ describe('the events on the usage page', () => {
     const { page } = await signUp({ hasFilePicker: false })
     const { events, exportButton } = eventsOn(page)
     await page.getByRole('link', { name: 'Usage' }).click()
-    await page.getByText('Nothing was charged or refused in this time.').waitFor()
+    await page.getByText('Nothing was charged or refused in this period.').waitFor()
     await database.owner.query('revoke select on billing_accounts from keymeter_api')
     try {
       await page.reload()
@@ -241,7 +241,7 @@ describe('the events on the usage page', () => {
       await database.owner.query('grant select on billing_accounts to keymeter_api')
     }
     await events.getByRole('button', { name: 'Retry' }).click()
-    await page.getByText('Nothing was charged or refused in this time.').waitFor()
+    await page.getByText('Nothing was charged or refused in this period.').waitFor()
   })
 
   it('are listed and exported by action, verdict and time', async () => {

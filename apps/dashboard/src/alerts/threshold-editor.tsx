@@ -11,7 +11,7 @@ import { formatCredits } from '../ui/format.ts'
 import { announce } from '../ui/toasts.tsx'
 import { ThresholdForm } from './threshold-form.ts'
 
-/** Adds and removes one at a time; each is saved at once. */
+/** Saves each added or removed threshold immediately. */
 export function ThresholdEditor({ thresholds }: { thresholds: number[] }) {
   const [removing, setRemoving] = useState<number | null>(null)
   const list = useRef<HTMLUListElement>(null)
@@ -32,7 +32,7 @@ export function ThresholdEditor({ thresholds }: { thresholds: number[] }) {
   const remove = async (threshold: number) => {
     setFault(null)
     setRemoving(threshold)
-    // The button goes with its threshold: the focus must not fall back to the page's beginning.
+    // The button disappears with its threshold, and the focus must not jump to the top of the page.
     const buttons = [...(list.current?.querySelectorAll('button') ?? [])]
     const at = buttons.findIndex((button) => button.matches(':focus'))
     try {
@@ -51,7 +51,7 @@ export function ThresholdEditor({ thresholds }: { thresholds: number[] }) {
     <div className="grid gap-4 border-line border-b p-4 sm:p-6">
       {fault !== null && <ErrorNotice error={fault} />}
       {thresholds.length === 0 ? (
-        <p className="text-sm text-ink-soft">No thresholds: there are no alerts.</p>
+        <p className="text-sm text-ink-soft">No thresholds, so no alerts.</p>
       ) : (
         <ul ref={list} aria-label="Thresholds" className="flex flex-wrap gap-2">
           {thresholds.map((threshold) => (
@@ -77,12 +77,12 @@ export function ThresholdEditor({ thresholds }: { thresholds: number[] }) {
             label="Add a threshold"
             inputMode="numeric"
             autoComplete="off"
-            hint={`Percent of what the plan gives for a cycle: 1 to ${formatCredits(ALERT_THRESHOLD_PERCENT_MAX)}. At most ${ALERT_THRESHOLDS_MAX}.`}
+            hint={`Percent of the plan’s credits per cycle: 1 to ${formatCredits(ALERT_THRESHOLD_PERCENT_MAX)}. At most ${ALERT_THRESHOLDS_MAX} thresholds.`}
             error={errors.threshold?.message}
             {...register('threshold')}
           />
         </div>
-        {/* Beside the field, below its label's line. */}
+        {/* The margin is the height of the field's label. */}
         <Button type="submit" variant="secondary" className="mt-6.5" disabled={isSaving} isPending={isSubmitting}>
           Add
         </Button>
@@ -93,7 +93,7 @@ export function ThresholdEditor({ thresholds }: { thresholds: number[] }) {
 
 async function save(thresholds: number[]): Promise<void> {
   const saved = await api.alerts.setThresholds.mutate({ thresholds })
-  // A reading that is under way may have been answered before.
+  // A query that is still running may return the thresholds from before the change.
   await queryClient.cancelQueries(trpc.alerts.list.queryFilter())
   queryClient.setQueryData(trpc.alerts.list.queryKey(), (now) => now && { ...now, thresholds: saved.thresholds })
 }

@@ -11,7 +11,7 @@ import { router } from './router.tsx'
 
 export function start(root: HTMLElement): void {
   onUserChange((userId) => {
-    // One person's data must not be there for the next.
+    // The next user must not see the previous user's data.
     queryClient.clear()
     if (userId === null) forgetProvisioning()
     else keepSecretsOf(userId)

@@ -4,7 +4,7 @@ import { EmptyState } from '../ui/empty-state.tsx'
 import { QueryFault } from './query-fault.tsx'
 
 interface PagedListProps<Item> {
-  /** An infinite query. */
+  /** The result of `useInfiniteQuery`. */
   query: {
     data: { pages: { data: Item[] }[] } | undefined
     isError: boolean
@@ -14,7 +14,7 @@ interface PagedListProps<Item> {
     refetch: () => Promise<unknown>
     fetchNextPage: () => Promise<unknown>
   }
-  /** True while an empty list may only mean that its items are not there yet. */
+  /** True while an empty list may only mean that its items have not arrived. */
   isLoading?: boolean
   skeleton: ReactNode
   /** Says why the list is empty. */

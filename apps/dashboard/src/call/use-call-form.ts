@@ -5,8 +5,8 @@ import type { z } from 'zod'
 import { type CallError, describeCallError } from './call-error.ts'
 
 /**
- * A form that `schema` checks and whose input a call sends. What the server finds wrong with a field is shown at that field;
- * any other failure of the call is `fault`.
+ * A form whose input is checked by `schema` and sent to the server. The server's issues are shown at their fields; any other
+ * failure of the call becomes `fault`.
  */
 export function useCallForm<Input extends FieldValues, Output>(
   schema: z.ZodType<Output, Input>,

@@ -12,14 +12,14 @@ interface ConfirmKeyDialogProps {
   isOpen: boolean
   onClose: () => void
   actionLabel: string
-  /** Said when it is done. */
+  /** Shown after the call has succeeded. */
   doneText: string
-  /** Its answer must hold no secret. */
+  /** Its answer must not contain a secret, because it is cached. */
   call: () => Promise<unknown>
   children: ReactNode
 }
 
-/** Never optimistic: it is done when the server says so. */
+/** Asks before an action on a key. Shows the result only after the server has confirmed it. */
 export function ConfirmKeyDialog({ title, isOpen, onClose, actionLabel, doneText, call, children }: ConfirmKeyDialogProps) {
   const mutation = useMutation({
     mutationFn: call,

@@ -24,7 +24,7 @@ function EditKeyForm({ apiKey, onClose }: Omit<KeyDialogProps, 'isOpen'>) {
   const save = submit(async ({ name, expiresAt, creditLimit }) => {
     await api.keys.update.mutate({
       id: apiKey.id,
-      // Leave untouched fields out: somebody else may have changed them in the meantime, and an expiry may be in the past.
+      // Send changed fields only: somebody else may have changed the others, and an unchanged expiry may be in the past.
       ...(dirtyFields.name && { name }),
       ...(dirtyFields.expiresAt && { expiresAt }),
       ...(dirtyFields.creditLimit && { creditLimit }),

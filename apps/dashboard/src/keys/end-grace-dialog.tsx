@@ -13,8 +13,9 @@ export function EndGraceDialog({ apiKey, ...dialog }: KeyDialogProps) {
       call={() => api.keys.endGrace.mutate({ id: apiKey.id })}
     >
       <p>
-        Calls with the old secret of <strong className="break-words font-medium text-ink">{apiKey.name}</strong> stop working at
-        once{apiKey.graceEndsAt !== null && `, instead of ${formatMoment(apiKey.graceEndsAt)}`}. The new secret keeps working.
+        Calls with the old secret of <strong className="break-words font-medium text-ink">{apiKey.name}</strong> stop working
+        immediately{apiKey.graceEndsAt !== null && `, instead of ${formatMoment(apiKey.graceEndsAt)}`}. The new secret keeps
+        working.
       </p>
     </ConfirmKeyDialog>
   )

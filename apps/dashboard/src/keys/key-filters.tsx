@@ -21,7 +21,7 @@ const STATUS_OPTIONS = KeyFilter.options.map((value) => ({ value, text: STATUSES
 const SORTS: Record<KeySort, string> = { newest: 'Newest', oldest: 'Oldest', name: 'Name', lastUsed: 'Last used' }
 const SORT_OPTIONS = KeySort.options.map((value) => ({ value, text: SORTS[value] }))
 
-/** Which keys are listed, and in what order: kept in the address, so that it survives a reload and the way back. */
+/** Filters and order are kept in the URL, so that they survive a reload and Back. */
 export function KeyFilters() {
   const { status = STATUS_DEFAULT, sort = SORT_DEFAULT } = useSearch({ from: '/signed-in/' })
   const navigate = useNavigate({ from: '/' })
@@ -53,7 +53,7 @@ export function KeyFilters() {
 function SearchField() {
   const { search = '' } = useSearch({ from: '/signed-in/' })
   const navigate = useNavigate({ from: '/' })
-  /** What is typed and not yet in the address, which decides otherwise: on the way back, say. */
+  /** Text that was typed and is not in the URL yet. Otherwise the URL decides, e.g. after Back. */
   const [typed, setTyped] = useState<string | null>(null)
   useEffect(() => {
     if (typed === null) return

@@ -2,20 +2,20 @@ import { type Key, KeyName, UpdateKey } from '@keymeter/contract'
 import type { FormEvent } from 'react'
 import { z } from 'zod'
 
-/** As the browser's own field has it: local time, to the minute, empty for never. */
+/** The value of the browser's field: local time to the minute. Empty means never. */
 const ExpiryText = z
   .string()
   .refine((text) => text === '' || !Number.isNaN(Date.parse(text)), 'Enter a date and time, or nothing.')
   .transform((text) => (text === '' ? null : new Date(text).toISOString()))
 
-/** Digits, empty for none. Text, because a number field calls whatever it cannot read empty: the limit would be gone. */
+/** Empty means no limit. A text field, because the browser reports a number field with invalid text as empty. */
 const CreditLimitText = z
   .string()
   .trim()
   .transform((text) => (text === '' ? null : /^-?\d+$/.test(text) ? Number(text) : Number.NaN))
   .pipe(UpdateKey.shape.creditLimit.unwrap())
 
-/** What may be said of a key when it is made, and changed later. */
+/** The fields for a new key that can be changed later. */
 export const KeyForm = z.object({ name: KeyName, expiresAt: ExpiryText, creditLimit: CreditLimitText })
 export type KeyFormInput = z.input<typeof KeyForm>
 

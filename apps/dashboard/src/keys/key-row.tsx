@@ -14,7 +14,7 @@ import { announce } from '../ui/toasts.tsx'
 import type { KeyDialog } from './key-dialog.ts'
 import { KeyStatusBadge } from './key-status-badge.tsx'
 
-/** A menu needs a lot of script: it comes on its own, at once and while the keys are asked for. */
+/** The menu is a large script, so it is loaded separately, in parallel with the list of keys. */
 const KeyActions = lazyRouteComponent(() => import('./key-actions.tsx'), 'KeyActions')
 void KeyActions.preload?.()
 
@@ -34,7 +34,7 @@ export function KeyRow({ apiKey, onDialog }: { apiKey: KeyWithUsage; onDialog: (
     } catch (error) {
       setFault(describeCallError(error))
     }
-    // After a refusal too: somebody else may have been faster.
+    // Refresh after a refusal too: somebody else may have changed the key.
     await queryClient.invalidateQueries()
     setIsBusy(false)
   }

@@ -52,7 +52,7 @@ function RotateKeyForm({ apiKey, onClose }: Omit<KeyDialogProps, 'isOpen'>) {
       {fault !== null && <ErrorNotice error={fault} />}
       <p className="text-sm text-ink-soft">
         <strong className="break-words font-medium text-ink">{apiKey.name}</strong> gets a new secret and stays the same key,
-        with its usage, limits and history. Until the old secret ends, both work: time to put the new one in its place. If it
+        with its usage, limits and history. Until the old secret ends, both work, so that you can replace it everywhere. If it
         may have leaked, end it now.
       </p>
       <Choice
@@ -63,7 +63,7 @@ function RotateKeyForm({ apiKey, onClose }: Omit<KeyDialogProps, 'isOpen'>) {
       />
       {apiKey.graceEndsAt !== null && (
         <Notice>
-          The secret from before the last rotation would work until {formatMoment(apiKey.graceEndsAt)}. It ends at once.
+          The previous secret still works until {formatMoment(apiKey.graceEndsAt)}. Rotating again ends it immediately.
         </Notice>
       )}
       <div className="flex justify-end gap-2">

@@ -5,7 +5,7 @@ const TONES = {
   plain: 'border-line bg-raised text-ink',
 } as const
 
-/** Something that a person should know, read out when it appears. */
+/** A message that screen readers read when it appears. */
 export function Notice({ tone = 'plain', children }: { tone?: keyof typeof TONES; children: ReactNode }) {
   return (
     <div role={tone === 'danger' ? 'alert' : 'status'} className={`rounded-lg border px-4 py-3 text-sm ${TONES[tone]}`}>

@@ -19,7 +19,7 @@ const WHEN_OPTIONS = [
   { value: 'any', text: 'Any time' },
 ] as const
 
-/** Which events are listed: kept in the address, so that it survives a reload and the way back. */
+/** The filters are kept in the URL, so that they survive a reload and Back. */
 export function EventFilters() {
   const { keyId, action, verdict, when } = useSearch({ from: '/signed-in/usage' })
   const navigate = useNavigate({ from: '/usage' })
@@ -69,7 +69,7 @@ export function EventFilters() {
 function OperationField() {
   const { operation = '' } = useSearch({ from: '/signed-in/usage' })
   const navigate = useNavigate({ from: '/usage' })
-  /** What is typed and not yet in the address, which decides otherwise: on the way back, say. */
+  /** Text that was typed and is not in the URL yet. Otherwise the URL decides, e.g. after Back. */
   const [typed, setTyped] = useState<string | null>(null)
   const fault = typed ? Operation.safeParse(typed).error?.issues[0]?.message : undefined
   useEffect(() => {

@@ -1,12 +1,12 @@
 import type { RouterOutputs } from '@keymeter/api'
 
 type Answers = RouterOutputs['metering'][keyof RouterOutputs['metering']]
-/** Every verdict that is recorded as a usage event: those that name the key. A new one does not compile without a text. */
+/** The verdicts that are recorded as usage events: those whose answer names the key. */
 type RecordedVerdict = Extract<Answers, { keyId: string }>['verdict']
 
 const VERDICTS = {
   charged: { text: 'Charged', group: 'charged' },
-  // A settled hold is charged too.
+  // Settling a hold charges credits.
   settled: { text: 'Settled', group: 'charged' },
   held: { text: 'Held', group: null },
   released: { text: 'Released', group: null },
@@ -26,7 +26,7 @@ const VERDICTS = {
 type VerdictGroup = 'charged' | 'refused'
 const GROUPS: Record<VerdictGroup, string> = { charged: 'Charged', refused: 'Refused' }
 
-/** As a person reads it. An old page may get a verdict from a newer server: it shows the verdict's own name. */
+/** The verdict in words. A page that was opened before an upgrade of the server may not know it and shows its raw name. */
 export function describeVerdict(verdict: string): string {
   return isKnown(verdict) ? VERDICTS[verdict].text : verdict.replaceAll('_', ' ')
 }
@@ -41,7 +41,7 @@ export const VERDICT_OPTIONS = [
   ...inGroup('refused').map((value) => ({ value, text: `Refused: ${VERDICTS[value].text.toLowerCase()}` })),
 ]
 
-/** The verdicts to ask the server for when the reader chose a group or one verdict. Undefined for anything else: all. */
+/** The verdicts in the chosen group, or the chosen verdict. Undefined, which means all, for anything else. */
 export function verdictsOf(chosen: string | undefined): RecordedVerdict[] | undefined {
   if (chosen === 'charged' || chosen === 'refused') return inGroup(chosen)
   return chosen !== undefined && isKnown(chosen) ? [chosen] : undefined

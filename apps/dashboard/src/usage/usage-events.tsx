@@ -21,7 +21,7 @@ export function UsageEvents() {
   const { range = 'cycle', when, keyId, operation, action, verdict } = useSearch({ from: '/signed-in/usage' })
   useMinute()
   const billing = useQuery(trpc.billing.get.queryOptions())
-  /** What the range begins with is known when the account is. */
+  /** The start of the billing cycle is part of the account, so the events wait for it. */
   const isReady = !billing.isPending
   const { from = billing.data?.account?.billingCycle.start } = askFor(range, Date.now())
   const filters = {
@@ -50,7 +50,7 @@ function Events({ filters, isReady }: { filters: UsageEventFilters; isReady: boo
   const pages = eventPages(filters)
   const list = useInfiniteQuery({ ...pages, placeholderData: keepPreviousData, enabled: isReady })
   const showNewer = async () => {
-    // The button goes, and the focus must not fall back to the page's beginning.
+    // The button disappears, and the focus must not jump to the top of the page.
     document.getElementById('events')?.focus()
     await queryClient.resetQueries({ queryKey: pages.queryKey })
   }
@@ -76,7 +76,7 @@ function Events({ filters, isReady }: { filters: UsageEventFilters; isReady: boo
               ? 'No event matches.'
               : from === undefined
                 ? 'Nothing has been charged yet.'
-                : 'Nothing was charged or refused in this time.'
+                : 'Nothing was charged or refused in this period.'
         }
         onClearFilters={isFiltered ? clearFilters : null}
       >
@@ -123,7 +123,7 @@ function EventRow({ event }: { event: UsageEvent }) {
     <tr className="border-line not-last:border-b">
       <td className="w-full max-w-0 px-3 py-3 sm:px-4">
         <p className="truncate font-medium" title={`Event ${sequence}`}>
-          {keyName ?? 'A key that is gone'}
+          {keyName ?? 'Deleted key'}
         </p>
         <p className="truncate text-ink-soft text-xs">
           {action !== 'charge' && `${ACTION_TEXTS[action]} · `}
@@ -145,7 +145,7 @@ function EventRow({ event }: { event: UsageEvent }) {
       <td className="figures px-3 py-3 text-right font-medium sm:px-4">
         {formatCredits(creditsCharged)}
         {creditsCharged !== creditsRequested && creditsCharged >= 0 && (
-          <p className="font-normal text-ink-soft text-xs">of {formatCredits(creditsRequested)}</p>
+          <p className="font-normal text-ink-soft text-xs sm:whitespace-nowrap">of {formatCredits(creditsRequested)}</p>
         )}
       </td>
       <td className="figures hidden px-4 py-3 text-right text-ink-soft md:table-cell">{formatCredits(remaining)}</td>
