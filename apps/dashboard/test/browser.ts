@@ -54,7 +54,7 @@ async function launch(): Promise<Browser> {
       ? await unpackedChromium()
       : INSTALLED.find((path) => existsSync(path))
   if (executablePath === undefined) throw new Error('The browser tests need Chromium or Chrome: install one.')
-  return await chromium.launch({ executablePath, args })
+  return await chromium.launch({ executablePath, args, timeout: NO_TIMEOUT })
 }
 
 /**
