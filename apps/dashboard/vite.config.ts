@@ -2,16 +2,16 @@ import tailwind from '@tailwindcss/vite'
 import react from '@vitejs/plugin-react'
 import { defineConfig } from 'vite'
 
-/** What main.tsx needs itself. In the shared file, it would run after all of that, and never when that fails. */
+/** Modules that main.tsx needs to report a failed start. In the shared file, they would fail together with it. */
 const OF_MAIN = /zod\/v4\/core\/(core|util)\.js|vite\/preload-helper/
 
 export default defineConfig({
   plugins: [react(), tailwind()],
   build: {
     target: 'es2023',
-    // What the page may weigh is for bundle.test.ts to say.
+    // bundle.test.ts limits the size.
     chunkSizeWarningLimit: Number.POSITIVE_INFINITY,
-    // What pages share is one file. Cut where the bundler would cut it, many small ones would compress worse than they save.
+    // Code that several pages share goes into one file. The bundler would make many small files, which compress worse.
     rolldownOptions: {
       output: {
         codeSplitting: {
@@ -22,8 +22,8 @@ export default defineConfig({
       },
     },
   },
-  // Dependencies are pre-bundled when the server starts, not at the first visit, which would reload the page.
+  // Pre-bundle dependencies when the server starts. At the first visit, that would reload the page.
   optimizeDeps: { entries: ['src/main.tsx'] },
-  // Vite would serve any file of the workspace in development: the embedded stack's secrets, say.
+  // By default, Vite serves any file of the workspace in development, e.g. the secrets of the embedded stack.
   server: { fs: { allow: ['.', '../../packages/contract/src'] } },
 })

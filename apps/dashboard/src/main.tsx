@@ -1,14 +1,14 @@
 import { z } from 'zod'
 import './index.css'
 
-// zod would compile its schemas with `new Function`, which the page's content policy forbids.
+// By default, zod compiles schemas with `new Function`, which the page's content policy forbids.
 z.config({ jitless: true })
 
 const root = document.getElementById('root')
 if (root === null) throw new Error('index.html has no #root')
 
 try {
-  // Only now: the modules behind it need the settings, which are fetched while they load.
+  // A dynamic import, because these modules fetch the settings while they load. That can fail, and the page must say so.
   const { start } = await import('./app/start.tsx')
   start(root)
 } catch (error) {

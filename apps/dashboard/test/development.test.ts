@@ -13,7 +13,7 @@ it('the dashboard runs from its sources', async () => {
   await page.getByRole('heading', { name: 'Sign in' }).waitFor()
 })
 
-it('the panel calls procedures with a pasted token, and needs nothing from elsewhere', async () => {
+it('the panel calls procedures with a pasted token, and loads nothing from other servers', async () => {
   const signUp = await fetch(`${server.url}/trpc/auth.signup`, {
     method: 'POST',
     headers: { 'content-type': 'application/json' },

@@ -1,15 +1,15 @@
 import type { Alert } from '@keymeter/contract'
 import { useQuery } from '@tanstack/react-query'
-import { QueryFault } from '../app/query-fault.tsx'
-import { REFRESH_INTERVAL_MS, trpc } from '../app/trpc.ts'
-import { formatCredits } from '../format.ts'
+import { QueryFault } from '../call/query-fault.tsx'
+import { REFRESH_INTERVAL_MS, trpc } from '../call/trpc.ts'
+import { formatCredits } from '../ui/format.ts'
 import { MomentUtc } from '../ui/moment.tsx'
 import { ThresholdEditor } from './threshold-editor.tsx'
 
-/** As many as are in sight at once; the older ones unfold. */
+/** This many alerts are always visible. The older ones can be expanded. */
 const NEWEST = 5
 
-/** The thresholds that usage reached, and those that are watched for. */
+/** The thresholds of the account and the alerts that fired. */
 export function Alerts() {
   const alerts = useQuery(trpc.alerts.list.queryOptions(undefined, { refetchInterval: REFRESH_INTERVAL_MS }))
   return (
@@ -18,9 +18,7 @@ export function Alerts() {
         <h2 id="alerts" className="text-lg font-semibold">
           Alerts
         </h2>
-        <p className="text-sm text-ink-soft">
-          Recorded here once a cycle, by the charge that brings what is used to a threshold.
-        </p>
+        <p className="text-sm text-ink-soft">Each threshold fires once per billing cycle, when usage reaches it.</p>
       </div>
       <QueryFault query={alerts} />
       {alerts.data === undefined ? (

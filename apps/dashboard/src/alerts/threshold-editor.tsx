@@ -1,47 +1,38 @@
-import { standardSchemaResolver } from '@hookform/resolvers/standard-schema'
 import { ALERT_THRESHOLD_PERCENT_MAX, ALERT_THRESHOLDS_MAX, AlertThresholds } from '@keymeter/contract'
 import { X } from 'lucide-react'
 import { useRef, useState } from 'react'
-import { useForm } from 'react-hook-form'
-import { type CallError, describeCallError } from '../app/call-error.ts'
-import { api, queryClient, trpc } from '../app/trpc.ts'
-import { formatCredits } from '../format.ts'
+import { describeCallError } from '../call/call-error.ts'
+import { ErrorNotice } from '../call/error-notice.tsx'
+import { api, queryClient, trpc } from '../call/trpc.ts'
+import { useCallForm } from '../call/use-call-form.ts'
 import { Button } from '../ui/button.tsx'
 import { TextField } from '../ui/field.tsx'
-import { ErrorNotice } from '../ui/notice.tsx'
+import { formatCredits } from '../ui/format.ts'
 import { announce } from '../ui/toasts.tsx'
 import { ThresholdForm } from './threshold-form.ts'
 
-/** Adds and removes one at a time; each is saved at once. */
+/** Saves each added or removed threshold immediately. */
 export function ThresholdEditor({ thresholds }: { thresholds: number[] }) {
   const [removing, setRemoving] = useState<number | null>(null)
-  const [fault, setFault] = useState<CallError | null>(null)
   const list = useRef<HTMLUListElement>(null)
-  const { register, handleSubmit, setError, setFocus, reset, formState } = useForm({
-    resolver: standardSchemaResolver(ThresholdForm),
-    defaultValues: { threshold: '' },
-  })
-  const { errors, isSubmitting } = formState
+  const form = useCallForm(ThresholdForm, { threshold: '' })
+  const { register, submit, setError, setFocus, reset, errors, fault, setFault } = form
+  const { isSubmitting } = form.formState
   const isSaving = isSubmitting || removing !== null
 
-  const add = handleSubmit(async ({ threshold }) => {
-    setFault(null)
+  const add = submit(async ({ threshold }) => {
     const next = AlertThresholds.safeParse([...thresholds, threshold])
     const message = next.error?.issues[0]?.message
     if (message !== undefined) return setError('threshold', { message }, { shouldFocus: true })
-    try {
-      await save([...thresholds, threshold])
-      announce(`The threshold of ${threshold}% is added.`)
-      reset()
-    } catch (error) {
-      setFault(describeCallError(error))
-    }
+    await save([...thresholds, threshold])
+    announce(`The threshold of ${threshold}% is added.`)
+    reset()
   })
 
   const remove = async (threshold: number) => {
     setFault(null)
     setRemoving(threshold)
-    // The button goes with its threshold: the focus must not fall back to the page's beginning.
+    // The button disappears with its threshold, and the focus must not jump to the top of the page.
     const buttons = [...(list.current?.querySelectorAll('button') ?? [])]
     const at = buttons.findIndex((button) => button.matches(':focus'))
     try {
@@ -60,7 +51,7 @@ export function ThresholdEditor({ thresholds }: { thresholds: number[] }) {
     <div className="grid gap-4 border-line border-b p-4 sm:p-6">
       {fault !== null && <ErrorNotice error={fault} />}
       {thresholds.length === 0 ? (
-        <p className="text-sm text-ink-soft">No thresholds: there are no alerts.</p>
+        <p className="text-sm text-ink-soft">No thresholds, so no alerts.</p>
       ) : (
         <ul ref={list} aria-label="Thresholds" className="flex flex-wrap gap-2">
           {thresholds.map((threshold) => (
@@ -86,12 +77,12 @@ export function ThresholdEditor({ thresholds }: { thresholds: number[] }) {
             label="Add a threshold"
             inputMode="numeric"
             autoComplete="off"
-            hint={`Percent of what the plan gives for a cycle: 1 to ${formatCredits(ALERT_THRESHOLD_PERCENT_MAX)}. At most ${ALERT_THRESHOLDS_MAX}.`}
+            hint={`Percent of the plan’s credits per cycle: 1 to ${formatCredits(ALERT_THRESHOLD_PERCENT_MAX)}. At most ${ALERT_THRESHOLDS_MAX} thresholds.`}
             error={errors.threshold?.message}
             {...register('threshold')}
           />
         </div>
-        {/* Beside the field, below its label's line. */}
+        {/* The margin is the height of the field's label. */}
         <Button type="submit" variant="secondary" className="mt-6.5" disabled={isSaving} isPending={isSubmitting}>
           Add
         </Button>
@@ -102,7 +93,7 @@ export function ThresholdEditor({ thresholds }: { thresholds: number[] }) {
 
 async function save(thresholds: number[]): Promise<void> {
   const saved = await api.alerts.setThresholds.mutate({ thresholds })
-  // A reading that is under way may have been answered before.
+  // A query that is still running may return the thresholds from before the change.
   await queryClient.cancelQueries(trpc.alerts.list.queryFilter())
   queryClient.setQueryData(trpc.alerts.list.queryKey(), (now) => now && { ...now, thresholds: saved.thresholds })
 }

@@ -1,7 +1,7 @@
 import { AlertThreshold } from '@keymeter/contract'
 import { z } from 'zod'
 
-/** Text, because a number field calls whatever it cannot read empty. */
+/** A text field, because the browser reports a number field with invalid text as empty. */
 export const ThresholdForm = z.object({
   threshold: z
     .string()

@@ -1,9 +1,9 @@
 import { createRootRoute, createRoute, createRouter, Link, lazyRouteComponent, Outlet, redirect } from '@tanstack/react-router'
-import { parseActivitySearch } from '../activity/activity-search.ts'
-import { currentSession } from '../auth/session.ts'
+import { parseActivitySearch } from '../audit/activity-search.ts'
 import { SignInPage } from '../auth/sign-in-page.tsx'
 import { SignUpPage } from '../auth/sign-up-page.tsx'
 import { parseBillingSearch } from '../billing/billing-search.ts'
+import { currentSession } from '../call/session.ts'
 import { KeysPage } from '../keys/keys-page.tsx'
 import { parseKeysSearch } from '../keys/keys-search.ts'
 import { SecretDialog } from '../keys/secret-dialog.tsx'
@@ -60,7 +60,7 @@ const routeTree = rootRoute.addChildren([
       getParentRoute: () => signedInRoute,
       path: '/activity',
       validateSearch: parseActivitySearch,
-      component: lazyRouteComponent(() => import('../activity/activity-page.tsx'), 'ActivityPage'),
+      component: lazyRouteComponent(() => import('../audit/activity-page.tsx'), 'ActivityPage'),
     }),
   ]),
   createRoute({ getParentRoute: () => rootRoute, path: '/sign-in', beforeLoad: onlySignedOut, component: SignInPage }),

@@ -1,12 +1,12 @@
 import { Link, type LinkProps, Outlet } from '@tanstack/react-router'
 import { useEffect } from 'react'
-import { provision, provisionOnce, useProvisioning } from '../auth/provisioning.ts'
-import { signOut, useSession } from '../auth/session.ts'
+import { provision, provisionOnce, useProvisioning } from '../account/provisioning.ts'
+import { ErrorNotice } from '../call/error-notice.tsx'
+import { signOut, useSession } from '../call/session.ts'
 import { Button } from '../ui/button.tsx'
-import { ErrorNotice } from '../ui/notice.tsx'
 import { RealTime } from '../usage/real-time.tsx'
 
-/** The frame of every page behind the sign-in. */
+/** The frame of every page that needs a session. */
 export function SignedInPage() {
   const user = useSession()?.user
   const userId = user?.id
@@ -32,7 +32,7 @@ export function SignedInPage() {
           </Button>
         </div>
       </header>
-      {/* Nothing that shows one person's data is there for the next. */}
+      {/* The key unmounts everything when the user changes, so that nobody sees another user's data. */}
       <main key={userId} className="mx-auto grid max-w-5xl gap-6 px-4 py-8">
         {userId !== undefined && <ProvisioningFault userId={userId} />}
         <Outlet />
@@ -41,7 +41,7 @@ export function SignedInPage() {
   )
 }
 
-/** The router marks the one that is open with `aria-current`. */
+/** The router marks the link of the open page with `aria-current`. */
 function PageLink(props: Pick<LinkProps, 'to' | 'children'>) {
   return (
     <Link

@@ -3,15 +3,15 @@ import { QueryClientProvider } from '@tanstack/react-query'
 import { RouterProvider } from '@tanstack/react-router'
 import { StrictMode } from 'react'
 import { createRoot } from 'react-dom/client'
-import { forgetProvisioning } from '../auth/provisioning.ts'
-import { onUserChange } from '../auth/session.ts'
-import { keepSecretsOf } from '../keys/new-secret.ts'
+import { keepSecretsOf } from '../account/new-secret.ts'
+import { forgetProvisioning } from '../account/provisioning.ts'
+import { onUserChange } from '../call/session.ts'
+import { queryClient } from '../call/trpc.ts'
 import { router } from './router.tsx'
-import { queryClient } from './trpc.ts'
 
 export function start(root: HTMLElement): void {
   onUserChange((userId) => {
-    // One person's data must not be there for the next.
+    // The next user must not see the previous user's data.
     queryClient.clear()
     if (userId === null) forgetProvisioning()
     else keepSecretsOf(userId)

@@ -1,7 +1,7 @@
 import { useId } from 'react'
-import { settings } from '../app/settings.ts'
+import { signInWithGoogle } from '../call/session.ts'
+import { settings } from '../call/settings.ts'
 import { Button } from '../ui/button.tsx'
-import { signInWithGoogle } from './session.ts'
 
 export function GoogleButton({ onFault }: { onFault: (message: string) => void }) {
   const hint = useId()

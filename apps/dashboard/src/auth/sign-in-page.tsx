@@ -4,20 +4,20 @@ import { Link, useNavigate } from '@tanstack/react-router'
 import { useState } from 'react'
 import { useForm } from 'react-hook-form'
 import { z } from 'zod'
+import { hasReturnedRefused, signIn, useSessionExpired } from '../call/session.ts'
 import { Button } from '../ui/button.tsx'
 import { TextField } from '../ui/field.tsx'
 import { Notice } from '../ui/notice.tsx'
 import { AuthPage } from './auth-page.tsx'
-import { hasReturnedRefused, signIn, useSessionExpired } from './session.ts'
 
-/** An old password may be shorter than a new one has to be. */
+/** No minimum length: an old password may be shorter than a new one must be. */
 const SignIn = z.object({ email: Email, password: z.string().min(1, 'Enter your password.') })
 
 export function SignInPage() {
   const navigate = useNavigate()
   const hasExpired = useSessionExpired()
   const [fault, setFault] = useState(
-    hasReturnedRefused ? 'Signing in with Google did not work out. Try again, or use your e-mail address.' : null,
+    hasReturnedRefused ? 'Signing in with Google failed. Try again, or use your e-mail address.' : null,
   )
   const { register, handleSubmit, formState } = useForm({
     resolver: standardSchemaResolver(SignIn),

@@ -1,14 +1,14 @@
 import { Meter } from '@base-ui/react/meter'
 import type { BillingAccount } from '@keymeter/contract'
 import { useQuery } from '@tanstack/react-query'
-import { QueryFault } from '../app/query-fault.tsx'
-import { REFRESH_INTERVAL_MS, trpc } from '../app/trpc.ts'
-import { useProvisioning } from '../auth/provisioning.ts'
-import { formatCredits, formatMomentUtc, formatRelative } from '../format.ts'
+import { useProvisioning } from '../account/provisioning.ts'
+import { QueryFault } from '../call/query-fault.tsx'
+import { REFRESH_INTERVAL_MS, trpc } from '../call/trpc.ts'
+import { formatCredits, formatMomentUtc, formatRelative } from '../ui/format.ts'
 import { MomentUtc } from '../ui/moment.tsx'
 import { Notice } from '../ui/notice.tsx'
 
-/** The billing account: what there is for the cycle, what is used and held of it, what is left, when it starts anew. */
+/** The current billing cycle: credits granted, used, held and left, and when the next cycle starts. */
 export function AccountCard() {
   const billing = useQuery(trpc.billing.get.queryOptions(undefined, { refetchInterval: REFRESH_INTERVAL_MS }))
   const account = billing.data?.account
@@ -21,7 +21,7 @@ export function AccountCard() {
           <Account account={account} />
         </section>
       ) : (
-        // Of a failure the page says so already.
+        // If provisioning failed, the page already says so.
         billing.isError ||
         isFailed || <div role="status" aria-label="Loading your account" className="h-36 rounded-2xl bg-raised" />
       )}
@@ -32,7 +32,7 @@ export function AccountCard() {
 function Account({ account }: { account: BillingAccount }) {
   const { plan, nextPlan, creditsPerCycle, topUps, creditsUsed, creditsHeld, creditsRemaining, suspendedAt, billingCycle } =
     account
-  // A plan may give nothing, which is no length for a meter.
+  // A plan may have 0 credits, and a meter cannot have a maximum of 0.
   const most = Math.max(1, creditsPerCycle + topUps)
   const granted = `${formatCredits(creditsPerCycle)}${topUps > 0 ? ` + ${formatCredits(topUps)} top-up` : ''} credits`
   const held = creditsHeld > 0 && `${formatCredits(creditsHeld)} held`
@@ -49,7 +49,7 @@ function Account({ account }: { account: BillingAccount }) {
           {creditsPerCycle > 0 && (
             <>
               {' '}
-              The plan gives new ones on <MomentUtc iso={billingCycle.end} />.
+              The plan grants new credits on <MomentUtc iso={billingCycle.end} />.
             </>
           )}
         </Notice>

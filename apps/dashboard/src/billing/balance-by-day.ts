@@ -3,17 +3,17 @@ import type { BillingCycle, LedgerEntry } from '@keymeter/contract'
 const DAY_MS = 86_400_000
 
 export interface BalanceByDay {
-  /** How many days of UTC the whole cycle touches. */
+  /** The number of UTC days that the whole cycle touches. */
   days: number
-  /** At the end of each, as far as the cycle has gone. */
+  /** The balance at the end of each day, up to today. */
   balances: number[]
 }
 
-/** The ledger sums up by day: what the balance was within one, nobody knows. */
+/** The ledger has one entry per day for charges and refunds, so there is no finer balance than by day. */
 export function balanceByDay({ start, end }: BillingCycle, entries: LedgerEntry[], now: number): BalanceByDay {
   const first = dayOf(Date.parse(start))
   const last = dayOf(Date.parse(end) - 1)
-  // The newest entry's day has come, whatever the reader's clock says.
+  // The reader's clock may be slow: the day of an entry has begun.
   const reached = Math.min(last, Math.max(dayOf(now), ...entries.map(({ at }) => dayOf(Date.parse(at)))))
   const balances = Array.from(
     { length: reached - first + 1 },

@@ -1,15 +1,15 @@
-import { formatCredits } from '../format.ts'
+import { formatCredits } from '../ui/format.ts'
 import type { BalanceByDay } from './balance-by-day.ts'
 
 const HEIGHT = 100
 
-/** A step for each day, over the whole cycle's width. What it shows stands in the ledger's table, figure by figure. */
+/** A step line with one step per day of the cycle. The ledger's table has the same figures. */
 export function BalanceChart({ days, balances, from, to }: BalanceByDay & { from: string; to: string }) {
   const highest = Math.max(1, ...balances)
   const steps = balances.map((balance, day) => `V${(1 - balance / highest) * HEIGHT}H${day + 1}`).join('')
   const [atFirst = 0] = balances
   const atLast = balances.at(-1) ?? 0
-  const label = `Balance by day: ${formatCredits(atFirst)} credits at first, ${formatCredits(highest)} at most, ${formatCredits(atLast)} at last`
+  const label = `Balance by day: ${formatCredits(atFirst)} credits at the start, ${formatCredits(highest)} at most, ${formatCredits(atLast)} at the end`
   return (
     <div className="grid gap-2 rounded-2xl border border-line bg-surface p-4 text-xs text-ink-soft sm:p-6">
       <span className="figures">{formatCredits(highest)} credits</span>

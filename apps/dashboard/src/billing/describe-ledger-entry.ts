@@ -1,7 +1,7 @@
 import type { LedgerEntry } from '@keymeter/contract'
-import { formatCredits } from '../format.ts'
+import { formatCredits } from '../ui/format.ts'
 
-/** What moved the balance, in words. */
+/** The entry in words. */
 export function describeLedgerEntry({ kind, credits, count, plan, note }: LedgerEntry): string {
   switch (kind) {
     case 'carried_over':
@@ -9,8 +9,8 @@ export function describeLedgerEntry({ kind, credits, count, plan, note }: Ledger
     case 'grant':
       return 'Granted for the cycle'
     case 'plan_change':
-      // To a smaller plan, which waits for the next cycle, or to one that gives as much.
-      return `Change to the plan ${plan}${credits === 0 ? ', no more credits in this cycle' : ''}`
+      // The new plan is smaller, and applies from the next cycle on, or has the same number of credits.
+      return `Changed to plan ${plan}${credits === 0 ? ', no additional credits in this cycle' : ''}`
     case 'top_up':
       return note === null ? 'Top-up' : `Top-up: ${note}`
     case 'refund_top_up':
@@ -22,7 +22,7 @@ export function describeLedgerEntry({ kind, credits, count, plan, note }: Ledger
     case 'held':
       return 'Held until settled or released'
     case 'lapsed':
-      return 'Lapsed: granted and not used'
+      return 'Lapsed: granted but not used'
   }
 }
 

@@ -1,15 +1,15 @@
 import type { LedgerAnswer } from '@keymeter/contract'
-import { formatCredits } from '../format.ts'
+import { formatCredits } from '../ui/format.ts'
 import { describeLedgerEntry } from './describe-ledger-entry.ts'
 
 const dayUtc = new Intl.DateTimeFormat('en-GB', { day: 'numeric', month: 'short', timeZone: 'UTC' })
 
-/** A bank statement's form: oldest first, the balance after each line, what is left at the bottom. */
+/** Like a bank statement: oldest first, with the balance after each line and the rest at the bottom. */
 export function LedgerTable({ entries, balance, isCurrent }: Pick<LedgerAnswer, 'entries' | 'balance' | 'isCurrent'>) {
   return (
     <section
       aria-label="Lines of the ledger"
-      // biome-ignore lint/a11y/noNoninteractiveTabindex: billions do not fit on a phone, and a keyboard scrolls to them
+      // biome-ignore lint/a11y/noNoninteractiveTabindex: large numbers do not fit on a phone, and the keyboard must be able to scroll to them
       tabIndex={0}
       className="overflow-x-auto rounded-2xl border border-line bg-surface"
     >

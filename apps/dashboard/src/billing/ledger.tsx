@@ -1,15 +1,15 @@
 import { keepPreviousData, useQuery } from '@tanstack/react-query'
 import { useNavigate, useSearch } from '@tanstack/react-router'
 import { ChevronLeft, ChevronRight } from 'lucide-react'
-import { QueryFault } from '../app/query-fault.tsx'
-import { REFRESH_INTERVAL_MS, trpc } from '../app/trpc.ts'
+import { QueryFault } from '../call/query-fault.tsx'
+import { REFRESH_INTERVAL_MS, trpc } from '../call/trpc.ts'
 import { Button } from '../ui/button.tsx'
 import { EmptyState } from '../ui/empty-state.tsx'
 import { balanceByDay } from './balance-by-day.ts'
 import { BalanceChart } from './balance-chart.tsx'
 import { LedgerTable } from './ledger-table.tsx'
 
-/** How a cycle's balance came to be; which cycle is kept in the address. */
+/** Everything that moved the balance in one cycle. The URL contains the cycle. */
 export function Ledger() {
   const { cycle } = useSearch({ from: '/signed-in/billing' })
   const ledger = useQuery(
@@ -56,12 +56,12 @@ export function Ledger() {
 
 const dayUtc = new Intl.DateTimeFormat('en-GB', { dateStyle: 'medium', timeZone: 'UTC' })
 
-/** Buttons, because they keep the focus when there is no further way: a link without an address loses it. */
+/** Buttons, because a disabled button keeps the focus. A link without an address would lose it. */
 function CycleButtons({ previous, next }: { previous: string | null; next: string | null }) {
   const { cycle } = useSearch({ from: '/signed-in/billing' })
   const navigate = useNavigate({ from: '/billing' })
   const current = useQuery(trpc.billing.get.queryOptions()).data?.account?.billingCycle.start
-  // The current cycle has no place in the address: opened again a month later, that shows the current one then.
+  // The URL leaves the current cycle out, so that a bookmark always shows the cycle that is current then.
   const open = (start: string | null) =>
     navigate({ search: { cycle: start === current ? undefined : (start ?? undefined) }, resetScroll: false })
   return (
@@ -81,7 +81,7 @@ function CycleButtons({ previous, next }: { previous: string | null; next: strin
   )
 }
 
-/** A narrow page has no room for the second word. */
+/** Hides the second word on narrow pages. */
 function CycleName({ name }: { name: string }) {
   return (
     <span>

@@ -1,5 +1,5 @@
 import { KEYS_PAGE_MAX } from '@keymeter/contract'
-import { trpc } from '../app/trpc.ts'
+import { trpc } from '../call/trpc.ts'
 
-/** The account's keys, revoked ones too, as far as one page goes: to choose one of them. */
+/** The first page of the account's keys, including revoked ones, for filters by key. */
 export const allKeys = trpc.keys.list.queryOptions({ status: 'all', sort: 'name', limit: KEYS_PAGE_MAX })

@@ -1,10 +1,10 @@
 import { useMutation } from '@tanstack/react-query'
 import type { ReactNode } from 'react'
-import { describeCallError } from '../app/call-error.ts'
-import { queryClient } from '../app/trpc.ts'
+import { describeCallError } from '../call/call-error.ts'
+import { ErrorNotice } from '../call/error-notice.tsx'
+import { queryClient } from '../call/trpc.ts'
 import { AlertDialog } from '../ui/alert-dialog.tsx'
 import { Button } from '../ui/button.tsx'
-import { ErrorNotice } from '../ui/notice.tsx'
 import { announce } from '../ui/toasts.tsx'
 
 interface ConfirmKeyDialogProps {
@@ -12,14 +12,14 @@ interface ConfirmKeyDialogProps {
   isOpen: boolean
   onClose: () => void
   actionLabel: string
-  /** Said when it is done. */
+  /** Shown after the call has succeeded. */
   doneText: string
-  /** Its answer must hold no secret. */
+  /** Its answer must not contain a secret, because it is cached. */
   call: () => Promise<unknown>
   children: ReactNode
 }
 
-/** Never optimistic: it is done when the server says so. */
+/** Asks before an action on a key. Shows the result only after the server has confirmed it. */
 export function ConfirmKeyDialog({ title, isOpen, onClose, actionLabel, doneText, call, children }: ConfirmKeyDialogProps) {
   const mutation = useMutation({
     mutationFn: call,

@@ -1,25 +1,20 @@
-import { standardSchemaResolver } from '@hookform/resolvers/standard-schema'
 import { KEY_NAME_LENGTH_MAX, KeyType } from '@keymeter/contract'
-import { useState } from 'react'
-import { Controller, useForm } from 'react-hook-form'
+import { Controller } from 'react-hook-form'
 import type { z } from 'zod'
-import { type CallError, describeCallError } from '../app/call-error.ts'
-import { fieldFaults } from '../app/field-faults.ts'
-import { api, queryClient } from '../app/trpc.ts'
-import { currentSession } from '../auth/session.ts'
+import { showSecret } from '../account/new-secret.ts'
+import { ErrorNotice } from '../call/error-notice.tsx'
+import { currentSession } from '../call/session.ts'
+import { api, queryClient } from '../call/trpc.ts'
+import { useCallForm } from '../call/use-call-form.ts'
 import { Button } from '../ui/button.tsx'
 import { Choice } from '../ui/choice.tsx'
 import { Dialog } from '../ui/dialog.tsx'
 import { TextField } from '../ui/field.tsx'
-import { ErrorNotice } from '../ui/notice.tsx'
-import { EXPIRY_INCOMPLETE, isExpiryIncomplete, KEY_FORM_FIELDS, KeyForm, toKeyForm } from './key-form.ts'
+import { KeyForm, toKeyForm, withCompleteExpiry } from './key-form.ts'
 import { KeyLimitFields } from './key-limit-fields.tsx'
-import { showSecret } from './new-secret.ts'
 
-const TYPES = [
-  { value: 'dev', title: 'dev', text: 'For development and tests.' },
-  { value: 'prod', title: 'prod', text: 'For what your users depend on.' },
-] as const
+const TYPES: Record<KeyType, string> = { dev: 'For development and tests.', prod: 'For what your users depend on.' }
+const TYPE_OPTIONS = KeyType.options.map((value) => ({ value, title: value, text: TYPES[value] }))
 
 const CreateKeyForm = KeyForm.extend({ keyType: KeyType })
 
@@ -37,36 +32,19 @@ export function CreateKeyDialog({ isOpen, onClose }: { isOpen: boolean; onClose:
 }
 
 function CreateForm({ onClose }: { onClose: () => void }) {
-  const [fault, setFault] = useState<CallError | null>(null)
-  const { register, control, handleSubmit, setError, formState } = useForm({
-    resolver: standardSchemaResolver(CreateKeyForm),
-    defaultValues: NOTHING_YET,
-  })
-  const { errors, isSubmitting } = formState
-  const submit = handleSubmit(async (input) => {
+  const { register, control, submit, setError, errors, formState, fault } = useCallForm(CreateKeyForm, NOTHING_YET)
+  const create = submit(async (input) => {
     const userId = currentSession()?.user.id
     if (userId === undefined) return
-    setFault(null)
-    try {
-      const { requestId: _, ...key } = await api.keys.create.mutate(input)
-      showSecret(userId, key)
-      onClose()
-      await queryClient.invalidateQueries()
-    } catch (error) {
-      const callError = describeCallError(error)
-      const faults = fieldFaults(callError, [...KEY_FORM_FIELDS, 'keyType'])
-      for (const { field, message } of faults) setError(field, { message }, { shouldFocus: true })
-      if (faults.length === 0) setFault(callError)
-    }
+    const { requestId: _, ...key } = await api.keys.create.mutate(input)
+    showSecret(userId, key)
+    onClose()
+    await queryClient.invalidateQueries()
   })
   return (
     <form
       noValidate
-      onSubmit={(event) => {
-        if (!isExpiryIncomplete(event.currentTarget)) return submit(event)
-        event.preventDefault()
-        setError('expiresAt', { message: EXPIRY_INCOMPLETE }, { shouldFocus: true })
-      }}
+      onSubmit={withCompleteExpiry(create, (message) => setError('expiresAt', { message }, { shouldFocus: true }))}
       className="grid gap-5"
     >
       {fault !== null && <ErrorNotice error={fault} />}
@@ -83,7 +61,7 @@ function CreateForm({ onClose }: { onClose: () => void }) {
         render={({ field }) => (
           <Choice
             label="Type"
-            options={TYPES}
+            options={TYPE_OPTIONS}
             value={field.value}
             onChange={field.onChange}
             hint="A label for now: both types spend the same credits."
@@ -103,7 +81,7 @@ function CreateForm({ onClose }: { onClose: () => void }) {
         <Button variant="secondary" onClick={onClose}>
           Cancel
         </Button>
-        <Button type="submit" isPending={isSubmitting}>
+        <Button type="submit" isPending={formState.isSubmitting}>
           Create key
         </Button>
       </div>

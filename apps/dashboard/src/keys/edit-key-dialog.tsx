@@ -1,17 +1,13 @@
-import { standardSchemaResolver } from '@hookform/resolvers/standard-schema'
 import { KEY_NAME_LENGTH_MAX } from '@keymeter/contract'
-import { useState } from 'react'
-import { useForm } from 'react-hook-form'
-import { type CallError, describeCallError } from '../app/call-error.ts'
-import { fieldFaults } from '../app/field-faults.ts'
-import { api, queryClient } from '../app/trpc.ts'
+import { ErrorNotice } from '../call/error-notice.tsx'
+import { api, queryClient } from '../call/trpc.ts'
+import { useCallForm } from '../call/use-call-form.ts'
 import { Button } from '../ui/button.tsx'
 import { Dialog } from '../ui/dialog.tsx'
 import { TextField } from '../ui/field.tsx'
-import { ErrorNotice } from '../ui/notice.tsx'
 import { announce } from '../ui/toasts.tsx'
 import type { KeyDialogProps } from './key-dialog.ts'
-import { EXPIRY_INCOMPLETE, isExpiryIncomplete, KEY_FORM_FIELDS, KeyForm, toKeyForm } from './key-form.ts'
+import { KeyForm, toKeyForm, withCompleteExpiry } from './key-form.ts'
 import { KeyLimitFields } from './key-limit-fields.tsx'
 
 export function EditKeyDialog({ apiKey, isOpen, onClose }: KeyDialogProps) {
@@ -23,40 +19,24 @@ export function EditKeyDialog({ apiKey, isOpen, onClose }: KeyDialogProps) {
 }
 
 function EditKeyForm({ apiKey, onClose }: Omit<KeyDialogProps, 'isOpen'>) {
-  const [fault, setFault] = useState<CallError | null>(null)
-  const { register, handleSubmit, setError, formState } = useForm({
-    resolver: standardSchemaResolver(KeyForm),
-    defaultValues: toKeyForm(apiKey),
-  })
-  const { dirtyFields, errors, isSubmitting } = formState
-  const submit = handleSubmit(async ({ name, expiresAt, creditLimit }) => {
-    setFault(null)
-    try {
-      await api.keys.update.mutate({
-        id: apiKey.id,
-        // What was not touched stays as it is: somebody else may have changed it meanwhile, or it may be in the past.
-        ...(dirtyFields.name && { name }),
-        ...(dirtyFields.expiresAt && { expiresAt }),
-        ...(dirtyFields.creditLimit && { creditLimit }),
-      })
-      await queryClient.invalidateQueries()
-      announce(`The key ${name} is saved.`)
-      onClose()
-    } catch (error) {
-      const callError = describeCallError(error)
-      const faults = fieldFaults(callError, KEY_FORM_FIELDS)
-      for (const { field, message } of faults) setError(field, { message }, { shouldFocus: true })
-      if (faults.length === 0) setFault(callError)
-    }
+  const { register, submit, setError, errors, formState, fault } = useCallForm(KeyForm, toKeyForm(apiKey))
+  const { dirtyFields, isSubmitting } = formState
+  const save = submit(async ({ name, expiresAt, creditLimit }) => {
+    await api.keys.update.mutate({
+      id: apiKey.id,
+      // Send changed fields only: somebody else may have changed the others, and an unchanged expiry may be in the past.
+      ...(dirtyFields.name && { name }),
+      ...(dirtyFields.expiresAt && { expiresAt }),
+      ...(dirtyFields.creditLimit && { creditLimit }),
+    })
+    await queryClient.invalidateQueries()
+    announce(`The key ${name} is saved.`)
+    onClose()
   })
   return (
     <form
       noValidate
-      onSubmit={(event) => {
-        if (!isExpiryIncomplete(event.currentTarget)) return submit(event)
-        event.preventDefault()
-        setError('expiresAt', { message: EXPIRY_INCOMPLETE }, { shouldFocus: true })
-      }}
+      onSubmit={withCompleteExpiry(save, (message) => setError('expiresAt', { message }, { shouldFocus: true }))}
       className="grid gap-5"
     >
       {fault !== null && <ErrorNotice error={fault} />}

@@ -1,5 +1,5 @@
-import { api } from '../app/trpc.ts'
-import { formatMoment } from '../format.ts'
+import { api } from '../call/trpc.ts'
+import { formatMoment } from '../ui/format.ts'
 import { ConfirmKeyDialog } from './confirm-key-dialog.tsx'
 import type { KeyDialogProps } from './key-dialog.ts'
 
@@ -13,8 +13,9 @@ export function EndGraceDialog({ apiKey, ...dialog }: KeyDialogProps) {
       call={() => api.keys.endGrace.mutate({ id: apiKey.id })}
     >
       <p>
-        Calls with the old secret of <strong className="break-words font-medium text-ink">{apiKey.name}</strong> stop working at
-        once{apiKey.graceEndsAt !== null && `, instead of ${formatMoment(apiKey.graceEndsAt)}`}. The new secret keeps working.
+        Calls with the old secret of <strong className="break-words font-medium text-ink">{apiKey.name}</strong> stop working
+        immediately{apiKey.graceEndsAt !== null && `, instead of ${formatMoment(apiKey.graceEndsAt)}`}. The new secret keeps
+        working.
       </p>
     </ConfirmKeyDialog>
   )

@@ -1,4 +1,4 @@
-import { KEY_NAME_LENGTH_MAX, type KeyFilter, type KeySort } from '@keymeter/contract'
+import { KEY_NAME_LENGTH_MAX, KeyFilter, KeySort } from '@keymeter/contract'
 import { useNavigate, useSearch } from '@tanstack/react-router'
 import { useEffect, useState } from 'react'
 import { TextField } from '../ui/field.tsx'
@@ -8,23 +8,20 @@ import { withoutSecrets } from './without-secrets.ts'
 
 const SEARCH_DELAY_MS = 200
 
-const STATUSES: { value: KeyFilter; text: string }[] = [
-  { value: 'live', text: 'Live' },
-  { value: 'active', text: 'Active' },
-  { value: 'disabled', text: 'Disabled' },
-  { value: 'expired', text: 'Expired' },
-  { value: 'revoked', text: 'Revoked' },
-  { value: 'all', text: 'All' },
-]
+const STATUSES: Record<KeyFilter, string> = {
+  live: 'Live',
+  active: 'Active',
+  disabled: 'Disabled',
+  expired: 'Expired',
+  revoked: 'Revoked',
+  all: 'All',
+}
+const STATUS_OPTIONS = KeyFilter.options.map((value) => ({ value, text: STATUSES[value] }))
 
-const SORTS: { value: KeySort; text: string }[] = [
-  { value: 'newest', text: 'Newest' },
-  { value: 'oldest', text: 'Oldest' },
-  { value: 'name', text: 'Name' },
-  { value: 'lastUsed', text: 'Last used' },
-]
+const SORTS: Record<KeySort, string> = { newest: 'Newest', oldest: 'Oldest', name: 'Name', lastUsed: 'Last used' }
+const SORT_OPTIONS = KeySort.options.map((value) => ({ value, text: SORTS[value] }))
 
-/** Which keys are listed, and in what order: kept in the address, so that it survives a reload and the way back. */
+/** Filters and order are kept in the URL, so that they survive a reload and Back. */
 export function KeyFilters() {
   const { status = STATUS_DEFAULT, sort = SORT_DEFAULT } = useSearch({ from: '/signed-in/' })
   const navigate = useNavigate({ from: '/' })
@@ -33,7 +30,7 @@ export function KeyFilters() {
       <SearchField />
       <Select
         label="Status"
-        options={STATUSES}
+        options={STATUS_OPTIONS}
         value={status}
         onValueChange={(chosen) =>
           navigate({
@@ -43,7 +40,7 @@ export function KeyFilters() {
       />
       <Select
         label="Sort by"
-        options={SORTS}
+        options={SORT_OPTIONS}
         value={sort}
         onValueChange={(chosen) =>
           navigate({ search: (current: KeysSearch) => ({ ...current, sort: chosen === SORT_DEFAULT ? undefined : chosen }) })
@@ -56,7 +53,7 @@ export function KeyFilters() {
 function SearchField() {
   const { search = '' } = useSearch({ from: '/signed-in/' })
   const navigate = useNavigate({ from: '/' })
-  /** What is typed and not yet in the address, which decides otherwise: on the way back, say. */
+  /** Text that was typed and is not in the URL yet. Otherwise the URL decides, e.g. after Back. */
   const [typed, setTyped] = useState<string | null>(null)
   useEffect(() => {
     if (typed === null) return

@@ -1,24 +1,23 @@
 import { type Key, KeyName, UpdateKey } from '@keymeter/contract'
+import type { FormEvent } from 'react'
 import { z } from 'zod'
 
-/** As the browser's own field has it: local time, to the minute, empty for never. */
+/** The value of the browser's field: local time to the minute. Empty means never. */
 const ExpiryText = z
   .string()
   .refine((text) => text === '' || !Number.isNaN(Date.parse(text)), 'Enter a date and time, or nothing.')
   .transform((text) => (text === '' ? null : new Date(text).toISOString()))
 
-/** Digits, empty for none. Text, because a number field calls whatever it cannot read empty: the limit would be gone. */
+/** Empty means no limit. A text field, because the browser reports a number field with invalid text as empty. */
 const CreditLimitText = z
   .string()
   .trim()
   .transform((text) => (text === '' ? null : /^-?\d+$/.test(text) ? Number(text) : Number.NaN))
   .pipe(UpdateKey.shape.creditLimit.unwrap())
 
-/** What may be said of a key when it is made, and changed later. */
+/** The fields for a new key that can be changed later. */
 export const KeyForm = z.object({ name: KeyName, expiresAt: ExpiryText, creditLimit: CreditLimitText })
 export type KeyFormInput = z.input<typeof KeyForm>
-
-export const KEY_FORM_FIELDS = ['name', 'expiresAt', 'creditLimit'] as const satisfies (keyof KeyFormInput)[]
 
 export function toKeyForm({ name, expiresAt, creditLimit }: Pick<Key, 'name' | 'expiresAt' | 'creditLimit'>): KeyFormInput {
   return { name, expiresAt: toLocalText(expiresAt), creditLimit: creditLimit === null ? '' : String(creditLimit) }
@@ -30,10 +29,20 @@ function toLocalText(iso: string | null): string {
   return new Date(moment.getTime() - moment.getTimezoneOffset() * 60_000).toISOString().slice(0, 'YYYY-MM-DDTHH:mm'.length)
 }
 
-/** A date that is only half filled in says that it is empty, and would be taken for never. */
-export function isExpiryIncomplete(form: HTMLFormElement): boolean {
-  const field = form.elements.namedItem('expiresAt')
-  return field instanceof HTMLInputElement && field.validity.badInput
+/**
+ * Submits the form unless its date is only half filled in. The browser reports such a field as empty, which would mean that
+ * the key never expires.
+ */
+export function withCompleteExpiry(
+  submit: (event: SubmitEvent) => Promise<void>,
+  refuse: (message: string) => void,
+): (event: SubmitEvent) => void {
+  return (event) => {
+    const field = event.currentTarget.elements.namedItem('expiresAt')
+    if (!(field instanceof HTMLInputElement && field.validity.badInput)) return void submit(event)
+    event.preventDefault()
+    refuse('Enter both date and time, or nothing.')
+  }
 }
 
-export const EXPIRY_INCOMPLETE = 'Enter both date and time, or nothing.'
+type SubmitEvent = FormEvent<HTMLFormElement>

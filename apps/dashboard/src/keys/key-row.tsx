@@ -1,22 +1,24 @@
-import type { KeyWithUsage } from '@keymeter/contract'
+import type { KeyType, KeyWithUsage } from '@keymeter/contract'
 import { lazyRouteComponent } from '@tanstack/react-router'
 import { Suspense, useState } from 'react'
-import { type CallError, describeCallError } from '../app/call-error.ts'
-import { api, queryClient } from '../app/trpc.ts'
-import { currentSession } from '../auth/session.ts'
-import { formatCredits, formatMoment } from '../format.ts'
+import { showSecret } from '../account/new-secret.ts'
+import { type CallError, describeCallError } from '../call/call-error.ts'
+import { ErrorNotice } from '../call/error-notice.tsx'
+import { currentSession } from '../call/session.ts'
+import { api, queryClient } from '../call/trpc.ts'
 import { Badge } from '../ui/badge.tsx'
+import { formatCredits, formatMoment } from '../ui/format.ts'
 import { Moment } from '../ui/moment.tsx'
-import { ErrorNotice } from '../ui/notice.tsx'
 import { TextButton } from '../ui/text-button.tsx'
 import { announce } from '../ui/toasts.tsx'
 import type { KeyDialog } from './key-dialog.ts'
 import { KeyStatusBadge } from './key-status-badge.tsx'
-import { showSecret } from './new-secret.ts'
 
-/** A menu needs a lot of script: it comes on its own, at once and while the keys are asked for. */
+/** The menu is a large script, so it is loaded separately, in parallel with the list of keys. */
 const KeyActions = lazyRouteComponent(() => import('./key-actions.tsx'), 'KeyActions')
 void KeyActions.preload?.()
+
+const TYPE_TONES = { dev: 'accent', prod: 'warm' } as const satisfies Record<KeyType, string>
 
 export function KeyRow({ apiKey, onDialog }: { apiKey: KeyWithUsage; onDialog: (dialog: KeyDialog) => void }) {
   const [fault, setFault] = useState<CallError | null>(null)
@@ -32,7 +34,7 @@ export function KeyRow({ apiKey, onDialog }: { apiKey: KeyWithUsage; onDialog: (
     } catch (error) {
       setFault(describeCallError(error))
     }
-    // After a refusal too: somebody else may have been faster.
+    // Refresh after a refusal too: somebody else may have changed the key.
     await queryClient.invalidateQueries()
     setIsBusy(false)
   }
@@ -56,7 +58,7 @@ export function KeyRow({ apiKey, onDialog }: { apiKey: KeyWithUsage; onDialog: (
             <span className="min-w-0 truncate font-medium" title={apiKey.name}>
               {apiKey.name}
             </span>
-            <Badge tone={apiKey.keyType === 'prod' ? 'warm' : 'accent'}>{apiKey.keyType}</Badge>
+            <Badge tone={TYPE_TONES[apiKey.keyType]}>{apiKey.keyType}</Badge>
             <KeyStatusBadge apiKey={apiKey} />
           </div>
           <code className="block truncate font-mono text-xs text-ink-soft">{apiKey.keyPrefix}…</code>

@@ -1,11 +1,13 @@
 import type { KeyWithUsage } from '@keymeter/contract'
-import { formatMoment, formatRelative } from '../format.ts'
+import type { JSX } from 'react'
 import { Badge } from '../ui/badge.tsx'
+import { formatMoment, formatRelative } from '../ui/format.ts'
 
 const EXPIRING_MS = 7 * 86_400_000
 
-/** What keeps the key from being used, or soon will. An active one needs no saying. */
-export function KeyStatusBadge({ apiKey: { status, revokedAt, disabledAt, expiresAt } }: { apiKey: KeyWithUsage }) {
+/** Why the key cannot be used, or soon cannot be. Nothing for an active key. */
+export function KeyStatusBadge({ apiKey }: { apiKey: KeyWithUsage }): JSX.Element | null {
+  const { status, revokedAt, disabledAt, expiresAt } = apiKey
   switch (status) {
     case 'revoked':
       return (

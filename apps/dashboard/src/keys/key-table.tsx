@@ -15,7 +15,7 @@ const DIALOGS = {
 } satisfies Record<KeyDialog, unknown>
 
 export function KeyTable({ keys }: { keys: KeyWithUsage[] }) {
-  /** Stays when it is closed, so that it can fade out as it was; `opening` counts, so that each begins anew. */
+  /** Kept after closing, so that the dialog can fade out. `opening` counts, so that each opening starts with fresh state. */
   const [dialog, setDialog] = useState<{ kind: KeyDialog; key: KeyWithUsage; isOpen: boolean; opening: number } | null>(null)
   const OpenDialog = dialog && DIALOGS[dialog.kind]
   return (
@@ -63,7 +63,7 @@ function Heading({ className = '', ...props }: React.ComponentProps<'th'>) {
 
 const SKELETON_ROWS = ['first', 'second', 'third']
 
-/** The table's own geometry, so that nothing moves when it comes. */
+/** Has the table's geometry, so that nothing moves when the table appears. */
 export function KeyTableSkeleton() {
   return (
     <div role="status" aria-label="Loading your keys" className="rounded-2xl border border-line bg-surface">

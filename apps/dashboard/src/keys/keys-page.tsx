@@ -2,12 +2,11 @@ import { keepPreviousData, useInfiniteQuery } from '@tanstack/react-query'
 import { useNavigate, useSearch } from '@tanstack/react-router'
 import { Plus } from 'lucide-react'
 import { useState } from 'react'
-import { QueryFault } from '../app/query-fault.tsx'
-import { REFRESH_INTERVAL_MS, trpc } from '../app/trpc.ts'
-import { useProvisioning } from '../auth/provisioning.ts'
+import { useProvisioning } from '../account/provisioning.ts'
 import { AccountCard } from '../billing/account-card.tsx'
+import { PagedList } from '../call/paged-list.tsx'
+import { REFRESH_INTERVAL_MS, trpc } from '../call/trpc.ts'
 import { Button } from '../ui/button.tsx'
-import { EmptyState } from '../ui/empty-state.tsx'
 import { CreateKeyDialog } from './create-key-dialog.tsx'
 import { KeyFilters } from './key-filters.tsx'
 import { KeyTable, KeyTableSkeleton } from './key-table.tsx'
@@ -52,37 +51,16 @@ function Keys() {
       },
     ),
   )
-  const keys = list.data?.pages.flatMap((page) => page.data)
   const isFiltered = status !== undefined || search !== ''
   return (
-    <>
-      <QueryFault query={list} />
-      {keys === undefined || (keys.length === 0 && isProvisioning) ? (
-        list.isError || <KeyTableSkeleton />
-      ) : keys.length > 0 ? (
-        <KeyTable keys={keys} />
-      ) : isFiltered ? (
-        <EmptyState>
-          <p>No keys match.</p>
-          <Button variant="secondary" onClick={() => navigate({ search: { sort } })}>
-            Clear filters
-          </Button>
-        </EmptyState>
-      ) : (
-        <EmptyState>
-          <p>You have no live keys. Create one to call the API.</p>
-        </EmptyState>
-      )}
-      {list.hasNextPage && (
-        <Button
-          variant="secondary"
-          className="justify-self-center"
-          isPending={list.isFetchingNextPage}
-          onClick={() => list.fetchNextPage()}
-        >
-          Load more
-        </Button>
-      )}
-    </>
+    <PagedList
+      query={list}
+      isLoading={isProvisioning}
+      skeleton={<KeyTableSkeleton />}
+      empty={isFiltered ? 'No keys match.' : 'You have no live keys. Create one to call the API.'}
+      onClearFilters={isFiltered ? () => navigate({ search: { sort } }) : null}
+    >
+      {(keys) => <KeyTable keys={keys} />}
+    </PagedList>
   )
 }

@@ -1,5 +1,5 @@
-import { api } from '../app/trpc.ts'
-import { formatRelative } from '../format.ts'
+import { api } from '../call/trpc.ts'
+import { formatRelative } from '../ui/format.ts'
 import { ConfirmKeyDialog } from './confirm-key-dialog.tsx'
 import type { KeyDialogProps } from './key-dialog.ts'
 
@@ -15,8 +15,8 @@ export function RevokeKeyDialog({ apiKey, ...dialog }: KeyDialogProps) {
       call={() => api.keys.revoke.mutate({ id: apiKey.id })}
     >
       <p>
-        Calls with <strong className="break-words font-medium text-ink">{apiKey.name}</strong> stop working at once. This cannot
-        be undone.
+        Calls with <strong className="break-words font-medium text-ink">{apiKey.name}</strong> stop working immediately. This
+        cannot be undone.
       </p>
       {apiKey.lastUsedAt !== null && Date.now() - Date.parse(apiKey.lastUsedAt) < RECENTLY_MS && (
         <p className="font-medium text-danger">This key is in use: it was last used {formatRelative(apiKey.lastUsedAt)}.</p>

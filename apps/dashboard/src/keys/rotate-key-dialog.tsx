@@ -1,15 +1,16 @@
 import { GRACE_SECONDS_DEFAULT, GRACE_SECONDS_MAX } from '@keymeter/contract'
 import { type FormEvent, useState } from 'react'
-import { type CallError, describeCallError } from '../app/call-error.ts'
-import { api, queryClient } from '../app/trpc.ts'
-import { currentSession } from '../auth/session.ts'
-import { formatMoment } from '../format.ts'
+import { showSecret } from '../account/new-secret.ts'
+import { type CallError, describeCallError } from '../call/call-error.ts'
+import { ErrorNotice } from '../call/error-notice.tsx'
+import { currentSession } from '../call/session.ts'
+import { api, queryClient } from '../call/trpc.ts'
 import { Button } from '../ui/button.tsx'
 import { Choice } from '../ui/choice.tsx'
 import { Dialog } from '../ui/dialog.tsx'
-import { ErrorNotice, Notice } from '../ui/notice.tsx'
+import { formatMoment } from '../ui/format.ts'
+import { Notice } from '../ui/notice.tsx'
 import type { KeyDialogProps } from './key-dialog.ts'
-import { showSecret } from './new-secret.ts'
 
 const GRACE_PERIODS = [
   { value: 0, title: 'End it now' },
@@ -51,7 +52,7 @@ function RotateKeyForm({ apiKey, onClose }: Omit<KeyDialogProps, 'isOpen'>) {
       {fault !== null && <ErrorNotice error={fault} />}
       <p className="text-sm text-ink-soft">
         <strong className="break-words font-medium text-ink">{apiKey.name}</strong> gets a new secret and stays the same key,
-        with its usage, limits and history. Until the old secret ends, both work: time to put the new one in its place. If it
+        with its usage, limits and history. Until the old secret ends, both work, so that you can replace it everywhere. If it
         may have leaked, end it now.
       </p>
       <Choice
@@ -62,7 +63,7 @@ function RotateKeyForm({ apiKey, onClose }: Omit<KeyDialogProps, 'isOpen'>) {
       />
       {apiKey.graceEndsAt !== null && (
         <Notice>
-          The secret from before the last rotation would work until {formatMoment(apiKey.graceEndsAt)}. It ends at once.
+          The previous secret still works until {formatMoment(apiKey.graceEndsAt)}. Rotating again ends it immediately.
         </Notice>
       )}
       <div className="flex justify-end gap-2">

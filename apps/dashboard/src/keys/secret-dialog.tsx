@@ -1,19 +1,19 @@
 import type { NewKey } from '@keymeter/contract'
 import { Check, Copy } from 'lucide-react'
 import { useEffect, useId, useRef, useState } from 'react'
-import { api, queryClient } from '../app/trpc.ts'
+import { forgetSecret, useNewSecret } from '../account/new-secret.ts'
+import { api, queryClient } from '../call/trpc.ts'
 import { AlertDialog } from '../ui/alert-dialog.tsx'
 import { Button } from '../ui/button.tsx'
 import { Dialog } from '../ui/dialog.tsx'
-import { forgetSecret, useNewSecret } from './new-secret.ts'
 
-/** Shows a new secret, the one time that it can be shown, and does not let it be lost by accident. */
+/** Shows a new secret, which cannot be shown again, and asks before it is closed without a copy. */
 export function SecretDialog() {
   const newKey = useNewSecret()
   return newKey && <OpenSecretDialog key={newKey.keyPrefix} newKey={newKey} />
 }
 
-/** A note that is missed costs nothing: the key's row goes on to offer another secret until this one is used. */
+/** A failure is harmless: the key's row keeps offering a new secret until this one is used. */
 async function confirmSaved({ id, keyPrefix }: NewKey): Promise<void> {
   try {
     await api.keys.confirmSecretSaved.mutate({ id, keyPrefix })
@@ -38,8 +38,8 @@ function OpenSecretDialog({ newKey }: { newKey: NewKey }) {
     <>
       <Dialog title="Save your secret" isOpen onCloseRequest={requestClose} initialFocus={copyButton}>
         <p className="text-sm text-ink-soft">
-          This is the secret of the key <strong className="font-medium text-ink">{newKey.name}</strong>. This is the only time
-          it is shown: keep it where your other secrets are.
+          This is the secret of the key <strong className="font-medium text-ink">{newKey.name}</strong>. It is shown only this
+          once: store it where you keep your other secrets.
         </p>
         <SecretField secret={newKey.secret} copyState={copyState} onCopyState={noteCopyState} copyButton={copyButton} />
         <div className="flex justify-end">
@@ -80,7 +80,6 @@ function SecretField({ secret, copyState, onCopyState, copyButton }: SecretField
       await navigator.clipboard.writeText(secret)
       onCopyState('copied')
     } catch {
-      // Only what was really copied counts as copied.
       onCopyState('failed')
       field.current?.select()
     }
@@ -112,14 +111,14 @@ function SecretField({ secret, copyState, onCopyState, copyButton }: SecretField
         {copyState === 'copied' ? 'Copied' : 'Copy secret'}
       </Button>
       <p role="status" className="text-sm text-ink-soft">
-        {copyState === 'failed' && 'Copying failed: the secret is selected, press Ctrl+C.'}
+        {copyState === 'failed' && 'Copying failed. The secret is selected: press Ctrl+C.'}
         {copyState === 'copied' && 'The secret is on your clipboard.'}
       </p>
     </div>
   )
 }
 
-/** Asks before the page is left or reloaded. */
+/** Lets the browser ask before the page is left or reloaded. */
 function useLeaveGuard(isActive: boolean): void {
   useEffect(() => {
     if (!isActive) return

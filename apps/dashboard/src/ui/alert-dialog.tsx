@@ -8,14 +8,14 @@ interface AlertDialogProps {
   isOpen: boolean
   onCancel: () => void
   cancelLabel?: string
-  /** Where the focus goes afterwards, when what it came from may be gone. */
+  /** Where the focus goes after closing, if the element that opened the dialog may be gone. */
   finalFocus?: ComponentProps<typeof BaseAlertDialog.Popup>['finalFocus']
-  /** The button that goes through with it. */
+  /** The button that confirms. */
   action: ReactNode
   children: ReactNode
 }
 
-/** Asks before something that cannot be undone. The focus starts on the way back. */
+/** Asks before something that cannot be undone. Cancel has the focus first. */
 export function AlertDialog({
   title,
   isOpen,

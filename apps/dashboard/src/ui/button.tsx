@@ -10,7 +10,7 @@ const VARIANTS = {
 
 interface ButtonProps extends ComponentProps<typeof BaseButton> {
   variant?: keyof typeof VARIANTS
-  /** Says that the press is being worked on; a second one does nothing. */
+  /** True while the last press is being handled: another press does nothing. */
   isPending?: boolean
 }
 

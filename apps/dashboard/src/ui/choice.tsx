@@ -10,7 +10,7 @@ interface ChoiceProps<Value> {
   hint?: string
 }
 
-/** One of a few, all of them in sight. */
+/** Radio buttons as cards: for a few options that should all be visible. */
 export function Choice<Value extends string | number>({ label, options, value, onChange, hint }: ChoiceProps<Value>) {
   const labelId = useId()
   return (

@@ -5,7 +5,7 @@ import { BACKDROP, POPUP } from './popup.ts'
 interface DialogProps {
   title: string
   isOpen: boolean
-  /** Asked for by Escape, a press outside and the close button; the owner may decline. */
+  /** Called on Escape and on a click outside. The dialog stays open until `isOpen` changes. */
   onCloseRequest: () => void
   initialFocus?: ComponentProps<typeof BaseDialog.Popup>['initialFocus']
   children: ReactNode

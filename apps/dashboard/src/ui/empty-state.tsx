@@ -1,6 +1,6 @@
 import type { ReactNode } from 'react'
 
-/** Where a list would be. */
+/** Takes the place of a list without items. */
 export function EmptyState({ children }: { children: ReactNode }) {
   return (
     <div

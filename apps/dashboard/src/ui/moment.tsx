@@ -1,7 +1,7 @@
-import { useMinute } from '../app/minute.ts'
-import { formatMoment, formatMomentUtc, formatRelative } from '../format.ts'
+import { formatMoment, formatMomentUtc, formatRelative } from './format.ts'
+import { useMinute } from './minute.ts'
 
-/** How long ago, with the exact moment behind it. */
+/** How long ago it was, with the exact time as a tooltip. */
 export function Moment({ iso }: { iso: string }) {
   useMinute()
   return (
@@ -11,7 +11,7 @@ export function Moment({ iso }: { iso: string }) {
   )
 }
 
-/** The moment in UTC, as billing goes by it, with the reader's own time behind it. */
+/** The time in UTC, which billing uses, with the reader's local time as a tooltip. */
 export function MomentUtc({ iso }: { iso: string }) {
   return (
     <time dateTime={iso} title={`${formatMoment(iso)}, your time`}>

@@ -1,7 +1,7 @@
 import { Button as BaseButton } from '@base-ui/react/button'
 import type { ComponentProps } from 'react'
 
-/** A button that stands in a line of text. */
+/** A button inside a line of text. */
 export function TextButton({ isPending = false, ...props }: ComponentProps<typeof BaseButton> & { isPending?: boolean }) {
   return (
     <BaseButton

@@ -2,7 +2,7 @@ import { Toast } from '@base-ui/react/toast'
 
 const manager = Toast.createToastManager()
 
-/** Says in passing that something is done; read out politely. */
+/** Shows a short message for a moment. Screen readers read it without interrupting. */
 export function announce(text: string): void {
   manager.add({ description: text })
 }

@@ -1,4 +1,4 @@
-/** A name for each: where two would be the same, both are told by a longer one. */
+/** A name for each. Items with the same short name get their long names. */
 export function distinctNames<T>(all: T[], short: (one: T) => string, long: (one: T) => string): string[] {
   const names = all.map(short)
   return all.map((one, i) => {

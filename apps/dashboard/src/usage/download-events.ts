@@ -1,31 +1,31 @@
 import type { Issue, UsageEventFilters } from '@keymeter/contract'
-import type { CallError } from '../app/call-error.ts'
-import { accessToken, endExpiredSession } from '../auth/session.ts'
+import type { CallError } from '../call/call-error.ts'
+import { accessToken, endExpiredSession } from '../call/session.ts'
 
 interface DownloadOptions {
   signal: AbortSignal
-  /** Told how many bytes have come so far. */
+  /** Receives the number of bytes received so far. */
   onProgress: (bytes: number) => void
 }
 
-/** What some browsers can, and TypeScript does not know: a page writes to a file which the reader chose, and removes it. */
+/** Some browsers let a page write to a file that the reader chose, and remove it. TypeScript's types lack both. */
 type SavedFile = FileSystemFileHandle & { remove?: () => Promise<void> }
 interface SavingWindow {
   showSaveFilePicker?: (options: { suggestedName: string; types: unknown[] }) => Promise<SavedFile>
 }
 
 /**
- * Saves the events that match as a CSV file: to disk as they come, where the browser can, or else when all are there. The
- * token goes in a header, which a link could not send. Half a file is never kept.
+ * Saves the matching events as a CSV file. If the browser supports it, writes to disk while receiving; otherwise saves once
+ * all events are here. Sends the token in a header, which a plain link could not do. Never keeps a partial file.
  *
- * @returns how many bytes were saved, null when the reader thought better of it, or what went wrong.
+ * @returns the number of saved bytes, null if the reader cancelled, or what went wrong.
  */
 export async function downloadEvents(filters: UsageEventFilters, options: DownloadOptions): Promise<number | CallError | null> {
   const name = `keymeter-usage-${new Date().toISOString().slice(0, 10)}.csv`
   let file: SavedFile | undefined
   let outcome: number | CallError | null
   try {
-    // Asked for first: a browser shows the dialog for a moment after a click alone.
+    // Ask for the file first: a browser shows this dialog only shortly after a click.
     file = await (window as SavingWindow).showSaveFilePicker?.({
       suggestedName: name,
       types: [{ description: 'CSV', accept: { 'text/csv': ['.csv'] } }],
@@ -34,7 +34,7 @@ export async function downloadEvents(filters: UsageEventFilters, options: Downlo
   } catch (error) {
     outcome = faultOf(error)
   }
-  // Once chosen it is there, and empty. Where the browser cannot remove it, it stays so.
+  // The browser creates an empty file as soon as it is chosen. Some browsers cannot remove it again.
   if (typeof outcome !== 'number') await file?.remove?.().catch(() => {})
   return outcome
 }
@@ -68,13 +68,13 @@ function queryOf(filters: UsageEventFilters): URLSearchParams {
   return new URLSearchParams(all)
 }
 
-/** What the browser says of a file is a DOMException; what breaks off underway is none. */
+/** File errors and cancelling are DOMExceptions; network errors are not. */
 function faultOf(error: unknown): CallError | null {
   const isOfFile = error instanceof DOMException
   if (isOfFile && error.name === 'AbortError') return null
   const message = isOfFile
-    ? 'The file could not be written, and nothing was saved. Check that there is room, and that the browser may write there.'
-    : 'The export broke off, and nothing was saved. Check your connection and try again.'
+    ? 'The file could not be written, and nothing was saved. Check the free disk space, and that the browser may write there.'
+    : 'The export was interrupted, and nothing was saved. Check your connection and try again.'
   return { message, requestId: null, issues: [], isPassing: true }
 }
 
@@ -93,6 +93,6 @@ function saveBlob(blob: Blob, name: string): void {
   link.href = URL.createObjectURL(blob.slice(0, blob.size, 'text/csv'))
   link.download = name
   link.click()
-  // The browser has it by then; sooner, some would save nothing.
+  // Some browsers save nothing if the URL is revoked before they have read the file.
   setTimeout(() => URL.revokeObjectURL(link.href), 60_000)
 }

@@ -5,20 +5,21 @@ import { useEffect, useState } from 'react'
 import { allKeys } from '../keys/all-keys.ts'
 import { TextField } from '../ui/field.tsx'
 import { Select } from '../ui/select.tsx'
-import { describeVerdict, VERDICT_OPTIONS } from './event-verdicts.ts'
+import { ACTION_TEXTS } from './event-actions.ts'
+import { VERDICT_OPTIONS } from './event-verdicts.ts'
 import type { UsageSearch } from './usage-search.ts'
 
 const TYPING_DELAY_MS = 300
 const OPERATION_LENGTH_MAX = 64
 
 const ALL = { value: '', text: 'All' } as const
-const ACTION_OPTIONS = [ALL, ...UsageAction.options.map((value) => ({ value, text: describeVerdict(value) }))]
+const ACTION_OPTIONS = [ALL, ...UsageAction.options.map((value) => ({ value, text: ACTION_TEXTS[value] }))]
 const WHEN_OPTIONS = [
   { value: '', text: 'As above' },
   { value: 'any', text: 'Any time' },
 ] as const
 
-/** Which events are listed: kept in the address, so that it survives a reload and the way back. */
+/** The filters are kept in the URL, so that they survive a reload and Back. */
 export function EventFilters() {
   const { keyId, action, verdict, when } = useSearch({ from: '/signed-in/usage' })
   const navigate = useNavigate({ from: '/usage' })
@@ -26,12 +27,8 @@ export function EventFilters() {
     navigate({ search: (now: UsageSearch) => ({ ...now, ...chosen }), resetScroll: false })
   const keys = useQuery(allKeys).data?.data ?? []
   const keyOptions = [ALL, ...keys.map(({ id, name, keyPrefix }) => ({ value: id, text: `${name} (${keyPrefix}…)` }))]
-  // One that the first page of the keys does not hold, or a verdict that is not known here.
+  // The chosen key may not be on the first page of keys.
   if (keyId !== undefined && keys.every(({ id }) => id !== keyId)) keyOptions.push({ value: keyId, text: 'One key' })
-  const verdictOptions =
-    verdict === undefined || VERDICT_OPTIONS.some(({ value }) => value === verdict)
-      ? VERDICT_OPTIONS
-      : [...VERDICT_OPTIONS, { value: verdict, text: verdict }]
   return (
     <search aria-label="Events" className="grid grid-cols-2 items-start gap-3 sm:grid-cols-6">
       <Select
@@ -54,8 +51,8 @@ export function EventFilters() {
       <Select
         className="sm:col-span-3"
         label="Verdict"
-        options={verdictOptions}
-        value={verdict ?? ''}
+        options={VERDICT_OPTIONS}
+        value={VERDICT_OPTIONS.find(({ value }) => value === verdict)?.value ?? ''}
         onValueChange={(chosen) => choose({ verdict: chosen || undefined })}
       />
       <Select
@@ -72,7 +69,7 @@ export function EventFilters() {
 function OperationField() {
   const { operation = '' } = useSearch({ from: '/signed-in/usage' })
   const navigate = useNavigate({ from: '/usage' })
-  /** What is typed and not yet in the address, which decides otherwise: on the way back, say. */
+  /** Text that was typed and is not in the URL yet. Otherwise the URL decides, e.g. after Back. */
   const [typed, setTyped] = useState<string | null>(null)
   const fault = typed ? Operation.safeParse(typed).error?.issues[0]?.message : undefined
   useEffect(() => {

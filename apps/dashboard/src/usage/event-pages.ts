@@ -1,21 +1,21 @@
 import type { UsageEvent, UsageEventFilters } from '@keymeter/contract'
 import { type InfiniteData, infiniteQueryOptions } from '@tanstack/react-query'
-import { api, REFRESH_INTERVAL_MS, trpc } from '../app/trpc.ts'
+import { api, REFRESH_INTERVAL_MS, trpc } from '../call/trpc.ts'
 
 const PAGE_EVENTS = 50
-/** Newer events come on top of the first page up to so many; a page may not grow for ever. */
+/** Newer events are added to the first page up to this number, so that the page does not grow without end. */
 const FIRST_PAGE_EVENTS_MAX = 500
-/** Calls for one page, where few events match. */
+/** The most calls for one page, if few events match. */
 const CALLS_MAX = 40
 
 interface EventPage {
   data: UsageEvent[]
   nextCursor: string | null
-  /** True where newer events do not go on top: the reader asks for these, and begins anew. */
+  /** True if there are newer events that cannot be added on top. The reader can load the list again. */
   hasNewer?: boolean
 }
 
-/** The events that match, newest first, and up to date however many pages are loaded. */
+/** The matching events, newest first. A refetch adds new events and keeps the loaded pages. */
 export function eventPages(filters: UsageEventFilters) {
   const queryKey = [...trpc.usage.pathKey(), 'events', filters]
   return infiniteQueryOptions({
@@ -26,7 +26,7 @@ export function eventPages(filters: UsageEventFilters) {
       const list = client.getQueryData<InfiniteData<EventPage>>(queryKey)
       const loaded = list?.pages[list.pageParams.indexOf(pageParam)]
       if (list === undefined || loaded === undefined) return await search(ask, pageParam)
-      // Events are only ever added: what is loaded is not asked for again.
+      // Events never change, so loaded events are not requested again.
       return pageParam === null ? withNewer(await ask(null), loaded, list.pages.length === 1) : loaded
     },
     initialPageParam: null as string | null,
@@ -35,7 +35,7 @@ export function eventPages(filters: UsageEventFilters) {
   })
 }
 
-/** A call may find few events, or none, before the end: then the next one goes on from there. */
+/** A call examines a limited number of events and may find few or none. The next call then continues from there. */
 async function search(ask: (cursor: string | null) => Promise<EventPage>, from: string | null): Promise<EventPage> {
   const data: UsageEvent[] = []
   let cursor = from
@@ -48,7 +48,7 @@ async function search(ask: (cursor: string | null) => Promise<EventPage>, from: 
   return { data, nextCursor: cursor }
 }
 
-/** The first page with what is new since it was loaded. Where there may be others in between, it stays as it is. */
+/** Adds new events to the first page. If there may be a gap between new and loaded events, only marks that newer ones exist. */
 function withNewer(newest: EventPage, loaded: EventPage, isAlone: boolean): EventPage {
   if (isAlone && (newest.nextCursor === null || newest.data.length === PAGE_EVENTS)) return newest
   const top = loaded.data[0]?.sequence ?? 0

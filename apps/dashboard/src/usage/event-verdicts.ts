@@ -1,41 +1,58 @@
-import { type RefundVerdict, Refusal, type SettleVerdict } from '@keymeter/contract'
+import type { RouterOutputs } from '@keymeter/api'
 
-const TEXTS: Record<string, string> = {
-  insufficient_credits: 'Out of credits',
-  key_limit_exceeded: 'Over the key’s limit',
-  revoked: 'Key revoked',
-  disabled: 'Key disabled',
-  expired: 'Key expired',
-  exceeds_hold: 'More than is held',
-  exceeds_charge: 'More than was charged',
-}
+type Answers = RouterOutputs['metering'][keyof RouterOutputs['metering']]
+/** The verdicts that are recorded as usage events: those whose answer names the key. */
+type RecordedVerdict = Extract<Answers, { keyId: string }>['verdict']
 
-/** As a person reads it; one that is not known here by its own name. */
+const VERDICTS = {
+  charged: { text: 'Charged', group: 'charged' },
+  // Settling a hold charges credits.
+  settled: { text: 'Settled', group: 'charged' },
+  held: { text: 'Held', group: null },
+  released: { text: 'Released', group: null },
+  refunded: { text: 'Refunded', group: null },
+  revoked: { text: 'Key revoked', group: 'refused' },
+  disabled: { text: 'Key disabled', group: 'refused' },
+  expired: { text: 'Key expired', group: 'refused' },
+  account_suspended: { text: 'Account suspended', group: 'refused' },
+  insufficient_credits: { text: 'Out of credits', group: 'refused' },
+  key_limit_exceeded: { text: 'Over the key’s limit', group: 'refused' },
+  hold_expired: { text: 'Hold expired', group: 'refused' },
+  hold_ended: { text: 'Hold ended', group: 'refused' },
+  exceeds_hold: { text: 'More than is held', group: 'refused' },
+  exceeds_charge: { text: 'More than was charged', group: 'refused' },
+} as const satisfies Record<RecordedVerdict, { text: string; group: VerdictGroup | null }>
+
+type VerdictGroup = 'charged' | 'refused'
+const GROUPS: Record<VerdictGroup, string> = { charged: 'Charged', refused: 'Refused' }
+
+/** The verdict in words. A page that was opened before an upgrade of the server may not know it and shows its raw name. */
 export function describeVerdict(verdict: string): string {
-  const words = verdict.replaceAll('_', ' ')
-  return TEXTS[verdict] ?? `${words.slice(0, 1).toUpperCase()}${words.slice(1)}`
+  return isKnown(verdict) ? VERDICTS[verdict].text : verdict.replaceAll('_', ' ')
 }
-
-/** Of whatever action. */
-const REFUSALS: string[] = [
-  ...Refusal.options,
-  ...(['hold_expired', 'hold_ended', 'exceeds_hold', 'exceeds_charge'] satisfies (SettleVerdict | RefundVerdict)['verdict'][]),
-]
 
 export function isRefusal(verdict: string): boolean {
-  return REFUSALS.includes(verdict)
+  return isKnown(verdict) && VERDICTS[verdict].group === 'refused'
 }
-
-/** A settled hold is charged too. */
-const GROUPS: Record<string, string[]> = { charged: ['charged', 'settled'], refused: REFUSALS }
 
 export const VERDICT_OPTIONS = [
   { value: '', text: 'All' },
-  ...Object.keys(GROUPS).map((value) => ({ value, text: describeVerdict(value) })),
-  ...REFUSALS.map((value) => ({ value, text: `Refused: ${describeVerdict(value).toLowerCase()}` })),
+  ...(Object.keys(GROUPS) as VerdictGroup[]).map((value) => ({ value, text: GROUPS[value] })),
+  ...inGroup('refused').map((value) => ({ value, text: `Refused: ${VERDICTS[value].text.toLowerCase()}` })),
 ]
 
-/** What to ask the server for. */
-export function verdictsOf(chosen: string | undefined): string[] | undefined {
-  return chosen === undefined ? undefined : (GROUPS[chosen] ?? [chosen])
+/** The verdicts in the chosen group, or the chosen verdict. Undefined, which means all, for anything else. */
+export function verdictsOf(chosen: string | undefined): RecordedVerdict[] | undefined {
+  if (chosen === 'charged' || chosen === 'refused') return inGroup(chosen)
+  return chosen !== undefined && isKnown(chosen) ? [chosen] : undefined
+}
+
+function inGroup(group: VerdictGroup): RecordedVerdict[] {
+  return Object.keys(VERDICTS)
+    .filter(isKnown)
+    .filter((verdict) => VERDICTS[verdict].group === group)
+}
+
+function isKnown(verdict: string): verdict is RecordedVerdict {
+  return Object.hasOwn(VERDICTS, verdict)
 }

@@ -1,8 +1,8 @@
 import type { UsageEventFilters } from '@keymeter/contract'
 import { useEffect, useRef, useState } from 'react'
-import type { CallError } from '../app/call-error.ts'
+import type { CallError } from '../call/call-error.ts'
+import { ErrorNotice } from '../call/error-notice.tsx'
 import { Button } from '../ui/button.tsx'
-import { ErrorNotice } from '../ui/notice.tsx'
 import { announce } from '../ui/toasts.tsx'
 import { downloadEvents } from './download-events.ts'
 
@@ -10,7 +10,7 @@ const PROGRESS_INTERVAL_MS = 200
 
 type Progress = { state: 'idle' } | { state: 'running'; bytes: number } | { state: 'failed'; error: CallError }
 
-/** All events that match, as a file. */
+/** Exports all matching events, not only the loaded ones. */
 export function ExportEvents({ filters, isReady }: { filters: UsageEventFilters; isReady: boolean }) {
   const [progress, setProgress] = useState<Progress>({ state: 'idle' })
   const leaving = useRef<AbortController | null>(null)
@@ -26,7 +26,7 @@ export function ExportEvents({ filters, isReady }: { filters: UsageEventFilters;
       setProgress({ state: 'running', bytes })
     }
     const outcome = await downloadEvents(filters, { signal: controller.signal, onProgress })
-    // Where it is the file that failed, the answer must not wait for somebody to read it.
+    // If writing the file failed, this ends the request, whose answer nobody reads any more.
     controller.abort()
     if (outcome === null) setProgress({ state: 'idle' })
     else if (typeof outcome !== 'number') setProgress({ state: 'failed', error: outcome })
@@ -43,7 +43,7 @@ export function ExportEvents({ filters, isReady }: { filters: UsageEventFilters;
           <span role="status">{isRunning && 'Exporting…'}</span>{' '}
           {isRunning && <span className="figures">{formatBytes(progress.bytes)}</span>}
         </span>
-        {/* One button, so that it keeps the focus. */}
+        {/* One button for both, so that it keeps the focus. */}
         <Button variant="secondary" disabled={!isReady} onClick={isRunning ? () => leaving.current?.abort() : start}>
           {isRunning ? 'Cancel' : 'Export CSV'}
         </Button>

@@ -1,12 +1,12 @@
 import type { Query } from '@tanstack/react-query'
 import { useEffect, useState } from 'react'
-import { queryClient, trpc } from '../app/trpc.ts'
-import { accessToken } from '../auth/session.ts'
+import { accessToken } from '../call/session.ts'
+import { queryClient, trpc } from '../call/trpc.ts'
 
-/** Keeps what is shown of spending up to date, and says so. Where it cannot, pages ask every few seconds, as they do anyway. */
+/** Refreshes the pages when the stream reports spending, and shows that it does. Without a stream, pages still poll. */
 export function RealTime({ userId }: { userId: string }) {
   const [isOpen, setIsOpen] = useState(false)
-  // biome-ignore lint/correctness/useExhaustiveDependencies: somebody else's spending is another stream
+  // biome-ignore lint/correctness/useExhaustiveDependencies: another user needs another stream
   useEffect(() => {
     const leaving = new AbortController()
     const { signal } = leaving
@@ -16,10 +16,10 @@ export function RealTime({ userId }: { userId: string }) {
     )
     return () => leaving.abort()
   }, [userId])
-  // Not announced to a screen reader, which would say it again with every break of the network.
+  // Not a live region: a screen reader would announce it after every break of the network.
   return (
     <span
-      title="Spending shows as it happens"
+      title="Spending appears as it happens"
       className={`flex items-center gap-1.5 text-sm text-ink-soft ${isOpen ? '' : 'invisible'}`}
     >
       <span aria-hidden="true" className="size-2 rounded-full bg-series-3" />
@@ -29,8 +29,8 @@ export function RealTime({ userId }: { userId: string }) {
 }
 
 /**
- * All that depends on spending, where it is looked at; the rest when it is. The calls share one request. A list that is being
- * loaded further goes on with that, which another request for it would end.
+ * Refreshes the visible data that depends on spending, in one request; other data is refreshed when it becomes visible. A
+ * list that is loading its next page is left alone, because a refresh would cancel that.
  */
 async function refresh(): Promise<void> {
   const predicate = ({ state }: Query) => state.fetchStatus === 'idle' || state.fetchMeta?.fetchMore === undefined

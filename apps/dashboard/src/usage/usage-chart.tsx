@@ -1,14 +1,14 @@
 import { type KeyboardEvent, useRef, useState } from 'react'
-import { formatCredits } from '../format.ts'
+import { formatCredits } from '../ui/format.ts'
 
 interface ChartBucket {
-  /** The moment that it begins at. */
+  /** When it begins, as ISO-8601. */
   start: string
   /** `5 Mar` */
   name: string
 }
 
-/** What one key or operation used, a number for each bucket. */
+/** The credits of one key or operation, one number per bucket. */
 export interface ChartSeries {
   id: string
   name: string
@@ -17,9 +17,9 @@ export interface ChartSeries {
 
 interface UsageChartProps {
   buckets: ChartBucket[]
-  /** The largest first; drawn from below. At most as many as there are colours. */
+  /** At most `CHART_SERIES_MAX`, the largest first. The first is drawn at the bottom. */
   series: ChartSeries[]
-  /** The bucket that time has come to. */
+  /** The index of the bucket that contains the present. */
   current: number
   timeZone: string
 }
@@ -32,11 +32,11 @@ const COLUMN_WIDTH = 10
 const BAR_WIDTH = 7
 const HEIGHT = 100
 
-/** Stacked columns. A pointer or the arrow keys choose one, whose figures stand below and in its own label. */
+/** Stacked columns. The pointer or the arrow keys choose a column; its figures are below the chart and in its label. */
 export function UsageChart({ buckets, series, current, timeZone }: UsageChartProps) {
   const totals = buckets.map((_, i) => series.reduce((sum, { credits }) => sum + (credits[i] ?? 0), 0))
   const highest = Math.max(1, ...totals)
-  /** The start of the bucket that the reader chose. While it is none, or gone, the current one is shown. */
+  /** The start of the chosen bucket. If it is null or no longer in the range, the current bucket is shown. */
   const [chosen, setChosen] = useState<string | null>(null)
   const columns = useRef<HTMLDivElement>(null)
   const found = buckets.findIndex(({ start }) => start === chosen)
@@ -81,7 +81,7 @@ export function UsageChart({ buckets, series, current, timeZone }: UsageChartPro
             })
           })}
         </svg>
-        {/* biome-ignore lint/a11y/useSemanticElements: a fieldset draws what a chart has no room for. */}
+        {/* biome-ignore lint/a11y/useSemanticElements: a fieldset draws a border that a chart has no room for. */}
         <div ref={columns} role="group" aria-label="Credits by time" className="absolute inset-0 flex" onKeyDown={move}>
           {buckets.map(({ start, name }, i) => (
             <button

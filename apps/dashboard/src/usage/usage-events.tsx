@@ -1,14 +1,15 @@
 import { UsageAction, type UsageEvent, type UsageEventFilters } from '@keymeter/contract'
 import { keepPreviousData, useInfiniteQuery, useQuery } from '@tanstack/react-query'
 import { useNavigate, useSearch } from '@tanstack/react-router'
-import { useMinute } from '../app/minute.ts'
-import { QueryFault } from '../app/query-fault.tsx'
-import { queryClient, trpc } from '../app/trpc.ts'
-import { formatCredits, formatMoment } from '../format.ts'
+import { PagedList } from '../call/paged-list.tsx'
+import { QueryFault } from '../call/query-fault.tsx'
+import { queryClient, trpc } from '../call/trpc.ts'
 import { Badge } from '../ui/badge.tsx'
 import { Button } from '../ui/button.tsx'
-import { EmptyState } from '../ui/empty-state.tsx'
+import { formatCredits, formatMoment } from '../ui/format.ts'
+import { useMinute } from '../ui/minute.ts'
 import { Moment } from '../ui/moment.tsx'
+import { ACTION_TEXTS } from './event-actions.ts'
 import { EventFilters } from './event-filters.tsx'
 import { eventPages } from './event-pages.ts'
 import { describeVerdict, isRefusal, verdictsOf } from './event-verdicts.ts'
@@ -20,7 +21,7 @@ export function UsageEvents() {
   const { range = 'cycle', when, keyId, operation, action, verdict } = useSearch({ from: '/signed-in/usage' })
   useMinute()
   const billing = useQuery(trpc.billing.get.queryOptions())
-  /** What the range begins with is known when the account is. */
+  /** The start of the billing cycle is part of the account, so the events wait for it. */
   const isReady = !billing.isPending
   const { from = billing.data?.account?.billingCycle.start } = askFor(range, Date.now())
   const filters = {
@@ -48,64 +49,48 @@ function Events({ filters, isReady }: { filters: UsageEventFilters; isReady: boo
   const navigate = useNavigate({ from: '/usage' })
   const pages = eventPages(filters)
   const list = useInfiniteQuery({ ...pages, placeholderData: keepPreviousData, enabled: isReady })
-  const events = list.data?.pages.flatMap((page) => page.data) ?? []
   const showNewer = async () => {
-    // The button goes, and the focus must not fall back to the page's beginning.
+    // The button disappears, and the focus must not jump to the top of the page.
     document.getElementById('events')?.focus()
     await queryClient.resetQueries({ queryKey: pages.queryKey })
   }
+  const clearFilters = () =>
+    navigate({ search: ({ range, by, when }: UsageSearch) => ({ range, by, when }), resetScroll: false })
   const { from, ...others } = filters
   const isFiltered = Object.values(others).some((filter) => filter !== undefined)
   return (
     <>
-      <QueryFault query={list} />
       {list.data?.pages[0]?.hasNewer && (
         <Button variant="secondary" className="justify-self-center" onClick={showNewer}>
           Show newer events
         </Button>
       )}
-      {events.length > 0 ? (
-        <EventTable events={events} isBusy={list.isPlaceholderData} />
-      ) : list.isPending || list.isPlaceholderData ? (
-        <div role="status" aria-label="Loading the events" className="rounded-2xl border border-line bg-surface p-4">
-          <div className="h-24 motion-safe:animate-pulse rounded bg-raised" />
-        </div>
-      ) : (
-        list.isError || (
-          <EmptyState>
-            <p>
-              {list.hasNextPage
-                ? 'No newer event matches.'
-                : isFiltered
-                  ? 'No event matches.'
-                  : from === undefined
-                    ? 'Nothing has been charged yet.'
-                    : 'Nothing was charged or refused in this time.'}
-            </p>
-            {isFiltered && (
-              <Button
-                variant="secondary"
-                onClick={() =>
-                  navigate({ search: ({ range, by, when }: UsageSearch) => ({ range, by, when }), resetScroll: false })
-                }
-              >
-                Clear filters
-              </Button>
-            )}
-          </EmptyState>
-        )
-      )}
-      {list.hasNextPage && (
-        <Button
-          variant="secondary"
-          className="justify-self-center"
-          isPending={list.isFetchingNextPage}
-          onClick={() => list.fetchNextPage()}
-        >
-          Load more
-        </Button>
-      )}
+      <PagedList
+        query={list}
+        isLoading={list.isPlaceholderData}
+        skeleton={<EventsSkeleton />}
+        empty={
+          list.hasNextPage
+            ? 'No newer event matches.'
+            : isFiltered
+              ? 'No event matches.'
+              : from === undefined
+                ? 'Nothing has been charged yet.'
+                : 'Nothing was charged or refused in this period.'
+        }
+        onClearFilters={isFiltered ? clearFilters : null}
+      >
+        {(events) => <EventTable events={events} isBusy={list.isPlaceholderData} />}
+      </PagedList>
     </>
+  )
+}
+
+function EventsSkeleton() {
+  return (
+    <div role="status" aria-label="Loading the events" className="rounded-2xl border border-line bg-surface p-4">
+      <div className="h-24 motion-safe:animate-pulse rounded bg-raised" />
+    </div>
   )
 }
 
@@ -138,10 +123,10 @@ function EventRow({ event }: { event: UsageEvent }) {
     <tr className="border-line not-last:border-b">
       <td className="w-full max-w-0 px-3 py-3 sm:px-4">
         <p className="truncate font-medium" title={`Event ${sequence}`}>
-          {keyName ?? 'A key that is gone'}
+          {keyName ?? 'Deleted key'}
         </p>
         <p className="truncate text-ink-soft text-xs">
-          {action !== 'charge' && `${describeVerdict(action)} · `}
+          {action !== 'charge' && `${ACTION_TEXTS[action]} · `}
           {operation}
         </p>
         <p className="text-ink-soft text-xs sm:hidden">{formatMoment(createdAt)}</p>
@@ -160,7 +145,7 @@ function EventRow({ event }: { event: UsageEvent }) {
       <td className="figures px-3 py-3 text-right font-medium sm:px-4">
         {formatCredits(creditsCharged)}
         {creditsCharged !== creditsRequested && creditsCharged >= 0 && (
-          <p className="font-normal text-ink-soft text-xs">of {formatCredits(creditsRequested)}</p>
+          <p className="font-normal text-ink-soft text-xs sm:whitespace-nowrap">of {formatCredits(creditsRequested)}</p>
         )}
       </td>
       <td className="figures hidden px-4 py-3 text-right text-ink-soft md:table-cell">{formatCredits(remaining)}</td>

@@ -1,25 +1,25 @@
 import { type TimeseriesUnit, type UsageSeries, UsageTimeseries } from '@keymeter/contract'
 import { keepPreviousData, useQuery } from '@tanstack/react-query'
-import { useMinute } from '../app/minute.ts'
-import { QueryFault } from '../app/query-fault.tsx'
-import { api, REFRESH_INTERVAL_MS, trpc } from '../app/trpc.ts'
+import { QueryFault } from '../call/query-fault.tsx'
+import { api, REFRESH_INTERVAL_MS, trpc } from '../call/trpc.ts'
 import { EmptyState } from '../ui/empty-state.tsx'
+import { useMinute } from '../ui/minute.ts'
 import { distinctNames } from './distinct-names.ts'
 import { CHART_SERIES_MAX, type ChartSeries, UsageChart } from './usage-chart.tsx'
 import { askFor } from './usage-range.ts'
 import type { UsageRange } from './usage-search.ts'
 import { UsageTotals } from './usage-totals.tsx'
 
-/** The reader's own: a day is a day where they are. Some systems name theirs in a way that the server does not take. */
+/** The reader's time zone, so that days are the reader's days. UTC if the server does not accept the name. */
 const TIME_ZONE = UsageTimeseries.shape.timeZone.safeParse(Intl.DateTimeFormat().resolvedOptions().timeZone).data ?? 'UTC'
 
-/** A chart, and the totals of what it shows. */
+/** The usage chart and the totals below it. */
 export function UsageOverTime({ range, by }: { range: UsageRange; by: UsageTimeseries['by'] }) {
   useMinute()
   const input = { ...askFor(range, Date.now()), by, timeZone: TIME_ZONE }
   const usage = useQuery({
     queryKey: [...trpc.usage.pathKey(), 'timeseries', input],
-    // With what it is of: it is still shown while another is asked for.
+    // Keep the input with the result: this result stays visible while the next input loads.
     queryFn: async ({ signal }) => ({ ...(await api.usage.timeseries.query(input, { signal })), ...input, range }),
     placeholderData: keepPreviousData,
     refetchInterval: REFRESH_INTERVAL_MS,
@@ -30,7 +30,7 @@ export function UsageOverTime({ range, by }: { range: UsageRange; by: UsageTimes
       {usage.data === undefined ? (
         usage.isError || <div role="status" aria-label="Loading your usage" className="h-72 rounded-2xl bg-raised" />
       ) : usage.data.series.length === 0 ? (
-        <EmptyState>Nothing was used in this time.</EmptyState>
+        <EmptyState>Nothing was used in this period.</EmptyState>
       ) : (
         <Shown {...usage.data} isBusy={usage.isPlaceholderData} />
       )}
@@ -49,7 +49,7 @@ function Shown({ buckets, series, unit, by, range, isBusy }: ShownProps) {
   const names = distinctNames(series, nameOf, (one) => `${nameOf(one)} (${one.keyPrefix}…)`)
   const named = series.map((one, i) => ({ ...one, id: one.keyId ?? one.operation ?? '', name: names[i] ?? '' }))
   const starts = distinctNames(buckets, formatStart(unit), formatStart(unit, { timeZoneName: 'short' }))
-  // The newest usage's time has come, whatever the reader's clock says.
+  // The reader's clock may be slow: a bucket that has usage has begun.
   const used = buckets.findLastIndex((_, i) => series.some(({ credits }) => credits[i] !== 0))
   const current = Math.max(
     0,
@@ -63,7 +63,7 @@ function Shown({ buckets, series, unit, by, range, isBusy }: ShownProps) {
           key={range}
           buckets={buckets
             .map((start, i) => ({ start, name: starts[i] ?? '' }))
-            // A cycle is shown to its end, any other range as far as it has come.
+            // Show a billing cycle to its end, and any other range up to now.
             .slice(0, range === 'cycle' ? undefined : current + 1)}
           series={withOthers(named)}
           current={current}
@@ -76,7 +76,7 @@ function Shown({ buckets, series, unit, by, range, isBusy }: ShownProps) {
 }
 
 function nameOf({ keyName, operation }: UsageSeries): string {
-  return keyName ?? operation ?? 'A key that is gone'
+  return keyName ?? operation ?? 'Deleted key'
 }
 
 function formatStart(unit: TimeseriesUnit, more: Intl.DateTimeFormatOptions = {}): (start: string) => string {
@@ -90,7 +90,7 @@ function formatStart(unit: TimeseriesUnit, more: Intl.DateTimeFormatOptions = {}
   return (start) => format.format(new Date(start))
 }
 
-/** As many as there are colours; the rest in one. */
+/** Merges the smallest series into one if there are more series than colours. */
 function withOthers(series: ChartSeries[]): ChartSeries[] {
   if (series.length <= CHART_SERIES_MAX) return series
   const rest = series.slice(CHART_SERIES_MAX - 1)

@@ -4,10 +4,10 @@ import { z } from 'zod'
 export const UsageRange = z.enum(['cycle', 'month', 'day'])
 export type UsageRange = z.infer<typeof UsageRange>
 const UsageGroup = z.enum(['key', 'operation'])
-/** The form of operations, actions and verdicts. Not the contract's own: that would be loaded at the start, with all that it knows of usage. */
+/** The format of operations, actions and verdicts. The contract's own schemas would add to the script that every page loads. */
 const Label = /^[a-z0-9._:-]{1,64}$/
 
-/** What the address says of the usage that is shown, and of the events. */
+/** The search parameters of the usage page. Defaults are left out. */
 export interface UsageSearch {
   range?: UsageRange | undefined
   by?: z.infer<typeof UsageGroup> | undefined
@@ -15,11 +15,11 @@ export interface UsageSearch {
   operation?: string | undefined
   action?: string | undefined
   verdict?: string | undefined
-  /** Events of any time, not only of the range. */
+  /** `any` lists events of any time, not only of the range. */
   when?: 'any' | undefined
 }
 
-/** Anything can stand in an address: what makes no sense is dropped, and so is what is the default. */
+/** Drops invalid parameters, because anybody can write anything into a URL, and defaults. */
 export function parseUsageSearch(raw: Record<string, unknown>): UsageSearch {
   const range = UsageRange.safeParse(raw['range']).data
   const by = UsageGroup.safeParse(raw['by']).data
@@ -34,7 +34,7 @@ export function parseUsageSearch(raw: Record<string, unknown>): UsageSearch {
   }
 }
 
-/** The router reads `?operation=42` as a number. */
+/** The router parses `?operation=42` as a number. */
 function label(raw: unknown): string | undefined {
   const text = String(raw ?? '')
   return Label.test(text) ? text : undefined

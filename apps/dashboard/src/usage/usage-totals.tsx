@@ -1,8 +1,8 @@
 import type { UsageSeries, UsageTimeseries } from '@keymeter/contract'
-import { formatCredits } from '../format.ts'
+import { formatCredits } from '../ui/format.ts'
 import type { ChartSeries } from './usage-chart.tsx'
 
-/** What each key or operation used in all of the time that is shown. */
+/** The total usage of each key or operation in the whole range. */
 export function UsageTotals({ series, by }: { series: (ChartSeries & UsageSeries)[]; by: UsageTimeseries['by'] }) {
   return (
     <div className="overflow-hidden rounded-2xl border border-line bg-surface">

@@ -1,24 +1,24 @@
 import { EventSource } from 'eventsource'
 
-/** The server says something more often than this: a stream that is silent for longer is dead. */
+/** The server sends a ping more often than this, so a stream that is silent for longer is dead. */
 const SILENCE_MS_MAX = 25_000
-/** After a refusal, or an answer that is no stream. What merely broke is opened again sooner, by the library. */
+/** The pause after a refusal, or after an answer that is not a stream. The library reopens a broken stream sooner. */
 const REOPEN_PAUSE_MS = 10_000
 const REFRESH_PAUSE_MS = 300
 
 export interface WatchUsageOptions {
   accessToken: () => Promise<string | null>
-  /** Called at first, and soon after each change, but never while the call before is still under way. */
+  /** Called when the stream opens and soon after each change, but never while the previous call is still running. */
   refresh: () => Promise<unknown>
   onOpenChange: (isOpen: boolean) => void
   signal: AbortSignal
 }
 
 /**
- * Keeps a stream of `usage.watch` open until `signal` is aborted, but only while the page is looked at: a browser has few
+ * Keeps a stream of `usage.watch` open until `signal` is aborted, but only while the page is visible: a browser opens few
  * connections to one server, and nobody reads a hidden page.
  *
- * Without tRPC's own link for streams, which would be loaded at the start with the rest of its module.
+ * It does not use tRPC's link for streams, which would add to the script that every page loads.
  */
 export function watchUsage({ accessToken, refresh, onOpenChange, signal }: WatchUsageOptions): void {
   const onChange = oneAtATime(refresh, REFRESH_PAUSE_MS)
@@ -38,8 +38,8 @@ export function watchUsage({ accessToken, refresh, onOpenChange, signal }: Watch
     }, ms)
   }
   const open = () => {
-    // Not the browser's own, which sends no headers: a token in the address would stand in every access log. It is asked for
-    // each time that the library connects, because the server ends a stream with its token.
+    // The browser's own EventSource cannot send headers, and a token in the URL would end up in access logs. Each connection
+    // gets a fresh token, because the server ends a stream when its token expires.
     const opened = new EventSource('/trpc/usage.watch', {
       fetch: async (url, init) => {
         const token = await accessToken()
@@ -55,7 +55,7 @@ export function watchUsage({ accessToken, refresh, onOpenChange, signal }: Watch
       isAlive()
       onChange()
     })
-    // A refusal, after which the library would come back at once.
+    // The server refused. The library would reconnect immediately.
     opened.addEventListener('serialized-error', () => {
       close()
       reopenIn(REOPEN_PAUSE_MS)
@@ -76,7 +76,7 @@ export function watchUsage({ accessToken, refresh, onOpenChange, signal }: Watch
   update()
 }
 
-/** A function that does `work`, and once more when it was called meanwhile. */
+/** Returns a function that runs `work`, and runs it again afterwards if it was called in the meantime. */
 function oneAtATime(work: () => Promise<unknown>, pauseMs: number): () => void {
   let isRunning = false
   let isDue = false

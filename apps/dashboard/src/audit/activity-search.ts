@@ -1,12 +1,12 @@
 import { AuditAction, KeyId } from '@keymeter/contract'
 
-/** What the address says of the list of changes. */
+/** The search parameters of the activity page. */
 export interface ActivitySearch {
   action?: AuditAction | undefined
   keyId?: string | undefined
 }
 
-/** Anything can stand in an address: what makes no sense is dropped. */
+/** Drops invalid parameters, because anybody can write anything into a URL. */
 export function parseActivitySearch(raw: Record<string, unknown>): ActivitySearch {
   return { action: AuditAction.safeParse(raw['action']).data, keyId: KeyId.safeParse(raw['keyId']).data }
 }

@@ -11,17 +11,17 @@ const UNITS = [
   ['minute', 60],
 ] as const
 
-/** `1,234`, `−25`: with a true minus, which screen readers do not skip. */
+/** `1,234`, `−25`: with a true minus sign. Screen readers skip a hyphen. */
 export function formatCredits(credits: number): string {
   return whole.format(credits).replace('-', '−')
 }
 
-/** In the reader's own language and time zone. */
+/** In the reader's language and time zone. */
 export function formatMoment(iso: string): string {
   return dateTime.format(new Date(iso))
 }
 
-/** `24 Dec 2026, 12:00 UTC`: billing cycles turn in UTC, wherever the reader is. */
+/** `24 Dec 2026, 12:00 UTC`. Billing cycles start and end in UTC. */
 export function formatMomentUtc(iso: string): string {
   return `${dateTimeUtc.format(new Date(iso))} UTC`
 }

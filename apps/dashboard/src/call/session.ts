@@ -1,12 +1,12 @@
 import { createClient, isAuthApiError, isAuthRetryableFetchError, type Session } from '@supabase/supabase-js'
-import { settings } from '../app/settings.ts'
-import { createStore } from '../app/store.ts'
+import { createStore } from '../ui/store.ts'
+import { settings } from './settings.ts'
 
-/** The only file that talks to Supabase from the browser: signing in and out, and keeping the session. */
+/** Only this file calls Supabase Auth. It keeps the session in local storage and refreshes it. */
 const supabase = createClient(settings.supabaseUrl, settings.supabasePublishableKey, { auth: { flowType: 'pkce' } })
 
 const { data: kept, error: fault } = await supabase.auth.getSession()
-// A session that cannot be refreshed at the moment is not over: better no page than the one for signing in.
+// A session that cannot be refreshed right now is still valid: fail to start instead of showing the sign-in page.
 if (isAuthRetryableFetchError(fault)) throw fault
 const sessionStore = createStore<Session | null>(kept.session)
 const expiredStore = createStore(false)
@@ -19,24 +19,24 @@ supabase.auth.onAuthStateChange((_, session) => {
   if (userId !== previous) for (const listener of userListeners) listener(userId)
 })
 
-/** True when Google, or Supabase on the way back from it, refused: it says so in the address. Read once, before it is gone. */
+/** True if Google or Supabase refused the sign-in and redirected here with an error. Read before the router changes the URL. */
 export const hasReturnedRefused = /[?&#]error(_code|_description)?=/.test(location.search + location.hash)
 
-/** Who is signed in, or null. */
+/** The session of the user who is signed in, or null. */
 export const useSession = sessionStore.use
 export const currentSession = sessionStore.get
-/** True after a session was ended because the server no longer accepted it. */
+/** True after the session was ended because the server refused its token. */
 export const useSessionExpired = expiredStore.use
 
-/** Calls `listener` when someone else, or nobody, is signed in from now on. */
+/** Calls `listener` when another user signs in, or with null when the user signs out. */
 export function onUserChange(listener: (userId: string | null) => void): void {
   userListeners.add(listener)
 }
 
 /**
- * A token that is good now; refreshed when it is about to expire.
+ * A valid access token, refreshed if it is about to expire. Null if nobody is signed in.
  *
- * @throws AuthError when Supabase cannot be reached to refresh it: that is no reason to end the session.
+ * @throws AuthError if Supabase cannot be reached to refresh it. That must not end the session.
  */
 export async function accessToken(): Promise<string | null> {
   const { data, error } = await supabase.auth.getSession()
@@ -44,7 +44,7 @@ export async function accessToken(): Promise<string | null> {
   return data.session?.access_token ?? null
 }
 
-/** Resolves to what went wrong, as a person should read it, or null. */
+/** Resolves to null, or to a message that says what went wrong. */
 export async function signIn(email: string, password: string): Promise<string | null> {
   const { error } = await supabase.auth.signInWithPassword({ email, password })
   if (error === null) return null
@@ -61,24 +61,24 @@ export async function signIn(email: string, password: string): Promise<string | 
   }
 }
 
-/** Takes over the session that `auth.signup` answered. */
+/** Starts the session that `auth.signup` returned. */
 export async function adoptSession(session: { accessToken: string; refreshToken: string }): Promise<void> {
   const { error } = await supabase.auth.setSession({ access_token: session.accessToken, refresh_token: session.refreshToken })
   if (error !== null) throw error
 }
 
-/** Leaves for Google, and comes back to this origin. */
+/** Leaves the page for Google, which redirects back to this origin. */
 export async function signInWithGoogle(): Promise<void> {
   const { error } = await supabase.auth.signInWithOAuth({ provider: 'google', options: { redirectTo: location.origin } })
   if (error !== null) throw error
 }
 
-/** Ends the session here, whether or not Supabase can be reached to end it there. */
+/** Ends the session in this browser, even if Supabase cannot be reached. */
 export async function signOut(): Promise<void> {
   await supabase.auth.signOut({ scope: 'local' })
 }
 
-/** Ends the session whose token was refused. It may have been refreshed since, or be someone else's by now. */
+/** Ends the session if its current token is the refused one. It may have a newer token by now, or belong to another user. */
 export async function endExpiredSession(refusedAuthorization: string | null): Promise<void> {
   const session = sessionStore.get()
   if (session === null || refusedAuthorization !== `Bearer ${session.access_token}`) return

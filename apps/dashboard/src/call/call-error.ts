@@ -2,13 +2,13 @@ import type { AppRouter } from '@keymeter/api'
 import type { Issue } from '@keymeter/contract'
 import { TRPCClientError } from '@trpc/client'
 
-/** A failed call as a person should read it. */
+/** A failed call, in words for the user. */
 export interface CallError {
   message: string
-  /** To quote when asking for help. Null when the server was never reached. */
+  /** The id to quote when asking for help. Null if the server was not reached. */
   requestId: string | null
   issues: Issue[]
-  /** True when the same call may succeed in a moment. */
+  /** True if the same call may succeed a moment later. */
   isPassing: boolean
 }
 

@@ -3,5 +3,5 @@ import { Settings } from '@keymeter/contract'
 const response = await fetch('/config.json')
 if (!response.ok) throw new Error(`/config.json answered ${response.status}`)
 
-/** This deployment's settings, fetched before anything is shown. */
+/** The settings of this deployment, fetched before anything is rendered. */
 export const settings = Settings.parse(await response.json())

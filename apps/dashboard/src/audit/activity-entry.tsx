@@ -1,7 +1,9 @@
-import type { AuditEntry } from '@keymeter/contract'
+import type { AuditActor, AuditEntry } from '@keymeter/contract'
 import { Moment } from '../ui/moment.tsx'
 import { describeClient } from './describe-client.ts'
 import { describeEntry } from './describe-entry.ts'
+
+const ACTORS: Record<AuditActor, string> = { customer: 'By you', operator: 'By the operator' }
 
 export function ActivityEntry({ entry }: { entry: AuditEntry }) {
   const { actor, keyName, clientAddress, userAgent, requestId, createdAt } = entry
@@ -17,9 +19,9 @@ export function ActivityEntry({ entry }: { entry: AuditEntry }) {
         </span>
       </div>
       <p className="wrap-anywhere text-xs text-ink-soft">
-        {actor === 'operator' ? 'By the operator' : 'By you'}
+        {ACTORS[actor]}
         {clientAddress !== null && ` from ${clientAddress}`}
-        {userAgent !== null && (
+        {userAgent && (
           <>
             {' · '}
             <span title={userAgent}>{describeClient(userAgent)}</span>

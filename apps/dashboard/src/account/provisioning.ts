@@ -1,22 +1,22 @@
-import { type CallError, describeCallError } from '../app/call-error.ts'
-import { createStore } from '../app/store.ts'
-import { api, queryClient } from '../app/trpc.ts'
-import { showSecret } from '../keys/new-secret.ts'
+import { type CallError, describeCallError } from '../call/call-error.ts'
+import { api, queryClient } from '../call/trpc.ts'
+import { createStore } from '../ui/store.ts'
+import { showSecret } from './new-secret.ts'
 
 type Provisioning = { state: 'running' | 'done' } | { state: 'failed'; error: CallError }
 
-/** The account of the current session, by user. Outside React: an effect may run twice, the secret is told once. */
+/** Kept outside React, because an effect may run twice and the server returns the secret only once. */
 const store = createStore<{ userId: string | null; provisioning: Provisioning }>({
   userId: null,
   provisioning: { state: 'running' },
 })
 
-/** How far the account is; until it is `done`, there may be nothing to show. */
+/** Until the state is `done`, the account may not exist yet. */
 export function useProvisioning(): Provisioning {
   return store.use().provisioning
 }
 
-/** Makes sure, once after each first load of a session, that the account has been provisioned. */
+/** Provisions the account once per session and load of the page. */
 export function provisionOnce(userId: string): void {
   if (store.get().userId !== userId) void provision(userId)
 }
@@ -35,7 +35,7 @@ export async function provision(userId: string): Promise<void> {
   }
 }
 
-/** Forgets whom it was for, when nobody is signed in any more. */
+/** Call it when nobody is signed in any more, so that the next session is provisioned again. */
 export function forgetProvisioning(): void {
   store.set({ userId: null, provisioning: { state: 'running' } })
 }

@@ -1,9 +1,7 @@
 import { keepPreviousData, useInfiniteQuery } from '@tanstack/react-query'
 import { useNavigate, useSearch } from '@tanstack/react-router'
-import { QueryFault } from '../app/query-fault.tsx'
-import { trpc } from '../app/trpc.ts'
-import { Button } from '../ui/button.tsx'
-import { EmptyState } from '../ui/empty-state.tsx'
+import { PagedList } from '../call/paged-list.tsx'
+import { trpc } from '../call/trpc.ts'
 import { ActivityEntry } from './activity-entry.tsx'
 import { ActivityFilters } from './activity-filters.tsx'
 
@@ -29,42 +27,22 @@ function Entries() {
       { getNextPageParam: (page) => page.nextCursor, placeholderData: keepPreviousData },
     ),
   )
-  const entries = list.data?.pages.flatMap((page) => page.data)
   const isFiltered = action !== undefined || keyId !== undefined
   return (
-    <>
-      <QueryFault query={list} />
-      {entries === undefined ? (
-        list.isError || <EntriesSkeleton />
-      ) : entries.length > 0 ? (
+    <PagedList
+      query={list}
+      skeleton={<EntriesSkeleton />}
+      empty={isFiltered ? 'No activity matches.' : 'Nothing has happened yet.'}
+      onClearFilters={isFiltered ? () => navigate({ search: {} }) : null}
+    >
+      {(entries) => (
         <ol className="rounded-2xl border border-line bg-surface">
           {entries.map((entry) => (
             <ActivityEntry key={entry.sequence} entry={entry} />
           ))}
         </ol>
-      ) : isFiltered ? (
-        <EmptyState>
-          <p>No activity matches.</p>
-          <Button variant="secondary" onClick={() => navigate({ search: {} })}>
-            Clear filters
-          </Button>
-        </EmptyState>
-      ) : (
-        <EmptyState>
-          <p>Nothing has happened yet.</p>
-        </EmptyState>
       )}
-      {list.hasNextPage && (
-        <Button
-          variant="secondary"
-          className="justify-self-center"
-          isPending={list.isFetchingNextPage}
-          onClick={() => list.fetchNextPage()}
-        >
-          Load more
-        </Button>
-      )}
-    </>
+    </PagedList>
   )
 }
 

@@ -3,16 +3,16 @@ import { BATCH_CALLS_MAX } from '@keymeter/contract'
 import { QueryClient } from '@tanstack/react-query'
 import { createTRPCClient, httpBatchLink } from '@trpc/client'
 import { createTRPCOptionsProxy } from '@trpc/tanstack-react-query'
-import { accessToken, endExpiredSession } from '../auth/session.ts'
 import { describeCallError } from './call-error.ts'
+import { accessToken, endExpiredSession } from './session.ts'
 
 const RETRIES_MAX = 2
-/** A request that hangs fails then, or else all that waits for its answer would stand still unseen. */
+/** A request that takes longer fails. Otherwise, everything that waits for it would hang without a message. */
 const REQUEST_MS_MAX = 20_000
-/** What depends on spending is asked for this often, where no stream tells of it sooner. */
+/** How often data that depends on spending is refreshed. The stream of real-time.tsx usually refreshes it sooner. */
 export const REFRESH_INTERVAL_MS = 10_000
 
-/** Calls as they are. Those whose answer holds a secret are made with this, so that no cache ever has it. */
+/** A client without a cache. Use it for calls whose answer contains a secret, so that no cache contains the secret. */
 export const api = createTRPCClient<AppRouter>({
   links: [
     httpBatchLink({
@@ -34,11 +34,11 @@ export const api = createTRPCClient<AppRouter>({
 
 export const queryClient = new QueryClient({
   defaultOptions: {
-    // Offline, a call fails and says so; it must not wait unseen and go out later.
+    // Without a network, a call must fail with a message. By default it would wait and be sent later.
     mutations: { networkMode: 'always' },
     queries: {
       networkMode: 'always',
-      // A refusal is an answer; only what may pass is tried again.
+      // Retry only failures that may pass. A refusal is final.
       retry: (failures, error) => failures < RETRIES_MAX && describeCallError(error).isPassing,
     },
   },

@@ -1,12 +1,12 @@
 import { Button } from '../ui/button.tsx'
-import { ErrorNotice } from '../ui/notice.tsx'
 import { describeCallError } from './call-error.ts'
+import { ErrorNotice } from './error-notice.tsx'
 
 interface QueryFaultProps {
   query: { isError: boolean; error: unknown; refetch: () => Promise<unknown> }
 }
 
-/** What went wrong, beside what is there from before. */
+/** The error of a query, with a button to retry. Earlier data stays visible beside it. */
 export function QueryFault({ query }: QueryFaultProps) {
   if (!query.isError) return null
   return (

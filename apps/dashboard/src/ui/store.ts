@@ -1,8 +1,8 @@
 import { useSyncExternalStore } from 'react'
 
 /**
- * A value outside React's tree, for what must survive a remount: a secret that will not be told again, or a call under
- * way. In memory only.
+ * A value outside React's tree, kept in memory only. It survives a remount: use it for a secret that the server does not
+ * return again, or for a call in progress.
  */
 export interface Store<T> {
   get(): T

@@ -1,10 +1,10 @@
 import type { AuditEntry } from '@keymeter/contract'
 import { z } from 'zod'
-import { formatCredits, formatMoment } from '../format.ts'
+import { formatCredits, formatMoment } from '../ui/format.ts'
 
 type EntryDetail = AuditEntry['detail']
 
-/** What was done, in words. */
+/** The change in words: `Renamed from a to b`. */
 export function describeEntry({ action, detail, createdAt }: AuditEntry): string {
   switch (action) {
     case 'key.created':
@@ -49,7 +49,7 @@ function describeUpdate(detail: EntryDetail): string {
   return text === '' ? 'Changed' : text.charAt(0).toUpperCase() + text.slice(1)
 }
 
-/** Null for what did not change, and for what this release does not know how to read. */
+/** Null if the field did not change, or if this version of the page cannot read the change. */
 function change<T>(value: z.ZodType<T>, detail: unknown): { from: T; to: T } | null {
   return z.object({ from: value, to: value }).safeParse(detail).data ?? null
 }
@@ -64,6 +64,6 @@ function describeExpiry(iso: string | null): string {
 
 function describeGrace(detail: EntryDetail, rotatedAt: string): string {
   const seconds = z.number().safeParse(detail['graceSeconds']).data ?? 0
-  if (seconds === 0) return 'old secret ended at once'
+  if (seconds === 0) return 'old secret ended immediately'
   return `old secret until ${formatMoment(new Date(Date.parse(rotatedAt) + seconds * 1000).toISOString())}`
 }

@@ -2,9 +2,9 @@ import { createStore } from './store.ts'
 
 const MINUTE_MS = 60_000
 
-/** One timer for all that must be said anew as time goes by. */
+/** One timer for all texts that depend on the current time, e.g. "3 hours ago". */
 const minuteStore = createStore(0)
 setInterval(() => minuteStore.set(minuteStore.get() + 1), MINUTE_MS)
 
-/** Renders whoever calls it once a minute. */
+/** Renders the component again every minute. */
 export const useMinute = minuteStore.use

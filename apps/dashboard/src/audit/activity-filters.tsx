@@ -25,13 +25,13 @@ const ALL = { value: '', text: 'All' } as const
 
 const ACTION_OPTIONS = [ALL, ...AuditAction.options.map((value) => ({ value, text: ACTIONS[value] }))]
 
-/** Which changes are listed: kept in the address, so that it survives a reload and the way back. */
+/** The filters are kept in the URL, so that they survive a reload and Back. */
 export function ActivityFilters() {
   const { action, keyId } = useSearch({ from: '/signed-in/activity' })
   const navigate = useNavigate({ from: '/activity' })
   const keys = useQuery(allKeys).data?.data ?? []
   const keyOptions = [ALL, ...keys.map(({ id, name, keyPrefix }) => ({ value: id, text: `${name} (${keyPrefix}…)` }))]
-  // One that the first page of the keys does not hold.
+  // The chosen key may not be on the first page of keys.
   if (keyId !== undefined && keys.every(({ id }) => id !== keyId)) keyOptions.push({ value: keyId, text: 'One key' })
   return (
     <search className="grid gap-3 sm:grid-cols-2">

@@ -1,0 +1,185 @@
+import type { Page } from 'playwright-core'
+import { beforeAll, describe, expect, it } from 'vitest'
+import { hasFocus, testDashboard } from './person.ts'
+
+const { database, server, signUp, asBackend, charge, once } = testDashboard()
+
+function ledgerOf(page: Page) {
+  const lines = async () =>
+    await page
+      .getByRole('table', { name: 'Ledger' })
+      .locator('tbody tr')
+      .evaluateAll((rows) => rows.map((one) => [...one.children].slice(1).map((cell) => cell.textContent ?? '')))
+  const leftNow = async () => await page.getByRole('row', { name: /^Left now/ }).textContent()
+  return { lines, leftNow }
+}
+
+describe('the billing page', () => {
+  beforeAll(async () => {
+    await database.owner.query("insert into plans (plan, credits_per_cycle) values ('pro', 5000), ('tiny', 100)")
+  })
+
+  it('explains the balance by lines that sum to exactly what is left', async () => {
+    const { page, accountId, secret: key, complaints } = await signUp()
+    const { lines, leftNow } = ledgerOf(page)
+    const { chargeId } = await charge(key, 120)
+    await charge(key, 1)
+    await charge(key, 29)
+    await asBackend('metering.refund', { chargeId, credits: 20, idempotencyKey: once() })
+    await asBackend('metering.hold', { key, credits: 45, idempotencyKey: once() })
+    await asBackend('operator.grantTopUp', { accountId, credits: 500, idempotencyKey: once(), note: 'Invoice 7' })
+    await asBackend('operator.changePlan', { accountId, plan: 'pro' })
+    const { account } = await asBackend('operator.changePlan', { accountId, plan: 'tiny' })
+    expect(account).toMatchObject({ creditsRemaining: 5325 })
+
+    await page.getByRole('link', { name: 'Billing' }).click()
+    await page.getByRole('table', { name: 'Ledger' }).waitFor()
+    expect(await page.title()).toBe('Billing · Keymeter')
+    expect(await lines()).toEqual([
+      ['Granted for the cycle', '+1,000', '1,000'],
+      ['Top-up: Invoice 7', '+500', '1,500'],
+      ['Changed to plan pro', '+4,000', '5,500'],
+      ['Changed to plan tiny, no additional credits in this cycle', '0', '5,500'],
+      ['1 refund', '+20', '5,520'],
+      ['3 charges', '−150', '5,370'],
+      ['Held until settled or released', '−45', '5,325'],
+    ])
+    const sum = (await lines()).reduce(
+      (total, [, credits = '']) => total + Number(credits.replace('−', '-').replace(',', '')),
+      0,
+    )
+    expect(sum).toBe(5325)
+    expect(await leftNow()).toBe('Left now5,325')
+    expect(await page.getByRole('main').textContent()).toMatch(
+      /130of 5,000 \+ 500 top-up credits used this cycle.*5,325 left · 45 held .* changes to tiny on/,
+    )
+    const meter = page.getByRole('meter')
+    expect(await meter.getAttribute('aria-valuetext')).toBe('130 of 5,000 + 500 top-up credits used, 45 held')
+    expect(await meter.getAttribute('aria-valuemax')).toBe('5500')
+    await page
+      .getByRole('img', { name: 'Balance by day: 5,325 credits at the start, 5,325 at most, 5,325 at the end' })
+      .waitFor()
+    expect(complaints).toEqual([])
+  })
+
+  it('goes back a cycle and forth again; the address keeps the cycle, and the button keeps the focus', async () => {
+    const { page, email, secret: key, complaints } = await signUp()
+    const { lines, leftNow } = ledgerOf(page)
+    await database.owner.query(
+      `update billing_accounts set billing_cycle_anchor = start, billing_cycle_start = start
+         from auth.users, date_trunc('milliseconds', now() - interval '1 month 3 days') as start
+        where user_id = users.id and email = $1`,
+      [email],
+    )
+    await charge(key, 70)
+    await page.getByRole('link', { name: 'Billing' }).click()
+    await expect.poll(leftNow).toBe('Left now930')
+    const previous = page.getByRole('button', { name: 'Previous cycle' })
+    const next = page.getByRole('button', { name: 'Next cycle' })
+    const current = page.getByRole('button', { name: 'Current cycle' })
+    const states = async () => await Promise.all([previous, next, current].map(async (one) => await one.isEnabled()))
+    expect(await states()).toEqual([true, false, false])
+    await previous.focus()
+    await page.keyboard.press('Enter')
+    const before = [
+      ['Granted for the cycle', '+1,000', '1,000'],
+      ['Lapsed: granted but not used', '−1,000', '0'],
+    ]
+    await expect.poll(lines).toEqual(before)
+    await page.getByRole('row', { name: 'Left at the end of the cycle 0' }).waitFor()
+    expect(await states()).toEqual([false, true, true])
+    expect(await hasFocus(previous)).toBe(true)
+    await page.reload()
+    await expect.poll(lines).toEqual(before)
+    await next.click()
+    await expect.poll(leftNow).toBe('Left now930')
+    expect(new URL(page.url()).search).toBe('')
+    await page.goBack()
+    await expect.poll(lines).toEqual(before)
+
+    await page.goto(`${server.url}/billing?cycle=2001-01-01T00:00:00.000Z`)
+    await page.getByRole('alert').getByText('No billing cycle of this account starts then', { exact: false }).waitFor()
+    await current.click()
+    await expect.poll(leftNow).toBe('Left now930')
+    await page.goto(`${server.url}/billing?cycle=yesterday`)
+    await expect.poll(leftNow).toBe('Left now930')
+    expect(complaints).toEqual([])
+  })
+
+  it('shows the alerts that fired, and that the account is suspended', async () => {
+    const { page, accountId, secret } = await signUp()
+    await charge(secret, 800)
+    await page.getByRole('link', { name: 'Billing' }).click()
+    const alerts = page.getByRole('list', { name: 'Alerts, newest first' }).getByRole('listitem')
+    await alerts.first().waitFor()
+    const texts = (await alerts.allTextContents()).map((text) => text.replace(/\d+ \w+ \d+, \d\d:\d\d UTC/, 'then'))
+    expect(texts).toEqual(['80% of 1,000 credits reached on then', '50% of 1,000 credits reached on then'])
+    expect(await page.getByRole('alert').count()).toBe(0)
+    await asBackend('operator.suspend', { accountId })
+    for (const path of ['/billing', '/']) {
+      await page.goto(`${server.url}${path}`)
+      await page.getByRole('alert').getByText('This account has been suspended since', { exact: false }).waitFor()
+    }
+  })
+
+  it('adds and removes thresholds, explains mistakes at the field, and keeps the focus near what was removed', async () => {
+    const { page, email, complaints } = await signUp()
+    await page.getByRole('link', { name: 'Billing' }).click()
+    const thresholds = page.getByRole('list', { name: 'Thresholds' }).getByRole('listitem')
+    const kept = async () =>
+      (
+        await database.owner.query(
+          'select alert_thresholds from billing_accounts join auth.users on user_id = users.id where email = $1',
+          [email],
+        )
+      ).rows[0].alert_thresholds
+    const field = page.getByRole('textbox', { name: 'Add a threshold' })
+    const add = async (text: string) => {
+      await field.fill(text)
+      await page.keyboard.press('Enter')
+    }
+    await expect.poll(async () => await thresholds.allTextContents()).toEqual(['50%', '80%', '100%'])
+    for (const text of ['', '0', '1001', '7.5', 'ten']) {
+      await add(text)
+      await page.getByText('Enter a whole number from 1 to 1000.').waitFor()
+      expect(await field.getAttribute('aria-invalid')).toBe('true')
+      await field.fill('1')
+    }
+    await add('80')
+    await page.getByText('Name each threshold once.').waitFor()
+    expect(await field.getAttribute('aria-invalid')).toBe('true')
+    for (const [i, percent] of [1000, 1, 2, 3, 4, 5, 6].entries()) {
+      await add(String(percent))
+      await expect.poll(async () => await thresholds.count()).toBe(4 + i)
+      await expect.poll(async () => await field.inputValue()).toBe('')
+    }
+    expect(await hasFocus(field)).toBe(true)
+    await add('7')
+    await page.getByText('Have at most 10 thresholds.').waitFor()
+    expect(await field.getAttribute('aria-invalid')).toBe('true')
+    expect(await kept()).toEqual([1, 2, 3, 4, 5, 6, 50, 80, 100, 1000])
+
+    const removal = (percent: number) => page.getByRole('button', { name: `Remove the threshold of ${percent}%`, exact: true })
+    await removal(100).focus()
+    await page.keyboard.press('Enter')
+    await removal(100).waitFor({ state: 'detached' })
+    await expect.poll(async () => await hasFocus(removal(1000))).toBe(true)
+    await page.keyboard.press('Enter')
+    await removal(1000).waitFor({ state: 'detached' })
+    await expect.poll(async () => await hasFocus(removal(80))).toBe(true)
+
+    await page.route('**/trpc/alerts.setThresholds*', async (route) => await route.abort())
+    await removal(80).click()
+    await page.getByRole('alert').getByText('The server cannot be reached', { exact: false }).waitFor()
+    expect(await removal(80).count()).toBe(1)
+    await page.unroute('**/trpc/alerts.setThresholds*')
+    for (const percent of [80, 50, 6, 5, 4, 3, 2, 1]) {
+      await removal(percent).click()
+      await removal(percent).waitFor({ state: 'detached' })
+    }
+    await page.getByText('No thresholds, so no alerts.').waitFor()
+    await expect.poll(async () => await hasFocus(field)).toBe(true)
+    expect(await kept()).toEqual([])
+    expect(complaints).toEqual([])
+  })
+})

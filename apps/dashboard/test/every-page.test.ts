@@ -1,0 +1,230 @@
+import { readFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { AxeResults, RunOptions } from 'axe-core'
+import type { Page, Request } from 'playwright-core'
+import { describe, expect, it } from 'vitest'
+import { hasFocus, testDashboard } from './person.ts'
+
+const { server, visit, signUp, signUpOnPage, asBackend, charge, once } = testDashboard()
+
+const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
+const ALL_RULES: RunOptions = { runOnly: ['wcag2a', 'wcag2aa', 'wcag21aa', 'wcag22aa'] }
+/** The dark pages differ in their colours only (index.css), so only these rules can find something else there. */
+const COLOR_RULES: RunOptions = { runOnly: { type: 'rule', values: ['color-contrast', 'link-in-text-block'] } }
+
+async function violationsOn(page: Page, options: RunOptions): Promise<string[]> {
+  if (!(await page.evaluate(() => 'axe' in window))) await page.evaluate(AXE)
+  const { violations } = await page.evaluate(
+    async (runOptions): Promise<AxeResults> => await Reflect.get(window, 'axe').run(document, runOptions),
+    { ...options, resultTypes: ['violations'] } satisfies RunOptions,
+  )
+  return violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(', ')}`)
+}
+
+/** An open stream would show a charge well within this time. */
+const STREAM_SHOWS_WITHIN_MS = 1_000
+
+const realTime = (page: Page) => page.getByText('Real time')
+const isWatch = (request: Request) => request.url().includes('/trpc/usage.watch')
+
+describe('every page', () => {
+  for (const width of [1280, 360]) {
+    it(`has no accessibility fault and does not scroll sideways: light and dark, ${width} px`, async () => {
+      const visitor = await visit({ viewport: { width, height: 800 }, reducedMotion: 'reduce' })
+      const { page, row, choose, secretDialog, saveSecret, complaints } = visitor
+      const inspect = async () => {
+        await page.emulateMedia({ colorScheme: 'light' })
+        expect(await violationsOn(page, ALL_RULES)).toEqual([])
+        await page.emulateMedia({ colorScheme: 'dark' })
+        expect(await violationsOn(page, COLOR_RULES)).toEqual([])
+        expect(
+          await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth),
+        ).toBeLessThanOrEqual(0)
+      }
+      await page.goto(`${server.url}/sign-in`)
+      await page.getByRole('heading', { name: 'Sign in' }).waitFor()
+      await inspect()
+      await page.goto(`${server.url}/sign-up`)
+      await page.getByRole('button', { name: 'Create account' }).waitFor()
+      await inspect()
+      await signUpOnPage(visitor)
+      await inspect()
+      const hidden = await secretDialog.getByRole('textbox').evaluate((field) => field.scrollHeight - field.clientHeight)
+      expect(hidden).toBeLessThanOrEqual(0)
+      const key = await saveSecret()
+      const { accountId } = await charge(key, 700)
+      const actions = page.getByRole('button', { name: 'Actions for default' })
+      await actions.waitFor()
+      await inspect()
+      await actions.click()
+      await page.getByRole('menuitem', { name: 'Edit…' }).waitFor()
+      await inspect()
+      await page.getByRole('menuitem', { name: 'Edit…' }).click()
+      const edit = page.getByRole('dialog', { name: 'Edit key' })
+      await edit.waitFor()
+      await inspect()
+      await page.keyboard.press('Escape')
+      await edit.waitFor({ state: 'detached' })
+      await choose('default', 'Rotate secret…')
+      await page.getByRole('dialog', { name: 'Rotate secret' }).waitFor()
+      await inspect()
+      await page.getByRole('button', { name: 'Rotate secret' }).click()
+      await secretDialog.getByRole('button', { name: 'Done' }).click()
+      await page.getByRole('alertdialog', { name: 'Close without copying?' }).waitFor()
+      await inspect()
+      await page.getByRole('button', { name: 'Close anyway' }).click()
+      // This row shows everything that a row can show.
+      await row('default').getByRole('button', { name: 'Get a new one' }).waitFor()
+      await row('default').getByRole('button', { name: 'End now' }).waitFor()
+      await choose('default', 'Disable')
+      await row('default').getByText('Disabled').waitFor()
+      await inspect()
+      await page.getByRole('button', { name: 'Create key' }).first().click()
+      const create = page.getByRole('dialog', { name: 'Create a key' })
+      await create.waitFor()
+      await page.getByText('More options').click()
+      await inspect()
+      await page.keyboard.press('Escape')
+      await create.waitFor({ state: 'detached' })
+      await choose('default', 'Revoke…')
+      await page.getByRole('alertdialog').waitFor()
+      await inspect()
+      await page.keyboard.press('Escape')
+      await page.getByRole('alertdialog').waitFor({ state: 'detached' })
+      await page.getByRole('link', { name: 'Activity' }).click()
+      await page.getByText(/^Rotated,/).waitFor()
+      await inspect()
+      await page.getByRole('link', { name: 'Usage' }).click()
+      await page.getByRole('group', { name: 'Credits by time' }).waitFor()
+      await page.getByRole('row', { name: /Charged/ }).waitFor()
+      await inspect()
+      await page.getByRole('searchbox', { name: 'Operation' }).fill('Not One')
+      await page.getByText('Use 1 to 64 of a-z').waitFor()
+      await inspect()
+      await asBackend('operator.grantTopUp', { accountId, credits: 500, idempotencyKey: once(), note: 'x'.repeat(200) })
+      await asBackend('operator.suspend', { accountId })
+      await page.getByRole('link', { name: 'Billing' }).click()
+      await page.getByText('This account has been suspended', { exact: false }).waitFor()
+      await page.getByRole('list', { name: 'Thresholds' }).waitFor()
+      await page.getByRole('button', { name: 'Add', exact: true }).click()
+      await page.getByText('Enter a whole number', { exact: false }).waitFor()
+      await inspect()
+      expect(complaints).toEqual([])
+    })
+  }
+})
+
+describe('spending', () => {
+  it('appears on both pages without a reload and without polling, and everything else stays as it is', async () => {
+    const visitor = await visit({ polls: false })
+    const { page, row, saveSecret, complaints } = visitor
+    const requests: Request[] = []
+    page.on('request', (request) => requests.push(request))
+    await signUpOnPage(visitor)
+    const secret = await saveSecret()
+    await realTime(page).waitFor()
+    const menu = page.getByRole('button', { name: 'Actions for default' })
+    await menu.focus()
+    await page.getByText('1,000 left').waitFor()
+    await row('default').evaluate((element) => element.setAttribute('data-is-the-same', ''))
+
+    for (const used of [30, 60, 90]) {
+      await charge(secret, 30)
+      await page.getByText(`${1000 - used} left`).waitFor()
+      await row('default').getByText(String(used), { exact: true }).waitFor()
+    }
+    expect(await row('default').getAttribute('data-is-the-same')).toBe('')
+    expect(await hasFocus(menu)).toBe(true)
+
+    await page.getByRole('link', { name: 'Usage' }).click()
+    await page.getByRole('row', { name: /default 3 90/ }).waitFor()
+    await charge(secret, 30)
+    const events = page.getByRole('region', { name: 'Events' }).getByRole('row')
+    await page.getByRole('row', { name: /default 4 120/ }).waitFor()
+    // The column headings, then four charges.
+    await events.nth(4).waitFor()
+    await page.getByRole('button', { name: /: 120 credits \(default 120\)/ }).waitFor()
+
+    // There is one stream for all pages, and its token is in a header only.
+    const watches = requests.filter(isWatch)
+    expect(watches).toHaveLength(1)
+    const token = (await watches[0]?.allHeaders())?.['authorization']?.replace('Bearer ', '') ?? ''
+    expect(token).toMatch(/^eyJ/)
+    const [, payload = 'none'] = token.split('.')
+    for (const request of requests) expect(request.url()).not.toContain(payload)
+    expect(complaints).toEqual([])
+  })
+
+  it('appears again after the stream breaks off or is refused, including what was spent in the meantime', async () => {
+    const visitor = await visit({ polls: false })
+    const { page, saveSecret, complaints } = visitor
+    const tries: number[] = []
+    await page.route(/usage\.watch/, async (route) => {
+      if (tries.push(performance.now()) > 2) return await route.continue()
+      await route.fulfill({
+        contentType: 'text/event-stream',
+        body: tries.length === 1 ? 'event: connected\ndata: {}\n\n' : 'event: serialized-error\ndata: {}\n\n',
+      })
+    })
+    await signUpOnPage(visitor)
+    const secret = await saveSecret()
+    await charge(secret, 40)
+    await page.waitForResponse((response) => isWatch(response.request()) && tries.length === 3)
+    const [first = 0, second = 0, third = 0] = tries
+    // The page opens the stream again soon after a break, and later after a refusal.
+    expect(third - second).toBeGreaterThan(8_000)
+    expect(second - first).toBeLessThan(third - second)
+    await page.getByText('960 left').waitFor()
+    await realTime(page).waitFor()
+    await charge(secret, 40)
+    await page.getByText('920 left').waitFor()
+    expect(complaints).toEqual([])
+  })
+
+  it('appears even if an earlier request was never answered', async () => {
+    const { page, secret } = await signUp({ polls: false })
+    // The page gives up a request after 20 seconds, and here after one.
+    await page.addInitScript(() => {
+      const timeout = AbortSignal.timeout.bind(AbortSignal)
+      AbortSignal.timeout = (ms) => timeout(ms / 20)
+    })
+    await page.reload()
+    await realTime(page).waitFor()
+    await page.getByText('1,000 left').waitFor()
+    const hanging = Promise.withResolvers<void>()
+    await page.route(/billing\.get/, () => hanging.resolve(), { times: 1 })
+    await charge(secret, 30)
+    await hanging.promise
+    await page.getByText('970 left').waitFor()
+  })
+
+  it('is not watched while the page is hidden, nor after signing out', async () => {
+    const { page, secret } = await signUp({ polls: false })
+    await realTime(page).waitFor()
+    const look = async (state: 'hidden' | 'visible') =>
+      await page.evaluate((visibilityState) => {
+        Object.defineProperty(document, 'visibilityState', { configurable: true, get: () => visibilityState })
+        document.dispatchEvent(new Event('visibilitychange'))
+      }, state)
+    let watches = 0
+    page.on('request', (request) => {
+      if (isWatch(request)) watches++
+    })
+    const closed = page.waitForEvent('requestfailed', isWatch)
+    await look('hidden')
+    await closed
+    await charge(secret, 50)
+    await sleep(STREAM_SHOWS_WITHIN_MS)
+    expect([watches, await realTime(page).isVisible()]).toEqual([0, false])
+    const again = page.waitForEvent('request', isWatch)
+    await look('visible')
+    await again
+    await page.getByText('950 left').waitFor()
+    const left = page.waitForEvent('requestfailed', isWatch)
+    await page.getByRole('button', { name: 'Sign out' }).click()
+    await left
+    await sleep(STREAM_SHOWS_WITHIN_MS)
+    expect(watches).toBe(1)
+  })
+})

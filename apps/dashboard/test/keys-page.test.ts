@@ -1,0 +1,324 @@
+import { describe, expect, it } from 'vitest'
+import { hasFocus, testDashboard } from './person.ts'
+
+const { database, server, visit, signUp, signUpOnPage, signInUnprovisioned, charge } = testDashboard()
+
+const DAY_MS = 86_400_000
+
+/** The text that a field for date and time accepts, in the browser's time zone. */
+function localText(moment: number): string {
+  return new Date(moment).toLocaleString('sv-SE', { timeZone: 'Europe/Berlin' }).slice(0, 16).replace(' ', 'T')
+}
+
+describe('the list of keys', () => {
+  it('lets a key be renamed, limited and given an expiry, and explains mistakes at the field', async () => {
+    const { page, row, choose, complaints } = await signUp()
+    await choose('default', 'Edit…')
+    const edit = page.getByRole('dialog', { name: 'Edit key' })
+    await edit.getByLabel('Name').fill('Renamed')
+    await edit.getByLabel('Credit limit').fill('5oo')
+    await edit.getByRole('button', { name: 'Save' }).click()
+    await edit.getByText('Enter a whole number', { exact: false }).waitFor()
+    await edit.getByLabel('Credit limit').fill('500')
+    await edit.getByLabel('Expires').fill('2001-01-01T12:00')
+    await edit.getByRole('button', { name: 'Save' }).click()
+    await edit.getByText('Choose a moment in the future.').waitFor()
+    expect(await edit.getByLabel('Expires').getAttribute('aria-invalid')).toBe('true')
+    await edit.getByLabel('Expires').fill(localText(Date.now() + 3.5 * DAY_MS))
+    await edit.getByRole('button', { name: 'Save' }).click()
+    await edit.waitFor({ state: 'detached' })
+    await row('Renamed').getByText('Expires in 3 days').waitFor()
+    expect(await row('Renamed').textContent()).toContain('0 of 500')
+    expect(await row('default').count()).toBe(0)
+
+    // An emptied field removes the limit. An untouched field keeps its value, to the millisecond.
+    const expiry = async () => (await database.owner.query("select expires_at from api_keys where name = 'Renamed'")).rows
+    await database.owner.query("update api_keys set expires_at = expires_at + interval '7 ms' where name = 'Renamed'")
+    const before = await expiry()
+    await page.reload()
+    await choose('Renamed', 'Edit…')
+    await edit.getByLabel('Credit limit').fill('')
+    await edit.getByRole('button', { name: 'Save' }).click()
+    await edit.waitFor({ state: 'detached' })
+    await expect.poll(async () => await row('Renamed').textContent()).not.toContain('of 500')
+    expect(await expiry()).toEqual(before)
+    expect(complaints).toEqual([])
+  })
+
+  it('refuses a date that is only half filled in, which the browser reports as empty', async () => {
+    const { page, choose } = await signUp()
+    await choose('default', 'Edit…')
+    const edit = page.getByRole('dialog', { name: 'Edit key' })
+    await edit.getByLabel('Expires').fill(localText(Date.now() + 3.5 * DAY_MS))
+    await edit.getByLabel('Expires').press('Backspace')
+    await edit.getByRole('button', { name: 'Save' }).click()
+    await edit.getByText('Enter both date and time, or nothing.').waitFor()
+  })
+
+  it('creates a key with a limit and an expiry', async () => {
+    const { page, row, saveSecret } = await signUp()
+    await page.getByRole('button', { name: 'Create key' }).click()
+    const create = page.getByRole('dialog', { name: 'Create a key' })
+    await create.getByLabel('Name').fill('bounded')
+    await create.getByText('More options').click()
+    await create.getByLabel('Credit limit').fill('1500')
+    await create.getByLabel('Expires').fill(localText(Date.now() + 2.5 * DAY_MS))
+    await create.getByRole('button', { name: 'Create key' }).click()
+    await saveSecret()
+    await row('bounded').getByText('Expires in 2 days').waitFor()
+    expect(await row('bounded').textContent()).toContain('0 of 1,500')
+  })
+
+  it('rotates a secret: shows the new one, and the old one works until its grace period ends or is ended', async () => {
+    const { page, secret: old, row, choose, saveSecret, complaints } = await signUp()
+    await choose('default', 'Rotate secret…')
+    const rotate = page.getByRole('dialog', { name: 'Rotate secret' })
+    expect(await rotate.getByRole('radio', { name: '24 hours' }).isChecked()).toBe(true)
+    await rotate.getByRole('radio', { name: '1 hour' }).check()
+    await rotate.getByRole('button', { name: 'Rotate secret' }).click()
+    const rotated = await saveSecret()
+    expect(rotated).not.toBe(old)
+    await row('default').getByText('Old secret works until').waitFor()
+    await row('default')
+      .getByText(`${rotated.slice(0, 15)}…`)
+      .waitFor()
+
+    await choose('default', 'Rotate secret…')
+    await rotate.getByText('Rotating again ends it immediately.').waitFor()
+    await page.keyboard.press('Escape')
+
+    await row('default').getByRole('button', { name: 'End now' }).click()
+    await page.getByRole('alertdialog').getByRole('button', { name: 'End now' }).click()
+    await row('default').getByText('Old secret works until').waitFor({ state: 'detached' })
+    expect(complaints).toEqual([])
+  })
+
+  it('loses neither secret when a key is rotated twice concurrently', async () => {
+    const { page, row, choose, secretDialog } = await signUp()
+    const answer = Promise.withResolvers<void>()
+    await page.route(
+      '**/trpc/keys.rotate*',
+      async (route) => {
+        await answer.promise
+        await route.continue()
+      },
+      { times: 1 },
+    )
+    const rotate = page.getByRole('dialog', { name: 'Rotate secret' })
+    await choose('default', 'Rotate secret…')
+    await rotate.getByRole('button', { name: 'Rotate secret' }).click()
+    await page.keyboard.press('Escape')
+    await rotate.waitFor({ state: 'detached' })
+    await choose('default', 'Rotate secret…')
+    await rotate.getByRole('button', { name: 'Rotate secret' }).click()
+    await secretDialog.waitFor()
+    const answered = page.waitForResponse(/keys\.rotate/)
+    answer.resolve()
+    await (await answered).finished()
+    const first = await secretDialog.getByRole('textbox').inputValue()
+    await secretDialog.getByRole('button', { name: 'Copy secret' }).click()
+    await secretDialog.getByRole('button', { name: 'Done' }).click()
+    await secretDialog.getByRole('button', { name: 'Copy secret' }).waitFor()
+    expect(await secretDialog.getByRole('textbox').inputValue()).not.toBe(first)
+    // Only the first secret was copied, and it is no longer the current one.
+    await secretDialog.getByRole('button', { name: 'Done' }).click()
+    await page.getByRole('button', { name: 'Close anyway' }).click()
+    await row('default').getByText('Secret not saved?').waitFor()
+  })
+
+  it('is usable by keyboard, and returns the focus to the menu’s button after a dialog', async () => {
+    const { page } = await signUp()
+    const actions = page.getByRole('button', { name: 'Actions for default' })
+    await actions.focus()
+    await page.keyboard.press('Enter')
+    await page.getByRole('menuitem', { name: 'Edit…' }).waitFor()
+    await page.keyboard.press('ArrowDown')
+    await page.keyboard.press('Enter')
+    const rotate = page.getByRole('dialog', { name: 'Rotate secret' })
+    await rotate.waitFor()
+    await page.keyboard.press('Escape')
+    await rotate.waitFor({ state: 'detached' })
+    await expect.poll(async () => await hasFocus(actions)).toBe(true)
+  })
+
+  it('disables a key, finds it among the disabled ones, and enables it', async () => {
+    const { page, row, choose } = await signUp()
+    await choose('default', 'Disable')
+    await row('default').getByText('Disabled').waitFor()
+    await page.getByLabel('Status').selectOption('Active')
+    await page.getByText('No keys match.').waitFor()
+    await page.getByLabel('Status').selectOption('Disabled')
+    await row('default').waitFor()
+    expect(new URL(page.url()).search).toBe('?status=disabled')
+    await page.reload()
+    await row('default').waitFor()
+    await choose('default', 'Enable')
+    await page.getByRole('button', { name: 'Clear filters' }).click()
+    await row('default').waitFor()
+    await expect.poll(async () => await row('default').getByText('Disabled').count()).toBe(0)
+    await expect.poll(() => new URL(page.url()).search).toBe('')
+  })
+
+  it('shows a revoked key and its usage among the revoked ones', async () => {
+    const { page, secret, row, choose } = await signUp()
+    await charge(secret, 432)
+    await choose('default', 'Revoke…')
+    await page.getByRole('alertdialog').getByRole('button', { name: 'Revoke' }).click()
+    await page.getByText('You have no live keys.', { exact: false }).waitFor()
+    await page.getByLabel('Status').selectOption('Revoked')
+    await row('default').getByText('432').waitFor()
+    await row('default').getByText('Revoked').waitFor()
+    expect(await row('default').getByRole('button').count()).toBe(0)
+  })
+
+  it('replaces a secret that was not saved, once', async () => {
+    const visitor = await visit()
+    const { page, row, secretDialog, saveSecret } = visitor
+    await signUpOnPage(visitor)
+    const lost = await secretDialog.getByRole('textbox').inputValue()
+    await secretDialog.getByRole('button', { name: 'Done' }).click()
+    await page.getByRole('button', { name: 'Close anyway' }).click()
+    await row('default').getByRole('button', { name: 'Get a new one' }).click()
+    const secret = await saveSecret()
+    expect(secret).not.toBe(lost)
+    await row('default')
+      .getByText(`${secret.slice(0, 15)}…`)
+      .waitFor()
+    await row('default').getByText('Secret not saved?').waitFor({ state: 'detached' })
+    await page.reload()
+    await row('default').waitFor()
+    expect(await row('default').getByText('Secret not saved?').count()).toBe(0)
+  })
+
+  it('refuses to replace a secret that was saved elsewhere in the meantime', async () => {
+    const visitor = await visit()
+    const { page, row, secretDialog } = visitor
+    await signUpOnPage(visitor)
+    await secretDialog.getByRole('button', { name: 'Done' }).click()
+    await page.getByRole('button', { name: 'Close anyway' }).click()
+    await row('default').getByRole('button', { name: 'Get a new one' }).waitFor()
+    await database.owner.query('update api_key_secrets set saved_at = now()')
+    await row('default').getByRole('button', { name: 'Get a new one' }).click()
+    const alert = page.getByRole('alert')
+    await alert.getByText('has been saved, used or replaced', { exact: false }).waitFor()
+    await alert.getByText('Request id').waitFor()
+    await row('default').getByText('Secret not saved?').waitFor({ state: 'detached' })
+  })
+
+  it('replaces the first secret if the answer that contained it never arrived', async () => {
+    const visitor = await visit()
+    const { page, row, saveSecret } = visitor
+    await page.route('**/trpc/auth.provision*', async (route) => {
+      await route.fetch()
+      await route.abort()
+    })
+    await signInUnprovisioned(visitor)
+    await page.getByText('Your account could not be set up yet.', { exact: false }).waitFor()
+    await page.unroute('**/trpc/auth.provision*')
+    await page.reload()
+    await row('default').getByRole('button', { name: 'Get a new one' }).click()
+    const secret = await saveSecret()
+    expect(secret).toMatch(/^km_dev_[0-9A-Za-z]{55}$/)
+    const saved = async () =>
+      await database.owner.query(
+        'select 1 from api_key_secrets where key_hash = sha256($1::bytea) and valid_until is null and saved_at is not null',
+        [Buffer.from(secret)],
+      )
+    await expect.poll(async () => (await saved()).rowCount).toBe(1)
+  })
+
+  it('searches and sorts, and is the same after a reload and after Back', async () => {
+    const { page, email, complaints } = await signUp()
+    await database.owner.query(
+      `insert into api_keys (user_id, name, key_type, key_prefix)
+       select users.id, 'n' || lpad(n::text, 2, '0'), 'dev', 'km_dev_0000' || lpad(n::text, 4, '0')
+       from auth.users, generate_series(1, 60) as n where email = $1`,
+      [email],
+    )
+    await page.reload()
+    const names = async () =>
+      await page.locator('tbody tr').evaluateAll((rows) => rows.map((one) => one.textContent?.slice(0, 3)))
+    await page.getByRole('button', { name: 'Load more' }).click()
+    await expect.poll(async () => (await names()).length).toBe(61)
+    expect(await page.getByRole('button', { name: 'Load more' }).count()).toBe(0)
+
+    await page.getByLabel('Sort by').selectOption('Name')
+    await expect.poll(async () => (await names()).slice(0, 2)).toEqual(['def', 'n01'])
+    await page.getByLabel('Search').fill('N0')
+    await expect.poll(async () => (await names()).length).toBe(9)
+    expect(new URL(page.url()).search).toBe('?sort=name&search=N0')
+    await page.reload()
+    await expect.poll(async () => (await names()).at(0)).toBe('n01')
+    expect(await page.getByLabel('Search').inputValue()).toBe('N0')
+    await page.getByRole('link', { name: 'Activity' }).click()
+    await page.getByRole('heading', { name: 'Activity' }).waitFor()
+    await page.goBack()
+    await expect.poll(async () => (await names()).length).toBe(9)
+    await page.getByLabel('Search').fill('nothing like it')
+    await page.getByText('No keys match.').waitFor()
+    await page.getByRole('button', { name: 'Clear filters' }).click()
+    await expect.poll(async () => (await names()).at(0)).toBe('def')
+    expect(complaints).toEqual([])
+  })
+
+  it('finds a key by its whole secret without putting it into an address or a request', async () => {
+    const { page, secret, row } = await signUp()
+    const seen: string[] = []
+    page.on('request', (request) => seen.push(request.url(), request.postData() ?? ''))
+    page.on('framenavigated', (frame) => seen.push(frame.url()))
+    await page.evaluate(async (text) => await navigator.clipboard.writeText(text), secret)
+    await page.getByLabel('Search').focus()
+    await page.keyboard.press('Control+V')
+    expect(await page.getByLabel('Search').inputValue()).toBe(secret.slice(0, 15))
+    await expect.poll(() => seen.some((url) => url.includes('keys.list') && url.includes(secret.slice(0, 15)))).toBe(true)
+    await row('default').waitFor()
+    expect(seen.join()).not.toContain(secret.slice(0, 16))
+    // Somebody who pastes it into the address bar has already sent it. It must not stay there.
+    await page.goto(`${server.url}/?search=${secret}`)
+    await row('default').waitFor()
+    await expect.poll(() => page.url()).toBe(`${server.url}/?search=${secret.slice(0, 15)}`)
+  })
+})
+
+describe('the activity page', () => {
+  it('shows what was done, to which key and from where', async () => {
+    const { page, choose, saveSecret, complaints } = await signUp()
+    await choose('default', 'Edit…')
+    const edit = page.getByRole('dialog', { name: 'Edit key' })
+    await edit.getByLabel('Name').fill('main')
+    await edit.getByLabel('Credit limit').fill('500')
+    await edit.getByRole('button', { name: 'Save' }).click()
+    await edit.waitFor({ state: 'detached' })
+    await page.getByRole('button', { name: 'Create key' }).click()
+    await page.getByRole('dialog').getByLabel('Name').fill('other')
+    await page.getByRole('dialog').getByRole('button', { name: 'Create key' }).click()
+    const confirmed = page.waitForResponse(/confirmSecretSaved/)
+    await saveSecret()
+    await confirmed
+
+    await page.getByRole('link', { name: 'Activity' }).click()
+    const entries = page.getByRole('list').getByRole('listitem')
+    await entries.first().waitFor()
+    expect(await page.getByRole('link', { name: 'Activity' }).getAttribute('aria-current')).toBe('page')
+    const texts = async () => await entries.evaluateAll((items) => items.map((item) => item.querySelector('p')?.textContent))
+    expect(await texts()).toEqual([
+      'Secret saved · other',
+      'Created · other',
+      'Renamed from default to main, limit changed from none to 500 · main',
+      'Secret saved · main',
+      'Created · main',
+    ])
+    expect(await entries.first().textContent()).toMatch(/By you from [0-9a-f.:]+ · \S+ on Linux · request \S{8,}/)
+    // The key was created through the API, by Node's fetch.
+    expect(await entries.last().textContent()).toMatch(/By you from [0-9a-f.:]+ · node · request \S{8,}/)
+
+    await page.getByLabel('Action').selectOption('Created')
+    await expect.poll(texts).toEqual(['Created · other', 'Created · main'])
+    await page.getByRole('link', { name: 'API keys' }).click()
+    await choose('main', 'Activity')
+    await expect.poll(async () => (await texts()).length).toBe(3)
+    await page.getByLabel('Action').selectOption('Revoked')
+    await page.getByText('No activity matches.').waitFor()
+    expect(complaints).toEqual([])
+  })
+})

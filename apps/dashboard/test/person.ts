@@ -1,0 +1,171 @@
+import type { RouterOutputs } from '@keymeter/api'
+import { testAuth, testDatabase, testServer } from '@keymeter/local/testing'
+import type { BrowserContextOptions, Locator, Page } from 'playwright-core'
+import { expect } from 'vitest'
+import { testBrowser } from './browser.ts'
+
+type SignUp = RouterOutputs['auth']['signup']
+
+export const PASSWORD = 'a long password'
+
+/** One browser tab with a profile of its own. */
+export interface Visitor {
+  page: Page
+  /** Errors on the console and violations of the page's content policy. A user should never cause any. */
+  complaints: string[]
+  /** The row of a table that contains this text. */
+  row: (text: string) => Locator
+  /** Chooses from a key's menu. */
+  choose: (key: string, action: string) => Promise<void>
+  secretDialog: Locator
+  /** Copies the secret that the dialog shows, closes the dialog and returns the secret. */
+  saveSecret: () => Promise<string>
+}
+
+/** A visitor who is signed in, looks at the list of keys, and has saved the secret of the key `default`. */
+export interface Person extends Visitor {
+  email: string
+  accountId: string
+  secret: string
+}
+
+interface VisitOptions extends BrowserContextOptions {
+  /** False keeps the pages from refreshing themselves every few seconds: what changes then, changes by the stream. */
+  polls?: boolean
+  /** False makes a browser that cannot let a page write to a file. No test can answer the dialog that asks for the file. */
+  hasFilePicker?: boolean
+}
+
+/** A database, an auth server, a server and a browser for the test file that calls this, and the people who use them. */
+export function testDashboard() {
+  const database = testDatabase()
+  const auth = testAuth(database)
+  const server = testServer(database, auth)
+  const browser = testBrowser()
+  let people = 0
+  let requests = 0
+
+  /** Opens a tab that shows nothing yet. */
+  const visit = async ({ polls = true, hasFilePicker = true, ...options }: VisitOptions = {}): Promise<Visitor> => {
+    const page = await browser.newPage({ permissions: ['clipboard-read', 'clipboard-write'], ...options })
+    if (!polls) await page.addInitScript(() => Reflect.set(window, 'setInterval', () => 0))
+    if (!hasFilePicker) await page.addInitScript(() => Reflect.deleteProperty(window, 'showSaveFilePicker'))
+    return visitor(page)
+  }
+
+  const newEmail = () => `person-${people++}@example.com`
+
+  /** Creates an account through the API and opens the list of keys with its session. */
+  const signUp = async (options: VisitOptions = {}): Promise<Person> => {
+    const email = newEmail()
+    const { user, session, defaultKey } = await call<SignUp>('auth.signup', { email, password: PASSWORD })
+    if (session === null || defaultKey === null) throw new Error('The sign-up created no session or no key.')
+    await call('keys.confirmSecretSaved', { id: defaultKey.id }, session.accessToken)
+    const visitor = await visit({ ...options, storageState: signedInState(user, session) })
+    await visitor.page.goto(server.url)
+    await visitor.row('default').getByRole('button', { name: 'Actions for default' }).waitFor()
+    return { ...visitor, email, accountId: user.id, secret: defaultKey.secret }
+  }
+
+  /** What supabase-js keeps in the browser of somebody who is signed in. */
+  const signedInState = (user: SignUp['user'], session: NonNullable<SignUp['session']>) => {
+    const kept = {
+      access_token: session.accessToken,
+      refresh_token: session.refreshToken,
+      expires_at: Math.floor(Date.parse(session.expiresAt) / 1000),
+      token_type: 'bearer',
+      user,
+    }
+    const name = `sb-${new URL(auth.supabaseUrl).hostname.split('.')[0]}-auth-token`
+    const localStorage = [{ name, value: JSON.stringify(kept) }]
+    return { cookies: [], origins: [{ origin: server.url, localStorage }] }
+  }
+
+  /** Signs up on the page; the dialog with the first secret stays open. */
+  const signUpOnPage = async ({ page, secretDialog }: Visitor): Promise<string> => {
+    const email = newEmail()
+    await page.goto(`${server.url}/sign-up`)
+    await page.getByLabel('E-mail').fill(email)
+    await page.getByLabel('Password').fill(PASSWORD)
+    await page.getByRole('button', { name: 'Create account' }).click()
+    await secretDialog.waitFor()
+    return email
+  }
+
+  /** Signs in somebody whom the auth server knows and Keymeter does not, as after a first sign-in with Google. */
+  const signInUnprovisioned = async ({ page }: Visitor): Promise<void> => {
+    const email = newEmail()
+    await fetch(`${auth.supabaseUrl}/auth/v1/signup`, {
+      method: 'POST',
+      headers: { apikey: auth.publishableKey, 'content-type': 'application/json' },
+      body: JSON.stringify({ email, password: PASSWORD }),
+    })
+    await page.goto(server.url)
+    await page.getByLabel('E-mail').fill(email)
+    await page.getByLabel('Password').fill(PASSWORD)
+    await page.getByRole('button', { name: 'Sign in', exact: true }).click()
+  }
+
+  const call = async <Data = Record<string, unknown>>(procedure: string, input: object, token?: string): Promise<Data> => {
+    const response = await fetch(`${server.url}/trpc/${procedure}`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json', ...(token !== undefined && { authorization: `Bearer ${token}` }) },
+      body: JSON.stringify(input),
+    })
+    const { result } = (await response.json()) as { result?: { data: Data } }
+    if (result === undefined) throw new Error(`${procedure} answered ${response.status}`)
+    return result.data
+  }
+
+  /** Calls as the company's backend does. */
+  const asBackend = async (procedure: string, input: object) => await call(procedure, input, auth.serviceKey)
+
+  /** A new idempotency key. */
+  const once = () => `request-${requests++}`
+
+  const charge = async (key: string, credits: number) => {
+    const charged = await asBackend('metering.charge', { key, credits, idempotencyKey: once() })
+    expect(charged).toMatchObject({ verdict: 'charged' })
+    return charged
+  }
+
+  return { database, server, visit, signUp, signUpOnPage, signInUnprovisioned, asBackend, charge, once }
+}
+
+function visitor(page: Page): Visitor {
+  const complaints: string[] = []
+  page.on('console', (message) => {
+    // Chromium also reports every answer with a status over 399 here, the expected ones too.
+    if (message.type() === 'error' && !message.text().startsWith('Failed to load resource')) complaints.push(message.text())
+  })
+  page.on('pageerror', (error) => complaints.push(error.message))
+  const secretDialog = page.getByRole('dialog', { name: 'Save your secret' })
+  return {
+    page,
+    complaints,
+    secretDialog,
+    row: (text) => page.getByRole('row').filter({ hasText: text }),
+    choose: async (key, action) => {
+      await page.getByRole('button', { name: `Actions for ${key}` }).click()
+      await page.getByRole('menuitem', { name: action }).click()
+    },
+    saveSecret: async () => {
+      await secretDialog.waitFor()
+      const secret = await secretDialog.getByRole('textbox').inputValue()
+      await secretDialog.getByRole('button', { name: /Copy/ }).click()
+      await secretDialog.getByRole('button', { name: 'Done' }).click()
+      await secretDialog.waitFor({ state: 'hidden' })
+      return secret
+    },
+  }
+}
+
+/** Whether this element has the keyboard's focus. */
+export async function hasFocus(element: Locator): Promise<boolean> {
+  return await element.evaluate((node) => node === document.activeElement)
+}
+
+/** Makes the page refresh immediately, as when the reader comes back to its tab. */
+export async function comeBackTo(page: Page): Promise<void> {
+  await page.evaluate(() => window.dispatchEvent(new Event('visibilitychange')))
+}
