@@ -1,6 +1,6 @@
 import { createHmac } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { HoldVerdict, RefundVerdict, ReleaseVerdict, SettleVerdict, Verdict } from '@keymeter/contract'
+import type { ChargeVerdict, HoldVerdict, RefundVerdict, ReleaseVerdict, SettleVerdict } from '@keymeter/contract'
 
 /** A try that is not answered at all within this time is given up, and made again. */
 const TRY_TIMEOUT_MS = 120_000
@@ -30,7 +30,7 @@ export interface About {
 
 /** What became of it. */
 export type Told = Ask & { verdict: AnyVerdict; tries: number }
-type AnyVerdict = Verdict | HoldVerdict | SettleVerdict | ReleaseVerdict | RefundVerdict
+type AnyVerdict = ChargeVerdict | HoldVerdict | SettleVerdict | ReleaseVerdict | RefundVerdict
 
 interface Backend {
   url: string

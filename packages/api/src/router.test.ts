@@ -1,13 +1,13 @@
 import { randomUUID } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import {
+  ChargeVerdict,
   HoldVerdict,
   type KeyWithUsage,
   Reason,
   RefundVerdict,
   ReleaseVerdict,
   SettleVerdict,
-  Verdict,
 } from '@keymeter/contract'
 import { testDatabase } from '@keymeter/local/testing'
 import type { AnyTRPCProcedure } from '@trpc/server'
@@ -209,7 +209,7 @@ describe('docs/errors.md', () => {
   })
 
   it('describes every verdict, and no other', () => {
-    const answers = [Verdict, HoldVerdict, SettleVerdict, ReleaseVerdict, RefundVerdict]
+    const answers = [ChargeVerdict, HoldVerdict, SettleVerdict, ReleaseVerdict, RefundVerdict]
     const all = answers.flatMap(({ options }) => options.flatMap(({ shape: { verdict } }) => [...verdict.values]))
     expect(documented(verdicts)).toEqual([...new Set<string>(all)].sort())
   })

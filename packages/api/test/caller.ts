@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import type { Verdict } from '@keymeter/contract'
+import type { ChargeVerdict } from '@keymeter/contract'
 import type { TestDatabase } from '@keymeter/local/testing'
 import { SignJWT } from 'jose'
 import { pino } from 'pino'
@@ -64,7 +64,7 @@ export function backend(database: Pick<TestDatabase, 'db'>) {
 
 let charges = 0
 /** Charges a key through the engine, as the company's backend does. */
-export async function charge({ db }: Pick<TestDatabase, 'db'>, key: string, credits: number): Promise<Verdict> {
+export async function charge({ db }: Pick<TestDatabase, 'db'>, key: string, credits: number): Promise<ChargeVerdict> {
   const metering = new Metering({ db, keyBrand: 'km', log: pino({ level: 'silent' }) })
   return await metering.charge({ key, credits, idempotencyKey: `charge-${charges++}`, operation: 'default' })
 }

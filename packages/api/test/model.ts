@@ -1,5 +1,6 @@
 import {
   type Charge,
+  type ChargeVerdict,
   type Hold,
   type HoldVerdict,
   IDEMPOTENCY_DAYS,
@@ -13,7 +14,6 @@ import {
   type ReleaseVerdict,
   type Settle,
   type SettleVerdict,
-  type Verdict,
 } from '@keymeter/contract'
 import { naiveBoundary } from './naive-cycle.ts'
 
@@ -24,7 +24,7 @@ export type ModelRequest =
   | ({ action: 'settle' } & Settle)
   | ({ action: 'release' } & Release)
   | ({ action: 'refund' } & Refund)
-export type ModelVerdict = Verdict | HoldVerdict | SettleVerdict | ReleaseVerdict | RefundVerdict
+export type ModelVerdict = ChargeVerdict | HoldVerdict | SettleVerdict | ReleaseVerdict | RefundVerdict
 
 /** The plans that there are, and their credits a cycle. */
 export const PLANS: Record<string, number> = { free: 1000, small: 1200, large: 5000 }

@@ -1,5 +1,5 @@
 /** Another process of the server, as the races need it: an engine and a router with pools of their own. */
-import type { Charge, Verdict } from '@keymeter/contract'
+import type { Charge, ChargeVerdict } from '@keymeter/contract'
 import { createDb } from '@keymeter/db'
 import { pino } from 'pino'
 import { Metering } from '../src/metering/metering.ts'
@@ -11,7 +11,7 @@ export type Call =
   | { type: 'rotate' | 'disable' | 'enable' | 'revoke'; userId: string; id: string }
   | { type: 'provision'; userId: string }
 /** `error` is SQLSTATE, reason or message of what a call was refused with. */
-export type Result = { verdicts: Verdict[] } | { error: string } | { done: true }
+export type Result = { verdicts: ChargeVerdict[] } | { error: string } | { done: true }
 export interface Work {
   calls: Call[]
   /** So many calls wait at a time. */

@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { Answer, Credits, Timestamp } from './answer.ts'
+import { Credits, Output, Timestamp } from './output.ts'
 
 export const ALERT_THRESHOLDS_MAX = 10
 export const ALERT_THRESHOLD_PERCENT_MAX = 1000
@@ -26,7 +26,7 @@ export const Alert = z.object({
 export type Alert = z.infer<typeof Alert>
 
 /** The last 130 alerts, newest first, and the current thresholds in ascending order. */
-export const AlertsAnswer = Answer.extend({ thresholds: z.array(AlertThreshold), data: z.array(Alert) })
+export const AlertsOutput = Output.extend({ thresholds: z.array(AlertThreshold), data: z.array(Alert) })
 
 export const SetAlertThresholds = z.strictObject({ thresholds: AlertThresholds })
-export const AlertThresholdsAnswer = Answer.extend({ thresholds: z.array(AlertThreshold) })
+export const AlertThresholdsOutput = Output.extend({ thresholds: z.array(AlertThreshold) })

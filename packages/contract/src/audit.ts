@@ -1,6 +1,6 @@
 import { z } from 'zod'
-import { Answer, Timestamp } from './answer.ts'
 import { KeyId } from './keys.ts'
+import { Output, Timestamp } from './output.ts'
 
 export const AUDIT_PAGE_MAX = 100
 
@@ -58,4 +58,4 @@ export const ListAudit = z.strictObject({
 export type ListAudit = z.infer<typeof ListAudit>
 
 /** `nextCursor` is null on the last page. */
-export const ListAuditAnswer = Answer.extend({ data: z.array(AuditEntry), nextCursor: z.int().positive().nullable() })
+export const ListAuditOutput = Output.extend({ data: z.array(AuditEntry), nextCursor: z.int().positive().nullable() })

@@ -1,6 +1,6 @@
 import { z } from 'zod'
-import { Answer, Timestamp } from './answer.ts'
 import { NewKey } from './keys.ts'
+import { Output, Timestamp } from './output.ts'
 
 export const PASSWORD_LENGTH_MIN = 8
 /** Supabase Auth uses bcrypt, which ignores everything after the first 72 bytes. */
@@ -34,11 +34,11 @@ export const Session = z.object({ accessToken: z.string(), refreshToken: z.strin
  * `session` and `defaultKey` are null when the project requires e-mail confirmation first. `defaultKey` is also null when
  * provisioning failed. Then the next `auth.provision` creates the key.
  */
-export const SignUpAnswer = Answer.extend({
+export const SignUpOutput = Output.extend({
   user: z.object({ id: z.guid(), email: z.string() }),
   session: Session.nullable(),
   defaultKey: NewKey.nullable(),
 })
 
 /** `defaultKey` has its secret in the one call that creates it, and is null in every other call. */
-export const ProvisionAnswer = Answer.extend({ defaultKey: NewKey.nullable() })
+export const ProvisionOutput = Output.extend({ defaultKey: NewKey.nullable() })

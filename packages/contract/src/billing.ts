@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { Answer, Credits, Timestamp } from './answer.ts'
+import { Credits, Output, Timestamp } from './output.ts'
 
 /** The half-open interval `[start, end)`; `end` is the start of the next cycle. */
 export const BillingCycle = z.object({ start: Timestamp, end: Timestamp })
@@ -34,7 +34,7 @@ export const BillingAccount = z.object({
 export type BillingAccount = z.infer<typeof BillingAccount>
 
 /** `account` is null until the account has been provisioned. */
-export const BillingAccountAnswer = Answer.extend({ account: BillingAccount.nullable() })
+export const BillingAccountOutput = Output.extend({ account: BillingAccount.nullable() })
 
 /** The ledger of one cycle: of the current one, or of the cycle that starts at `cycleStart`. */
 export const GetLedger = z.strictObject({ cycleStart: z.iso.datetime({ offset: true }).optional() })
@@ -77,7 +77,7 @@ export const LedgerEntry = z.object({
 export type LedgerEntry = z.infer<typeof LedgerEntry>
 
 /** Entries are sorted from oldest to newest. Their credits sum to `balance`, which the account can spend in a current cycle. */
-export const LedgerAnswer = Answer.extend({
+export const LedgerOutput = Output.extend({
   billingCycle: BillingCycle.nullable(),
   isCurrent: z.boolean(),
   entries: z.array(LedgerEntry),
@@ -85,4 +85,4 @@ export const LedgerAnswer = Answer.extend({
   /** The `cycleStart` for the ledger of the previous cycle. Null when there is none. */
   previousCycleStart: Timestamp.nullable(),
 })
-export type LedgerAnswer = z.infer<typeof LedgerAnswer>
+export type LedgerOutput = z.infer<typeof LedgerOutput>

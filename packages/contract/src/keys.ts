@@ -1,6 +1,6 @@
 import { z } from 'zod'
-import { Answer, Credits, isPlainText, NOT_PLAIN_TEXT, Timestamp } from './answer.ts'
 import { BillingCycle } from './billing.ts'
+import { Credits, isPlainText, NOT_PLAIN_TEXT, Output, Timestamp } from './output.ts'
 
 export const KEY_NAME_LENGTH_MAX = 64
 /** Live keys of one account, i.e. keys that are not revoked. */
@@ -142,16 +142,16 @@ export type ReplaceLostSecret = z.infer<typeof ReplaceLostSecret>
 export const ConfirmSecretSaved = KeyRef.extend({ keyPrefix: z.string().max(100).optional() })
 export type ConfirmSecretSaved = z.infer<typeof ConfirmSecretSaved>
 
-export const KeyAnswer = Answer.extend(Key.shape)
-export const NewKeyAnswer = Answer.extend(NewKey.shape)
-export const KeyWithUsageAnswer = Answer.extend(KeyWithUsage.shape)
+export const KeyOutput = Output.extend(Key.shape)
+export const NewKeyOutput = Output.extend(NewKey.shape)
+export const KeyWithUsageOutput = Output.extend(KeyWithUsage.shape)
 /** `nextCursor` is null on the last page. */
-export const ListKeysAnswer = Answer.extend({ data: z.array(KeyWithUsage), nextCursor: z.string().nullable() })
+export const ListKeysOutput = Output.extend({ data: z.array(KeyWithUsage), nextCursor: z.string().nullable() })
 /**
  * `data` are the live keys. `revokedCreditsUsed` is what revoked keys used in the same cycle: both together are the credits
  * that the account used. `billingCycle` is null until the account exists; then `data` is empty.
  */
-export const KeyUsageAnswer = Answer.extend({
+export const KeyUsageOutput = Output.extend({
   data: z.array(KeyWithUsage),
   revokedCreditsUsed: Credits,
   billingCycle: BillingCycle.nullable(),

@@ -1,6 +1,6 @@
 import { z } from 'zod'
-import { Answer, Credits, Timestamp } from './answer.ts'
 import { KeyId, KeyType } from './keys.ts'
+import { Credits, Output, Timestamp } from './output.ts'
 
 export const IDEMPOTENCY_KEY_LENGTH_MAX = 255
 /** Distinct operations of one account. */
@@ -142,8 +142,8 @@ const DecidedRefund = z.discriminatedUnion('verdict', [Refunded, ExceedsCharge, 
  *   `operation_limit_exceeded`: the account already has 100 operations. These three are not remembered.
  * - `overloaded`: too many calls wait, so the charge was not tried.
  */
-export const Verdict = z.discriminatedUnion('verdict', [...DecidedCharge.options, Overloaded])
-export type Verdict = z.infer<typeof Verdict>
+export const ChargeVerdict = z.discriminatedUnion('verdict', [...DecidedCharge.options, Overloaded])
+export type ChargeVerdict = z.infer<typeof ChargeVerdict>
 
 /**
  * - `held`: the credits are taken until `expiresAt`.
@@ -193,8 +193,8 @@ export const EventVerdict = z.enum(
 )
 export type EventVerdict = z.infer<typeof EventVerdict>
 
-export const ChargeAnswer = z.intersection(Answer, Verdict)
-export const HoldAnswer = z.intersection(Answer, HoldVerdict)
-export const SettleAnswer = z.intersection(Answer, SettleVerdict)
-export const ReleaseAnswer = z.intersection(Answer, ReleaseVerdict)
-export const RefundAnswer = z.intersection(Answer, RefundVerdict)
+export const ChargeOutput = z.intersection(Output, ChargeVerdict)
+export const HoldOutput = z.intersection(Output, HoldVerdict)
+export const SettleOutput = z.intersection(Output, SettleVerdict)
+export const ReleaseOutput = z.intersection(Output, ReleaseVerdict)
+export const RefundOutput = z.intersection(Output, RefundVerdict)

@@ -1,7 +1,7 @@
 import { z } from 'zod'
-import { Answer, Credits, isPlainText, NOT_PLAIN_TEXT, Timestamp } from './answer.ts'
 import { BillingAccount, GivenCredits, Plan } from './billing.ts'
 import { IdempotencyKey } from './metering.ts'
+import { Credits, isPlainText, NOT_PLAIN_TEXT, Output, Timestamp } from './output.ts'
 
 export const TOP_UP_NOTE_LENGTH_MAX = 200
 
@@ -15,7 +15,7 @@ export const GrantTopUp = OfAccount.extend({
   note: z.string().max(TOP_UP_NOTE_LENGTH_MAX).refine(isPlainText, NOT_PLAIN_TEXT).nullable().default(null),
 })
 export type GrantTopUp = z.infer<typeof GrantTopUp>
-export const GrantTopUpAnswer = Answer.extend({
+export const GrantTopUpOutput = Output.extend({
   /** The moment of the grant, also in a replay. */
   grantedAt: Timestamp,
   credits: Credits,
@@ -25,11 +25,11 @@ export const GrantTopUpAnswer = Answer.extend({
 
 export const ChangePlan = OfAccount.extend({ plan: Plan })
 export type ChangePlan = z.infer<typeof ChangePlan>
-export const ChangePlanAnswer = Answer.extend({
+export const ChangePlanOutput = Output.extend({
   /** A plan with more credits takes effect immediately and grants the difference. Otherwise, the start of the next cycle. */
   effectiveAt: Timestamp,
   account: BillingAccount,
 })
 
 export const SuspendAccount = OfAccount
-export const OperatedAccountAnswer = Answer.extend({ account: BillingAccount })
+export const OperatedAccountOutput = Output.extend({ account: BillingAccount })

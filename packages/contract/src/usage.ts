@@ -1,8 +1,8 @@
 import { z } from 'zod'
-import { Answer, Credits, Timestamp } from './answer.ts'
 import { BillingCycle, Plan } from './billing.ts'
 import { KeyId, KeyType } from './keys.ts'
 import { EventVerdict, IdempotencyKey, Operation } from './metering.ts'
+import { Credits, Output, Timestamp } from './output.ts'
 
 /** Usage is summed in 15-minute buckets, because the hours and days of every time zone consist of whole buckets. */
 const BUCKET_MS = 15 * 60_000
@@ -85,7 +85,7 @@ export type UsageSeries = z.infer<typeof UsageSeries>
  * `buckets` are the starts of the hours or days in the requested time zone. The first one may start before `from`, but only
  * contains usage since `from`. `series` contains keys or operations with usage, sorted from largest to smallest.
  */
-export const UsageTimeseriesAnswer = Answer.extend({
+export const UsageTimeseriesOutput = Output.extend({
   from: Timestamp,
   to: Timestamp,
   buckets: z.array(Timestamp),
@@ -102,7 +102,7 @@ export const WatchUsage = z.strictObject({ lastEventId: z.string().max(64).optio
  * The balance, the plan and the suspension of an account after one commit. `sequence` is the sequence of the account's last
  * usage event, and the id of the stream's event.
  */
-export const UsageSnapshot = Answer.extend({
+export const UsageSnapshot = Output.extend({
   sequence: z.int().nonnegative(),
   billingCycle: BillingCycle,
   creditsUsed: Credits,
@@ -175,4 +175,4 @@ export type UsageEvent = z.infer<typeof UsageEvent>
  * `nextCursor` is null on the last page only. A page examines a limited number of events, so an earlier page may contain fewer
  * events than requested, or none.
  */
-export const ListUsageEventsAnswer = Answer.extend({ data: z.array(UsageEvent), nextCursor: z.string().nullable() })
+export const ListUsageEventsOutput = Output.extend({ data: z.array(UsageEvent), nextCursor: z.string().nullable() })

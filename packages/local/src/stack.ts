@@ -1,6 +1,7 @@
 import { existsSync, mkdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { startAuth } from './auth.ts'
+import { hasOtherBaseline } from './baseline.ts'
 import { createSupabaseRoles, type DatabaseUrls, databaseUrls, grantSupabaseDefaults, letServerIn } from './database.ts'
 import { migrate } from './migrate.ts'
 import { startPostgres } from './postgres.ts'
@@ -76,6 +77,11 @@ export async function startStack(options: StackOptions): Promise<Stack> {
     started.push({ name: 'Supabase Auth', process: auth })
 
     report('Applying migrations …')
+    if (await hasOtherBaseline(urls.owner)) {
+      throw new Error(
+        `The database in ${dataDir} was made from another version of the schema and cannot be migrated. Delete its data and start again: pnpm dev --reset`,
+      )
+    }
     await migrate(urls.owner)
     signal?.throwIfAborted()
     await letServerIn(urls, secrets)

@@ -1,11 +1,11 @@
-import type { LedgerAnswer } from '@keymeter/contract'
+import type { LedgerOutput } from '@keymeter/contract'
 import { formatCredits } from '../ui/format.ts'
 import { describeLedgerEntry } from './describe-ledger-entry.ts'
 
 const dayUtc = new Intl.DateTimeFormat('en-GB', { day: 'numeric', month: 'short', timeZone: 'UTC' })
 
 /** Like a bank statement: oldest first, with the balance after each line and the rest at the bottom. */
-export function LedgerTable({ entries, balance, isCurrent }: Pick<LedgerAnswer, 'entries' | 'balance' | 'isCurrent'>) {
+export function LedgerTable({ entries, balance, isCurrent }: Pick<LedgerOutput, 'entries' | 'balance' | 'isCurrent'>) {
   return (
     <section
       aria-label="Lines of the ledger"

@@ -1,8 +1,4 @@
-import type { RouterOutputs } from '@keymeter/api'
-
-type Answers = RouterOutputs['metering'][keyof RouterOutputs['metering']]
-/** The verdicts that are recorded as usage events: those whose answer names the key. */
-type RecordedVerdict = Extract<Answers, { keyId: string }>['verdict']
+import type { EventVerdict } from '@keymeter/contract'
 
 const VERDICTS = {
   charged: { text: 'Charged', group: 'charged' },
@@ -21,7 +17,7 @@ const VERDICTS = {
   hold_ended: { text: 'Hold ended', group: 'refused' },
   exceeds_hold: { text: 'More than is held', group: 'refused' },
   exceeds_charge: { text: 'More than was charged', group: 'refused' },
-} as const satisfies Record<RecordedVerdict, { text: string; group: VerdictGroup | null }>
+} as const satisfies Record<EventVerdict, { text: string; group: VerdictGroup | null }>
 
 type VerdictGroup = 'charged' | 'refused'
 const GROUPS: Record<VerdictGroup, string> = { charged: 'Charged', refused: 'Refused' }
@@ -42,17 +38,17 @@ export const VERDICT_OPTIONS = [
 ]
 
 /** The verdicts in the chosen group, or the chosen verdict. Undefined, which means all, for anything else. */
-export function verdictsOf(chosen: string | undefined): RecordedVerdict[] | undefined {
+export function verdictsOf(chosen: string | undefined): EventVerdict[] | undefined {
   if (chosen === 'charged' || chosen === 'refused') return inGroup(chosen)
   return chosen !== undefined && isKnown(chosen) ? [chosen] : undefined
 }
 
-function inGroup(group: VerdictGroup): RecordedVerdict[] {
+function inGroup(group: VerdictGroup): EventVerdict[] {
   return Object.keys(VERDICTS)
     .filter(isKnown)
     .filter((verdict) => VERDICTS[verdict].group === group)
 }
 
-function isKnown(verdict: string): verdict is RecordedVerdict {
+function isKnown(verdict: string): verdict is EventVerdict {
   return Object.hasOwn(VERDICTS, verdict)
 }

@@ -1,4 +1,4 @@
-import { AlertsAnswer, AlertThresholdsAnswer, SetAlertThresholds } from '@keymeter/contract'
+import { AlertsOutput, AlertThresholdsOutput, SetAlertThresholds } from '@keymeter/contract'
 import type { TRPCRouterRecord } from '@trpc/server'
 import { signedInProcedure } from '../trpc.ts'
 import { listAlerts } from './list.ts'
@@ -9,7 +9,7 @@ export const alertsRouter = {
     .meta({
       description: 'Lists the alerts, newest first, and the account’s thresholds.',
     })
-    .output(AlertsAnswer)
+    .output(AlertsOutput)
     .query(async ({ ctx }) => ({
       thresholds: await getAlertThresholds(ctx.scope),
       data: await listAlerts(ctx.scope),
@@ -21,7 +21,7 @@ export const alertsRouter = {
       description: 'Replaces the account’s thresholds, in percent of the cycle’s credits. An empty list switches alerts off.',
     })
     .input(SetAlertThresholds)
-    .output(AlertThresholdsAnswer)
+    .output(AlertThresholdsOutput)
     .mutation(async ({ ctx, input }) => ({
       thresholds: await setAlertThresholds(ctx.scope, input.thresholds),
       requestId: ctx.requestId,

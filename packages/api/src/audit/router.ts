@@ -1,4 +1,4 @@
-import { ListAudit, ListAuditAnswer } from '@keymeter/contract'
+import { ListAudit, ListAuditOutput } from '@keymeter/contract'
 import type { TRPCRouterRecord } from '@trpc/server'
 import { withRequestId } from '../request-id.ts'
 import { signedInProcedure } from '../trpc.ts'
@@ -8,6 +8,6 @@ export const auditRouter = {
   list: signedInProcedure
     .meta({ description: 'Lists the audit log, newest first, in pages: who did what, to which key, when, and from where.' })
     .input(ListAudit.default(ListAudit.parse({})))
-    .output(ListAuditAnswer)
+    .output(ListAuditOutput)
     .query(({ ctx, input }) => withRequestId(ctx, listAudit(ctx.scope, input))),
 } satisfies TRPCRouterRecord

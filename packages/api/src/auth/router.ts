@@ -1,4 +1,4 @@
-import { ProvisionAnswer, SignUp, SignUpAnswer } from '@keymeter/contract'
+import { ProvisionOutput, SignUp, SignUpOutput } from '@keymeter/contract'
 import type { TRPCRouterRecord } from '@trpc/server'
 import { withRequestId } from '../request-id.ts'
 import { publicProcedure, signedInProcedure } from '../trpc.ts'
@@ -9,7 +9,7 @@ export const authRouter = {
   signup: publicProcedure
     .meta({ description: 'Signs up with an e-mail address and a password. Returns a session and the first key.' })
     .input(SignUp)
-    .output(SignUpAnswer)
+    .output(SignUpOutput)
     .mutation(({ ctx, input }) => withRequestId(ctx, signUp(ctx, input))),
 
   provision: signedInProcedure
@@ -17,6 +17,6 @@ export const authRouter = {
       description:
         'Creates the billing account and its first key, if they do not exist. Call it once in each session, after sign-in.',
     })
-    .output(ProvisionAnswer)
+    .output(ProvisionOutput)
     .mutation(async ({ ctx }) => ({ defaultKey: await provision(ctx.scope), requestId: ctx.requestId })),
 } satisfies TRPCRouterRecord

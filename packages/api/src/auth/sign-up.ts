@@ -1,4 +1,4 @@
-import type { NewKey, SignUp, SignUpAnswer } from '@keymeter/contract'
+import type { NewKey, SignUp, SignUpOutput } from '@keymeter/contract'
 import { type AuthError, createClient, isAuthRetryableFetchError } from '@supabase/supabase-js'
 import type { z } from 'zod'
 import type { Context } from '../context.ts'
@@ -17,7 +17,7 @@ const SUPABASE_TIMEOUT_MS = 10_000
 export async function signUp(
   ctx: Context,
   { email, password }: SignUp,
-): Promise<Omit<z.infer<typeof SignUpAnswer>, 'requestId'>> {
+): Promise<Omit<z.infer<typeof SignUpOutput>, 'requestId'>> {
   const supabase = supabaseFor(ctx)
   let { data, error } = await supabase.auth.signUp({ email, password })
   // Of two concurrent sign-ups with one address, the second violates a unique key of Supabase. A retry gets the reason.

@@ -1,9 +1,9 @@
-import type { GetLedger, LedgerAnswer, LedgerEntry, LedgerKind } from '@keymeter/contract'
+import type { GetLedger, LedgerEntry, LedgerKind, LedgerOutput } from '@keymeter/contract'
 import { sql } from 'kysely'
 import { AppError } from '../errors.ts'
 import type { Scope } from '../scope.ts'
 
-type Ledger = Omit<LedgerAnswer, 'requestId'>
+type Ledger = Omit<LedgerOutput, 'requestId'>
 type Line = Omit<LedgerEntry, 'at' | 'balance'> & { at: Date }
 
 /** Within a day, lines that add credits come first. Otherwise the balance after a line could be negative. */

@@ -1,4 +1,4 @@
-import { BillingAccountAnswer, GetLedger, LedgerAnswer } from '@keymeter/contract'
+import { BillingAccountOutput, GetLedger, LedgerOutput } from '@keymeter/contract'
 import type { TRPCRouterRecord } from '@trpc/server'
 import { withRequestId } from '../request-id.ts'
 import { signedInProcedure } from '../trpc.ts'
@@ -11,7 +11,7 @@ export const billingRouter = {
       description:
         'Returns the billing account: its plan, and the credits of the current cycle (granted, topped up, used, held, remaining).',
     })
-    .output(BillingAccountAnswer)
+    .output(BillingAccountOutput)
     .query(async ({ ctx }) => ({ account: await getAccount(ctx.scope), requestId: ctx.requestId })),
 
   ledger: signedInProcedure
@@ -19,6 +19,6 @@ export const billingRouter = {
       description: 'Lists everything that changed the balance in a billing cycle: grants, top-ups, charges by day, refunds.',
     })
     .input(GetLedger.default(GetLedger.parse({})))
-    .output(LedgerAnswer)
+    .output(LedgerOutput)
     .query(({ ctx, input }) => withRequestId(ctx, getLedger(ctx.scope, input))),
 } satisfies TRPCRouterRecord

@@ -1,14 +1,14 @@
 import {
   ConfirmSecretSaved,
   CreateKey,
-  KeyAnswer,
+  KeyOutput,
   KeyRef,
   KeyUsage,
-  KeyUsageAnswer,
-  KeyWithUsageAnswer,
+  KeyUsageOutput,
+  KeyWithUsageOutput,
   ListKeys,
-  ListKeysAnswer,
-  NewKeyAnswer,
+  ListKeysOutput,
+  NewKeyOutput,
   ReplaceLostSecret,
   RotateKey,
   UpdateKey,
@@ -32,19 +32,19 @@ export const keysRouter = {
   create: signedInProcedure
     .meta({ description: 'Creates a key. Only this answer contains the secret.' })
     .input(CreateKey)
-    .output(NewKeyAnswer)
+    .output(NewKeyOutput)
     .mutation(({ ctx, input }) => withRequestId(ctx, createKey(ctx.scope, input))),
 
   get: signedInProcedure
     .meta({ description: 'One key with any status, and the credits that it used in the current billing cycle.' })
     .input(KeyRef)
-    .output(KeyWithUsageAnswer)
+    .output(KeyWithUsageOutput)
     .query(({ ctx, input }) => withRequestId(ctx, getKeyWithUsage(ctx.scope, input.id))),
 
   list: signedInProcedure
     .meta({ description: 'A page of keys: by default the live ones, newest first. Can filter by status, search and sort.' })
     .input(ListKeys.default(ListKeys.parse({})))
-    .output(ListKeysAnswer)
+    .output(ListKeysOutput)
     .query(({ ctx, input }) => withRequestId(ctx, listKeys(ctx.scope, input))),
 
   usage: signedInProcedure
@@ -53,25 +53,25 @@ export const keysRouter = {
         'All live keys, newest first, and the credits that each used in the current billing cycle or in an earlier one.',
     })
     .input(KeyUsage.default({}))
-    .output(KeyUsageAnswer)
+    .output(KeyUsageOutput)
     .query(({ ctx, input }) => withRequestId(ctx, keyUsage(ctx.scope, input))),
 
   update: signedInProcedure
     .meta({ description: 'Changes the name, the expiry or the credit limit of a key. Fields that are left out stay the same.' })
     .input(UpdateKey)
-    .output(KeyAnswer)
+    .output(KeyOutput)
     .mutation(({ ctx, input }) => withRequestId(ctx, updateKey(ctx.scope, input))),
 
   disable: signedInProcedure
     .meta({ description: 'Disables a key until it is enabled again.' })
     .input(KeyRef)
-    .output(KeyAnswer)
+    .output(KeyOutput)
     .mutation(({ ctx, input }) => withRequestId(ctx, disableKey(ctx.scope, input))),
 
   enable: signedInProcedure
     .meta({ description: 'Enables a disabled key.' })
     .input(KeyRef)
-    .output(KeyAnswer)
+    .output(KeyOutput)
     .mutation(({ ctx, input }) => withRequestId(ctx, enableKey(ctx.scope, input))),
 
   rotate: signedInProcedure
@@ -80,30 +80,30 @@ export const keysRouter = {
         'Gives a key a new secret. Only this answer contains it. The previous secret still works for the grace period.',
     })
     .input(RotateKey)
-    .output(NewKeyAnswer)
+    .output(NewKeyOutput)
     .mutation(({ ctx, input }) => withRequestId(ctx, rotateKey(ctx.scope, input))),
 
   endGrace: signedInProcedure
     .meta({ description: 'Ends the grace period of the older secret of a rotated key immediately.' })
     .input(KeyRef)
-    .output(KeyAnswer)
+    .output(KeyOutput)
     .mutation(({ ctx, input }) => withRequestId(ctx, endGrace(ctx.scope, input))),
 
   confirmSecretSaved: signedInProcedure
     .meta({ description: 'Confirms that the secret is saved, so that the dashboard no longer offers to replace it.' })
     .input(ConfirmSecretSaved)
-    .output(KeyAnswer)
+    .output(KeyOutput)
     .mutation(({ ctx, input }) => withRequestId(ctx, confirmSecretSaved(ctx.scope, input))),
 
   replaceLostSecret: signedInProcedure
     .meta({ description: 'Replaces a secret that was neither confirmed as saved nor ever used.' })
     .input(ReplaceLostSecret)
-    .output(NewKeyAnswer)
+    .output(NewKeyOutput)
     .mutation(({ ctx, input }) => withRequestId(ctx, replaceLostSecret(ctx.scope, input))),
 
   revoke: signedInProcedure
     .meta({ description: 'Revokes a key, which cannot be undone. Revoking it again returns the same answer.' })
     .input(KeyRef)
-    .output(KeyAnswer)
+    .output(KeyOutput)
     .mutation(({ ctx, input }) => withRequestId(ctx, revokeKey(ctx.scope, input))),
 } satisfies TRPCRouterRecord

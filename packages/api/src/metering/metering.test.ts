@@ -1,7 +1,7 @@
 import { randomInt, randomUUID } from 'node:crypto'
 import { connect, createServer, type Server, type Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { CHARGES_MAX, type Charge, type Verdict } from '@keymeter/contract'
+import { CHARGES_MAX, type Charge, type ChargeVerdict } from '@keymeter/contract'
 import { createDb, type Db } from '@keymeter/db'
 import { type KyselyPlugin, sql } from 'kysely'
 import { pino } from 'pino'
@@ -45,7 +45,7 @@ const engine = (options: Partial<MeteringOptions> = {}) =>
 const chargeAll = async (metering: Metering, items: Charge[]) =>
   await Promise.all(items.map(async (item) => await metering.charge(item)))
 const many = (count: number) => Array.from({ length: count }, () => request())
-const isCharged = ({ verdict }: Verdict) => verdict === 'charged'
+const isCharged = ({ verdict }: ChargeVerdict) => verdict === 'charged'
 const eventCount = async () =>
   (await database.owner.query('select count(*)::int as events from api_key_usage where user_id = $1', [account.userId])).rows[0]
     .events
@@ -150,7 +150,7 @@ describe('when connections break', () => {
     // The server's own role may end its connections.
     const breaker = createDb(database.urls.api, () => {}, { connectionsMax: 1 })
     const requests = many(1500)
-    const answers = new Map<string | null, Verdict>()
+    const answers = new Map<string | null, ChargeVerdict>()
     let isDone = false
     const breaking = (async () => {
       let broken = 0
@@ -243,7 +243,7 @@ describe('when Postgres hangs', () => {
    * The outcome of a call, and how long it took. `isLate` is decided by a timer that starts with the call, so that a busy
    * machine delays both.
    */
-  const timed = async (call: Promise<Verdict>, lateAfterMs = 2 * WITHIN_MS) => {
+  const timed = async (call: Promise<ChargeVerdict>, lateAfterMs = 2 * WITHIN_MS) => {
     const start = performance.now()
     let isLate = false
     const timer = setTimeout(() => {

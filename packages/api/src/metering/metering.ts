@@ -1,6 +1,7 @@
 import {
   CHARGES_MAX,
   type Charge,
+  type ChargeVerdict,
   type Hold,
   type HoldVerdict,
   type Refund,
@@ -9,7 +10,6 @@ import {
   type ReleaseVerdict,
   type Settle,
   type SettleVerdict,
-  type Verdict,
 } from '@keymeter/contract'
 import type { Db } from '@keymeter/db'
 import type { Logger } from 'pino'
@@ -27,7 +27,7 @@ const ANSWERED_WITHIN_MS = 10_000
 const RETRY_AFTER_MS_MIN = 100
 
 /** Verdicts that need no decision of the database. Every action has them. */
-type Undecided = Extract<Verdict, { verdict: 'not_found' | 'overloaded' }>
+type Undecided = Extract<ChargeVerdict, { verdict: 'not_found' | 'overloaded' }>
 
 export interface MeteringOptions {
   /** A pool that nothing else uses: charges must not wait behind the dashboard's calls. */
@@ -69,7 +69,7 @@ export class Metering {
   }
 
   /** Takes credits for a key. 0 credits only verify the key. */
-  async charge(request: Charge): Promise<Verdict> {
+  async charge(request: Charge): Promise<ChargeVerdict> {
     return await this.#meter(this.#itemOfKey('charge', request, null), toChargeVerdict)
   }
 
@@ -79,7 +79,7 @@ export class Metering {
    *
    * @throws AppError `bad_request` for more than 500 charges.
    */
-  async chargeMany(requests: readonly Charge[]): Promise<Verdict[]> {
+  async chargeMany(requests: readonly Charge[]): Promise<ChargeVerdict[]> {
     if (requests.length > CHARGES_MAX)
       throw new AppError('bad_request', { message: `Send at most ${CHARGES_MAX} charges in one request.` })
     return await Promise.all(requests.map((request) => this.charge(request)))

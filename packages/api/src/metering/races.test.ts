@@ -2,7 +2,7 @@ import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
-import type { Charge, Verdict } from '@keymeter/contract'
+import type { Charge, ChargeVerdict } from '@keymeter/contract'
 import { testDatabase } from '@keymeter/local/testing'
 import { afterAll, afterEach, beforeAll, describe, expect, inject, it } from 'vitest'
 import { provisioned } from '../../test/caller.ts'
@@ -75,12 +75,12 @@ const request = (key: string, credits = 1): Charge => ({
   operation: 'default',
 })
 const charge = (item: Charge): Call => ({ type: 'charge', request: item })
-const verdictsOf = (results: Result[]): Verdict[] =>
+const verdictsOf = (results: Result[]): ChargeVerdict[] =>
   results.flatMap((result) => {
     if ('verdicts' in result) return result.verdicts
     throw new Error(`a charge was not decided: ${JSON.stringify(result)}`)
   })
-const counted = (verdicts: Verdict[]) => {
+const counted = (verdicts: ChargeVerdict[]) => {
   const counts: Record<string, number> = {}
   for (const { verdict } of verdicts) counts[verdict] = (counts[verdict] ?? 0) + 1
   return counts
@@ -94,7 +94,7 @@ const eventsOf = async (userId: string) =>
     ])
   ).rows
 /** Without the field that distinguishes a retry. */
-const same = (verdict: Verdict) => JSON.stringify({ ...verdict, replayed: null })
+const same = (verdict: ChargeVerdict) => JSON.stringify({ ...verdict, replayed: null })
 
 /** Accounts with several keys each. The numbers are the same in every run. */
 async function accounts(count: number, keysEach: number) {
@@ -127,7 +127,7 @@ function at<T>(all: readonly T[], n: number): T {
 }
 
 /** The credits that the verdicts charged to each account, counting each idempotency key once. */
-function chargedBy(calls: Charge[], verdicts: Verdict[]): Map<string, number> {
+function chargedBy(calls: Charge[], verdicts: ChargeVerdict[]): Map<string, number> {
   const sums = new Map<string, number>()
   const seen = new Set<string>()
   for (const [i, verdict] of verdicts.entries()) {
@@ -225,7 +225,7 @@ describe('when several processes charge', () => {
     expect(failed).toEqual([])
 
     const requests: Charge[] = []
-    const verdicts: Verdict[] = []
+    const verdicts: ChargeVerdict[] = []
     const told = new Map<string, string>()
     for (const [i, call] of calls.entries()) {
       if (call.type !== 'charge' && call.type !== 'chargeMany') continue

@@ -1,14 +1,14 @@
 import {
   Charge,
-  ChargeAnswer,
+  ChargeOutput,
   Hold,
-  HoldAnswer,
+  HoldOutput,
   Refund,
-  RefundAnswer,
+  RefundOutput,
   Release,
-  ReleaseAnswer,
+  ReleaseOutput,
   Settle,
-  SettleAnswer,
+  SettleOutput,
 } from '@keymeter/contract'
 import type { TRPCRouterRecord } from '@trpc/server'
 import { withRequestId } from '../request-id.ts'
@@ -20,7 +20,7 @@ export const meteringRouter = {
       description: 'Verifies a key and takes credits for it. 0 credits only verify the key.',
     })
     .input(Charge)
-    .output(ChargeAnswer)
+    .output(ChargeOutput)
     .mutation(({ ctx, input }) => withRequestId(ctx, ctx.metering.charge(input))),
 
   hold: serviceProcedure
@@ -29,19 +29,19 @@ export const meteringRouter = {
         'Takes credits before work whose cost is known only afterwards, until they are settled or released, or the hold expires.',
     })
     .input(Hold)
-    .output(HoldAnswer)
+    .output(HoldOutput)
     .mutation(({ ctx, input }) => withRequestId(ctx, ctx.metering.hold(input))),
 
   settle: serviceProcedure
     .meta({ description: 'Charges the cost of the work from a hold, and gives the rest back.' })
     .input(Settle)
-    .output(SettleAnswer)
+    .output(SettleOutput)
     .mutation(({ ctx, input }) => withRequestId(ctx, ctx.metering.settle(input))),
 
   release: serviceProcedure
     .meta({ description: 'Ends a hold without a charge, and gives all its credits back.' })
     .input(Release)
-    .output(ReleaseAnswer)
+    .output(ReleaseOutput)
     .mutation(({ ctx, input }) => withRequestId(ctx, ctx.metering.release(input))),
 
   refund: serviceProcedure
@@ -50,6 +50,6 @@ export const meteringRouter = {
         'Gives back credits of a charge: some of them or all. If the cycle of the charge has ended, they become a top-up.',
     })
     .input(Refund)
-    .output(RefundAnswer)
+    .output(RefundOutput)
     .mutation(({ ctx, input }) => withRequestId(ctx, ctx.metering.refund(input))),
 } satisfies TRPCRouterRecord

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import {
+  ChargeVerdict,
   DECIDED,
   EventVerdict,
   HoldVerdict,
@@ -7,7 +8,6 @@ import {
   RefundVerdict,
   ReleaseVerdict,
   SettleVerdict,
-  Verdict,
 } from '@keymeter/contract'
 import { describe, expect, expectTypeOf, it } from 'vitest'
 import type { Action, Decision } from './meter-batch.ts'
@@ -27,7 +27,7 @@ const decision = (verdict: string): Decision => ({
   expires_at: new Date(),
 })
 const actions = {
-  charge: [Verdict, toChargeVerdict],
+  charge: [ChargeVerdict, toChargeVerdict],
   hold: [HoldVerdict, toHoldVerdict],
   settle: [SettleVerdict, toSettleVerdict],
   release: [ReleaseVerdict, toReleaseVerdict],
@@ -59,14 +59,14 @@ describe('a decision of the database', () => {
 
 describe('the vocabularies', () => {
   it('of reasons and verdicts have no word in common', () => {
-    type Any = Verdict | HoldVerdict | SettleVerdict | ReleaseVerdict | RefundVerdict
+    type Any = ChargeVerdict | HoldVerdict | SettleVerdict | ReleaseVerdict | RefundVerdict
     expectTypeOf<Extract<Reason, Any['verdict']>>().toBeNever()
     const verdicts = new Set(['overloaded', ...all.flatMap(({ words }) => words)])
     expect(Reason.options.filter((reason) => verdicts.has(reason))).toEqual([])
   })
 
   it('of decisions are all verdicts that an action can have, except overloaded', () => {
-    expectTypeOf<(typeof DECIDED.charge)['options'][number] | 'overloaded'>().toEqualTypeOf<Verdict['verdict']>()
+    expectTypeOf<(typeof DECIDED.charge)['options'][number] | 'overloaded'>().toEqualTypeOf<ChargeVerdict['verdict']>()
     expectTypeOf<(typeof DECIDED.hold)['options'][number] | 'overloaded'>().toEqualTypeOf<HoldVerdict['verdict']>()
     expectTypeOf<(typeof DECIDED.settle)['options'][number] | 'overloaded'>().toEqualTypeOf<SettleVerdict['verdict']>()
     expectTypeOf<(typeof DECIDED.release)['options'][number] | 'overloaded'>().toEqualTypeOf<ReleaseVerdict['verdict']>()
@@ -74,7 +74,7 @@ describe('the vocabularies', () => {
   })
 
   it('of usage events are the verdicts that name a key', () => {
-    type Any = Verdict | HoldVerdict | SettleVerdict | ReleaseVerdict | RefundVerdict
+    type Any = ChargeVerdict | HoldVerdict | SettleVerdict | ReleaseVerdict | RefundVerdict
     expectTypeOf<EventVerdict>().toEqualTypeOf<Extract<Any, { keyId: string }>['verdict']>()
     const recorded = all.flatMap(({ words, convert }) => words.filter((word) => 'keyId' in convert(userId, decision(word))))
     expect(new Set<string>(EventVerdict.options)).toEqual(new Set(recorded))

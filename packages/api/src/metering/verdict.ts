@@ -1,11 +1,11 @@
 import {
+  type ChargeVerdict,
   DECIDED,
   type HoldVerdict,
   type Known,
   type RefundVerdict,
   type ReleaseVerdict,
   type SettleVerdict,
-  type Verdict,
 } from '@keymeter/contract'
 import type { z } from 'zod'
 import { encodeEventId } from './event-id.ts'
@@ -14,7 +14,7 @@ import type { Decision } from './meter-batch.ts'
 // The decisions of the database as verdicts of the contract. Each function throws for a verdict that its action does not
 // have. The decision is committed then, and a retry throws again: the caller gets an internal error, not a wrong answer.
 
-export function toChargeVerdict(userId: string, decision: Decision): Verdict {
+export function toChargeVerdict(userId: string, decision: Decision): ChargeVerdict {
   const { sequence, credits_requested: credits } = decision
   const verdict = parseVerdict(DECIDED.charge, decision)
   switch (verdict) {

@@ -1,9 +1,9 @@
 import {
   ChangePlan,
-  ChangePlanAnswer,
+  ChangePlanOutput,
   GrantTopUp,
-  GrantTopUpAnswer,
-  OperatedAccountAnswer,
+  GrantTopUpOutput,
+  OperatedAccountOutput,
   SuspendAccount,
 } from '@keymeter/contract'
 import type { TRPCRouterRecord } from '@trpc/server'
@@ -17,7 +17,7 @@ export const operatorRouter = {
   grantTopUp: serviceProcedure
     .meta({ description: 'Adds credits that the account keeps until they are spent, e.g. after a payment.' })
     .input(GrantTopUp)
-    .output(GrantTopUpAnswer)
+    .output(GrantTopUpOutput)
     .mutation(async ({ ctx, input: { accountId, ...grant } }) => {
       const { result, account } = await operate(ctx, accountId, async (scope) => await grantTopUp(scope, grant))
       const { grantedAt, replayed } = result
@@ -30,7 +30,7 @@ export const operatorRouter = {
         'Changes the plan of an account. A plan with more credits applies immediately, any other from the next cycle on.',
     })
     .input(ChangePlan)
-    .output(ChangePlanAnswer)
+    .output(ChangePlanOutput)
     .mutation(async ({ ctx, input: { accountId, plan } }) => {
       const { result, account } = await operate(ctx, accountId, async (scope) => await changePlan(scope, plan))
       return { effectiveAt: result.toISOString(), account, requestId: ctx.requestId }
@@ -41,7 +41,7 @@ export const operatorRouter = {
       description: 'Suspends an account: charges and holds are refused until it is resumed. Open holds can still be settled.',
     })
     .input(SuspendAccount)
-    .output(OperatedAccountAnswer)
+    .output(OperatedAccountOutput)
     .mutation(async ({ ctx, input: { accountId } }) => {
       const { account } = await operate(ctx, accountId, suspendAccount)
       return { account, requestId: ctx.requestId }
@@ -50,7 +50,7 @@ export const operatorRouter = {
   resume: serviceProcedure
     .meta({ description: 'Resumes a suspended account.' })
     .input(SuspendAccount)
-    .output(OperatedAccountAnswer)
+    .output(OperatedAccountOutput)
     .mutation(async ({ ctx, input: { accountId } }) => {
       const { account } = await operate(ctx, accountId, resumeAccount)
       return { account, requestId: ctx.requestId }

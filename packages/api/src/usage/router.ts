@@ -1,9 +1,9 @@
 import {
   ListUsageEvents,
-  ListUsageEventsAnswer,
+  ListUsageEventsOutput,
   UsageSnapshot,
   UsageTimeseries,
-  UsageTimeseriesAnswer,
+  UsageTimeseriesOutput,
   WatchUsage,
 } from '@keymeter/contract'
 import { type TRPCRouterRecord, tracked } from '@trpc/server'
@@ -21,7 +21,7 @@ export const usageRouter = {
       description: 'Lists the usage events, newest first, in pages: charges, refusals, holds, settles, releases and refunds.',
     })
     .input(ListUsageEvents.default(ListUsageEvents.parse({})))
-    .output(ListUsageEventsAnswer)
+    .output(ListUsageEventsOutput)
     .query(({ ctx, input }) => withRequestId(ctx, listUsageEvents(ctx.scope, input))),
   timeseries: signedInProcedure
     .meta({
@@ -29,7 +29,7 @@ export const usageRouter = {
         'Returns the usage of a billing cycle or of a time range, by hours or days of any time zone, for each key or operation.',
     })
     .input(UsageTimeseries.default(UsageTimeseries.parse({})))
-    .output(UsageTimeseriesAnswer)
+    .output(UsageTimeseriesOutput)
     .query(({ ctx, input }) => withRequestId(ctx, usageTimeseries(ctx.scope, input))),
   watch: signedInStream
     .meta({ description: 'Streams the balance of the account: now, and within a second after each change.' })

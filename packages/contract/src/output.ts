@@ -16,4 +16,4 @@ export const NOT_PLAIN_TEXT = 'Leave out control characters.'
 export const BATCH_CALLS_MAX = 10
 
 /** Every output has the id of its HTTP request, as the header `x-request-id` and the server's log have it. */
-export const Answer = z.object({ requestId: z.string() })
+export const Output = z.object({ requestId: z.string() })

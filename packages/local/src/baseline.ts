@@ -1,0 +1,32 @@
+import { readdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { withClient } from './database.ts'
+import { REPOSITORY } from './migrate.ts'
+import { BASELINE_VERSION, baselineSql } from './schemas.ts'
+
+/**
+ * Whether the database was migrated with another baseline than the current one. Until 1.0 the baseline changes with the schema,
+ * so such a database cannot be migrated; it has to be made again.
+ */
+export async function hasOtherBaseline(ownerUrl: string): Promise<boolean> {
+  const applied = await appliedMigrations(ownerUrl)
+  const known = new Set(readdirSync(join(REPOSITORY, 'supabase/migrations')).map((file) => file.split('_')[0]))
+  if (applied.some(({ version }) => !known.has(version))) return true
+  const baseline = applied.find(({ version }) => version === BASELINE_VERSION)
+  return baseline !== undefined && withoutSeparators(baseline.statements.join('')) !== withoutSeparators(baselineSql())
+}
+
+async function appliedMigrations(ownerUrl: string): Promise<{ version: string; statements: string[] }[]> {
+  return await withClient(ownerUrl, async (client) => {
+    const { rows } = await client.query<{ exists: boolean }>(
+      "select to_regclass('supabase_migrations.schema_migrations') is not null as exists",
+    )
+    if (rows[0]?.exists !== true) return []
+    return (await client.query('select version, statements from supabase_migrations.schema_migrations')).rows
+  })
+}
+
+/** The Supabase CLI stores the statements of a migration without the semicolons and line breaks between them. */
+function withoutSeparators(sql: string): string {
+  return sql.replaceAll(/[\s;]/g, '')
+}
