@@ -42,7 +42,7 @@ grant execute on function
   keymeter.cycle_index(timestamptz, timestamptz), keymeter.cycle_end(timestamptz, timestamptz),
   keymeter.max_credits(), keymeter.max_operations(), keymeter.max_open_holds(), keymeter.idempotency_window(),
   keymeter.current_account(), keymeter.account_cycles(uuid, timestamptz),
-  keymeter.usage_totals(uuid, timestamptz, timestamptz, timestamptz, text, uuid, text, int[]),
+  keymeter.usage_totals(uuid, timestamptz, timestamptz, timestamptz, text, uuid, text),
   keymeter.find_locked_accounts(uuid[])
 to keymeter_api;
 -- Writes, with the rights of the owner.

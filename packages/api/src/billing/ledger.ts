@@ -19,8 +19,6 @@ const ORDER: Record<LedgerKind, number> = {
   lapsed: 7,
 }
 const DAY_MS = 86_400_000
-/** A day has 96 15-minute buckets, numbered from 0. */
-const LAST_BUCKET_OF_DAY = 95
 
 /**
  * Everything that changed the balance in one cycle, oldest first, with the balance after each line. Charges are summed by UTC
@@ -95,8 +93,9 @@ async function readCycles({ db, userId }: Scope): Promise<LedgerCycle[]> {
 
 async function chargesByDay({ db, userId }: Scope, { start, end }: LedgerCycle): Promise<Line[]> {
   const { rows } = await sql<{ at: Date; credits: number; count: number }>`
-    select day::timestamp at time zone 'UTC' as at, -sum(credits[1] + refunded)::bigint as credits, sum(charges[1])::bigint as count
-      from keymeter.usage_totals(${userId}, ${start}, ${end}, ${start}, null, null, null, ${[LAST_BUCKET_OF_DAY]}::int[])
+    select day::timestamp at time zone 'UTC' as at, -sum(credits[cardinality(credits)] + refunded)::bigint as credits,
+           sum(charges[cardinality(charges)])::bigint as count
+      from keymeter.usage_totals(${userId}, ${start}, ${end}, ${start}, null, null, null)
      group by day`.execute(db)
   return rows.map((row) => ({ ...row, kind: 'charges', plan: null, note: null }))
 }

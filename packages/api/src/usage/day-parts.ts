@@ -1,5 +1,5 @@
 const QUARTER_HOUR_MS = 900_000
-const QUARTERS_PER_DAY = 96
+export const QUARTERS_PER_DAY = 96
 
 /**
  * UTC days, cut into parts, so that each part is inside one interval or outside of all. An interval is an hour or a day of the

@@ -1,10 +1,10 @@
 import type { UsageSeries, UsageTimeseries } from '@keymeter/contract'
 import { isInvalidParameter } from '@keymeter/db'
-import { sql } from 'kysely'
+import { type RawBuilder, sql } from 'kysely'
 import { getCycle } from '../billing/cycle.ts'
 import { AppError } from '../errors.ts'
 import type { Scope } from '../scope.ts'
-import { dayParts } from './day-parts.ts'
+import { dayParts, QUARTERS_PER_DAY } from './day-parts.ts'
 
 interface Range {
   start: Date
@@ -90,12 +90,12 @@ interface Used {
   charges: number[]
 }
 
-/** One UTC day of a series, as the SQL function `keymeter.usage_totals` returns it. */
+/** One UTC day of a series, from the SQL function `keymeter.usage_totals`. */
 interface DayTotals {
   series: string
   /** Days since 1970-01-01. */
   day: number
-  /** The 15-minute buckets that the totals belong to. Null: the `ends` that were passed. */
+  /** The 15-minute buckets that the totals belong to. Null: the `ends` of the parts of a day. */
   quarters: number[] | null
   /** Running totals: from the start of the day to the end of each bucket. */
   credits: number[]
@@ -114,11 +114,9 @@ async function readUsage(
   // The rows of a cycle contain only its own usage, so nothing is cut off at the start and the end of a cycle.
   const { ends, intervalsOf } = isCycle ? dayParts(starts, null) : dayParts([range.start, ...starts.slice(1)], range.end)
   const { rows } = await sql<DayTotals>`
-    select series, day - date 'epoch' as day, quarters, credits, charges
+    select series, day - date 'epoch' as day, ${quartersOf(ends)} as quarters, ${totalsAt(ends, 'credits')} as credits, ${totalsAt(ends, 'charges')} as charges
       from keymeter.usage_totals(${userId}, ${range.start}, ${range.end}, ${isCycle ? range.start : null},
-                                 ${by === 'key' ? 'api_key_id' : 'operation'}, ${keyId}, ${operation}, ${ends}::int[])`.execute(
-    db,
-  )
+                                 ${by === 'key' ? 'api_key_id' : 'operation'}, ${keyId}, ${operation})`.execute(db)
 
   const used = new Map<string, Used>()
   for (const { series, day, quarters, credits, charges } of rows) {
@@ -134,6 +132,25 @@ async function readUsage(
     }
   }
   return used
+}
+
+/** With more ends than this, it costs less to send a day as it is than to search it for each end. */
+const SEARCHED_ENDS_MAX = 8
+/** A full day has the total of bucket n in place n + 1, and is not searched. */
+const IS_FULL = sql`cardinality(quarters) = ${sql.lit(QUARTERS_PER_DAY)}`
+
+/** The running totals at the ends of the parts of a day, or those of all `quarters` of the day. */
+function totalsAt(ends: number[], column: 'credits' | 'charges'): RawBuilder<number[]> {
+  const totals = sql.ref(column)
+  const inPlace = ends.map((end) => sql`${totals}[${sql.lit(end + 1)}]`)
+  const searched = ends.map((end) => sql`coalesce(${totals}[width_bucket(${sql.lit(end)}::smallint, quarters)], 0)`)
+  const otherwise = ends.length > SEARCHED_ENDS_MAX ? totals : sql`array[${sql.join(searched)}]`
+  return sql`case when ${IS_FULL} then array[${sql.join(inPlace)}] else ${otherwise} end`
+}
+
+/** The buckets that the totals of a day belong to, or null where these are the ends of its parts. */
+function quartersOf(ends: number[]): RawBuilder<number[] | null> {
+  return ends.length > SEARCHED_ENDS_MAX ? sql`case when not ${IS_FULL} then quarters end` : sql`null::smallint[]`
 }
 
 function increase(totals: number[], n: number): number {
