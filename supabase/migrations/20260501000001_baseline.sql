@@ -283,7 +283,7 @@ comment on table public.api_key_secrets is
   'The secrets of keys, as hashes. A secret that has ended stays as a row, so that it can never be mistaken for the secret of another key.';
 comment on column public.api_key_secrets.key_hash is 'SHA-256 of the whole secret.';
 comment on column public.api_key_secrets.valid_until is
-  'From this moment on, the secret is expired. Null: the current secret. A revoked key has no valid secret, whatever this column says.';
+  'From this moment on, the secret is expired. Null: the current secret. A revoked key has no valid secret, even if this column is null.';
 comment on column public.api_key_secrets.saved_at is
   'When the owner confirmed that the secret is saved. Null and never used: the answer that contained it may be lost.';
 comment on column public.api_key_secrets.last_used_at is 'To the minute.';
@@ -1706,8 +1706,8 @@ $$;
 -- supabase/schemas/functions/operator/change_plan.sql
 
 -- Changes the plan of an account. A plan with more credits adds the difference immediately. A plan with fewer credits starts with
--- the next cycle, and gives what it gives now, whatever happens to the plan until then. A change to the plan that the account is
--- on cancels a change that is still to come. `is_too_much` means that the account would exceed the largest number of credits;
+-- the next cycle, with the credits that it grants now: a later change of the plan itself has no effect on it. A change to the plan
+-- that the account is on cancels a planned change. `is_too_much` means that the account would exceed the largest number of credits;
 -- nothing changes. No row: the account or the plan does not exist.
 create function keymeter.change_plan(account uuid, plan text)
   returns table (is_unchanged boolean, is_too_much boolean, effective_at timestamptz)

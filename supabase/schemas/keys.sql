@@ -42,7 +42,7 @@ comment on table public.api_key_secrets is
   'The secrets of keys, as hashes. A secret that has ended stays as a row, so that it can never be mistaken for the secret of another key.';
 comment on column public.api_key_secrets.key_hash is 'SHA-256 of the whole secret.';
 comment on column public.api_key_secrets.valid_until is
-  'From this moment on, the secret is expired. Null: the current secret. A revoked key has no valid secret, whatever this column says.';
+  'From this moment on, the secret is expired. Null: the current secret. A revoked key has no valid secret, even if this column is null.';
 comment on column public.api_key_secrets.saved_at is
   'When the owner confirmed that the secret is saved. Null and never used: the answer that contained it may be lost.';
 comment on column public.api_key_secrets.last_used_at is 'To the minute.';

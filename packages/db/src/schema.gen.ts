@@ -89,7 +89,7 @@ export interface ApiKeySecrets {
   saved_at: Timestamp | null;
   user_id: string;
   /**
-   * From this moment on, the secret is expired. Null: the current secret. A revoked key has no valid secret, whatever this column says.
+   * From this moment on, the secret is expired. Null: the current secret. A revoked key has no valid secret, even if this column is null.
    */
   valid_until: Timestamp | null;
 }

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import type pg from 'pg'
 import { withClient } from '../database.ts'
 
-/** Known to everyone, and only ever made in the embedded database. */
+/** Everybody knows this password. The account exists only in the embedded database. */
 export const DEMO = { email: 'demo@example.com', password: 'demo-password' }
 
 const KEYS = [
@@ -11,26 +11,26 @@ const KEYS = [
   { name: 'Staging', keyType: 'dev', dailyCredits: 2 },
 ]
 const OPERATIONS = ['search', 'image:large', 'embed']
-/** The demo account is this much into its second billing cycle. */
+/** How far the second billing cycle of the demo account has advanced. */
 const DAYS_INTO_CYCLE = 18
-/** Counted from the start of the first cycle: what else the ledger has to show. */
+/** Days since the start of the first cycle, on which the ledger gets a top-up and refunds. */
 const TOP_UP_DAY = 5
 const REFUND_DAYS = [12, 40]
-/** Made on the last day. */
+/** The lifetime of the hold of the last day. */
 const HOLD_SECONDS = 7 * 86_400
 
 /**
- * Adds the demo account through the API, as a person would, then dates it back and charges its keys, through the charge
- * engine, on each day of its two cycles. Does nothing when it is there already; one that an interrupted run left without
- * usage is made anew.
+ * Signs the demo account up through the API, moves it into the past, and charges its keys with the charge engine on each day of
+ * its two cycles. Does nothing if the account exists. If an interrupted run left it without usage, it is deleted and created
+ * again.
  */
 export async function seed(appUrl: string, ownerUrl: string, report: (line: string) => void): Promise<void> {
   await withClient(ownerUrl, async (client) => {
     const { rows } = await client.query(
-      `select exists (select from public.api_key_usage where user_id = users.id) as "isWhole" from auth.users as users where email = $1`,
+      `select exists (select from public.api_key_usage where user_id = users.id) as "isComplete" from auth.users as users where email = $1`,
       [DEMO.email],
     )
-    if (rows[0]?.isWhole) return report('The demo account is there already.')
+    if (rows[0]?.isComplete) return report('The demo account exists already.')
     await client.query('delete from auth.users where email = $1', [DEMO.email])
 
     const { user, session } = required(await call(appUrl, 'auth.signup', DEMO))
@@ -64,15 +64,15 @@ async function dateBack(client: pg.Client, userId: string): Promise<void> {
 }
 
 /**
- * Charges on each past day, and tops up, refunds and holds once or twice. The engine goes by the database's clock alone, so
- * the clock is replaced until the transaction ends, which nobody else sees.
+ * Charges each key on each past day, and adds a top-up, refunds and a hold. The engine takes its time from the database's clock,
+ * so the clock function is replaced inside this transaction, which other sessions do not see.
  */
 async function chargeDaily(
   client: pg.Client,
   userId: string,
   keys: { id: string; secret: string; dailyCredits: number }[],
 ): Promise<void> {
-  const clock = await client.query("select pg_get_functiondef('public.keymeter_now'::regproc) as definition")
+  const clock = await client.query("select pg_get_functiondef('keymeter.now'::regproc) as definition")
   await client.query(
     `create or replace function keymeter.now() returns timestamptz language sql volatile parallel safe set search_path = ''
        as $$ select current_setting('keymeter.seed_now')::timestamptz $$`,
@@ -119,7 +119,7 @@ async function chargeDaily(
   await client.query(clock.rows[0].definition)
 }
 
-/** An item of `meter_batch`; of what it does not say, nothing. */
+/** An item of `meter_batch`. Fields that are left out are null. */
 interface Item {
   action: 'charge' | 'hold' | 'refund'
   secret?: string | undefined
@@ -149,28 +149,28 @@ async function meter(client: pg.Client, userId: string, items: Item[]): Promise<
   return rows
 }
 
-/** What is read of the answers of `auth.signup` and `keys.create`. */
-interface Answer {
+/** The fields that this file reads from the outputs of `auth.signup` and `keys.create`. */
+interface Output {
   user: { id: string }
   session: { accessToken: string }
   id: string
   secret: string
 }
-interface CallAnswer {
-  result?: { data: Answer }
+interface CallResult {
+  result?: { data: Output }
   error?: { message: string }
 }
 
-async function call(appUrl: string, procedure: string, input: unknown, accessToken?: string): Promise<CallAnswer> {
+async function call(appUrl: string, procedure: string, input: unknown, accessToken?: string): Promise<CallResult> {
   const response = await fetch(`${appUrl}/trpc/${procedure}`, {
     method: 'POST',
     headers: { 'content-type': 'application/json', ...(accessToken && { authorization: `Bearer ${accessToken}` }) },
     body: JSON.stringify(input),
   })
-  return (await response.json()) as CallAnswer
+  return (await response.json()) as CallResult
 }
 
-function required({ result, error }: CallAnswer): Answer {
-  if (result === undefined) throw new Error(`The demo account could not be made: ${error?.message}`)
+function required({ result, error }: CallResult): Output {
+  if (result === undefined) throw new Error(`The demo account could not be created: ${error?.message}`)
   return result.data
 }

@@ -1,6 +1,6 @@
 -- Changes the plan of an account. A plan with more credits adds the difference immediately. A plan with fewer credits starts with
--- the next cycle, and gives what it gives now, whatever happens to the plan until then. A change to the plan that the account is
--- on cancels a change that is still to come. `is_too_much` means that the account would exceed the largest number of credits;
+-- the next cycle, with the credits that it grants now: a later change of the plan itself has no effect on it. A change to the plan
+-- that the account is on cancels a planned change. `is_too_much` means that the account would exceed the largest number of credits;
 -- nothing changes. No row: the account or the plan does not exist.
 create function keymeter.change_plan(account uuid, plan text)
   returns table (is_unchanged boolean, is_too_much boolean, effective_at timestamptz)
