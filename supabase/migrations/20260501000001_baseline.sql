@@ -1063,6 +1063,21 @@ begin
 end
 $$;
 
+-- supabase/schemas/functions/metering/answers.sql
+
+-- The answers to a batch, in the order of its items. An item without a verdict was not found. Inlined.
+create function keymeter.answers(items keymeter.metering_item[], credits bigint[]) returns table (
+  verdict text, is_replayed boolean, sequence bigint, api_key_id uuid, key_type text,
+  credits_requested bigint, credits_charged bigint, remaining bigint, cycle_end timestamptz, expires_at timestamptz
+)
+  language sql immutable
+  as $$
+    select coalesce(item.verdict, 'not_found'), coalesce(item.is_replayed, false), item.sequence, item.api_key_id, item.key_type,
+           coalesce(item.credits_requested, credits[item.ordinality]), coalesce(item.credits_charged, 0), item.remaining,
+           item.cycle_end, item.expires_at
+      from unnest(items) with ordinality as item
+  $$;
+
 -- supabase/schemas/functions/metering/available.sql
 
 -- The credits that the account can use or hold now.
@@ -1372,9 +1387,7 @@ begin
       leads[firsts[item.position]] := item.position;
     end if;
     if account.user_id is distinct from item.user_id then
-      if account.user_id is not null then
-        accounts := accounts || account;
-      end if;
+      accounts := accounts || account;
       account := known.account;
     end if;
 
@@ -1409,21 +1422,11 @@ begin
     perform keymeter.record_usage(items);
     perform keymeter.record_balances(accounts);
   end if;
-  if has_late_usage then
-    perform keymeter.record_late_usage(items);
-  end if;
-  if has_alerts then
-    perform keymeter.record_alerts(accounts);
-  end if;
-  if has_stale_use then
-    perform keymeter.record_last_use(items);
-  end if;
+  if has_late_usage then perform keymeter.record_late_usage(items); end if;
+  if has_alerts then perform keymeter.record_alerts(accounts); end if;
+  if has_stale_use then perform keymeter.record_last_use(items); end if;
 
-  return query
-    select coalesce(item.verdict, 'not_found'), coalesce(item.is_replayed, false), item.sequence, item.api_key_id, item.key_type,
-           coalesce(item.credits_requested, credits[item.ordinality]), coalesce(item.credits_charged, 0), item.remaining,
-           item.cycle_end, item.expires_at
-      from unnest(items) with ordinality as item;
+  return query select * from keymeter.answers(items, credits);
 end
 $$;
 

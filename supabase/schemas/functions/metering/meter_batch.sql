@@ -70,9 +70,7 @@ begin
       leads[firsts[item.position]] := item.position;
     end if;
     if account.user_id is distinct from item.user_id then
-      if account.user_id is not null then
-        accounts := accounts || account;
-      end if;
+      accounts := accounts || account;
       account := known.account;
     end if;
 
@@ -107,20 +105,10 @@ begin
     perform keymeter.record_usage(items);
     perform keymeter.record_balances(accounts);
   end if;
-  if has_late_usage then
-    perform keymeter.record_late_usage(items);
-  end if;
-  if has_alerts then
-    perform keymeter.record_alerts(accounts);
-  end if;
-  if has_stale_use then
-    perform keymeter.record_last_use(items);
-  end if;
+  if has_late_usage then perform keymeter.record_late_usage(items); end if;
+  if has_alerts then perform keymeter.record_alerts(accounts); end if;
+  if has_stale_use then perform keymeter.record_last_use(items); end if;
 
-  return query
-    select coalesce(item.verdict, 'not_found'), coalesce(item.is_replayed, false), item.sequence, item.api_key_id, item.key_type,
-           coalesce(item.credits_requested, credits[item.ordinality]), coalesce(item.credits_charged, 0), item.remaining,
-           item.cycle_end, item.expires_at
-      from unnest(items) with ordinality as item;
+  return query select * from keymeter.answers(items, credits);
 end
 $$;
