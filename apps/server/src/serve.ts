@@ -14,7 +14,8 @@ import closeWithGrace from 'close-with-grace'
 import type { Hono, MiddlewareHandler } from 'hono'
 import type { Logger } from 'pino'
 import type { Env } from './env.ts'
-import { createHttpApp, type HttpEnv } from './http.ts'
+import { createHttpApp } from './http.ts'
+import type { HttpEnv } from './http-env.ts'
 
 /** In-flight requests have this long to end before the process stops anyway. */
 const SHUTDOWN_TIMEOUT_MS = 10_000
