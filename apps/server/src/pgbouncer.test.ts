@@ -27,7 +27,7 @@ async function startServer(databaseUrl: string) {
 }
 
 describe.skipIf(!isPgbouncerInstalled)('behind PgBouncer in transaction mode', () => {
-  it(`${SERVERS} servers on ${CONNECTIONS} connections serve every account its own, and charge exactly`, async () => {
+  it(`${SERVERS} servers share ${CONNECTIONS} connections, and each account is charged exactly`, async () => {
     const pooler = await startPgbouncer(database.urls.api, CONNECTIONS)
     started.push(pooler.stop)
     const servers = await Promise.all(Array.from({ length: SERVERS }, async () => await startServer(pooler.url)))
@@ -46,7 +46,7 @@ describe.skipIf(!isPgbouncerInstalled)('behind PgBouncer in transaction mode', (
       customers.map(async (customer) => {
         for (let n = 0; n < CHARGES_EACH; n++) {
           const ask = { action: 'charge' as const, customer, credits: 2, idempotencyKey: `pooled-${n}` }
-          // The same request at two servers at once: one decides, the other repeats it.
+          // Two servers get the same request concurrently: one decides it, and the other replays the verdict.
           const told = await Promise.all([0, 1].map(async (other) => await askUntilTold(serverOf(n + other), ask)))
           expect(told.map(({ verdict }) => ('replayed' in verdict ? verdict.replayed : null)).sort()).toEqual([false, true])
           for (const { verdict, tries } of told)
@@ -56,14 +56,14 @@ describe.skipIf(!isPgbouncerInstalled)('behind PgBouncer in transaction mode', (
     )
     expect(await reconcile(database.ownerDb)).toEqual([])
     for (const { output } of servers) expect(output()).not.toMatch(/"level":(40|50|60)/)
-  }, 300_000)
+  })
 
-  it('nothing of a call stays on the connection: the account ends with its transaction, the role’s bounds hold', async () => {
+  it('a call leaves no state on its connection: neither its account nor other limits than those of the role', async () => {
     const pooler = await startPgbouncer(database.urls.api, 1)
     started.push(pooler.stop)
     const server = await startServer(pooler.url)
     await provision(server.url, auth.jwtSecret, await database.createUser())
-    // The one connection that there is, as anybody gets it next.
+    // The pool has one connection, so this client gets the one that the call used.
     await withClient(pooler.url, async (next) => {
       expect((await next.query('select user_id from billing_accounts')).rows).toEqual([])
       expect((await next.query('show statement_timeout')).rows).toEqual([{ statement_timeout: '5s' }])
