@@ -1,22 +1,24 @@
-import { existsSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { parseEnv } from 'node:util'
 
 const REPOSITORY = join(import.meta.dirname, '../../..')
 
 /**
- * Reads MIGRATION_DATABASE_URL from the environment, from `.env`, or from the settings of the embedded stack, in this order.
+ * Reads MIGRATION_DATABASE_URL from the environment, or else from the first of these files that sets it.
  *
- * @throws Error when none of them has it.
+ * @param files are `.env` and the settings of the embedded stack by default. They do not have to exist.
+ * @throws Error when the variable is set nowhere.
  */
-export function readOwnerUrl(): string {
-  const localDir = process.env['KEYMETER_LOCAL_DIR'] || join(REPOSITORY, '.local')
-  for (const file of [join(REPOSITORY, '.env'), join(localDir, 'env')]) {
-    if (process.env['MIGRATION_DATABASE_URL']) break
-    // `loadEnvFile` does not replace an empty variable.
-    delete process.env['MIGRATION_DATABASE_URL']
-    if (existsSync(file)) process.loadEnvFile(file)
+export function readOwnerUrl(env: NodeJS.ProcessEnv, files = defaultFiles(env)): string {
+  for (const file of [null, ...files]) {
+    const variables = file === null ? env : existsSync(file) ? parseEnv(readFileSync(file, 'utf8')) : {}
+    const url = variables['MIGRATION_DATABASE_URL']
+    if (url) return url
   }
-  const url = process.env['MIGRATION_DATABASE_URL']
-  if (!url) throw new Error('Set MIGRATION_DATABASE_URL to the URL of the database’s owner (see .env.example).')
-  return url
+  throw new Error('Set MIGRATION_DATABASE_URL to the URL of the database’s owner (see .env.example).')
+}
+
+function defaultFiles(env: NodeJS.ProcessEnv): string[] {
+  return [join(REPOSITORY, '.env'), join(env['KEYMETER_LOCAL_DIR'] || join(REPOSITORY, '.local'), 'env')]
 }

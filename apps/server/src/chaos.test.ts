@@ -21,8 +21,6 @@ const REQUESTS_BETWEEN_FAULTS = 150
 /** Few enough to run out during a test, so that refusals are retried too. */
 const POOR_CREDITS = 100
 const RICH_CREDITS = 1_000_000
-/** Only the long form needs more than the limit of the suite. */
-const TIMEOUT_MS = IS_LONG ? 3_600_000 : undefined
 /** The engine's own limit for a call. A call that waits for the limit of another call takes twice as long. */
 const ANSWERED_WITHIN_MS = 10_000
 /** The engine resends a batch after this time. A call that is faster did not wait on a dead connection. */
@@ -153,101 +151,85 @@ function chargedBy({ verdict }: Told): number {
 }
 
 describe('a request that is sent until it is answered', () => {
-  it(
-    `is recorded exactly once, even if the server is killed under load, ${SERVER_KILLS} times`,
-    async () => {
-      let server = await startServer(database.urls.api)
-      const customers = await createCustomers(database, server.url)
-      const clients = startClients(server, CLIENTS, load(customers, 'server'))
-      for (let kill = 0; kill < SERVER_KILLS; kill++) {
-        await clients.moreTold(REQUESTS_BETWEEN_FAULTS)
-        await sleep(randomInt(20))
-        server.child.kill('SIGKILL')
-        await server.ended
-        server = await startServer(database.urls.api, server.port)
-      }
-      const kinds = new Set(Object.values(VERDICTS).flat())
-      const kindsTold = () => new Set(clients.told.map(({ verdict }) => verdict.verdict))
-      // The requests are random, so a rare verdict may need more of them.
-      do await clients.moreTold(REQUESTS_BETWEEN_FAULTS)
-      while (kindsTold().size < kinds.size)
-      await clients.stop()
-      expect(clients.told.filter(({ tries }) => tries > 1).length).toBeGreaterThanOrEqual(SERVER_KILLS)
-      expect(kindsTold()).toEqual(kinds)
-      await expectExact(database, customers, clients.told)
-    },
-    TIMEOUT_MS,
-  )
-
-  it(
-    `is recorded exactly once, even if Postgres is killed under load, ${POSTGRES_STOPS} times, and the server needs no restart`,
-    async () => {
-      const server = onOwnPostgres
-      const customers = await createCustomers(postgres, server.url)
-      const clients = startClients(server, CLIENTS, load(customers, 'postgres'))
-      for (let stop = 0; stop < POSTGRES_STOPS; stop++) {
-        await clients.moreTold(REQUESTS_BETWEEN_FAULTS)
-        await sleep(randomInt(20))
-        await postgres.kill(stop % 2 === 0 ? 'SIGKILL' : 'SIGQUIT')
-        // Every second time for longer than the engine retries.
-        await sleep(stop % 2 === 0 ? 0 : 2_000)
-        await postgres.start()
-      }
+  it(`is recorded exactly once, even if the server is killed under load, ${SERVER_KILLS} times`, async () => {
+    let server = await startServer(database.urls.api)
+    const customers = await createCustomers(database, server.url)
+    const clients = startClients(server, CLIENTS, load(customers, 'server'))
+    for (let kill = 0; kill < SERVER_KILLS; kill++) {
       await clients.moreTold(REQUESTS_BETWEEN_FAULTS)
-      await clients.stop()
-      expect(server.child.exitCode ?? server.child.signalCode).toBeNull()
-      expect(server.output()).toMatch(/a batch of charges[^"]*: sending it again/)
-      await expectExact(postgres, customers, clients.told)
-    },
-    TIMEOUT_MS,
-  )
+      await sleep(randomInt(20))
+      server.child.kill('SIGKILL')
+      await server.ended
+      server = await startServer(database.urls.api, server.port)
+    }
+    const kinds = new Set(Object.values(VERDICTS).flat())
+    const kindsTold = () => new Set(clients.told.map(({ verdict }) => verdict.verdict))
+    // The requests are random, so a rare verdict may need more of them.
+    do await clients.moreTold(REQUESTS_BETWEEN_FAULTS)
+    while (kindsTold().size < kinds.size)
+    await clients.stop()
+    expect(clients.told.filter(({ tries }) => tries > 1).length).toBeGreaterThanOrEqual(SERVER_KILLS)
+    expect(kindsTold()).toEqual(kinds)
+    await expectExact(database, customers, clients.told)
+  })
+
+  it(`is recorded exactly once, even if Postgres is killed under load, ${POSTGRES_STOPS} times, and the server needs no restart`, async () => {
+    const server = onOwnPostgres
+    const customers = await createCustomers(postgres, server.url)
+    const clients = startClients(server, CLIENTS, load(customers, 'postgres'))
+    for (let stop = 0; stop < POSTGRES_STOPS; stop++) {
+      await clients.moreTold(REQUESTS_BETWEEN_FAULTS)
+      await sleep(randomInt(20))
+      await postgres.kill(stop % 2 === 0 ? 'SIGKILL' : 'SIGQUIT')
+      // Every second time for longer than the engine retries.
+      await sleep(stop % 2 === 0 ? 0 : 2_000)
+      await postgres.start()
+    }
+    await clients.moreTold(REQUESTS_BETWEEN_FAULTS)
+    await clients.stop()
+    expect(server.child.exitCode ?? server.child.signalCode).toBeNull()
+    expect(server.output()).toMatch(/a batch of charges[^"]*: sending it again/)
+    await expectExact(postgres, customers, clients.told)
+  })
 })
 
 describe('the engine', () => {
-  it(
-    `gives each of ${CUT_REQUESTS} requests its verdict, even if connections are cut between commit and answer`,
-    async () => {
-      const server = behindProxy
-      const customers = await createCustomers(database, server.url)
-      const nextAsk = load(customers, 'cut')
-      proxy.cutChance = CUT_CHANCE
-      const told: Told[] = []
-      let asked = 0
-      await Promise.all(
-        Array.from({ length: CLIENTS }, async () => {
-          while (asked++ < CUT_REQUESTS) {
-            const ask = nextAsk(told)
-            const { verdict, status } = await tryOnce(server, ask)
-            expect([status, verdict?.verdict]).toEqual([200, expect.toBeOneOf(VERDICTS[ask.action])])
-            if (verdict !== undefined) told.push({ ...ask, verdict, tries: 1 })
-          }
-        }),
-      )
-      expect(told).toHaveLength(CUT_REQUESTS)
-      expect(proxy.cuts).toBeGreaterThan((proxy.batches * CUT_CHANCE) / 6)
-      await expectExact(database, customers, told)
-    },
-    TIMEOUT_MS,
-  )
+  it(`gives each of ${CUT_REQUESTS} requests its verdict, even if connections are cut between commit and answer`, async () => {
+    const server = behindProxy
+    const customers = await createCustomers(database, server.url)
+    const nextAsk = load(customers, 'cut')
+    proxy.cutChance = CUT_CHANCE
+    const told: Told[] = []
+    let asked = 0
+    await Promise.all(
+      Array.from({ length: CLIENTS }, async () => {
+        while (asked++ < CUT_REQUESTS) {
+          const ask = nextAsk(told)
+          const { verdict, status } = await tryOnce(server, ask)
+          expect([status, verdict?.verdict]).toEqual([200, expect.toBeOneOf(VERDICTS[ask.action])])
+          if (verdict !== undefined) told.push({ ...ask, verdict, tries: 1 })
+        }
+      }),
+    )
+    expect(told).toHaveLength(CUT_REQUESTS)
+    expect(proxy.cuts).toBeGreaterThan((proxy.batches * CUT_CHANCE) / 6)
+    await expectExact(database, customers, told)
+  })
 
-  it(
-    'needs no retry by the client when Postgres is slow',
-    async () => {
-      const server = behindProxy
-      const customers = await createCustomers(database, server.url)
-      const nextAsk = load(customers, 'slow')
-      const told: Told[] = []
-      const askTwenty = async () =>
-        told.push(...(await Promise.all(Array.from({ length: 20 }, async () => await askUntilTold(server, nextAsk(told))))))
-      // First come holds and charges, so that there is something to settle, release and refund.
-      await askTwenty()
-      proxy.delayMs = 500
-      await askTwenty()
-      expect(told.every(({ tries }) => tries === 1)).toBe(true)
-      await expectExact(database, customers, told)
-    },
-    TIMEOUT_MS,
-  )
+  it('needs no retry by the client when Postgres is slow', async () => {
+    const server = behindProxy
+    const customers = await createCustomers(database, server.url)
+    const nextAsk = load(customers, 'slow')
+    const told: Told[] = []
+    const askTwenty = async () =>
+      told.push(...(await Promise.all(Array.from({ length: 20 }, async () => await askUntilTold(server, nextAsk(told))))))
+    // First come holds and charges, so that there is something to settle, release and refund.
+    await askTwenty()
+    proxy.delayMs = 500
+    await askTwenty()
+    expect(told.every(({ tries }) => tries === 1)).toBe(true)
+    await expectExact(database, customers, told)
+  })
 
   it.each(['network', 'database'] as const)(
     'answers `database_unavailable` within its own limit while the %s hangs, and is exact and fast again afterwards',
@@ -287,6 +269,5 @@ describe('the engine', () => {
       await waitUntil(async () => (await fetch(`${server.url}/readyz`)).status === 200)
       await expectExact(store, customers, told)
     },
-    TIMEOUT_MS,
   )
 })
