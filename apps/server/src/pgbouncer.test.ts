@@ -2,7 +2,7 @@ import { reconcile } from '@keymeter/api/server'
 import { freePort, withClient } from '@keymeter/local'
 import { serverEnv, testAuth, testDatabase } from '@keymeter/local/testing'
 import { afterAll, describe, expect, it } from 'vitest'
-import { askUntilTold, provision } from '../test/metering.ts'
+import { askUntilAnswered, provision } from '../test/metering.ts'
 import { isPgbouncerInstalled, startPgbouncer } from '../test/pgbouncer.ts'
 import { startReadyMain } from '../test/start-main.ts'
 
@@ -47,9 +47,9 @@ describe.skipIf(!isPgbouncerInstalled)('behind PgBouncer in transaction mode', (
         for (let n = 0; n < CHARGES_EACH; n++) {
           const ask = { action: 'charge' as const, customer, credits: 2, idempotencyKey: `pooled-${n}` }
           // Two servers get the same request concurrently: one decides it, and the other replays the verdict.
-          const told = await Promise.all([0, 1].map(async (other) => await askUntilTold(serverOf(n + other), ask)))
-          expect(told.map(({ verdict }) => ('replayed' in verdict ? verdict.replayed : null)).sort()).toEqual([false, true])
-          for (const { verdict, tries } of told)
+          const answered = await Promise.all([0, 1].map(async (other) => await askUntilAnswered(serverOf(n + other), ask)))
+          expect(answered.map(({ verdict }) => ('replayed' in verdict ? verdict.replayed : null)).sort()).toEqual([false, true])
+          for (const { verdict, tries } of answered)
             expect([verdict, tries]).toMatchObject([{ verdict: 'charged', remaining: 1000 - 2 * (n + 1) }, 1])
         }
       }),

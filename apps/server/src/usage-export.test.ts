@@ -69,7 +69,7 @@ describe('GET /export/usage.csv', () => {
   it('returns a CSV file with all events of the account, newest first', async () => {
     const one = await customer()
     const clients = startClients({ url, serviceKey: auth.serviceKey }, 1, ids(one))
-    await clients.moreTold(5)
+    await clients.moreAnswered(5)
     await clients.stop()
     const response = await get(one)
     expect(response.status).toBe(200)
@@ -191,7 +191,7 @@ describe('GET /export/usage.csv', () => {
     // More than a page, so that charges happen between two pages.
     await write(one, 1500)
     const clients = startClients({ url, serviceKey: auth.serviceKey }, 8, ids(one))
-    await clients.moreTold(50)
+    await clients.moreAnswered(50)
     for (let round = 0; round < 3; round++) {
       const last = async () =>
         Number(
@@ -201,7 +201,7 @@ describe('GET /export/usage.csv', () => {
       const before = await last()
       const response = await get(one)
       const after = await last()
-      await clients.moreTold(50)
+      await clients.moreAnswered(50)
       const [, ...rows] = parseCsv(await response.text())
       expect(rows.length).toBeGreaterThanOrEqual(before)
       expect(rows.length).toBeLessThanOrEqual(after)

@@ -1,5 +1,5 @@
 import { randomInt } from 'node:crypto'
-import type { About, Ask, Customer, Told } from './metering.ts'
+import type { About, Answered, Ask, Customer } from './metering.ts'
 
 const CREDITS_MAX = 3
 
@@ -27,18 +27,18 @@ const TURNS: readonly (readonly ['charge' | 'hold'] | readonly ['settle' | 'rele
  *
  * @returns a function that creates the next request from the verdicts so far.
  */
-export function load(customers: readonly Customer[], name: string): (told: readonly Told[]) => Ask {
+export function load(customers: readonly Customer[], name: string): (answered: readonly Answered[]) => Ask {
   const accounts = customers.map((customer) => ({ customer, holds: new Events(), charges: new Events() }))
   let asked = 0
   let seen = 0
-  return (told) => {
-    for (const { customer, credits, idempotencyKey, verdict } of told.slice(seen)) {
+  return (answered) => {
+    for (const { customer, credits, idempotencyKey, verdict } of answered.slice(seen)) {
       const account = accounts.find((one) => one.customer === customer)
       if (verdict.verdict === 'held') account?.holds.add({ eventId: verdict.holdId, credits, idempotencyKey })
       else if ('chargeId' in verdict && verdict.chargeId !== null && credits > 0)
         account?.charges.add({ eventId: verdict.chargeId, credits, idempotencyKey })
     }
-    seen = told.length
+    seen = answered.length
 
     const account = accounts[asked % accounts.length]
     const turn = TURNS[Math.floor(asked / accounts.length) % TURNS.length]

@@ -25,7 +25,7 @@ export interface About {
 }
 
 /** A request and its verdict. */
-export type Told = Ask & { verdict: AnyVerdict; tries: number }
+export type Answered = Ask & { verdict: AnyVerdict; tries: number }
 type AnyVerdict = Verdict | HoldVerdict | SettleVerdict | ReleaseVerdict | RefundVerdict
 
 interface Backend {
@@ -64,7 +64,7 @@ function inputOf(ask: Ask) {
  *
  * @throws Error for a response that a retry cannot change.
  */
-export async function askUntilTold(backend: Backend, ask: Ask): Promise<Told> {
+export async function askUntilAnswered(backend: Backend, ask: Ask): Promise<Answered> {
   for (let tries = 1; ; tries++) {
     const answer = await tryOnce(backend, ask).catch(() => null)
     if (answer?.verdict !== undefined && answer.verdict.verdict !== 'overloaded')
@@ -76,25 +76,25 @@ export async function askUntilTold(backend: Backend, ask: Ask): Promise<Told> {
 }
 
 /** Starts clients that each send one request after another, without a pause, until they are stopped. */
-export function startClients(backend: Backend, count: number, nextAsk: (told: readonly Told[]) => Ask) {
-  const told: Told[] = []
+export function startClients(backend: Backend, count: number, nextAsk: (answered: readonly Answered[]) => Ask) {
+  const answered: Answered[] = []
   let isStopped = false
   let oneMore = Promise.withResolvers<void>()
   const clients = Array.from({ length: count }, async () => {
     while (!isStopped) {
-      told.push(await askUntilTold(backend, nextAsk(told)))
+      answered.push(await askUntilAnswered(backend, nextAsk(answered)))
       oneMore.resolve()
       oneMore = Promise.withResolvers()
     }
   })
   const all = Promise.all(clients)
-  // Whoever waits for it gets the error of a client.
+  // `moreAnswered` and `stop` report the error of a client.
   all.catch(() => {})
   return {
-    told,
+    answered,
     /** Resolves when `more` requests from now on have a verdict. */
-    moreTold: async (more: number) => {
-      for (const until = told.length + more; told.length < until; ) await Promise.race([oneMore.promise, all])
+    moreAnswered: async (more: number) => {
+      for (const until = answered.length + more; answered.length < until; ) await Promise.race([oneMore.promise, all])
     },
     /** Resolves when the last request of each client has its verdict. */
     stop: async () => {
