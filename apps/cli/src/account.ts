@@ -13,59 +13,53 @@ import {
 import { type BillingAccount, ChangePlan, GrantTopUp } from '@keymeter/contract'
 import type { Db } from '@keymeter/db'
 import { pino } from 'pino'
+import type { CommandResult } from './command-result.ts'
 
-interface Output {
-  json?: boolean
-}
-
-/** @param account its id, or its user's e-mail address; so with all of these commands. */
-export async function showAccountCommand(db: Db, account: string, { json }: Output): Promise<boolean> {
+/** @param account its id or its user's e-mail address, as in all commands of this file. */
+export async function showAccount(db: Db, account: string): Promise<CommandResult> {
   const accountId = await findAccount(db, account)
   const now = await inAccount({ ...callOf(db), userId: accountId }, 'read only', getAccount)
   if (now === null) throw new Error(`The account ${account} was deleted while it was read.`)
-  show(json, now, { accountId }, () => `${accountId}${now.suspendedAt === null ? '' : `, suspended since ${now.suspendedAt}`}`)
-  return true
+  const suspended = now.suspendedAt === null ? '' : `, suspended since ${now.suspendedAt}`
+  return describe(now, { accountId }, `${accountId}${suspended}`)
 }
 
-export async function topUpCommand(
+/** @param onIdempotencyKey receives the idempotency key before the call, because its answer may be lost. */
+export async function topUp(
   db: Db,
   account: string,
   credits: number,
-  { json, idempotencyKey = randomUUID(), note }: Output & { idempotencyKey?: string; note?: string },
-): Promise<boolean> {
+  { idempotencyKey = randomUUID(), note }: { idempotencyKey?: string; note?: string },
+  onIdempotencyKey: (idempotencyKey: string) => void,
+): Promise<CommandResult> {
   const accountId = await findAccount(db, account)
   const { accountId: _, ...grant } = GrantTopUp.parse({ accountId, credits, idempotencyKey, note })
-  // Before the call, because its answer may be lost.
-  console.error(`To retry safely, pass --idempotency-key ${idempotencyKey}`)
+  onIdempotencyKey(idempotencyKey)
   const { result, account: after } = await onAccount(db, accountId, async (scope) => await grantTopUp(scope, grant))
-  show(json, after, { accountId, idempotencyKey, replayed: result.replayed }, () =>
-    result.replayed
-      ? `${idempotencyKey} has granted ${grant.credits} credits before: nothing was added.`
-      : `Granted ${grant.credits} credits.`,
-  )
-  return true
+  const sentence = result.replayed
+    ? `The idempotency key ${idempotencyKey} has already granted ${grant.credits} credits. Nothing was added.`
+    : `Granted ${grant.credits} credits.`
+  return describe(after, { accountId, idempotencyKey, replayed: result.replayed }, sentence)
 }
 
-export async function changePlanCommand(db: Db, account: string, plan: string, { json }: Output): Promise<boolean> {
+export async function putOnPlan(db: Db, account: string, planName: string): Promise<CommandResult> {
   const accountId = await findAccount(db, account)
-  const wanted = ChangePlan.parse({ accountId, plan })
-  const { result, account: after } = await onAccount(db, accountId, async (scope) => await changePlan(scope, wanted.plan))
-  show(json, after, { accountId, effectiveAt: result.toISOString() }, () => `On ${plan} from ${result.toISOString()}.`)
-  return true
+  const { plan } = ChangePlan.parse({ accountId, plan: planName })
+  const { result, account: after } = await onAccount(db, accountId, async (scope) => await changePlan(scope, plan))
+  const effectiveAt = result.toISOString()
+  return describe(after, { accountId, effectiveAt }, `The account is on ${plan} from ${effectiveAt}.`)
 }
 
-export async function suspendCommand(db: Db, account: string, { json }: Output): Promise<boolean> {
+export async function suspend(db: Db, account: string): Promise<CommandResult> {
   const accountId = await findAccount(db, account)
   const { account: after } = await onAccount(db, accountId, suspendAccount)
-  show(json, after, { accountId }, () => `Suspended since ${after.suspendedAt}: nothing is charged.`)
-  return true
+  return describe(after, { accountId }, `Suspended since ${after.suspendedAt}. Charges and holds are refused.`)
 }
 
-export async function resumeCommand(db: Db, account: string, { json }: Output): Promise<boolean> {
+export async function resume(db: Db, account: string): Promise<CommandResult> {
   const accountId = await findAccount(db, account)
   const { account: after } = await onAccount(db, accountId, resumeAccount)
-  show(json, after, { accountId }, () => 'Resumed.')
-  return true
+  return describe(after, { accountId }, 'Resumed.')
 }
 
 async function onAccount<T>(db: Db, accountId: string, operation: (scope: Scope) => Promise<T>) {
@@ -77,11 +71,7 @@ function callOf(db: Db) {
   return { db, log, keyBrand: '', requestId: randomUUID(), clientAddress: null, userAgent: 'pnpm keymeter' }
 }
 
-function show(json: boolean | undefined, account: BillingAccount, more: object, sentence: () => string): void {
-  if (json) {
-    console.log(JSON.stringify({ ...more, account }))
-    return
-  }
-  console.log(sentence())
-  console.log(`${account.creditsRemaining} credits left until ${account.billingCycle.end}, on ${account.plan}.`)
+function describe(account: BillingAccount, more: object, sentence: string): CommandResult {
+  const balance = `${account.creditsRemaining} credits left until ${account.billingCycle.end}, on ${account.plan}.`
+  return { json: { ...more, account }, text: `${sentence}\n${balance}`, isOk: true }
 }

@@ -1,21 +1,16 @@
 import { listPlans, setPlan } from '@keymeter/api/server'
 import { GivenCredits, Plan } from '@keymeter/contract'
 import type { Db } from '@keymeter/db'
+import type { CommandResult } from './command-result.ts'
 
-export async function setPlanCommand(
-  db: Db,
-  name: string,
-  { credits, json }: { credits: number; json?: boolean },
-): Promise<boolean> {
+export async function definePlan(db: Db, name: string, credits: number): Promise<CommandResult> {
   const plan = { plan: Plan.parse(name), creditsPerCycle: GivenCredits.parse(credits) }
   await setPlan(db, plan)
-  console.log(json ? JSON.stringify(plan) : `The plan ${plan.plan} grants ${plan.creditsPerCycle} credits per cycle.`)
-  return true
+  return { json: plan, text: `The plan ${plan.plan} grants ${plan.creditsPerCycle} credits per cycle.`, isOk: true }
 }
 
-export async function listPlansCommand(db: Db, { json }: { json?: boolean }): Promise<boolean> {
+export async function showPlans(db: Db): Promise<CommandResult> {
   const plans = await listPlans(db)
-  if (json) console.log(JSON.stringify({ plans }))
-  else for (const { plan, creditsPerCycle } of plans) console.log(`${plan}: ${creditsPerCycle} credits per cycle`)
-  return true
+  const lines = plans.map(({ plan, creditsPerCycle }) => `${plan}: ${creditsPerCycle} credits per cycle`)
+  return { json: { plans }, text: lines.join('\n'), isOk: true }
 }

@@ -1,16 +1,23 @@
-import { reconcile } from '@keymeter/api/server'
+import { findAccount, reconcile } from '@keymeter/api/server'
 import type { Db } from '@keymeter/db'
+import type { CommandResult } from './command-result.ts'
 
-/** Returns whether everything agrees. */
-export async function reconcileCommand(db: Db, { json = false }: { json?: boolean }): Promise<boolean> {
-  const showsProgress = process.stderr.isTTY && !json
-  const differences = await reconcile(db, { onCheck: (what) => void (showsProgress && process.stderr.write(`${what} …\n`)) })
-  if (json) {
-    console.log(JSON.stringify({ differences }))
-  } else {
-    for (const { userId, what, subject, stored, expected } of differences)
-      console.log(`Account ${userId}: ${what}, ${subject}: ${stored} is stored, ${expected} is expected.`)
-    console.log(differences.length === 0 ? 'Everything agrees.' : `${differences.length} differences.`)
-  }
-  return differences.length === 0
+/**
+ * @param account its id or its user's e-mail address. Without it, all accounts are checked.
+ * @param onCheck receives the name of each check before it runs.
+ */
+export async function reconcileUsage(
+  db: Db,
+  account: string | undefined,
+  onCheck: (name: string) => void,
+): Promise<CommandResult> {
+  const accounts = account === undefined ? {} : { userIds: [await findAccount(db, account)] }
+  const differences = await reconcile(db, { ...accounts, onCheck })
+  const isOk = differences.length === 0
+  const lines = differences.map(
+    ({ userId, what, subject, stored, expected }) =>
+      `Account ${userId}: ${what}, ${subject}: ${stored} is stored, ${expected} is expected.`,
+  )
+  lines.push(isOk ? 'Everything agrees.' : `${differences.length} differences.`)
+  return { json: { differences }, text: lines.join('\n'), isOk }
 }

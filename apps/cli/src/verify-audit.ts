@@ -1,28 +1,21 @@
 import { type AuditFault, verifyAudit } from '@keymeter/api/server'
 import type { Db } from '@keymeter/db'
+import type { CommandResult } from './command-result.ts'
 
-const MEANING: Record<AuditFault['fault'], string> = {
-  altered: 'is not what was written',
+const MEANING = {
+  altered: 'was changed after it was written',
   missing: 'is missing',
-  'not counted': 'was added past the end of the log',
-  'head altered': 'is not the one that the account names as its last',
-}
+  'not counted': 'was added after the end of the log',
+  'head altered': 'is not the entry that the account stores as its last',
+} as const satisfies Record<AuditFault['fault'], string>
 
-/** @returns whether every chain is whole. */
-export async function verifyAuditCommand(db: Db, { json = false }: { json?: boolean }): Promise<boolean> {
-  const showProgress = process.stderr.isTTY && !json
-  const verdict = await verifyAudit(db, {
-    report: (entries) => void (showProgress && process.stderr.write(`\r${entries} entries verified`)),
-  })
-  if (showProgress) process.stderr.write('\n')
-  if (json) {
-    console.log(JSON.stringify(verdict))
-  } else {
-    for (const { userId, sequence, fault } of verdict.faults) {
-      console.log(`Account ${userId}: entry ${sequence} ${MEANING[fault]}.`)
-    }
-    const result = verdict.faults.length === 0 ? 'every chain is whole' : `${verdict.faults.length} broken`
-    console.log(`${verdict.accounts} accounts, ${verdict.entries} entries: ${result}.`)
-  }
-  return verdict.faults.length === 0
+/** @param onProgress receives the number of entries verified so far. */
+export async function verifyAuditLog(db: Db, onProgress: (entries: number) => void): Promise<CommandResult> {
+  const verdict = await verifyAudit(db, { report: onProgress })
+  const { accounts, entries, faults } = verdict
+  const isOk = faults.length === 0
+  const lines = faults.map(({ userId, sequence, fault }) => `Account ${userId}: entry ${sequence} ${MEANING[fault]}.`)
+  const result = isOk ? 'every chain is complete' : `${faults.length} broken chains`
+  lines.push(`${accounts} accounts, ${entries} entries: ${result}.`)
+  return { json: verdict, text: lines.join('\n'), isOk }
 }

@@ -2,15 +2,15 @@ import { existsSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { serveStatic } from '@hono/node-server/serve-static'
 import { Hono } from 'hono'
-import type { HttpEnv } from './http.ts'
+import type { HttpEnv } from './http-env.ts'
 
 const BUILD = fileURLToPath(new URL('../../dashboard/dist', import.meta.url))
 
 /**
- * The built dashboard: files whose names carry their hash may be kept for good, the page itself never; every unknown
- * path is the page, whose own router takes over.
+ * Serves the built dashboard. Browsers may cache the files in `/assets`, whose names contain a hash, for a year, but must
+ * revalidate the page. The page is also the answer to unknown paths, because the router in the browser knows them.
  *
- * @throws Error when there is no build.
+ * @throws Error when the dashboard is not built.
  */
 export function builtDashboard(supabaseUrl: string): Hono<HttpEnv> {
   if (!existsSync(`${BUILD}/index.html`)) throw new Error('The dashboard is not built. Run `pnpm build` first.')
@@ -30,7 +30,7 @@ export function builtDashboard(supabaseUrl: string): Hono<HttpEnv> {
   return app
 }
 
-/** Nothing but the build's own files, and calls to our own origin and to Supabase. */
+/** Allows only the files of the build, and calls to this origin and to Supabase. */
 function contentSecurityPolicy(supabaseUrl: string): string {
   return [
     "default-src 'none'",

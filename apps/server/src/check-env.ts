@@ -1,4 +1,4 @@
-/** Says what is wrong with the environment and ends. `pnpm dev` asks first: its watcher would outlive the fault, waiting. */
+/** Reports what is wrong with the environment. `pnpm dev` runs it first, because `node --watch` would not end after an error. */
 import { readEnv } from './env.ts'
 
 try {

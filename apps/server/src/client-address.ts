@@ -1,6 +1,8 @@
 /**
- * The caller's network address. Each proxy in front appends the address that it was called from to `x-forwarded-for`;
- * only the last `trustedProxyHops` entries are ours, everything before them is the caller's own word.
+ * The network address of the client. Each of our proxies appends the address of its own client to `x-forwarded-for`. Only the
+ * last `trustedProxyHops` entries can be trusted: the client can forge all entries before them.
+ *
+ * @returns null if the header has fewer entries than there are proxies.
  */
 export function clientAddress(socketAddress: string | undefined, forwardedFor: string | undefined, trustedProxyHops: number) {
   if (trustedProxyHops === 0) return socketAddress ?? null

@@ -1,4 +1,4 @@
-/** Development: the same process, with the dashboard from its sources and the tRPC panel. Started by `pnpm dev`. */
+/** The development server: like production, plus the tRPC panel, and with the dashboard from its sources. `pnpm dev` starts it. */
 import type { Server } from 'node:http'
 import { fileURLToPath } from 'node:url'
 import pretty from 'pino-pretty'
@@ -22,7 +22,7 @@ async function dashboardFromSources(server: Server): Promise<Pick<Pages, 'inFron
   const vite = await createServer({
     root: fileURLToPath(new URL('../../dashboard', import.meta.url)),
     appType: 'spa',
-    // Read as it is: a compiled copy, gone again at once, would look like a change to `node --watch`.
+    // Other loaders write a compiled copy of the config and delete it, which `node --watch` would take for a change.
     configLoader: 'native',
     server: { middlewareMode: true, ws: { server } },
   })

@@ -9,19 +9,19 @@ const required = {
 }
 
 describe('the environment', () => {
-  it('names every variable that is missing, an empty one too', () => {
+  it('is refused with the name of every missing or empty variable', () => {
     expect(() => readEnv({ SUPABASE_URL: '' })).toThrow(
       /DATABASE_URL is missing\n.*SUPABASE_URL is missing\n.*SUPABASE_PUBLISHABLE_KEY is missing/,
     )
   })
 
-  it('names a variable that is wrong, without quoting it', () => {
+  it('is refused with the name of every invalid variable, but not with its value', () => {
     const faulty = () => readEnv({ ...required, SUPABASE_JWT_SECRET: 'too-short', KEYMETER_KEY_BRAND: 'My_Brand', PORT: 'abc' })
     expect(faulty).toThrow(/SUPABASE_JWT_SECRET: .*\n.*KEYMETER_KEY_BRAND: .*\n.*PORT: /)
     expect(faulty).not.toThrow(/too-short|My_Brand/)
   })
 
-  it('has defaults for the rest, and takes the shipped placeholder for no Google at all', () => {
+  it('has defaults for optional variables, and the placeholder of .env.example turns Google sign-in off', () => {
     expect(readEnv({ ...required, PORT: '', GOOGLE_OAUTH_CLIENT_ID: 'your-google-oauth-client-id' })).toMatchObject({
       port: 3000,
       databaseDirectUrl: required.DATABASE_URL,
@@ -32,7 +32,7 @@ describe('the environment', () => {
     expect(readEnv({ ...required, GOOGLE_OAUTH_CLIENT_ID: 'real' }).googleSignIn).toBe(true)
   })
 
-  it('is described in .env.example, every variable', () => {
+  it('is described in .env.example with every variable', () => {
     const example = readFileSync(new URL('../../../.env.example', import.meta.url), 'utf8')
     const source = readFileSync(new URL('env.ts', import.meta.url), 'utf8')
     const names = [...source.matchAll(/^ {4}([A-Z_]+): /gm)].map(([, name]) => name)

@@ -2,10 +2,10 @@ import { KeyBrand } from '@keymeter/api/server'
 import { z } from 'zod'
 
 const Port = z.coerce.number().int().min(0).max(65_535)
-/** `.env` files write an unset variable as an empty one. */
+/** In `.env` files, an unset variable is an empty one. */
 const blankIsUnset = <T extends z.ZodType>(schema: T) => z.preprocess((value) => (value === '' ? undefined : value), schema)
 
-/** The value that .env.example ships: as good as none. */
+/** The placeholder in .env.example. It counts as unset. */
 const GOOGLE_PLACEHOLDER = 'your-google-oauth-client-id'
 
 const Env = z
@@ -46,9 +46,9 @@ const Env = z
 export type Env = z.infer<typeof Env>
 
 /**
- * The settings of the process, read once. Each variable is described in .env.example.
+ * Reads the settings of the process. Each variable is described in .env.example.
  *
- * @throws Error that names every variable that is missing or wrong, and never its value: it may be a secret.
+ * @throws Error that names every missing or invalid variable. It never contains a value, because that may be a secret.
  */
 export function readEnv(variables: NodeJS.ProcessEnv): Env {
   const result = Env.safeParse(variables)

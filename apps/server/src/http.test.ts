@@ -42,7 +42,7 @@ beforeAll(async () => {
 afterAll(() => server.close())
 
 const json = { 'content-type': 'application/json' }
-/** Parsed, of whatever shape: what the tests assert is the shape. */
+/** A parsed body of any shape. The tests assert the shape. */
 type Json = ReturnType<typeof JSON.parse>
 const parse = async (response: Response): Promise<Json> => await response.json()
 
@@ -61,7 +61,7 @@ async function signUp() {
 }
 
 describe('the API over plain HTTP', () => {
-  it('takes a person from sign-up to usage', async () => {
+  it('serves every step from sign-up to usage', async () => {
     const { session, defaultKey } = await signUp()
     const headers = { ...json, authorization: `Bearer ${session.accessToken}` }
     const created = await post('keys.create', JSON.stringify({ name: 'curl', keyType: 'prod' }), headers)
@@ -88,7 +88,7 @@ describe('the API over plain HTTP', () => {
     ])
   })
 
-  it('names each request in the body, in the header and in the log, errors included', async () => {
+  it('puts the request id into the body, the header and the log, also for errors', async () => {
     const ids = new Set<string>()
     const answers = [
       await post('auth.signup', '{"email":"x"}'),
@@ -115,7 +115,7 @@ describe('the API over plain HTTP', () => {
     for (const id of ids) expect(logged.join('')).toContain(id)
   })
 
-  it('gives the calls of a batch one request id, and each its own verdict', async () => {
+  it('gives all calls of a batch the same request id, and each its own result', async () => {
     const { session } = await signUp()
     const response = await fetch(`${url}/trpc/keys.list,keys.nope?batch=1&input=%7B%7D`, {
       headers: { authorization: `Bearer ${session.accessToken}` },
@@ -125,7 +125,7 @@ describe('the API over plain HTTP', () => {
     expect(list.result.data.requestId).toBe(nope.error.data.requestId)
   })
 
-  it('takes a full batch and the largest body, and no more', async () => {
+  it('accepts a full batch and the largest body, and refuses larger ones', async () => {
     const { session } = await signUp()
     const headers = { ...json, authorization: `Bearer ${session.accessToken}` }
     const batch = async (calls: number) =>
@@ -137,7 +137,7 @@ describe('the API over plain HTTP', () => {
     expect((await post('keys.create', body(BODY_BYTES_MAX + 1), headers)).body.error.data.reason).toBe('request_too_large')
   })
 
-  it('shows nothing of what went wrong inside, and logs it', async () => {
+  it('does not show the cause of an internal error, but logs it', async () => {
     const { session } = await signUp()
     await database.owner.query('alter table api_keys rename column name to renamed')
     try {
@@ -155,7 +155,7 @@ describe('the API over plain HTTP', () => {
     }
   })
 
-  it('takes JSON alone', async () => {
+  it('accepts only JSON', async () => {
     for (const type of [
       'text/plain',
       'multipart/form-data; boundary=x',
@@ -172,7 +172,7 @@ describe('the API over plain HTTP', () => {
     ).toBe(401)
   })
 
-  it('refuses a mutation by GET and a query by POST', async () => {
+  it('refuses a mutation as GET and a query as POST', async () => {
     const get = await fetch(
       `${url}/trpc/auth.signup?input=${encodeURIComponent('{"email":"a@example.com","password":"a long password"}')}`,
     )
@@ -180,7 +180,7 @@ describe('the API over plain HTTP', () => {
     expect((await post('keys.list', '{}')).response.status).toBe(405)
   })
 
-  it('keeps answers out of caches and other sites', async () => {
+  it('does not let caches store answers, or other sites read them', async () => {
     const { response } = await post(
       'auth.signup',
       JSON.stringify({ email: 'uncached@example.com', password: 'a long password' }),
@@ -196,7 +196,7 @@ describe('the API over plain HTTP', () => {
     expect([...preflight.headers.keys()].filter((name) => name.startsWith('access-control'))).toEqual([])
   })
 
-  it('answers hostile input with a 4xx and a reason, and goes on working', async () => {
+  it('answers hostile input with a 4xx and a reason, and continues to work', async () => {
     const { session } = await signUp()
     const headers = { ...json, authorization: `Bearer ${session.accessToken}` }
     const bodies = fc.oneof(
@@ -246,7 +246,7 @@ describe('the API over plain HTTP', () => {
     expect((await fetch(`${url}/trpc/keys.list`, { headers })).status).toBe(200)
   })
 
-  it('counts the bytes of a body that does not say its length', async () => {
+  it('limits the size of a body that has no content length', async () => {
     const answer = await new Promise<string>((resolve) => {
       const socket = connect(Number(new URL(url).port), '127.0.0.1')
       let received = ''
@@ -266,7 +266,7 @@ describe('the API over plain HTTP', () => {
 })
 
 describe('the other paths', () => {
-  it('/config.json tells the dashboard where to sign in, and nothing secret', async () => {
+  it('/config.json contains the settings of the sign-in page, and no secret', async () => {
     expect(await (await fetch(`${url}/config.json`)).json()).toEqual({
       supabaseUrl: auth.supabaseUrl,
       supabasePublishableKey: auth.publishableKey,
@@ -274,15 +274,15 @@ describe('the other paths', () => {
     })
   })
 
-  it('/livez and /readyz answer while the database does', async () => {
+  it('/livez and /readyz answer 200 while the database answers', async () => {
     expect([(await fetch(`${url}/livez`)).status, (await fetch(`${url}/readyz`)).status]).toEqual([200, 200])
   })
 
-  it('/panel is not there unless it was given', async () => {
+  it('/panel does not exist unless the process has a panel', async () => {
     for (const path of ['/panel', '/panel/', '/panel/x']) expect((await fetch(url + path)).status).toBe(404)
   })
 
-  it('everything else is the dashboard', async () => {
+  it('serve the dashboard if no other part of the process owns them', async () => {
     expect(await (await fetch(`${url}/keys/anything`)).text()).toBe('the dashboard')
   })
 })

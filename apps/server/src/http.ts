@@ -1,43 +1,37 @@
 import { randomUUID } from 'node:crypto'
-import type { HttpBindings } from '@hono/node-server'
 import { type ApiDeps, appRouter, errorAnswer, requestIds } from '@keymeter/api/server'
 import { BATCH_CALLS_MAX, type Reason, type Settings } from '@keymeter/contract'
 import { fetchRequestHandler } from '@trpc/server/adapters/fetch'
 import { type Context, Hono, type MiddlewareHandler } from 'hono'
 import { bodyLimit } from 'hono/body-limit'
 import { secureHeaders } from 'hono/secure-headers'
-import type { Logger } from 'pino'
 import { clientAddress } from './client-address.ts'
+import type { HttpEnv } from './http-env.ts'
 import { logError } from './log-error.ts'
 import { serveUsageExport } from './usage-export.ts'
 
-/** The largest honest request, a full batch of longest inputs, is under 10 KB. */
+/** A full batch with the longest valid inputs is smaller than 10 KB. */
 export const BODY_BYTES_MAX = 64 * 1024
 
-/** What is kept of a client's name for itself. */
+/** In characters. A longer user agent is cut, because the audit log stores it. */
 const USER_AGENT_LENGTH_MAX = 256
 
-/** The first segment of every path that is not the dashboard's. */
+/** The first segments of all paths that do not belong to the dashboard. */
 export const API_SEGMENTS = ['livez', 'readyz', 'config.json', 'trpc', 'export', 'panel']
 
 export interface HttpOptions {
   api: ApiDeps
   settings: Settings
   trustedProxyHops: number
-  /** Serves the dashboard at every other path. Absent in development, where Vite stands in front. */
+  /** Serves all other paths. Absent in development, where Vite serves the dashboard. */
   dashboard?: Hono<HttpEnv>
-  /** The tRPC panel at `/panel`; absent in production. */
+  /** Serves the tRPC panel at `/panel`. Absent in production. */
   panel?: MiddlewareHandler<HttpEnv>
-  /** True while the database answers. */
+  /** Whether the database answers. */
   isReady: () => Promise<boolean>
 }
 
-export interface HttpEnv {
-  Bindings: HttpBindings
-  Variables: { requestId: string; log: Logger }
-}
-
-/** The whole HTTP surface of the process. */
+/** Creates the app that serves every HTTP path of the process. */
 export function createHttpApp(options: HttpOptions): Hono<HttpEnv> {
   const app = new Hono<HttpEnv>()
 
@@ -79,16 +73,14 @@ export function createHttpApp(options: HttpOptions): Hono<HttpEnv> {
 
 const notFound: MiddlewareHandler<HttpEnv> = async (c) => c.notFound()
 
-/**
- * Answers hold secrets and one account's data: no cache may keep them. What would compress a stream would hold it back, too.
- */
+/** No cache may store an answer, because it may contain secrets. No proxy may compress a stream, because it would delay it. */
 const noStore: MiddlewareHandler<HttpEnv> = async (c, next) => {
   await next()
   const isStream = c.res.headers.get('content-type') === 'text/event-stream'
   c.header('cache-control', isStream ? 'no-store, no-transform' : 'no-store')
 }
 
-/** tRPC would take forms and streams of bytes too, which no procedure is for. */
+/** Without this, tRPC would accept forms and byte streams. No procedure expects them. */
 const onlyJson: MiddlewareHandler<HttpEnv> = async (c, next) => {
   const isJson = /^application\/json\s*(;|$)/i.test(c.req.header('content-type') ?? '')
   if (c.req.method === 'POST' && !isJson) return refuse(c, 'content_type_not_supported', 415)
@@ -116,7 +108,7 @@ function serveTrpc(options: HttpOptions, c: Context<HttpEnv>): Promise<Response>
   })
 }
 
-/** What a call starts from: who is said to call, and from where. */
+/** The context of a call. The `authorization` header in it is not verified yet. */
 function contextOf({ api, trustedProxyHops }: HttpOptions, c: Context<HttpEnv>) {
   return {
     ...api,

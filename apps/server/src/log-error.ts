@@ -2,7 +2,7 @@ import { reasonOf } from '@keymeter/api/server'
 import type { TRPCError } from '@trpc/server'
 import type { Logger } from 'pino'
 
-/** Refusals are the caller's business, an outage is the operator's, and the rest is a bug of ours. */
+/** Logs a bug as an error, an outage as a warning, and a refusal, which is the caller's fault, only at level `debug`. */
 export function logError(log: Logger, error: TRPCError, call: { path: string | undefined; type: string }) {
   const reason = reasonOf(error)
   const line = { ...call, reason, err: error.cause ?? error }

@@ -6,7 +6,7 @@ const TOKEN = 'eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl'
 const PASSWORD = 'a-password'
 
 describe('the log', () => {
-  it('shows no key, token or database password, wherever in a line it stands', () => {
+  it('contains no key, token or database password in any part of a line', () => {
     const lines: string[] = []
     const log = createLog('trace', { write: (line) => lines.push(line) })
     for (const secret of [KEY, TOKEN]) {
@@ -23,7 +23,7 @@ describe('the log', () => {
     for (const line of lines) expect(() => JSON.parse(line)).not.toThrow()
   })
 
-  it('keeps what only looks like a secret', () => {
+  it('keeps values that only look like a secret', () => {
     const lines: string[] = []
     createLog('info', { write: (line) => lines.push(line) }).info(
       { url: 'http://127.0.0.1:3000/a@b', prefix: 'km_dev_qP3usvwC' },

@@ -1,13 +1,14 @@
 import { type DestinationStream, type Logger, pino } from 'pino'
 
-/** An API key, an access token, a password in a URL: shapes that must not reach a log in any field, at any depth. */
+/** Matches an API key, an access token, and a password in a URL. */
 const SECRETS =
   /\b[a-z][a-z0-9]{0,15}_(?:dev|prod)_[0-9A-Za-z]{20,}|\beyJ[\w-]+\.[\w-]+\.[\w-]*|(?<=:\/\/[^:@/\s"]*:)[^@/\s"]+(?=@)/g
 
 /**
- * One JSON line an event. Redaction works on the finished line, because a secret may hide in a message, a URL or a cause.
+ * Creates a logger that writes JSON lines. It removes secrets from the finished line, because they may be in a message, a URL
+ * or the cause of an error.
  *
- * @param destination where the lines go, when not to standard output.
+ * @param destination is standard output by default.
  */
 export function createLog(level: string, destination: DestinationStream = pino.destination(1)): Logger {
   return pino(

@@ -1,4 +1,4 @@
-/** Production: one process that serves the built dashboard and the API, and starts nothing else. */
+/** The production server: one process that serves the API and the built dashboard. */
 import { builtDashboard } from './built-dashboard.ts'
 import { readEnv } from './env.ts'
 import { createLog } from './log.ts'

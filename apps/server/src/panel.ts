@@ -1,11 +1,11 @@
 import { appRouter } from '@keymeter/api/server'
 import type { MiddlewareHandler } from 'hono'
 import { renderTrpcPanel } from 'trpc-ui-zod4'
-import type { HttpEnv } from './http.ts'
+import type { HttpEnv } from './http-env.ts'
 
 /**
- * The tRPC panel, for development only: calls every procedure from a form. Paste an access token under "Headers" as
- * `authorization: Bearer <token>`. Everything that it needs is in the page.
+ * The tRPC panel: a page with a form for every procedure, for development only. To sign in, add the header
+ * `authorization: Bearer <access token>` under "Headers".
  */
 export const panel: MiddlewareHandler<HttpEnv> = async (c) =>
   c.html(

@@ -14,7 +14,8 @@ import closeWithGrace from 'close-with-grace'
 import type { Hono, MiddlewareHandler } from 'hono'
 import type { Logger } from 'pino'
 import type { Env } from './env.ts'
-import { createHttpApp, type HttpEnv } from './http.ts'
+import { createHttpApp } from './http.ts'
+import type { HttpEnv } from './http-env.ts'
 
 /** The process stops after this time, even when requests are still in flight. */
 const SHUTDOWN_TIMEOUT_MS = 10_000

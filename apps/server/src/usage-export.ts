@@ -3,21 +3,23 @@ import { UsageEventFilters } from '@keymeter/contract'
 import { getTRPCErrorFromUnknown, TRPCError } from '@trpc/server'
 import type { Context } from 'hono'
 import type { ContentfulStatusCode } from 'hono/utils/http-status'
-import type { HttpEnv } from './http.ts'
+import type { HttpEnv } from './http-env.ts'
 import { logError } from './log-error.ts'
 
 type Call = Omit<Parameters<typeof exportUsage>[0], 'userId'> &
   Pick<ApiDeps, 'verifyAccessToken'> & { authorization: string | null }
 
 /**
- * The account's usage events as a CSV file, streamed: what the reader has not taken yet is not read from the database either,
- * and a reader who leaves ends it. Filters are those of `usage.events`, in the query; who calls is said by the header alone.
+ * Streams the usage events of the caller's account as a CSV file. The query string has the filters of `usage.events`. The
+ * access token is accepted only in the `authorization` header, because URLs are logged.
+ *
+ * Reads the next events from the database only when the client has read the previous ones. Stops when the client disconnects.
  */
 export async function serveUsageExport(call: Call, c: Context<HttpEnv>): Promise<Response> {
   try {
     const { userId } = await call.verifyAccessToken(call.authorization)
     const lines = exportUsage({ ...call, userId }, parseFilters(c.req.queries()))
-    // The header line says nothing of whether there is a database to read from.
+    // The first line is the CSV header, which needs no database. The second one shows whether the database can be read.
     const chunks = [(await lines.next()).value, (await lines.next()).value]
     c.header('content-type', 'text/csv; charset=utf-8; header=present')
     c.header('content-disposition', `attachment; filename="keymeter-usage-${new Date().toISOString().slice(0, 10)}.csv"`)
@@ -40,7 +42,7 @@ function parseFilters(query: Record<string, string[]>): UsageEventFilters {
   return data
 }
 
-/** Ahead of the reader by nothing: the next lines are made when it asks for them. */
+/** Produces the next chunk only when the reader asks for it, so nothing is buffered here. */
 function streamOf(first: unknown[], lines: AsyncGenerator<string>, onError: (error: unknown) => void) {
   const utf8 = new TextEncoder()
   const chunks = first.filter((chunk) => typeof chunk === 'string')
@@ -66,7 +68,7 @@ function streamOf(first: unknown[], lines: AsyncGenerator<string>, onError: (err
   )
 }
 
-/** Half a file must not look like a whole one: the connection is cut, and the answer never gets its end. */
+/** Cuts the connection without the end of the response, so that the client does not take a part for the whole file. */
 function breakOff(c: Context<HttpEnv>, error: unknown): void {
   logError(c.get('log'), getTRPCErrorFromUnknown(error), { path: c.req.path, type: 'export' })
   c.env.outgoing.destroy()

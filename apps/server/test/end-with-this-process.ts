@@ -1,16 +1,13 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 
-/** Runs until its standard input ends, which it does with whoever holds the other end, however they end. */
-const WATCH = "process.stdin.on('end', () => { try { process.kill(Number(process.argv[1]), 'SIGKILL') } catch {} }).resume()"
+/** Reads until its standard input ends, which happens when this process ends in any way. */
+const WATCH = 'while read -r line; do :; done; kill -9 "$0"'
 
-/** `child` ends when this process does, by whatever means, if nobody ended it before. */
+/** Kills `child` when this process ends, even by SIGKILL. */
 export function endWithThisProcess(child: ChildProcess): void {
-  // Detached: a signal to the terminal's group must not reach it first.
-  const watch = spawn(process.execPath, ['-e', WATCH, '--', String(child.pid)], {
-    stdio: ['pipe', 'ignore', 'ignore'],
-    detached: true,
-  })
+  // Detached, so that a Ctrl-C in the terminal does not end the watch first.
+  const watch = spawn('sh', ['-c', WATCH, String(child.pid)], { stdio: ['pipe', 'ignore', 'ignore'], detached: true })
   watch.stdin.on('error', () => {})
-  // Its number may be another process' from then on.
+  // Later, another process may have the same process id.
   child.once('exit', () => watch.kill('SIGKILL'))
 }

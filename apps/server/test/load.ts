@@ -1,12 +1,12 @@
 import { randomInt } from 'node:crypto'
-import type { About, Ask, Customer, Told } from './metering.ts'
+import type { About, Answered, Ask, Customer } from './metering.ts'
 
 const CREDITS_MAX = 3
 
-/** `again`: of two requests for one hold or charge, often in one batch, one is refused. So is `too much`. */
+/** `again` ends or refunds a hold or charge a second time, often in the same batch. `again` and `too much` are refused. */
 type How = 'first' | 'again' | 'too much'
 
-/** Of each customer, one after the other, again and again. */
+/** The requests for each customer, in this order, in a cycle. */
 const TURNS: readonly (readonly ['charge' | 'hold'] | readonly ['settle' | 'release' | 'refund', How])[] = [
   ['charge'],
   ['hold'],
@@ -22,27 +22,27 @@ const TURNS: readonly (readonly ['charge' | 'hold'] | readonly ['settle' | 'rele
 ]
 
 /**
- * Requests of every kind, of the customers by turns. What is settled, released or refunded is any hold or charge that was
- * told so far, so often one from before a fault. Where there is none yet, it is a charge.
+ * Creates a source of requests of every kind, which serves the customers in turn. A settle, release or refund picks any hold or
+ * charge that has a verdict, often one from before a fault. While there is none, a charge takes its place.
  *
- * @returns the next request.
+ * @returns a function that creates the next request from the verdicts so far.
  */
-export function load(customers: readonly Customer[], name: string): (told: readonly Told[]) => Ask {
+export function load(customers: readonly Customer[], name: string): (answered: readonly Answered[]) => Ask {
   const accounts = customers.map((customer) => ({ customer, holds: new Events(), charges: new Events() }))
   let asked = 0
   let seen = 0
-  return (told) => {
-    for (const { customer, credits, idempotencyKey, verdict } of told.slice(seen)) {
+  return (answered) => {
+    for (const { customer, credits, idempotencyKey, verdict } of answered.slice(seen)) {
       const account = accounts.find((one) => one.customer === customer)
       if (verdict.verdict === 'held') account?.holds.add({ eventId: verdict.holdId, credits, idempotencyKey })
       else if ('chargeId' in verdict && verdict.chargeId !== null && credits > 0)
         account?.charges.add({ eventId: verdict.chargeId, credits, idempotencyKey })
     }
-    seen = told.length
+    seen = answered.length
 
     const account = accounts[asked % accounts.length]
     const turn = TURNS[Math.floor(asked / accounts.length) % TURNS.length]
-    if (account === undefined || turn === undefined) throw new Error('nobody is charged')
+    if (account === undefined || turn === undefined) throw new Error('Pass at least one customer.')
     const ask = { customer: account.customer, idempotencyKey: `${name}-${asked++}` }
     const [action, how] = turn
     if (action === 'hold') return { ...ask, action, credits: randomInt(1, CREDITS_MAX + 1) }
@@ -54,7 +54,7 @@ export function load(customers: readonly Customer[], name: string): (told: reado
   }
 }
 
-/** The holds or the charges of one customer that a request can be about. */
+/** The holds, or the charges, of one customer that later requests can refer to. */
 class Events {
   readonly #open: About[] = []
   readonly #asked: About[] = []

@@ -6,12 +6,10 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { freePort, withClient } from '@keymeter/local'
 import { endWithThisProcess } from './end-with-this-process.ts'
 
-const READY_WITHIN_MS = 10_000
-
-/** No part of this repository: Debian's package `pgbouncer`, say. */
+/** PgBouncer is not part of this repository. On Debian, the package is `pgbouncer`. */
 export const isPgbouncerInstalled = spawnSync('pgbouncer', ['--version']).status === 0
 
-/** PgBouncer in transaction mode before `databaseUrl`, on `connections` connections to it. */
+/** Starts PgBouncer in transaction mode in front of `databaseUrl`, with a pool of `connections` connections. */
 export async function startPgbouncer(databaseUrl: string, connections: number): Promise<{ url: string; stop(): void }> {
   const { hostname, port: postgresPort, pathname, username, password } = new URL(databaseUrl)
   const dir = mkdtempSync(join(tmpdir(), 'keymeter-pgbouncer-'))
@@ -33,7 +31,7 @@ pool_mode = transaction
 default_pool_size = ${connections}
 `,
   )
-  // It does not run as root. Its files are read before it steps down.
+  // PgBouncer refuses to run as root. It reads its files before it becomes another user.
   const child = spawn('pgbouncer', [...(process.getuid?.() === 0 ? ['-u', 'nobody'] : []), config])
   endWithThisProcess(child)
   let output = ''
@@ -50,10 +48,12 @@ default_pool_size = ${connections}
       output += error
       return false
     })
-  for (const deadline = Date.now() + READY_WITHIN_MS; !(await isReady()); await sleep(50)) {
-    if (child.exitCode === null && Date.now() < deadline) continue
-    stop()
-    throw new Error(`PgBouncer does not answer: ${output}`)
+  while (!(await isReady())) {
+    if (child.exitCode !== null) {
+      stop()
+      throw new Error(`PgBouncer ended: ${output}`)
+    }
+    await sleep(50)
   }
   return { url: url.href, stop }
 }

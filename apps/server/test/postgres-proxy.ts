@@ -1,23 +1,24 @@
 import { connect, createServer, type Socket } from 'node:net'
 
-/** Ends every answer: nothing is left to do, and the connection is in no transaction. So what was asked is committed. */
+/** The end of every response of Postgres outside a transaction. When it arrives, the statement is committed. */
 const READY_FOR_QUERY = Buffer.from('Z\0\0\0\x05I', 'latin1')
-/** An unlucky batch is cut this often one after the other at most: the engine sends it four times. */
+/** The most cuts in a row, so that no batch is cut more often than the engine resends it. */
 const CUTS_IN_A_ROW_MAX = 3
 
-/** What stands between a server and Postgres, and what a test may do to it. */
+/** A proxy between a server and Postgres, which can cause faults. */
 export interface PostgresProxy {
   url: string
-  /** The chance that the answer of a batch of charges is thrown away, and its connection cut, after the commit. */
+  /** The chance, from 0 to 1, that a batch's response is dropped after the commit and its connection is cut. */
   cutChance: number
-  /** Batches whose answer was thrown away, and all. */
+  /** The batches whose response was dropped. */
   cuts: number
+  /** All batches. */
   batches: number
-  /** Each piece of an answer comes this much later. */
+  /** The delay of each part of a response. */
   delayMs: number
-  /** From here on nothing goes through, in either direction, on the connections that there are and on new ones. */
+  /** From now on, neither open nor new connections carry data, in either direction. */
   hang(): void
-  /** New connections go through again. Those that hung stay dead for good, and nobody is told: as behind a lost NAT entry. */
+  /** New connections work again. Those that hung stay dead, and neither end is notified, like after a lost NAT entry. */
   resume(): void
   close(): void
 }
@@ -40,7 +41,7 @@ export async function startPostgresProxy(databaseUrl: string): Promise<PostgresP
         .on('error', () => {})
         .on('close', () => {
           sockets.delete(socket)
-          // A dead line carries no end either.
+          // A dead connection does not carry the end of the other side either.
           if (!isDead) for (const other of [client, upstream]) other.destroy()
         })
     }
@@ -78,7 +79,7 @@ export async function startPostgresProxy(databaseUrl: string): Promise<PostgresP
   })
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   const address = server.address()
-  if (typeof address !== 'object' || address === null) throw new Error('the proxy listens nowhere')
+  if (typeof address !== 'object' || address === null) throw new Error('The proxy has no port.')
   postgres.port = String(address.port)
 
   const proxy: PostgresProxy = {

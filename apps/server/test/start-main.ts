@@ -1,27 +1,54 @@
 import { type ChildProcess, spawn } from 'node:child_process'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { endWithThisProcess } from './end-with-this-process.ts'
 
 const MAIN = fileURLToPath(new URL('../src/main.ts', import.meta.url))
+const READY_PAUSE_MS = 50
 
-/** The production process, without a guard, to be ended by the test in its own way, or else with the test's process. */
-export function startMain(env: Record<string, string>): {
+export interface Main {
   child: ChildProcess
+  /** Everything that the process wrote so far. */
   output(): string
+  /** Resolves when the process wrote a text that matches, or rejects when it ends without it. */
+  wrote(pattern: RegExp): Promise<void>
+  /** Resolves to the exit code, or to null when a signal ended the process. */
   ended: Promise<number | null>
-} {
+}
+
+/** Starts the production process. It ends with the test's process at the latest. */
+export function startMain(env: Record<string, string>): Main {
   const child = spawn(process.execPath, [MAIN], { env })
   endWithThisProcess(child)
   let output = ''
-  child.stdout.on('data', (data) => (output += data))
-  child.stderr.on('data', (data) => (output += data))
-  return { child, output: () => output, ended: new Promise<number | null>((resolve) => child.once('exit', resolve)) }
+  let notify = Promise.withResolvers<void>()
+  const changed = () => {
+    notify.resolve()
+    notify = Promise.withResolvers()
+  }
+  for (const stream of [child.stdout, child.stderr])
+    stream.on('data', (data) => {
+      output += data
+      changed()
+    })
+  child.once('close', changed)
+  return {
+    child,
+    output: () => output,
+    wrote: async (pattern) => {
+      while (!pattern.test(output)) {
+        if (child.stdout.closed && child.stderr.closed) throw new Error(`The server ended without ${pattern}: ${output}`)
+        await notify.promise
+      }
+    },
+    ended: new Promise((resolve) => child.once('exit', resolve)),
+  }
 }
 
-/** The same, as soon as it answers at `url`. */
-export async function startReadyMain(env: Record<string, string>, url: string) {
+/** Starts the production process, and resolves when it listens at `url` and its database answers. */
+export async function startReadyMain(env: Record<string, string>, url: string): Promise<Main> {
   const main = startMain(env)
-  while ((await fetch(`${url}/readyz`).catch(() => null))?.status !== 200)
-    if (main.child.exitCode !== null) throw new Error(main.output())
+  await main.wrote(/"msg":"listening"/)
+  while ((await fetch(`${url}/readyz`)).status !== 200) await sleep(READY_PAUSE_MS)
   return main
 }

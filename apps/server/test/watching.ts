@@ -1,19 +1,19 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { UsageSnapshot } from '@keymeter/contract'
 
-/** A stream of `usage.watch`, as a client without any library reads it. */
+/** A stream of `usage.watch`, read without a client library. */
 export interface Watching {
-  snapshots: { id: string; data: UsageSnapshot; at: number }[]
-  /** Names of all events that came, pings included. */
+  snapshots: { id: string; data: UsageSnapshot }[]
+  /** The names of all events so far, including pings. */
   events: string[]
   error: { data: { reason: string; requestId: string } } | null
   headers: Headers
-  /** Resolves when the server has ended it, in whatever way. */
+  /** Resolves when the server has ended the stream, in any way. */
   ended: Promise<void>
   close(): void
 }
 
-/** Opens one, and resolves as soon as the server answers. */
+/** Opens a stream, and resolves when the headers of the response have arrived. */
 export async function watchUsage(url: string, token: string | null, lastEventId?: string): Promise<Watching> {
   const closing = new AbortController()
   const response = await fetch(`${url}/trpc/usage.watch`, {
@@ -33,7 +33,7 @@ export async function watchUsage(url: string, token: string | null, lastEventId?
     close: () => closing.abort(),
   }
   async function read() {
-    // After `watching` is there.
+    // Continues after `watching` is assigned.
     await Promise.resolve()
     let text = ''
     const decoder = new TextDecoder()
@@ -49,14 +49,13 @@ export async function watchUsage(url: string, token: string | null, lastEventId?
     const [name = 'message', data = '', id = ''] = [field('event'), field('data'), field('id')]
     if (event.trim() === '') return
     watching.events.push(name)
-    if (name === 'message') watching.snapshots.push({ id, data: JSON.parse(data), at: performance.now() })
+    if (name === 'message') watching.snapshots.push({ id, data: JSON.parse(data) })
     if (name === 'serialized-error') watching.error = JSON.parse(data)
   }
   return watching
 }
 
-/** Waits until `isSo`, and fails when it has not become so in time. */
-export async function waitUntil(what: string, isSo: () => boolean | Promise<boolean>, withinMs = 10_000): Promise<void> {
-  for (const deadline = performance.now() + withinMs; !(await isSo()); await sleep(5))
-    if (performance.now() > deadline) throw new Error(`not within ${withinMs} ms: ${what}`)
+/** Resolves when `isSo` returns true. There is no deadline except the one of the test. */
+export async function waitUntil(isSo: () => boolean | Promise<boolean>): Promise<void> {
+  while (!(await isSo())) await sleep(20)
 }

@@ -1,0 +1,24 @@
+import { existsSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { parseEnv } from 'node:util'
+
+const REPOSITORY = join(import.meta.dirname, '../../..')
+
+/**
+ * Reads MIGRATION_DATABASE_URL from the environment, or else from the first of these files that sets it.
+ *
+ * @param files are `.env` and the settings of the embedded stack by default. They do not have to exist.
+ * @throws Error when the variable is set nowhere.
+ */
+export function readOwnerUrl(env: NodeJS.ProcessEnv, files = defaultFiles(env)): string {
+  for (const file of [null, ...files]) {
+    const variables = file === null ? env : existsSync(file) ? parseEnv(readFileSync(file, 'utf8')) : {}
+    const url = variables['MIGRATION_DATABASE_URL']
+    if (url) return url
+  }
+  throw new Error('Set MIGRATION_DATABASE_URL to the URL of the database’s owner (see .env.example).')
+}
+
+function defaultFiles(env: NodeJS.ProcessEnv): string[] {
+  return [join(REPOSITORY, '.env'), join(env['KEYMETER_LOCAL_DIR'] || join(REPOSITORY, '.local'), 'env')]
+}

@@ -1,0 +1,184 @@
+import { testDatabase } from '@keymeter/local/testing'
+import { beforeEach, describe, expect, it } from 'vitest'
+import { run } from './run.ts'
+
+const database = testDatabase()
+beforeEach(async () => {
+  await database.owner.query('delete from auth.users')
+})
+
+async function keymeter(
+  args: readonly string[],
+  { url = database.urls.owner, isInteractive = false } = {},
+): Promise<{ code: number; stdout: string; stderr: string }> {
+  const output = { stdout: '', stderr: '' }
+  const code = await run(args, {
+    readOwnerUrl: () => url,
+    stdout: (text) => {
+      output.stdout += text
+    },
+    stderr: (text) => {
+      output.stderr += text
+    },
+    isInteractive,
+  })
+  return { code, ...output }
+}
+
+async function createAccount(): Promise<string> {
+  const userId = await database.createUser()
+  await database.owner.query('select keymeter.create_account($1)', [userId])
+  return userId
+}
+
+/** Creates an account that claims to have one audit log entry, but has none. */
+async function breakChain(): Promise<string> {
+  const userId = await database.createUser()
+  await database.owner.query(
+    "insert into billing_accounts (user_id, credits_per_cycle, audit_length, audit_head) values ($1, 1000, 1, sha256('x'))",
+    [userId],
+  )
+  return userId
+}
+
+describe('pnpm keymeter', () => {
+  it('verify-audit exits with code 0 if every chain is complete, or with code 1 and the broken links', async () => {
+    expect(await keymeter(['verify-audit'])).toMatchObject({
+      code: 0,
+      stdout: '0 accounts, 0 entries: every chain is complete.\n',
+    })
+    const userId = await breakChain()
+    const broken = await keymeter(['verify-audit'])
+    expect(broken.code).toBe(1)
+    expect(broken.stdout).toContain(`Account ${userId}: entry 1 is missing.`)
+    const json = await keymeter(['verify-audit', '--json'])
+    expect(json.code).toBe(1)
+    expect(JSON.parse(json.stdout)).toEqual({ accounts: 1, entries: 0, faults: [{ userId, sequence: 1, fault: 'missing' }] })
+  })
+
+  it('reconcile exits with code 0 if all totals agree, or with code 1 and the differences', async () => {
+    expect(await keymeter(['reconcile'])).toMatchObject({ code: 0, stdout: 'Everything agrees.\n' })
+    const userId = await createAccount()
+    await database.owner.query('update billing_accounts set credits_used = 5 where user_id = $1', [userId])
+    const differs = await keymeter(['reconcile'])
+    expect(differs.code).toBe(1)
+    expect(differs.stdout).toMatch(new RegExp(`Account ${userId}: balance, cycle .*: 5 is stored, 0 is expected\\.`))
+    const { code, stdout } = await keymeter(['reconcile', '--json'])
+    expect([code, JSON.parse(stdout)]).toMatchObject([
+      1,
+      { differences: [{ userId, what: 'balance', stored: '5', expected: '0' }] },
+    ])
+    const other = await createAccount()
+    expect(await keymeter(['reconcile', other])).toMatchObject({ code: 0, stdout: 'Everything agrees.\n' })
+    for (const account of [userId, `${userId}@example.com`])
+      expect(await keymeter(['reconcile', account])).toMatchObject({ code: 1, stdout: expect.stringContaining(userId) })
+    expect(await keymeter(['reconcile', 'nobody@example.org'])).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining('There is no account nobody@example.org'),
+    })
+  })
+
+  it('tops up, changes the plan of, suspends and resumes an account, by its id or e-mail address', async () => {
+    const userId = await createAccount()
+    const { rows } = await database.owner.query<{ email: string }>('select email from auth.users where id = $1', [userId])
+    const email = rows[0]?.email.toUpperCase() ?? ''
+    expect((await keymeter(['account', email])).stdout).toMatch(
+      new RegExp(`^${userId}\\n1000 credits left until .*, on free\\.\\n$`),
+    )
+    const json = async (...args: string[]) => JSON.parse((await keymeter([...args, '--json'])).stdout)
+
+    const grant = ['top-up', email, '250', '--idempotency-key', 'invoice-7', '--note', 'paid']
+    expect(await json(...grant)).toMatchObject({ accountId: userId, replayed: false, account: { creditsRemaining: 1250 } })
+    expect((await keymeter(grant)).stdout).toContain('Nothing was added')
+    expect(await json('plan', 'pro', '--credits', '9000')).toEqual({ plan: 'pro', creditsPerCycle: 9000 })
+    expect((await keymeter(['plans'])).stdout).toBe('free: 1000 credits per cycle\npro: 9000 credits per cycle\n')
+    expect(await json('change-plan', userId, 'pro')).toMatchObject({ account: { plan: 'pro', creditsRemaining: 9250 } })
+    expect(await json('suspend', userId)).toMatchObject({ account: { suspendedAt: expect.any(String) } })
+    expect((await keymeter(['account', userId])).stdout).toContain(`${userId}, suspended since 2`)
+    expect(await json('resume', email)).toMatchObject({ account: { suspendedAt: null } })
+    expect(await json('account', userId)).toMatchObject({ accountId: userId, account: { plan: 'pro', suspendedAt: null } })
+
+    // With the idempotency key from stderr, a retry after a lost answer grants nothing more.
+    const { stderr } = await keymeter(['top-up', userId, '5'])
+    const [, key = ''] = /--idempotency-key (\S+)\n/.exec(stderr) ?? []
+    expect(await json('top-up', userId, '5', '--idempotency-key', key)).toMatchObject({ replayed: true })
+    const newcomer = await database.createUser()
+
+    for (const [args, why] of [
+      [['top-up', 'nobody@example.org', '1'], 'There is no account nobody@example.org'],
+      [['top-up', newcomer, '1'], `${newcomer} has signed up, but has no account yet`],
+      [['top-up', userId, '0'], 'Grant at least 1 credit'],
+      [['top-up', userId, ''], 'a whole number with digits only'],
+      [['plan', 'free', '--credits', ''], 'a whole number with digits only'],
+      [['plan', 'free', '--credits', '50,000'], 'a whole number with digits only'],
+      [['plan', 'free', '--credits', '1125899906842625'], 'Give at most 2^50 credits'],
+      [['change-plan', userId, 'gold'], 'There is no such plan'],
+      [['plan', 'Gold!', '--credits', '1'], 'Use 1 to 32'],
+    ] as const)
+      expect(await keymeter([...args])).toMatchObject({ code: 2, stderr: expect.stringContaining(why) })
+  })
+
+  it('drop-usage drops old months with exit code 0, or exits with code 1 and the reasons why not', async () => {
+    expect(await keymeter(['drop-usage', '--before', '2020-01'])).toMatchObject({
+      code: 0,
+      stdout: 'There are no usage events from before that month.\n',
+    })
+    const refused = await keymeter(['drop-usage', '--before', '9999-01'])
+    expect(refused.code).toBe(1)
+    expect(refused.stdout).toMatch(/35 days[\s\S]*--before \d{4}-\d\d[\s\S]*The events of \d{4}-\d\d[^\n]* were not dropped/)
+    const userId = await database.createUser()
+    await database.owner.query(
+      `insert into billing_accounts (user_id, credits_per_cycle, billing_cycle_anchor, billing_cycle_start, last_event_sequence, last_event_at)
+       values ($1, 1000, '2020-03-10Z', '2020-03-10Z', 1, '2020-03-20Z')`,
+      [userId],
+    )
+    await database.owner.query('select keymeter.advance_accounts(array[$1::uuid], keymeter.now())', [userId])
+    await database.owner.query(
+      `insert into api_key_usage (user_id, sequence, created_at, api_key_id, operation, verdict, credits_requested, credits_charged, remaining, cycle_start, cycle_end)
+       values ($1, 1, '2020-03-20Z', gen_random_uuid(), 'x', 'revoked', 1, 0, 1, '2020-03-10Z', '2020-04-10Z')`,
+      [userId],
+    )
+    await database.owner.query("insert into operations values ($1, 'x')", [userId])
+    const said = await keymeter(['drop-usage', '--before', '2020-04', '--dry-run', '--json'])
+    // The event is in the default partition. It is moved to the partition of its month when usage is dropped.
+    expect([said.code, JSON.parse(said.stdout)]).toEqual([0, { months: [], isDropped: false, obstacles: [] }])
+    const dropped = await keymeter(['drop-usage', '--before', '2020-04', '--json'])
+    expect([dropped.code, JSON.parse(dropped.stdout)]).toEqual([0, { months: ['2020-03'], isDropped: true, obstacles: [] }])
+    expect(await keymeter(['reconcile'])).toMatchObject({ code: 0 })
+    expect(await keymeter(['drop-usage', '--before', 'March'])).toMatchObject({
+      code: 2,
+      stderr: expect.stringMatching(/is invalid\. Write a month like 2026-01\.$/m),
+    })
+    expect((await keymeter(['drop-usage'])).code).toBe(2)
+  })
+
+  it('exits with code 2 and an error if it cannot run, without the password of the database', async () => {
+    const unreachable = await keymeter(['verify-audit'], { url: 'postgresql://postgres:hidden@127.0.0.1:1/none' })
+    expect(unreachable).toMatchObject({ code: 2, stdout: '', stderr: expect.stringContaining('ECONNREFUSED') })
+    expect(unreachable.stderr).not.toContain('hidden')
+    expect(unreachable.stderr).toContain('Database: 127.0.0.1:1/none\n')
+    // In these URLs, the slash of the password should be written as %2F.
+    for (const url of ['postgres://owner:12/hidden@127.0.0.1:1/none', 'postgres://owner:/hidden@127.0.0.1:1/none'])
+      expect((await keymeter(['verify-audit'], { url })).stderr).not.toContain('hidden')
+    expect(await keymeter(['verify-audit'], { url: 'postgresql://postgres@localhost:1/none' })).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining('Error: connect ECONNREFUSED'),
+    })
+    expect((await keymeter(['verify-audits'])).code).toBe(2)
+    expect((await keymeter(['suspend'])).code).toBe(2)
+  })
+
+  it('shows help with exit code 0, and offers --json for every command', async () => {
+    const help = await keymeter(['--help'])
+    expect(help).toMatchObject({ code: 0, stdout: expect.stringContaining('verify-audit'), stderr: '' })
+    const commands = [...help.stdout.matchAll(/^ {2}([a-z-]+) \[options\]/gm)].map(([, name = '']) => name)
+    expect(commands).toHaveLength(10)
+    for (const name of commands) expect((await keymeter([name, '--help'])).stdout).toContain('--json')
+  })
+
+  it('shows progress only to a person, and never in JSON', async () => {
+    expect((await keymeter(['reconcile'], { isInteractive: true })).stderr).toContain('balance …\n')
+    for (const args of [['reconcile'], ['reconcile', '--json']])
+      expect((await keymeter(args, { isInteractive: args.includes('--json') })).stderr).not.toContain('balance')
+  })
+})
