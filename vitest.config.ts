@@ -14,7 +14,7 @@ const UNIT = [
  * The time after which a hook, a test or a poll counts as hanging. Each waits for an event, or for a time limit of the product,
  * which is shorter. So a slow machine fails no test. The long forms of tests take hours, so they have no limit.
  */
-const isLong = process.env['KEYMETER_SOAK'] === '1' || process.env['KEYMETER_CHAOS'] === '1'
+const isLong = ['KEYMETER_SOAK', 'KEYMETER_CHAOS'].some((name) => process.env[name] === '1')
 const HANGS_AFTER_MS = isLong ? 24 * 3_600_000 : 300_000
 const patience = {
   testTimeout: HANGS_AFTER_MS,
