@@ -24,7 +24,7 @@ const patience = {
 
 /** Starts Postgres once for all projects of the run that need it. */
 const globalSetup = 'packages/local/src/testing/global-setup.ts'
-const MIGRATIONS = 'packages/local/src/migrations.test.ts'
+const SCHEMA = 'packages/local/src/{catalog,draft-migration,migrations}.test.ts'
 
 export default defineConfig({
   test: {
@@ -35,7 +35,7 @@ export default defineConfig({
       {
         test: {
           name: 'database',
-          include: ['packages/api/src/**/*.test.ts', MIGRATIONS],
+          include: ['packages/api/src/**/*.test.ts', SCHEMA],
           exclude: UNIT,
           globalSetup,
           ...patience,
@@ -45,7 +45,7 @@ export default defineConfig({
         test: {
           name: 'process',
           include: ['packages/local/src/**/*.test.ts', 'apps/{cli,server}/src/**/*.test.ts'],
-          exclude: [...UNIT, MIGRATIONS],
+          exclude: [...UNIT, SCHEMA],
           globalSetup,
           ...patience,
         },

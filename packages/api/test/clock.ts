@@ -9,7 +9,7 @@ export interface TestClock {
 
 /** Replaces the clock of the database by one that a test sets. Call it in a hook or a test. It starts at the current time. */
 export async function replaceClock({ owner }: Pick<TestDatabase, 'owner'>): Promise<TestClock> {
-  await owner.query('create table if not exists test_clock (now timestamptz not null)')
+  await owner.query('create table if not exists test_clock (now timestamptz primary key)')
   await owner.query('delete from test_clock')
   await owner.query("insert into test_clock values (date_trunc('milliseconds', now()))")
   await owner.query(

@@ -1,12 +1,12 @@
 import { randomUUID } from 'node:crypto'
 import { GRACE_SECONDS_MAX, KEYS_LIVE_MAX } from '@keymeter/contract'
-import { testDatabase } from '@keymeter/local/testing'
 import { describe, expect, it } from 'vitest'
 import { charge, provisioned } from '../../test/caller.ts'
 import { replaceClock } from '../../test/clock.ts'
+import { reconciledDatabase } from '../../test/reconciled-database.ts'
 import { hashToken, parseToken } from './token.ts'
 
-const database = testDatabase()
+const database = reconciledDatabase()
 
 /** Which of these secrets work at this moment: the rule that every charge goes by. */
 async function working(userId: string, ...secrets: string[]): Promise<boolean[]> {

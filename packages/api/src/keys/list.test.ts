@@ -1,9 +1,9 @@
 import type { ListKeys } from '@keymeter/contract'
-import { testDatabase } from '@keymeter/local/testing'
 import { describe, expect, it } from 'vitest'
 import { charge, provisioned } from '../../test/caller.ts'
+import { reconciledDatabase } from '../../test/reconciled-database.ts'
 
-const database = testDatabase()
+const database = reconciledDatabase()
 type Caller = Awaited<ReturnType<typeof provisioned>>['caller']
 
 /** Every page's keys, in order. */

@@ -2,8 +2,9 @@ import type { ListUsageEvents, UsageEvent } from '@keymeter/contract'
 import { testDatabase } from '@keymeter/local/testing'
 import fc from 'fast-check'
 import { beforeAll, describe, expect, it } from 'vitest'
-import { charge, contextOf, provisioned } from '../../test/caller.ts'
+import { contextOf, provisioned } from '../../test/caller.ts'
 import { writeHistory } from '../../test/history.ts'
+import { reconcile } from '../maintenance/reconcile.ts'
 
 const database = testDatabase()
 const DAY_MS = 86_400_000
@@ -321,6 +322,6 @@ describe('usage.events', () => {
     } while (cursor !== null)
     expect(seen).toEqual(Array.from({ length: 200 }, (_, n) => 200 - n))
     expect((await pagesOf({ caller } as Account)).flat()).toHaveLength(charged)
-    await charge(database, defaultKey.secret, 1)
+    expect(await reconcile(database.ownerDb, { userIds: [userId] })).toEqual([])
   })
 })
