@@ -1,6 +1,6 @@
 import { withClient } from '@keymeter/local'
 import { sql } from 'kysely'
-import { beforeEach, describe, expect, it } from 'vitest'
+import { beforeEach, describe, expect, it, onTestFinished } from 'vitest'
 import { contextOf, provisioned, SERVICE_KEY } from '../../test/caller.ts'
 import { replaceClock } from '../../test/clock.ts'
 import { reconciledDatabase } from '../../test/reconciled-database.ts'
@@ -91,21 +91,18 @@ describe('making partitions', () => {
   it('leaves each of them out of reach, to read or to write, for the server’s role and the Data API’s', async () => {
     await makeUsagePartitions(db)
     await charge('a')
-    for (const name of await partitions()) {
-      for (const statement of [
-        `select from ${name}`,
-        `delete from ${name}`,
-        `insert into ${name} select * from ${name}`,
-        `truncate ${name}`,
-      ]) {
-        await expect(sql.raw(statement).execute(db)).rejects.toThrow(DENIED)
-        for (const role of ['anon', 'authenticated', 'service_role']) {
-          await withClient(database.urls.owner, async (client) => {
-            await client.query(`set role ${role}`)
-            await expect(client.query(statement)).rejects.toThrow(DENIED)
-          })
-        }
-      }
+    const statements = (await partitions()).flatMap((name) => [
+      `select from ${name}`,
+      `delete from ${name}`,
+      `insert into ${name} select * from ${name}`,
+      `truncate ${name}`,
+    ])
+    for (const statement of statements) await expect(sql.raw(statement).execute(db)).rejects.toThrow(DENIED)
+    for (const role of ['anon', 'authenticated', 'service_role']) {
+      await withClient(database.urls.owner, async (client) => {
+        await client.query(`set role ${role}`)
+        for (const statement of statements) await expect(client.query(statement)).rejects.toThrow(DENIED)
+      })
     }
   })
 })
@@ -140,7 +137,7 @@ describe('a charge in a month that nobody made a partition for', () => {
 
   it('is exact while others charge and retry and the month is made under them', async () => {
     let events = 0
-    for (let round = 1; round <= 6; round++) {
+    for (let round = 1; round <= 3; round++) {
       // Past every month that there is.
       await clock.set(new Date(Date.UTC(year, round * 5, 1)))
       let isMade = false
@@ -177,7 +174,7 @@ describe('a charge in a month that nobody made a partition for', () => {
     const alone = accounts.map(() =>
       appRouter.createCaller({ ...contextOf(database, null), authorization: `Bearer ${SERVICE_KEY}` }),
     )
-    for (let month = 1; month <= 8; month++) {
+    for (let month = 1; month <= 4; month++) {
       await clock.set(new Date(Date.UTC(year, month * 4, 20)))
       const charges = accounts.map(
         async ({ defaultKey }, i) =>
@@ -193,17 +190,18 @@ describe('a charge in a month that nobody made a partition for', () => {
   it('goes on while the maker cannot have the default partition, which it says instead of waiting forever', async () => {
     await charge('a')
     const reader = await owner.connect()
+    onTestFinished(() => reader.release(true))
     await reader.query('begin')
     await reader.query('select from api_key_usage_default')
-    const start = performance.now()
+    // lock_timeout of the server's role ends the wait.
     const made = expect(makeUsagePartitions(db)).rejects.toMatchObject({ code: '55P03' })
-    await new Promise((resolve) => setTimeout(resolve, 200))
+    const waiting = async () =>
+      (await owner.query('select from pg_locks where not granted and relation is not null')).rows.length
+    await expect.poll(waiting, { interval: 5 }).toBeGreaterThan(0)
     expect(await charge('b')).toMatchObject({ verdict: 'charged', replayed: false })
     await made
-    expect(performance.now() - start).toBeLessThan(8_000)
     expect(await charge('c')).toMatchObject({ verdict: 'charged', replayed: false })
     await reader.query('commit')
-    reader.release()
     expect(await places()).toEqual(['api_key_usage_default: 3'])
     await makeUsagePartitions(db)
     expect(await places()).toEqual([`api_key_usage_${year}_01: 3`])
