@@ -21,7 +21,7 @@ const { metering } = contextOf(database, null)
 
 let clock: Awaited<ReturnType<typeof replaceClock>>
 let account: Awaited<ReturnType<typeof provisioned>>
-/** Each test is in years of its own. */
+/** Each test uses years that no other test uses. */
 let year = 2030
 beforeEach(async () => {
   year += 2
@@ -65,7 +65,7 @@ const partitions = async () =>
       "select relid::regclass::text as name from pg_partition_tree('api_key_usage') where isleaf",
     )
   ).rows.map(({ name }) => name)
-/** The same by all pages of `usage.events`. */
+/** The same, by all pages of `usage.events`. */
 async function shown(filters: Partial<ListUsageEvents> = {}): Promise<number[]> {
   const found: number[] = []
   let cursor: string | null = null
@@ -79,7 +79,7 @@ async function shown(filters: Partial<ListUsageEvents> = {}): Promise<number[]> 
   } while (cursor !== null)
   return found.reverse()
 }
-/** Everything that is to outlive the events. */
+/** Everything that stays when events are dropped. */
 const kept = async () =>
   (
     await owner.query(
@@ -93,7 +93,7 @@ const kept = async () =>
 const reasons = ({ obstacles }: Awaited<ReturnType<typeof dropUsage>>) => obstacles.map(({ reason }) => reason)
 
 describe('dropping usage events', () => {
-  it('drops the months before, and leaves totals, roll-ups and every later event as they are', async () => {
+  it('drops the months before a date, and changes no totals, roll-ups or later events', async () => {
     await chargeUntil(6)
     const before = await kept()
     const dropped = await dropUsage(ownerDb, month('04'))
@@ -111,7 +111,7 @@ describe('dropping usage events', () => {
     expect(await dropUsage(ownerDb, month('05'))).toEqual({ months: [`${year}-04`], obstacles: [] })
   })
 
-  it('drops the holds that they made too, however these ended, and no others', async () => {
+  it('drops the ended holds that the events made, and no others', async () => {
     const other = await provisioned(database)
     const hold = async ({ defaultKey }: typeof account) => {
       const request = { key: defaultKey.secret, credits: 2, idempotencyKey: `hold-${requests++}`, ttlSeconds: 60 }
@@ -143,7 +143,7 @@ describe('dropping usage events', () => {
     expect(await dropUsage(ownerDb, month('02'))).toMatchObject({ obstacles: [] })
     expect(await sequencesOf()).toEqual([[true, 6]])
     expect([await settle(old), await settle(late)]).toEqual(['not_found', 'hold_expired'])
-    // And those that were left the last time.
+    // Holds that an earlier call left are dropped too.
     await owner.query(
       `insert into credit_holds (user_id, sequence, api_key_id, operation, credits, cycle_start, created_at, expires_at, outcome, ended_at)
        select user_id, 1, api_key_id, operation, credits, cycle_start, created_at, expires_at, 'settled', ended_at
@@ -153,7 +153,7 @@ describe('dropping usage events', () => {
     expect(await sequencesOf()).toEqual([[true, 6]])
   })
 
-  it('drops every event of an account that was charged no more, and reconcile still knows its last', async () => {
+  it('drops all events of an idle account, and reconcile still checks its last event', async () => {
     await chargeUntil(1)
     const other = await provisioned(database)
     await clock.set(at('06-20'))
@@ -170,7 +170,7 @@ describe('dropping usage events', () => {
     await owner.query('update billing_accounts set last_event_sequence = 4 where user_id = $1', [account.userId])
   })
 
-  it('lets reconcile find what is lost of the events that are kept, the first of them too', async () => {
+  it('lets reconcile report a lost event among the kept events, including the first one', async () => {
     await chargeUntil(4)
     await dropUsage(ownerDb, month('03'))
     for (const sequence of [7, 8, 12]) {
@@ -183,7 +183,7 @@ describe('dropping usage events', () => {
     }
   })
 
-  it('changes nothing when it only says what it would do', async () => {
+  it('changes nothing in a dry run', async () => {
     await chargeUntil(5)
     const before = [await kept(), await sequences(), await partitions()]
     const said = await dropUsage(ownerDb, month('03'), { isDryRun: true, closeCycles: true })
@@ -191,7 +191,7 @@ describe('dropping usage events', () => {
     expect([await kept(), await sequences(), await partitions()]).toEqual(before)
   })
 
-  it('moves what fell into no month to its own first', async () => {
+  it('first moves the events of the default partition to their months', async () => {
     await clock.set(at('02-20'))
     await charge()
     await clock.set(at('08-20'))
@@ -205,7 +205,7 @@ describe('dropping usage events', () => {
   })
 })
 
-describe('dropping usage events is refused, and changes nothing,', () => {
+describe('dropping usage events is refused and changes nothing', () => {
   const refused = async (before: Date, reason: string, closeCycles = false) => {
     await makeUsagePartitions(database.db)
     const was = [await kept(), await sequences(), (await partitions()).sort()]
@@ -216,7 +216,7 @@ describe('dropping usage events is refused, and changes nothing,', () => {
     return answer
   }
 
-  it('while a retry must be told its verdict, to the millisecond', async () => {
+  it('while a retry of an event must still get its verdict, to the millisecond', async () => {
     await chargeUntil(4)
     await clock.set(new Date(month('04').getTime() + 35 * DAY_MS - 1))
     await charge()
@@ -228,12 +228,12 @@ describe('dropping usage events is refused, and changes nothing,', () => {
     expect(reasons(await dropUsage(ownerDb, month('04')))).toEqual([])
   })
 
-  it('while a hold that was made then is open', async () => {
+  it('while a hold of a dropped event is open', async () => {
     await chargeUntil(2)
     const key = account.defaultKey.secret
     const held = await metering.hold({ key, credits: 1, idempotencyKey: 'held', operation: 'default', ttlSeconds: 60 })
     if (held.verdict !== 'held') throw new Error(`the hold is ${held.verdict}`)
-    // As no hold of today lasts.
+    // Longer than a hold can last.
     for (const [table, where] of [
       ['api_key_usage', "action = 'hold'"],
       ['credit_holds', 'true'],
@@ -248,7 +248,7 @@ describe('dropping usage events is refused, and changes nothing,', () => {
     expect(reasons(await dropUsage(ownerDb, month('03')))).toEqual([])
   })
 
-  it('not for a hold that has run out, though nothing has noted that yet', async () => {
+  it('but not for a hold that has expired, even if no call has recorded that yet', async () => {
     await chargeUntil(2)
     const key = account.defaultKey.secret
     await metering.hold({ key, credits: 1, idempotencyKey: 'runs-out', operation: 'default', ttlSeconds: 60 })
@@ -257,7 +257,7 @@ describe('dropping usage events is refused, and changes nothing,', () => {
     expect(reasons(await dropUsage(ownerDb, month('03'), { closeCycles: true }))).toEqual([])
   })
 
-  it('while an account stands in a cycle of theirs, until it is turned', async () => {
+  it('while the stored cycle of an account is in these months, until it is closed', async () => {
     await chargeUntil(2)
     await clock.set(at('08-20'))
     const { obstacles } = await refused(month('04'), 'open_cycles')
@@ -268,7 +268,7 @@ describe('dropping usage events is refused, and changes nothing,', () => {
     })
   })
 
-  it('while anything that is kept is not what the events say', async () => {
+  it('while a stored total differs from the events', async () => {
     await chargeUntil(5)
     await owner.query('update usage_by_cycle set credits_charged = credits_charged + 1 where cycle_start = $1', [at('01-20')])
     const { obstacles } = await refused(month('03'), 'differences')
@@ -343,7 +343,7 @@ describe('while others charge,', () => {
     expect((await sequences())[0]).toBe(4)
   })
 
-  it('only the owner may', async () => {
+  it('only the owner can drop events', async () => {
     await expect(dropUsage(database.db, month('02'))).rejects.toThrow()
     await expect(sql`delete from usage_retention`.execute(database.db)).rejects.toThrow(/permission denied/)
   })

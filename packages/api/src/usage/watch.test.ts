@@ -38,8 +38,8 @@ const spend = async (credits: number) => {
   usageWatch.refresh([account.userId])
 }
 
-describe('whoever watches an account', () => {
-  it('shares each read with all the others', async () => {
+describe('a watcher of an account', () => {
+  it('shares each read with all other watchers', async () => {
     const streams = Array.from({ length: STREAMS_PER_ACCOUNT_MAX }, () => watch())
     for (const first of await Promise.all(streams.map(next))) expect(first).toMatchObject({ sequence: 0, creditsUsed: 0 })
     await spend(3)
@@ -49,7 +49,7 @@ describe('whoever watches an account', () => {
     expect(reads).toBeLessThanOrEqual(3)
   })
 
-  it('and is slow, is shown the latest alone, and nothing piles up', async () => {
+  it('gets only the latest snapshot if it is slow', async () => {
     const stream = watch()
     await next(stream)
     for (let credits = 1; credits <= 5; credits++) {
@@ -61,7 +61,7 @@ describe('whoever watches an account', () => {
     expect(await next(stream)).toMatchObject({ sequence: 6, creditsUsed: 16 })
   })
 
-  it('is shown nothing twice: an announcement of what they know already is silent', async () => {
+  it('gets no snapshot for an announcement without a change', async () => {
     const stream = watch()
     await next(stream)
     const later = next(stream)
@@ -74,7 +74,7 @@ describe('whoever watches an account', () => {
     expect(await later).toMatchObject({ creditsUsed: 2 })
   })
 
-  it('is shown what is spent while the account is being read', async () => {
+  it('gets a snapshot with the credits that were spent during a read', async () => {
     let isFirst = true
     const read = async () => {
       const snapshot = await readAs(account.userId)()
@@ -87,7 +87,7 @@ describe('whoever watches an account', () => {
     expect(await Promise.race([next(stream), sleep(2_000)])).toMatchObject({ creditsUsed: 6 })
   })
 
-  it('is shown what the operator decides, though nothing is spent', async () => {
+  it('gets a snapshot when the operator changes the account', async () => {
     const stream = watch()
     expect(await next(stream)).toMatchObject({ suspendedAt: null, plan: 'free', nextPlan: null })
     await database.owner.query('select keymeter.set_suspended($1, true)', [account.userId])
@@ -95,7 +95,7 @@ describe('whoever watches an account', () => {
     expect(await Promise.race([next(stream), sleep(2_000)])).toMatchObject({ suspendedAt: expect.any(String) })
   })
 
-  it('is shown what is held, and that it is spent no more than once', async () => {
+  it('sees held credits, and the settled credits of a hold once', async () => {
     const stream = watch()
     await next(stream)
     const { hold, settle } = createMetering({
@@ -117,7 +117,7 @@ describe('whoever watches an account', () => {
     expect(await next(stream)).toMatchObject({ creditsUsed: 30, creditsHeld: 0, creditsRemaining: 970 })
   })
 
-  it('is shown what is spent after a read that failed', async () => {
+  it('gets the next snapshot after a failed read', async () => {
     let isFailing = true
     const read = async () => {
       if (isFailing) throw new Error('the database is away')
@@ -131,7 +131,7 @@ describe('whoever watches an account', () => {
     expect(await first).toMatchObject({ creditsUsed: 4 })
   })
 
-  it('and has no account yet, is shown it as soon as there is one', async () => {
+  it('gets the first snapshot as soon as the account exists', async () => {
     const userId = await database.createUser()
     const first = next(watch(userId))
     await sleep(300)
@@ -140,7 +140,7 @@ describe('whoever watches an account', () => {
     expect(await first).toMatchObject({ sequence: 0, creditsRemaining: 1000 })
   })
 
-  it('holds no place once the stream has ended, though the client takes nothing any more', async () => {
+  it('frees its place when the stream ends, even if the client no longer reads', async () => {
     const aborted = new AbortController()
     const openHalf = async (endsAt: Date) => {
       const half = Array.from({ length: STREAMS_PER_ACCOUNT_MAX / 2 }, () => watch(account.userId, endsAt, aborted.signal))
@@ -157,7 +157,7 @@ describe('whoever watches an account', () => {
     await next(watch())
   })
 
-  it('breaks off when the call is aborted, the token ends or the process stops', async () => {
+  it('is ended when the call is aborted, the token expires or the process stops', async () => {
     const gone = new AbortController()
     const streams = [watch(account.userId, undefined, gone.signal), watch(account.userId, new Date(Date.now() + 400)), watch()]
     for (const stream of streams) await next(stream)
@@ -183,7 +183,7 @@ describe('an announcement', () => {
     return { told, close }
   }
 
-  it('tells of any number of accounts, each once, in few statements', async () => {
+  it('names any number of accounts, each once, in few statements', async () => {
     const { told, close } = await listenToAll()
     const userIds = Array.from({ length: 1_001 }, () => randomUUID())
     const announcer = createUsageAnnouncer(database.db, log)
@@ -196,7 +196,7 @@ describe('an announcement', () => {
     await close()
   })
 
-  it('is on its way once the announcer is flushed, as it is before the process stops', async () => {
+  it('is sent when the announcer is flushed, as at the end of the process', async () => {
     const { told, close } = await listenToAll()
     const stopping = createDb(database.urls.api, () => {})
     const announcer = createUsageAnnouncer(stopping, log)
@@ -209,7 +209,7 @@ describe('an announcement', () => {
     await close()
   })
 
-  it('that fails, fails no charge, and the next ones are made', async () => {
+  it('fails without failing a charge, and the next one is sent', async () => {
     const away = createDb('postgresql://keymeter_api@127.0.0.1:1/none', () => {})
     const announcer = createUsageAnnouncer(away, log)
     const { charge } = createMetering({ db: database.db, keyBrand: 'km', log, onDecided: announcer.announce })
