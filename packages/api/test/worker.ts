@@ -1,4 +1,4 @@
-/** Another process of the server, as the races need it: an engine and a router with pools of their own. */
+/** A second process for the tests of races: an engine and a router with their own connections. */
 import type { Charge, Verdict } from '@keymeter/contract'
 import { createDb } from '@keymeter/db'
 import { pino } from 'pino'
@@ -10,17 +10,17 @@ export type Call =
   | { type: 'chargeMany'; requests: Charge[] }
   | { type: 'rotate' | 'disable' | 'enable' | 'revoke'; userId: string; id: string }
   | { type: 'provision'; userId: string }
-/** `error` is SQLSTATE, reason or message of what a call was refused with. */
+/** `error` is the SQLSTATE, the reason or the message of a failed call. */
 export type Result = { verdicts: Verdict[] } | { error: string } | { done: true }
 export interface Work {
   calls: Call[]
-  /** So many calls wait at a time. */
+  /** How many calls run concurrently. */
   inFlight: number
   lanes: 'all' | 'account'
 }
 export interface Worked {
   results: Result[]
-  /** What the engine logged: a batch that was sent again, for one. */
+  /** The warnings that the engine logged, e.g. about a batch that was sent again. */
   warnings: string[]
 }
 

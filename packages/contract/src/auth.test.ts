@@ -4,8 +4,8 @@ import { EMAIL_LENGTH_MAX, PASSWORD_BYTES_MAX, PASSWORD_LENGTH_MIN, SignUp } fro
 const accepts = (input: { email?: string; password?: string }) =>
   SignUp.safeParse({ email: 'someone@example.com', password: 'a long password', ...input }).success
 
-describe('the input of a sign-up', () => {
-  it('allows passwords from the shortest length in characters to the longest length in bytes', () => {
+describe('signing up', () => {
+  it('takes passwords from the shortest to the longest, in bytes', () => {
     expect(accepts({ password: 'x'.repeat(PASSWORD_LENGTH_MIN) })).toBe(true)
     expect(accepts({ password: 'x'.repeat(PASSWORD_LENGTH_MIN - 1) })).toBe(false)
     expect(accepts({ password: 'x'.repeat(PASSWORD_BYTES_MAX) })).toBe(true)
@@ -14,7 +14,7 @@ describe('the input of a sign-up', () => {
     expect(accepts({ password: `x${'é'.repeat(PASSWORD_BYTES_MAX / 2)}` })).toBe(false)
   })
 
-  it('allows e-mail addresses up to the largest length that mail can be sent to', () => {
+  it('takes addresses up to the longest that mail can be sent to', () => {
     const address = (length: number) =>
       `someone@${`${'x'.repeat(60)}.`.repeat(4)}`
         .slice(0, length - 4)

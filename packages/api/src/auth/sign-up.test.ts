@@ -156,7 +156,7 @@ describe('auth.signup in a project with e-mail confirmation', () => {
   it('returns no session and provisions nothing, for a new address and for one that is taken', async () => {
     const person = someone()
     expect(await anyone().auth.signup(person)).toMatchObject({ user: { email: person.email }, session: null, defaultKey: null })
-    // Supabase returns an invented user without a session here. The embedded auth server answers 429.
+    // Supabase answers a made-up user here, without session like the one above; the embedded auth server answers 429.
     await expect(anyone().auth.signup(person)).rejects.toMatchObject({ code: 'TOO_MANY_REQUESTS', reason: 'rate_limited' })
     expect(
       (

@@ -295,7 +295,7 @@ describe('the ledger', () => {
     ])
     expect((await get())?.creditsRemaining).toBe(287)
     await clock.set(new Date(SECOND_CYCLE))
-    // Before anything has been charged in the new cycle, and after.
+    // First without a charge in the new cycle, then with one.
     for (const used of [0, 10]) {
       if (used > 0) await charge(used)
       expect(await lines()).toEqual([
@@ -328,7 +328,7 @@ describe('the ledger', () => {
     const db = database.db.withPlugin({
       transformQuery: ({ node }) => node,
       transformResult: async ({ result }) => {
-        // After the transaction's settings: the cycles.
+        // The first statement sets up the transaction. The second reads the cycles.
         if (++queries === 2) {
           await metering.settle({ holdId: held.holdId, credits: 600, idempotencyKey: once() })
           await charge(5)

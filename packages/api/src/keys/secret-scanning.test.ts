@@ -9,7 +9,7 @@ const pattern = /^regex = '''(.+)'''$/m.exec(rule)?.[1] ?? ''
 const keywords = [...(/^keywords = \[(.+)\]$/m.exec(rule)?.[1] ?? '').matchAll(/"([^"]+)"/g)].map(([, word]) => word ?? '')
 const entropyMin = Number(/^entropy = (.+)$/m.exec(rule)?.[1])
 
-/** Shannon's, in bits a character, as gitleaks computes it. */
+/** The Shannon entropy in bits per character, as gitleaks computes it. */
 function entropy(text: string): number {
   const counts = new Map<string, number>()
   for (const character of text) counts.set(character, (counts.get(character) ?? 0) + 1)

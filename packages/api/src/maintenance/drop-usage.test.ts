@@ -105,7 +105,7 @@ describe('dropping usage events', () => {
     expect(await shown()).toEqual(await sequences())
     expect(await shown({ keyId: account.defaultKey.id, verdicts: ['revoked'] })).toEqual([])
     expect((await account.caller.usage.timeseries({ cycleStart: `${year}-01-20T12:00:00Z` })).series[0]?.charges).toContain(3)
-    // Again, and then further.
+    // A second call changes nothing. A later date drops more.
     expect(await dropUsage(ownerDb, month('04'))).toMatchObject({ obstacles: [] })
     expect(await charge(2)).toMatchObject({ verdict: 'charged' })
     expect(await dropUsage(ownerDb, month('05'))).toEqual({ months: [`${year}-04`], obstacles: [] })
@@ -278,7 +278,7 @@ describe('dropping usage events is refused and changes nothing', () => {
 })
 
 describe('while others charge,', () => {
-  /** Another process, and the warnings that it logged. A charge that waits longer than a second for a lock logs one. */
+  /** An engine like that of another process, and its warnings. A charge that waits a second for a lock logs one. */
   const anotherProcess = () => {
     const warnings: string[] = []
     const log = pino({ level: 'warn' }, { write: (line: string) => void warnings.push(line) })
@@ -331,7 +331,7 @@ describe('while others charge,', () => {
     const { metering: own, warnings } = anotherProcess()
     const key = account.defaultKey.secret
     for (let n = 0; n < 3; n++) {
-      // Each time that the drop waits for its lock, a charge that comes then waits behind it.
+      // A charge that comes while the drop waits for its lock has to wait behind it.
       await expect.poll(waitsForReader, { interval: 5 }).toBeGreaterThan(0)
       const request = { key, credits: 1, idempotencyKey: `beside-${year}-${n}`, operation: 'default' }
       expect(await own.charge(request)).toMatchObject({ verdict: 'charged' })

@@ -27,7 +27,7 @@ beforeEach(async () => {
 
 const charge = async (idempotencyKey: string, credits = 1) =>
   await backend.metering.charge({ key: account.defaultKey.secret, credits, idempotencyKey })
-/** The account's events, by the partition that they are in. */
+/** The number of events of the account in each partition. */
 const places = async () =>
   (
     await owner.query<{ place: string; events: number }>(

@@ -20,7 +20,6 @@ beforeEach(async () => {
   clock = await replaceClock(database)
   account = await provisioned(database)
 })
-// Every test that charges ends with one look at all three totals.
 
 const charge = async (input: Partial<Charge> = {}) =>
   await backend.metering.charge({

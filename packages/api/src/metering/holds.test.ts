@@ -19,7 +19,7 @@ beforeAll(async () => {
   await keepUsageByDaysFrom(database, 1)
 })
 
-/** An account whose first cycle begins at `ANCHOR`, which is now. */
+/** An account whose first cycle starts at `ANCHOR`, to which the clock is set. */
 async function account() {
   await clock.set(ANCHOR)
   const created = await provisioned(database)
@@ -222,7 +222,7 @@ describe('a hold', () => {
     await charge(key, 900)
     const [settled, expired] = [await hold(key, 300, 3600), await hold(key, 300, 7200)]
     await clock.set(new Date('2027-02-28T12:00:00.000Z'))
-    // 1,500 of 1,500 are taken: all 500 top-ups.
+    // All 1,500 credits are used or held, including the 500 of the top-up.
     expect(await remaining()).toBe(1000)
     await metering.settle({ holdId: settled.holdId, credits: 100, idempotencyKey: once() })
     expect(await remaining()).toBe(1200)
@@ -276,7 +276,7 @@ describe('a hold', () => {
     const { rows } = await database.owner.query('select operation from operations where user_id = $1', [userId])
     expect(rows).toEqual([{ operation: 'default' }])
 
-    // Of one batch: what is settled makes room for what comes after it.
+    // In one batch, a settle frees a place for the next hold.
     const settle = async () => await metering.settle({ holdId: first.holdId, credits: 1, idempotencyKey: once() })
     expect(await verdicts([ask('later'), settle(), ask('later'), ask('later'), ask()])).toEqual([
       'hold_limit_exceeded',
@@ -357,7 +357,7 @@ describe('a refund', () => {
 
 describe('concurrently,', () => {
   const log = pino({ level: 'silent' })
-  /** As many engines, as if in as many processes. */
+  /** Several engines, like those of several processes. */
   const engines = Array.from({ length: 4 }, () => createMetering({ db: database.db, keyBrand: 'km', log }))
   const engine = (n: number) => {
     const one = engines[n % engines.length]
@@ -501,7 +501,7 @@ describe('an alert', () => {
     await charge(key, 1)
     await caller.alerts.setThresholds({ thresholds: [] })
     await charge(key, 899)
-    // Newest first: the lower one fired later.
+    // Newest first: the lower threshold was reached later.
     expect(await caller.alerts.list()).toMatchObject({ thresholds: [], data: [{ threshold: 5 }, { threshold: 10 }] })
     for (const thresholds of [[0], [1001], [50, 50], Array.from({ length: 11 }, (_, n) => n + 1)])
       await expect(caller.alerts.setThresholds({ thresholds })).rejects.toMatchObject({ code: 'BAD_REQUEST' })

@@ -9,7 +9,7 @@ import { keepUsageByDaysFrom } from '../../test/usage-days.ts'
 const database = reconciledDatabase()
 const { metering } = contextOf(database, null)
 const HOUR_MS = 3_600_000
-/** Within a quarter of an hour, so that the cycle turns there. */
+/** The anchor is inside a 15-minute bucket, so that the rollover is too. */
 const ANCHOR = new Date('2027-03-05T10:20:30.456Z')
 
 let clock: Awaited<ReturnType<typeof replaceClock>>
@@ -82,14 +82,14 @@ describe('usage.timeseries', () => {
   })
 
   it.each([
-    // A day of 23 hours and one of 25, a quarter of a day's offset, and a shift of half an hour.
+    // Days of 23 and 25 hours, an offset of 5:45, and a shift of half an hour.
     ['Europe/Berlin', '2027-03-28T10:00:00Z', '2027-03-27T23:00:00.000Z', '2027-03-28T22:00:00.000Z'],
     ['Europe/Berlin', '2027-10-31T10:00:00Z', '2027-10-30T22:00:00.000Z', '2027-10-31T23:00:00.000Z'],
     ['Asia/Kolkata', '2027-03-10T00:00:00Z', '2027-03-09T18:30:00.000Z', '2027-03-10T18:30:00.000Z'],
     ['Asia/Kathmandu', '2027-03-10T00:00:00Z', '2027-03-09T18:15:00.000Z', '2027-03-10T18:15:00.000Z'],
     ['Australia/Lord_Howe', '2027-04-03T20:00:00Z', '2027-04-03T13:00:00.000Z', '2027-04-04T13:30:00.000Z'],
     ['America/Santiago', '2027-09-05T12:00:00Z', '2027-09-05T04:00:00.000Z', '2027-09-06T03:00:00.000Z'],
-    // The clock goes back to midnight: the day begins with the first of the two.
+    // The clock goes back to midnight. The day starts at the first of the two midnights.
     ['America/Havana', '2027-11-07T05:30:00Z', '2027-11-07T04:00:00.000Z', '2027-11-08T05:00:00.000Z'],
     ['Atlantic/Azores', '2027-10-31T00:30:00Z', '2027-10-31T00:00:00.000Z', '2027-11-01T01:00:00.000Z'],
   ])('starts the days in %s at midnight of that zone', async (timeZone, at, start, end) => {
@@ -127,11 +127,11 @@ describe('usage.timeseries', () => {
   })
 
   it.each([
-    // Back from 02:00 to 01:30: what comes again is an hour of its own.
+    // Back from 02:00 to 01:30. The repeated half hour is an hour of its own.
     ['2027-04-03T14:00', '2027-04-03T16:45', { '14:00': 1, '15:00': 10, '15:30': 1100, '16:30': 0 }],
-    // From within an hour: the first one is cut.
+    // The range starts inside an hour, so the first bucket is shorter.
     ['2027-04-03T14:45', '2027-04-03T15:45', { '14:00': 0, '15:00': 10, '15:30': 100 }],
-    // On from 02:00 to 02:30.
+    // Forward from 02:00 to 02:30.
     ['2027-10-02T14:30', '2027-10-02T16:30', { '14:30': 11, '15:30': 100, '16:00': 1000 }],
   ])('starts hours correctly where the clock changes by half an hour, from %s to %s', async (from, to, hours) => {
     const { caller, defaultKey } = await account()
@@ -335,7 +335,7 @@ describe('usage.timeseries', () => {
     for (let turn = 0; turn < 2; turn++) {
       expect((await caller.usage.timeseries(range)).series[0]?.credits).toEqual([30, 1, 101, 0])
       expect((await other.caller.usage.timeseries(range)).series[0]?.credits).toEqual([0, 1, 101, 0])
-      // And once the days have it all.
+      // Again after the daily roll-up contains everything.
       for (const { secret } of [defaultKey, other.defaultKey]) await charge('2027-03-08T14:00:00Z', secret, 1)
     }
   })
@@ -351,7 +351,7 @@ describe('usage.timeseries', () => {
     expect(rows.length).toBe(4)
     const range = { from: '2027-03-08T00:00:00Z', to: '2027-03-09T00:00:00Z', timeZone: 'Asia/Kathmandu' }
     const hours = (await caller.usage.timeseries({ ...range, unit: 'hour' })).series[0]
-    // This zone's hours begin at a quarter past.
+    // The hours of this zone start at a quarter past.
     expect(hours?.credits).toEqual([1, ...Array.from({ length: 23 }, (_, hour) => 4 * (4 * hour) + 14), 94 + 95 + 96])
     expect(hours?.charges).toEqual([1, ...Array.from({ length: 23 }, () => 4), 3])
     expect((await caller.usage.timeseries({ ...range, unit: 'day' })).series[0]?.charges).toEqual([73, 23])
@@ -366,7 +366,7 @@ describe('usage.timeseries', () => {
       [12, other],
     ] as const)
       await charge(new Date(Date.UTC(2027, 2, 8, hour)), key.secret, 1)
-    // By then the days have it.
+    // The daily roll-up contains it by then.
     await charge('2027-03-08T14:00:00Z', defaultKey.secret, 1)
     const range = { from: '2027-03-08T09:00:00Z', to: '2027-03-08T11:30:00Z' }
     for (const unit of ['day', 'hour'] as const) {
@@ -379,7 +379,7 @@ describe('usage.timeseries', () => {
     await keepUsageByDaysFrom(database, 1000)
     const { caller, userId, defaultKey } = await account()
     for (let i = 0; i < 8; i++) await charge('2027-04-05T09:00:00Z', defaultKey.secret, 1, `op-${i}`)
-    // The cycle turns within this quarter of an hour.
+    // The rollover is inside this bucket.
     await charge('2027-04-05T10:20:30.455Z', defaultKey.secret, 10)
     await charge('2027-04-05T10:20:30.456Z', defaultKey.secret, 100)
     await charge('2027-04-05T11:00:00Z', defaultKey.secret, 1000)
@@ -403,7 +403,7 @@ describe('usage.timeseries', () => {
   it.each([
     [{ timeZone: 'Mars/Olympus' }, 'timeZone'],
     [{ timeZone: "UTC'; select 1" }, 'timeZone'],
-    // Other zones to Postgres than to whoever asks, and one that it does not know.
+    // Names that Postgres reads as another zone than the caller means, and one that it does not know.
     [{ timeZone: 'CET' }, 'timeZone'],
     [{ timeZone: '+05' }, 'timeZone'],
     [{ timeZone: 'US/Pacific-New' }, 'timeZone'],
