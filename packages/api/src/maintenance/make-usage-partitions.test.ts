@@ -158,7 +158,7 @@ describe('a charge in a month without a partition', () => {
           events += told.length
         }),
       ).catch((error: unknown) => error)
-      await new Promise((resolve) => setTimeout(resolve, 100))
+      await expect.poll(async () => (await places()).join()).toContain('default')
       await Promise.all(Array.from({ length: 3 }, async () => await makeUsagePartitions(db))).finally(() => (isMade = true))
       expect(await clients).toHaveLength(6)
       expect((await places()).join()).not.toContain('default')

@@ -8,27 +8,34 @@ import { charge, contextOf, provisioned } from '../../test/caller.ts'
 import { reconciledDatabase } from '../../test/reconciled-database.ts'
 import { createMetering } from '../metering/metering.ts'
 import { inAccount } from '../scope.ts'
-import { createUsageAnnouncer, listenForUsage } from './announcements.ts'
+import { announceUsage, createUsageAnnouncer, listenForUsage } from './announcements.ts'
 import { usageSnapshot } from './snapshot.ts'
 import { UsageWatch } from './watch.ts'
 
 const database = reconciledDatabase()
 const log = pino({ level: 'silent' })
 const HOUR_MS = 3_600_000
+/** Less than the 15 seconds after which an account is read without an announcement. */
+const BEFORE_REREAD_MS = 10_000
 
 let account: Awaited<ReturnType<typeof provisioned>>
 let usageWatch: UsageWatch
 let reads: number
+/** The sequence of the last snapshot that was read. */
+let lastRead: number
 beforeEach(async () => {
   account = await provisioned(database)
   usageWatch = new UsageWatch(log)
   reads = 0
+  lastRead = 0
 })
 afterEach(() => usageWatch.close())
 
 const readAs = (userId: string) => async () => {
+  const snapshot = await inAccount({ ...contextOf(database, null), userId }, 'read only', usageSnapshot)
   reads++
-  return await inAccount({ ...contextOf(database, null), userId }, 'read only', usageSnapshot)
+  lastRead = snapshot?.sequence ?? 0
+  return snapshot
 }
 const watch = (userId = account.userId, endsAt = new Date(Date.now() + HOUR_MS), signal?: AbortSignal) =>
   usageWatch.watch(userId, readAs(userId), { endsAt, signal })
@@ -54,7 +61,7 @@ describe('a watcher of an account', () => {
     await next(stream)
     for (let credits = 1; credits <= 5; credits++) {
       await spend(credits)
-      await sleep(250)
+      await expect.poll(() => lastRead).toBe(credits)
     }
     expect(await next(stream)).toMatchObject({ sequence: 5, creditsUsed: 15 })
     await spend(1)
@@ -65,11 +72,10 @@ describe('a watcher of an account', () => {
     const stream = watch()
     await next(stream)
     const later = next(stream)
-    for (let n = 0; n < 3; n++) {
+    for (let n = 2; n < 5; n++) {
       usageWatch.refreshAll()
-      await sleep(250)
+      await expect.poll(() => reads).toBeGreaterThanOrEqual(n)
     }
-    expect(reads).toBeGreaterThan(2)
     await spend(2)
     expect(await later).toMatchObject({ creditsUsed: 2 })
   })
@@ -84,7 +90,7 @@ describe('a watcher of an account', () => {
     }
     const stream = usageWatch.watch(account.userId, read, { endsAt: new Date(Date.now() + HOUR_MS), signal: undefined })
     expect(await next(stream)).toMatchObject({ creditsUsed: 0 })
-    expect(await Promise.race([next(stream), sleep(2_000)])).toMatchObject({ creditsUsed: 6 })
+    expect(await Promise.race([next(stream), sleep(BEFORE_REREAD_MS)])).toMatchObject({ creditsUsed: 6 })
   })
 
   it('gets a snapshot when the operator changes the account', async () => {
@@ -92,7 +98,7 @@ describe('a watcher of an account', () => {
     expect(await next(stream)).toMatchObject({ suspendedAt: null, plan: 'free', nextPlan: null })
     await database.owner.query('select keymeter.set_suspended($1, true)', [account.userId])
     usageWatch.refresh([account.userId])
-    expect(await Promise.race([next(stream), sleep(2_000)])).toMatchObject({ suspendedAt: expect.any(String) })
+    expect(await Promise.race([next(stream), sleep(BEFORE_REREAD_MS)])).toMatchObject({ suspendedAt: expect.any(String) })
   })
 
   it('sees held credits, and the settled credits of a hold once', async () => {
@@ -119,13 +125,14 @@ describe('a watcher of an account', () => {
 
   it('gets the next snapshot after a failed read', async () => {
     let isFailing = true
+    let failures = 0
     const read = async () => {
-      if (isFailing) throw new Error('the database is away')
+      if (isFailing) throw new Error(`failure ${++failures}`)
       return await readAs(account.userId)()
     }
     const stream = usageWatch.watch(account.userId, read, { endsAt: new Date(Date.now() + HOUR_MS), signal: undefined })
     const first = next(stream)
-    await sleep(300)
+    await expect.poll(() => failures).toBe(1)
     isFailing = false
     await spend(4)
     expect(await first).toMatchObject({ creditsUsed: 4 })
@@ -134,7 +141,7 @@ describe('a watcher of an account', () => {
   it('gets the first snapshot as soon as the account exists', async () => {
     const userId = await database.createUser()
     const first = next(watch(userId))
-    await sleep(300)
+    await expect.poll(() => reads).toBe(1)
     await database.owner.query('select keymeter.create_account($1)', [userId])
     usageWatch.refreshAll()
     expect(await first).toMatchObject({ sequence: 0, creditsRemaining: 1000 })
@@ -142,17 +149,20 @@ describe('a watcher of an account', () => {
 
   it('frees its place when the stream ends, even if the client no longer reads', async () => {
     const aborted = new AbortController()
-    const openHalf = async (endsAt: Date) => {
-      const half = Array.from({ length: STREAMS_PER_ACCOUNT_MAX / 2 }, () => watch(account.userId, endsAt, aborted.signal))
-      await Promise.all(half.map(next))
-    }
-    const [soon, late] = [new Date(Date.now() + 2_000), new Date(Date.now() + HOUR_MS)]
+    const open = (endsAt: Date) => next(watch(account.userId, endsAt, aborted.signal))
+    const openHalf = async (endsAt: Date) =>
+      void (await Promise.all(Array.from({ length: STREAMS_PER_ACCOUNT_MAX / 2 }, () => open(endsAt))))
+    const [soon, late] = [new Date(Date.now() + 5_000), new Date(Date.now() + HOUR_MS)]
     await openHalf(soon)
     await openHalf(late)
-    await expect(next(watch())).rejects.toMatchObject({ reason: 'too_many_streams' })
-    await sleep(soon.getTime() - Date.now() + 100)
-    await openHalf(late)
-    await expect(next(watch())).rejects.toMatchObject({ reason: 'too_many_streams' })
+    await expect(open(late)).rejects.toMatchObject({ reason: 'too_many_streams' })
+    const isOpen = () =>
+      open(late).then(
+        () => true,
+        () => false,
+      )
+    for (let n = 0; n < STREAMS_PER_ACCOUNT_MAX / 2; n++) await expect.poll(isOpen).toBe(true)
+    await expect(open(late)).rejects.toMatchObject({ reason: 'too_many_streams' })
     aborted.abort()
     await next(watch())
   })
@@ -160,8 +170,11 @@ describe('a watcher of an account', () => {
   it('is ended when the call is aborted, the token expires or the process stops', async () => {
     const gone = new AbortController()
     const streams = [watch(account.userId, undefined, gone.signal), watch(account.userId, new Date(Date.now() + 400)), watch()]
-    for (const stream of streams) await next(stream)
-    const ends = streams.map((stream) => stream.next().catch((error: Error) => error.name))
+    const endOf = async (stream: ReturnType<typeof watch>) => {
+      for (;;) await stream.next()
+    }
+    const ends = streams.map((stream) => endOf(stream).catch((error: Error) => error.name))
+    await expect.poll(() => reads).toBeGreaterThan(0)
     gone.abort()
     expect(await ends[0]).toBe('AbortError')
     expect(await ends[1]).toBe('AbortError')
@@ -180,32 +193,38 @@ describe('an announcement', () => {
     const refresh = (userIds: Iterable<string>) => void told.push(...userIds)
     const { close } = listenForUsage(database.urls.api, { refresh, refreshAll: listening.resolve }, log)
     await listening.promise
-    return { told, close }
+    /** All account ids that were sent before this call. Notifications keep their order, so a last one marks the end. */
+    const received = async () => {
+      const mark = randomUUID()
+      await announceUsage(database.db, [mark])
+      await expect.poll(() => told).toContain(mark)
+      return told.filter((userId) => userId !== mark)
+    }
+    return { received, close }
   }
 
   it('names any number of accounts, each once, in few statements', async () => {
-    const { told, close } = await listenToAll()
+    const { received, close } = await listenToAll()
     const userIds = Array.from({ length: 1_001 }, () => randomUUID())
     const announcer = createUsageAnnouncer(database.db, log)
     announcer.announce(userIds.slice(0, 1))
     for (let n = 0; n < 3; n++) announcer.announce(userIds)
     await announcer.flush()
-    await sleep(300)
-    expect(told.slice(1).sort()).toEqual([...userIds].sort())
-    expect(told[0]).toBe(userIds[0])
+    const [first, ...others] = await received()
+    expect(first).toBe(userIds[0])
+    expect(others.sort()).toEqual([...userIds].sort())
     await close()
   })
 
   it('is sent when the announcer is flushed, as at the end of the process', async () => {
-    const { told, close } = await listenToAll()
+    const { received, close } = await listenToAll()
     const stopping = createDb(database.urls.api, () => {})
     const announcer = createUsageAnnouncer(stopping, log)
     const userIds = [randomUUID(), randomUUID()]
     for (const userId of userIds) announcer.announce([userId])
     await announcer.flush()
     await stopping.destroy()
-    await sleep(300)
-    expect(told).toEqual(userIds)
+    expect(await received()).toEqual(userIds)
     await close()
   })
 
