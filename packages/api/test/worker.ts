@@ -1,4 +1,4 @@
-/** A second process for the tests of races: an engine and a router with their own connections. */
+/** Another process of the server, as the races need it: an engine and a router with pools of their own. */
 import type { Charge, Verdict } from '@keymeter/contract'
 import { createDb } from '@keymeter/db'
 import { pino } from 'pino'
@@ -10,17 +10,17 @@ export type Call =
   | { type: 'chargeMany'; requests: Charge[] }
   | { type: 'rotate' | 'disable' | 'enable' | 'revoke'; userId: string; id: string }
   | { type: 'provision'; userId: string }
-/** `error` is the SQLSTATE, the reason or the message of a failed call. */
+/** `error` is SQLSTATE, reason or message of what a call was refused with. */
 export type Result = { verdicts: Verdict[] } | { error: string } | { done: true }
 export interface Work {
   calls: Call[]
-  /** How many calls run concurrently. */
+  /** So many calls wait at a time. */
   inFlight: number
   lanes: 'all' | 'account'
 }
 export interface Worked {
   results: Result[]
-  /** The warnings that the engine logged, e.g. about a batch that was sent again. */
+  /** What the engine logged: a batch that was sent again, for one. */
   warnings: string[]
 }
 

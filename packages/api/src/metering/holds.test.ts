@@ -357,7 +357,7 @@ describe('a refund', () => {
 
 describe('concurrently,', () => {
   const log = pino({ level: 'silent' })
-  /** Several engines, like those of several processes. */
+  /** As many engines, as if in as many processes. */
   const engines = Array.from({ length: 4 }, () => createMetering({ db: database.db, keyBrand: 'km', log }))
   const engine = (n: number) => {
     const one = engines[n % engines.length]
