@@ -1,9 +1,9 @@
 import { readdirSync } from 'node:fs'
+import * as contract from '@keymeter/contract'
 import {
   AuditAction,
   AuditActor,
   HOLDS_OPEN_MAX,
-  HoldVerdict,
   IDEMPOTENCY_DAYS,
   KEY_NAME_LENGTH_MAX,
   KeyType,
@@ -11,11 +11,7 @@ import {
   OPERATIONS_MAX,
   Operation,
   Plan,
-  RefundVerdict,
-  ReleaseVerdict,
-  SettleVerdict,
   UsageAction,
-  Verdict,
 } from '@keymeter/contract'
 import { testDatabase } from '@keymeter/local/testing'
 import { describe, expect, it } from 'vitest'
@@ -86,9 +82,23 @@ describe('the values that a check constraint allows', () => {
   })
 })
 
+/** The values of the field `verdict` of a union of answers. */
+function verdictsOf(union: z.ZodDiscriminatedUnion): string[] {
+  const Answers = z.object({
+    oneOf: z.array(
+      z.object({
+        properties: z.object({ verdict: z.object({ const: z.string().optional(), enum: z.array(z.string()).optional() }) }),
+      }),
+    ),
+  })
+  const { oneOf } = Answers.parse(z.toJSONSchema(union))
+  return oneOf.flatMap(({ properties: { verdict } }) => verdict.enum ?? [verdict.const ?? ''])
+}
+
 describe('the verdicts of the metering functions', () => {
-  const verdicts = [Verdict, HoldVerdict, SettleVerdict, ReleaseVerdict, RefundVerdict].flatMap(({ options }) =>
-    options.flatMap(({ shape: { verdict } }): string[] => ('options' in verdict ? verdict.options : [...verdict.values])),
+  /** The verdicts of all answers of the contract. */
+  const verdicts = Object.entries(contract).flatMap(([name, schema]) =>
+    name.endsWith('Verdict') && schema instanceof z.ZodDiscriminatedUnion ? verdictsOf(schema) : [],
   )
   /** Words of the functions that are not verdicts. */
   const OTHER_WORDS = [...UsageAction.options, ...LedgerKind.options, 'epoch', '-infinity', '15 minutes', '1 minute', '{}']
