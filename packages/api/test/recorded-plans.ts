@@ -4,7 +4,7 @@ import type { TestDatabase } from '@keymeter/local/testing'
 import { Kysely, PostgresDialect } from 'kysely'
 
 /** A node of a plan as Postgres explains it, with the numbers of its execution. */
-export interface PlanNode {
+interface PlanNode {
   'Node Type': string
   'Relation Name'?: string
   'Index Name'?: string
