@@ -19,7 +19,7 @@ export interface Terminal {
 }
 
 interface OutputOptions {
-  json?: true
+  json?: boolean
 }
 
 const ACCOUNT = 'Name the account by its id or by the e-mail address of its user.'

@@ -7,7 +7,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { load } from '../test/load.ts'
 import { type Answered, type Ask, askUntilAnswered, type Customer, provision, startClients, tryOnce } from '../test/metering.ts'
 import { type PostgresProxy, startPostgresProxy } from '../test/postgres-proxy.ts'
-import { startReadyMain } from '../test/start-main.ts'
+import { type Main, startReadyMain } from '../test/start-main.ts'
 import { waitUntil } from '../test/watching.ts'
 
 /** `pnpm test:chaos` runs the long form. */
@@ -40,7 +40,11 @@ const database = testDatabase()
 const auth = testAuth(database)
 const postgres = await ownPostgres('chaos')
 
-type Server = Awaited<ReturnType<typeof startServer>>
+interface Server extends Main {
+  port: number
+  url: string
+  serviceKey: string
+}
 let proxy: PostgresProxy
 /** Its connections to the test database go through the proxy. */
 let behindProxy: Server
@@ -67,7 +71,7 @@ afterAll(() => {
 
 type Store = Pick<TestDatabase, 'owner' | 'ownerDb' | 'createUser'>
 
-async function startServer(databaseUrl: string, onPort?: number) {
+async function startServer(databaseUrl: string, onPort?: number): Promise<Server> {
   const port = onPort ?? (await freePort())
   const url = `http://127.0.0.1:${port}`
   const main = await startReadyMain({ ...serverEnv(database, auth, port), DATABASE_URL: databaseUrl }, url)

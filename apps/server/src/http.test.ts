@@ -9,7 +9,8 @@ import fc from 'fast-check'
 import { Hono } from 'hono'
 import { pino } from 'pino'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { BODY_BYTES_MAX, createHttpApp, type HttpEnv } from './http.ts'
+import { BODY_BYTES_MAX, createHttpApp } from './http.ts'
+import type { HttpEnv } from './http-env.ts'
 
 const database = testDatabase()
 const auth = testAuth(database)

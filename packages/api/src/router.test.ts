@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { readFileSync } from 'node:fs'
+import { crc32 } from 'node:zlib'
 import {
   ChargeVerdict,
   HoldVerdict,
@@ -9,16 +10,17 @@ import {
   ReleaseVerdict,
   SettleVerdict,
 } from '@keymeter/contract'
-import { testDatabase } from '@keymeter/local/testing'
 import type { AnyTRPCProcedure } from '@trpc/server'
 import { callTRPCProcedure } from '@trpc/server'
-import { beforeAll, describe, expect, expectTypeOf, it } from 'vitest'
-import { accessToken, contextOf, provisioned } from '../test/caller.ts'
+import { beforeAll, beforeEach, describe, expect, expectTypeOf, it } from 'vitest'
+import { accessToken, backend, contextOf, provisioned, SERVICE_KEY } from '../test/caller.ts'
+import { reconciledDatabase } from '../test/reconciled-database.ts'
 import type { ErrorData, RouterOutputs } from './index.ts'
+import { mintToken, parseToken } from './keys/token.ts'
 import { encodeEventId } from './metering/event-id.ts'
 import { appRouter } from './router.ts'
 
-const database = testDatabase()
+const database = reconciledDatabase()
 const procedures = Object.entries(appRouter._def.procedures as unknown as Record<string, AnyTRPCProcedure>)
 const PUBLIC = ['auth.signup']
 const FOR_THE_BACKEND = [
@@ -37,22 +39,21 @@ interface InputSchema {
   def: { catchall?: { type: string }; innerType?: InputSchema }
   shape?: Record<string, unknown>
 }
-/** The objects that a procedure takes, behind the defaults that may stand around them. */
+/** The objects that a procedure takes as input, without the defaults around them. */
 function inputsOf(procedure: AnyTRPCProcedure): InputSchema[] {
   const { inputs } = procedure._def as unknown as { inputs: InputSchema[] }
   return inputs.map((input) => input.def.innerType ?? input)
 }
 
-/** What a procedure puts out, or, of a stream, each of its events. */
+/** The output of a procedure, or of each event of a stream. */
 function outputOf(procedure: AnyTRPCProcedure): InputSchema | undefined {
   type Output = { def: { left?: InputSchema }; meta(): { event?: InputSchema } | undefined } & InputSchema
   const { output } = procedure._def as unknown as { output?: Output }
   return output?.meta()?.event ?? output?.def.left ?? output
 }
 
-/** Of a stream, its first event. */
-async function call(path: string, userId: string | null, input?: unknown): Promise<unknown> {
-  const token = userId === null ? null : await accessToken(userId)
+/** Calls a procedure with a bearer token. Returns its answer, or the first event of a stream. */
+async function call(path: string, token: string | null, input?: unknown): Promise<unknown> {
   const [, procedure] = procedures.find(([name]) => name === path) ?? []
   const answer = await callTRPCProcedure({
     router: appRouter,
@@ -64,10 +65,10 @@ async function call(path: string, userId: string | null, input?: unknown): Promi
     batchIndex: 0,
   })
   if (procedure?._def.type !== 'subscription') return answer
-  for await (const event of answer as AsyncIterable<unknown>) return event
+  for await (const event of answer as AsyncIterable<unknown>) return Array.isArray(event) ? event[1] : event
 }
 
-/** Everything about an error that its caller sees, but for the request id. */
+/** Everything that a caller sees of an error, except the request id. */
 async function refusal(promise: Promise<unknown>): Promise<unknown> {
   const error = await promise.then(
     () => null,
@@ -77,28 +78,23 @@ async function refusal(promise: Promise<unknown>): Promise<unknown> {
 }
 
 describe('every procedure', () => {
-  it.each(procedures)('%s declares its output, with the request id', (_, procedure) => {
+  it.each(procedures)('%s declares an output that contains the request id', (_, procedure) => {
     expect(outputOf(procedure)?.shape).toHaveProperty('requestId')
   })
 
-  it.each(procedures)('%s refuses input that it does not know', (_, procedure) => {
+  it.each(procedures)('%s refuses unknown fields in its input', (_, procedure) => {
     for (const input of inputsOf(procedure)) expect(input.def.catchall?.type).toBe('never')
   })
 
-  it.each(procedures.filter(([path]) => !PUBLIC.includes(path)))('%s wants a caller who proves who they are', async (path) => {
+  it.each(procedures.filter(([path]) => !PUBLIC.includes(path)))('%s refuses a caller without a token', async (path) => {
     const reason = FOR_THE_BACKEND.includes(path) ? 'service_key_invalid' : 'not_signed_in'
     await expect(call(path, null)).rejects.toMatchObject({ code: 'UNAUTHORIZED', reason })
   })
 
-  it.each(FOR_THE_BACKEND)('%s is not for people, however well they are signed in', async (path) => {
-    const { userId } = await provisioned(database)
-    await expect(call(path, userId)).rejects.toMatchObject({ code: 'UNAUTHORIZED', reason: 'service_key_invalid' })
-  })
-
-  it('that takes a secret is a mutation: a query’s input stands in the URL, and so in every access log', () => {
+  it('that takes a secret is a mutation: the input of a query is in the URL, and so in every access log', () => {
     for (const [path, procedure] of procedures) {
       const takesSecret = inputsOf(procedure).some(({ shape = {} }) =>
-        // An idempotency key names a request, and proves nothing.
+        // An idempotency key is not a secret.
         Object.keys(shape).some((field) => field !== 'idempotencyKey' && /key$|token|secret|password/i.test(field)),
       )
       if (takesSecret) expect([path, procedure._def.type]).toEqual([path, 'mutation'])
@@ -106,88 +102,195 @@ describe('every procedure', () => {
   })
 })
 
-describe('another account’s data', () => {
-  let one: Awaited<ReturnType<typeof provisioned>>
-  let other: Awaited<ReturnType<typeof provisioned>>
-  beforeAll(async () => {
-    one = await provisioned(database)
-    other = await provisioned(database)
-    await other.caller.keys.create({ name: 'private', keyType: 'prod' })
-  })
+type Account = Awaited<ReturnType<typeof provisioned>>
 
-  const snapshot = async (userId: string) =>
-    (
-      await database.owner.query(
-        'select (select jsonb_agg(k order by id) from api_keys k where user_id = $1) as keys, (select to_jsonb(a) from billing_accounts a where user_id = $1) as account, (select jsonb_agg(s order by key_hash) from api_key_secrets s where user_id = $1) as secrets',
-        [userId],
-      )
-    ).rows[0]
+/** An account with a second key, a charge, two open holds, a ledger entry and an audit log. */
+async function accountWithData(name: string) {
+  const account = await provisioned(database)
+  await account.caller.keys.create({ name: `private ${name}`, keyType: 'prod' })
+  const { metering, operator } = backend(database)
+  const { secret: key } = account.defaultKey
+  const charged = await metering.charge({ key, credits: 3, idempotencyKey: 'first' })
+  const [toSettle, toRelease] = [
+    await metering.hold({ key, credits: 2, idempotencyKey: 'second' }),
+    await metering.hold({ key, credits: 2, idempotencyKey: 'third' }),
+  ]
+  if (charged.verdict !== 'charged' || charged.chargeId === null || toSettle.verdict !== 'held' || toRelease.verdict !== 'held')
+    throw new Error('a new account has too few credits')
+  await operator.grantTopUp({ accountId: account.userId, credits: 7, idempotencyKey: 'first' })
+  return { ...account, chargeId: charged.chargeId, settleId: toSettle.holdId, releaseId: toRelease.holdId }
+}
 
-  /** How each procedure is called with something of another account. A new procedure must be added here. */
-  const attacks: Record<string, (foreignKeyId: string) => unknown> = {
-    'alerts.list': () => undefined,
-    'alerts.setThresholds': () => ({ thresholds: [1] }),
-    'audit.list': (keyId) => ({ keyId }),
-    'auth.signup': () => undefined,
-    'auth.provision': () => undefined,
-    'billing.get': () => undefined,
-    'billing.ledger': () => undefined,
-    'keys.confirmSecretSaved': (id) => ({ id }),
-    'keys.create': () => ({ name: 'mine' }),
-    'keys.disable': (id) => ({ id }),
-    'keys.enable': (id) => ({ id }),
-    'keys.endGrace': (id) => ({ id }),
-    'keys.get': (id) => ({ id }),
-    'keys.list': (id) => ({
-      status: 'all',
-      cursor: Buffer.from(JSON.stringify(['oldest', 0, id])).toString('base64url'),
-      sort: 'oldest',
-    }),
-    'keys.replaceLostSecret': (id) => ({ id, keyPrefix: other.defaultKey.keyPrefix }),
-    'keys.revoke': (id) => ({ id }),
-    'keys.rotate': (id) => ({ id }),
-    'keys.update': (id) => ({ id, name: 'taken over', creditLimit: 0 }),
-    'keys.usage': () => undefined,
-    'usage.events': (keyId) => ({ keyId }),
-    'usage.timeseries': (keyId) => ({ keyId }),
-    'usage.watch': () => ({ lastEventId: other.userId }),
-    'metering.charge': () => ({ key: other.defaultKey.secret, credits: 1, idempotencyKey: 'x' }),
-    'metering.hold': () => ({ key: other.defaultKey.secret, credits: 1, idempotencyKey: 'x' }),
-    'metering.settle': () => ({ holdId: encodeEventId('hold', other.userId, 1), credits: 0, idempotencyKey: 'x' }),
-    'metering.release': () => ({ holdId: encodeEventId('hold', other.userId, 1), idempotencyKey: 'x' }),
-    'metering.refund': () => ({ chargeId: encodeEventId('charge', other.userId, 1), credits: 1, idempotencyKey: 'x' }),
-    'operator.grantTopUp': () => ({ accountId: other.userId, credits: 1, idempotencyKey: 'x' }),
-    'operator.changePlan': () => ({ accountId: other.userId, plan: 'free' }),
-    'operator.suspend': () => ({ accountId: other.userId }),
-    'operator.resume': () => ({ accountId: other.userId }),
+/** Every row of an account. */
+async function rowsOf({ userId }: Account): Promise<unknown> {
+  const { rows: tables } = await database.owner.query<{ name: string }>(
+    `select oid::regclass::text as name from pg_class
+      where relnamespace = 'public'::regnamespace and relkind in ('r', 'p') and not relispartition and relname <> 'plans' order by 1`,
+  )
+  expect(tables.map(({ name }) => name)).toContain('credit_holds')
+  const all = []
+  for (const { name } of tables) {
+    const { rows } = await database.owner.query(
+      `select to_jsonb(t) as row from ${name} as t where user_id = $1 order by t::text`,
+      [userId],
+    )
+    all.push({ name, rows })
+  }
+  return all
+}
+
+describe('the data of another account', () => {
+  let one: Awaited<ReturnType<typeof accountWithData>>
+  let other: Awaited<ReturnType<typeof accountWithData>>
+  const createBoth = async () => {
+    one = await accountWithData('of one')
+    other = await accountWithData('of the other')
+  }
+  beforeAll(createBoth)
+
+  /** How a person calls each procedure with an id of another account, and the reason of the refusal. A new procedure must be added. */
+  const attacks: Record<string, { input?: (keyId: string) => unknown; reason?: Reason }> = {
+    'alerts.list': {},
+    'alerts.setThresholds': { input: () => ({ thresholds: [1] }) },
+    'audit.list': { input: (keyId) => ({ keyId }) },
+    'auth.provision': {},
+    'billing.get': {},
+    'billing.ledger': {},
+    'keys.confirmSecretSaved': { input: (id) => ({ id }), reason: 'key_not_found' },
+    'keys.create': { input: () => ({ name: 'mine' }) },
+    'keys.disable': { input: (id) => ({ id }), reason: 'key_not_found' },
+    'keys.enable': { input: (id) => ({ id }), reason: 'key_not_found' },
+    'keys.endGrace': { input: (id) => ({ id }), reason: 'key_not_found' },
+    'keys.get': { input: (id) => ({ id }), reason: 'key_not_found' },
+    'keys.list': {
+      input: (id) => ({
+        status: 'all',
+        cursor: Buffer.from(JSON.stringify(['oldest', 0, id])).toString('base64url'),
+        sort: 'oldest',
+      }),
+    },
+    'keys.replaceLostSecret': {
+      input: (id) => ({ id, keyPrefix: other.defaultKey.keyPrefix }),
+      reason: 'key_not_found',
+    },
+    'keys.revoke': { input: (id) => ({ id }), reason: 'key_not_found' },
+    'keys.rotate': { input: (id) => ({ id }), reason: 'key_not_found' },
+    'keys.update': { input: (id) => ({ id, name: 'taken over', creditLimit: 0 }), reason: 'key_not_found' },
+    'keys.usage': {},
+    'usage.events': { input: (keyId) => ({ keyId }) },
+    'usage.timeseries': { input: (keyId) => ({ keyId }) },
+    'usage.watch': { input: () => ({ lastEventId: other.userId }) },
   }
 
-  it('has an attack for every procedure', () => {
-    expect(Object.keys(attacks).sort()).toEqual(procedures.map(([path]) => path).sort())
+  it('has an attack in this file for every procedure that people call', () => {
+    const forPeople = procedures
+      .map(([path]) => path)
+      .filter((path) => !PUBLIC.includes(path) && !FOR_THE_BACKEND.includes(path))
+    expect(Object.keys(attacks).sort()).toEqual(forPeople.sort())
   })
 
-  it.each(procedures.filter(([path]) => !PUBLIC.includes(path)).map(([path]) => path))(
-    'is neither shown nor changed by %s',
-    async (path) => {
-      const before = await snapshot(other.userId)
-      const answer = await call(path, one.userId, attacks[path]?.(other.defaultKey.id)).catch((error: unknown) => error)
-      expect(JSON.stringify(answer)).not.toContain(other.userId)
-      expect(JSON.stringify(answer)).not.toContain('private')
-      expect(await snapshot(other.userId)).toEqual(before)
+  it.each(Object.entries(attacks))('is neither shown nor changed by %s', async (path, { input, reason }) => {
+    const before = await rowsOf(other)
+    const answer = await call(path, await accessToken(one.userId), input?.(other.defaultKey.id)).catch(
+      (error: unknown) => error,
+    )
+    // Otherwise an attack that is refused for its form would pass.
+    expect(answer).toMatchObject(reason === undefined ? { requestId: expect.any(String) } : { code: 'NOT_FOUND', reason })
+    const shown = JSON.stringify(answer)
+    for (const foreign of [other.userId, other.defaultKey.keyPrefix, 'of the other']) expect(shown).not.toContain(foreign)
+    expect(await rowsOf(other)).toEqual(before)
+  })
+
+  it.each(Object.entries(attacks).filter(([, { reason }]) => reason !== undefined))(
+    'is refused by %s with the error of a key that does not exist',
+    async (path, { input }) => {
+      const token = await accessToken(one.userId)
+      const foreign = await refusal(call(path, token, input?.(other.defaultKey.id)))
+      const unknown = await refusal(call(path, token, input?.(randomUUID())))
+      expect(foreign).toMatchObject({ code: 'NOT_FOUND' })
+      expect(foreign).toEqual(unknown)
     },
   )
 
-  it('answers like what does not exist, from every procedure that takes a key’s id', async () => {
+  it('is tried by every procedure that takes the id of a key', () => {
     const takeId = procedures.filter(([, procedure]) => inputsOf(procedure).some(({ shape = {} }) => 'id' in shape))
     expect(takeId.length).toBeGreaterThan(8)
-    for (const [path] of takeId) {
-      const foreign = await refusal(call(path, one.userId, attacks[path]?.(other.defaultKey.id)))
-      const unknown = await refusal(call(path, one.userId, attacks[path]?.(randomUUID())))
-      expect(foreign, path).toMatchObject({ code: 'NOT_FOUND', reason: 'key_not_found' })
-      expect(foreign, path).toEqual(unknown)
+    for (const [path] of takeId) expect(attacks[path]?.reason, path).toBe('key_not_found')
+  })
+
+  describe('and the procedures of the backend:', () => {
+    beforeEach(createBoth)
+
+    /** How the backend calls each of its procedures about an account, successfully. */
+    const backendCalls: Record<string, (of: typeof one) => unknown> = {
+      'metering.charge': ({ defaultKey }) => ({ key: defaultKey.secret, credits: 1, idempotencyKey: 'x' }),
+      'metering.hold': ({ defaultKey }) => ({ key: defaultKey.secret, credits: 1, idempotencyKey: 'x' }),
+      'metering.settle': ({ settleId }) => ({ holdId: settleId, credits: 1, idempotencyKey: 'x' }),
+      'metering.release': ({ releaseId }) => ({ holdId: releaseId, idempotencyKey: 'x' }),
+      'metering.refund': ({ chargeId }) => ({ chargeId, credits: 1, idempotencyKey: 'x' }),
+      'operator.grantTopUp': ({ userId }) => ({ accountId: userId, credits: 1, idempotencyKey: 'x' }),
+      'operator.changePlan': ({ userId }) => ({ accountId: userId, plan: 'small' }),
+      'operator.suspend': ({ userId }) => ({ accountId: userId }),
+      'operator.resume': ({ userId }) => ({ accountId: userId }),
     }
+
+    it('has a call in this file for every procedure of the backend', () => {
+      expect(Object.keys(backendCalls).sort()).toEqual([...FOR_THE_BACKEND].sort())
+    })
+
+    it.each(FOR_THE_BACKEND)('is safe from %s, which refuses people, even for their own account', async (path) => {
+      const before = await rowsOf(one)
+      await expect(call(path, await accessToken(one.userId), backendCalls[path]?.(one))).rejects.toMatchObject({
+        code: 'UNAUTHORIZED',
+        reason: 'service_key_invalid',
+      })
+      expect(await rowsOf(one)).toEqual(before)
+    })
+
+    it.each(FOR_THE_BACKEND)('is neither shown nor changed by %s when the backend calls it about one account', async (path) => {
+      if (path === 'operator.resume') await backend(database).operator.suspend({ accountId: one.userId })
+      await database.owner.query("insert into plans (plan, credits_per_cycle) values ('small', 500) on conflict do nothing")
+      const [ofOne, ofOther] = [await rowsOf(one), await rowsOf(other)]
+      const answer = JSON.stringify(await call(path, SERVICE_KEY, backendCalls[path]?.(one)))
+      for (const foreign of [other.userId, other.defaultKey.id, 'of the other']) expect(answer).not.toContain(foreign)
+      expect(await rowsOf(one)).not.toEqual(ofOne)
+      expect(await rowsOf(other)).toEqual(ofOther)
+    })
+
+    it('is not found by an id or a key that combines one account with an event or a secret of the other', async () => {
+      // Events 4 and 5 exist only in `other`. In `one`, event 1 is a charge and event 2 is a hold.
+      const { metering } = backend(database)
+      const key = other.defaultKey.secret
+      const extra = await metering.hold({ key, credits: 1, idempotencyKey: 'fourth' })
+      expect(extra).toMatchObject({ verdict: 'held', holdId: encodeEventId('hold', other.userId, 4) })
+      expect(await metering.charge({ key, credits: 1, idempotencyKey: 'fifth' })).toMatchObject({
+        chargeId: encodeEventId('charge', other.userId, 5),
+      })
+      const [ofOne, ofOther] = [await rowsOf(one), await rowsOf(other)]
+      for (const holdId of [encodeEventId('hold', one.userId, 4), encodeEventId('hold', one.userId, 1)]) {
+        expect(await metering.settle({ holdId, credits: 0, idempotencyKey: 'x' })).toMatchObject({ verdict: 'not_found' })
+        expect(await metering.release({ holdId, idempotencyKey: 'x' })).toMatchObject({ verdict: 'not_found' })
+      }
+      for (const chargeId of [encodeEventId('charge', one.userId, 5), encodeEventId('charge', one.userId, 2)])
+        expect(await metering.refund({ chargeId, credits: 1, idempotencyKey: 'x' })).toMatchObject({ verdict: 'not_found' })
+      const combined = tokenOf(one.userId, key)
+      expect(parseToken('km', combined)).toEqual({ keyType: 'dev', userId: one.userId })
+      expect(await metering.charge({ key: combined, credits: 1, idempotencyKey: 'x' })).toMatchObject({ verdict: 'not_found' })
+      expect(await metering.hold({ key: combined, credits: 1, idempotencyKey: 'x' })).toMatchObject({ verdict: 'not_found' })
+      expect([await rowsOf(one), await rowsOf(other)]).toEqual([ofOne, ofOther])
+    })
   })
 })
+
+/** The random characters of `secret` in a token of another account, with a correct checksum. */
+function tokenOf(userId: string, secret: string): string {
+  const random = secret.slice('km_dev_'.length, 'km_dev_'.length + 27)
+  const unchecked = `km_dev_${random}${mintToken('km', 'dev', userId).slice('km_dev_'.length + 27, -6)}`
+  const BASE62 = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz'
+  let checksum = ''
+  for (let rest = crc32(unchecked); rest > 0; rest = Math.floor(rest / 62)) checksum = BASE62[rest % 62] + checksum
+  return unchecked + checksum.padStart(6, '0')
+}
 
 describe('the router’s types', () => {
   it('show a key without its hash, and credits as numbers', () => {

@@ -1,13 +1,13 @@
 import { createServer } from 'node:net'
 import { createDb } from '@keymeter/db'
 import { withClient } from '@keymeter/local'
-import { testDatabase } from '@keymeter/local/testing'
 import { sql } from 'kysely'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { charge, contextOf, provisioned, signedIn } from '../test/caller.ts'
+import { reconciledDatabase } from '../test/reconciled-database.ts'
 import { inAccount } from './scope.ts'
 
-const database = testDatabase()
+const database = reconciledDatabase()
 let one: Awaited<ReturnType<typeof provisioned>>
 let other: Awaited<ReturnType<typeof provisioned>>
 beforeAll(async () => {
@@ -16,15 +16,14 @@ beforeAll(async () => {
   for (const { defaultKey } of [one, other]) {
     await charge(database, defaultKey.secret, 5)
   }
-  await database.owner.query(
-    `insert into usage_by_day select user_id, cycle_start, quarter_hour::date, api_key_id, operation, '{0}', '{5}', '{1}', 0 from usage_by_quarter_hour`,
-  )
+  await database.owner.query('select keymeter.add_to_usage_by_day(array(select usage from usage_by_quarter_hour as usage))')
+  await database.owner.query("update billing_accounts set usage_by_day_until = 'infinity', usage_by_day_due_at = 'infinity'")
 })
 
 const asOne = <T>(...[accessMode, operation]: [Parameters<typeof inAccount<T>>[1], Parameters<typeof inAccount<T>>[2]]) =>
   inAccount({ ...contextOf(database, null), userId: one.userId }, accessMode, operation)
 
-describe('the database itself', () => {
+describe('row level security', () => {
   const TABLES = [
     'billing_accounts',
     'api_keys',
@@ -37,14 +36,14 @@ describe('the database itself', () => {
     'audit_log',
   ] as const
 
-  it('shows the account of the call alone, to a query that asks for all', async () => {
+  it('shows a query for all rows only the rows of the account of the call', async () => {
     for (const table of TABLES) {
       const rows = await asOne('read only', async ({ db }) => await db.selectFrom(table).select('user_id').execute())
-      expect(rows.map(({ user_id }) => user_id)).toEqual([one.userId])
+      expect([...new Set(rows.map(({ user_id }) => user_id))]).toEqual([one.userId])
     }
   })
 
-  it('shows nothing outside a call, on a fresh connection and on one that has served a call', async () => {
+  it('shows no rows outside of a call, on a new connection or on one that has served a call', async () => {
     const db = createDb(database.urls.api, () => {})
     for (const handle of [db, database.db]) {
       for (const table of TABLES) expect(await handle.selectFrom(table).select('user_id').execute()).toEqual([])
@@ -52,7 +51,7 @@ describe('the database itself', () => {
     await db.destroy()
   })
 
-  it('refuses to write into another account', async () => {
+  it('refuses a new row of another account, and updates none of its rows', async () => {
     await expect(
       asOne(
         'read write',
@@ -72,37 +71,15 @@ describe('the database itself', () => {
     )
     expect(revoked).toEqual([])
   })
+})
 
-  it('lets the server change nothing but what it must', async () => {
+describe('the privileges of the server’s role', () => {
+  it('do not allow it to change credits, the owner of a key, usage events or the audit log, nor to read users', async () => {
     const statements = [
-      sql`update billing_accounts set credits_per_cycle = 1000000`,
-      sql`update billing_accounts set billing_cycle_anchor = now()`,
-      sql`insert into billing_accounts (user_id, credits_per_cycle) values (gen_random_uuid(), 5)`,
-      sql`update api_keys set user_id = user_id`,
-      sql`update api_keys set key_type = 'prod'`,
-      sql`delete from api_keys`,
-      sql`update api_key_secrets set key_hash = key_hash`,
-      sql`update api_key_secrets set api_key_id = api_key_id`,
-      sql`delete from api_key_secrets`,
-      sql`update audit_log set detail = '{}'`,
-      sql`delete from audit_log`,
       sql`update billing_accounts set credits_used = 0`,
-      sql`update billing_accounts set suspended_at = null`,
-      sql`update api_keys set last_used_at = now()`,
+      sql`update api_keys set user_id = user_id`,
       sql`insert into api_key_usage select * from api_key_usage`,
-      sql`insert into usage_by_cycle select * from usage_by_cycle`,
-      sql`update usage_by_cycle set credits_charged = 0`,
-      sql`delete from usage_by_quarter_hour`,
-      sql`delete from operations`,
-      sql`update usage_by_day set credits_charged = '{}'`,
-      sql`delete from usage_by_day`,
-      sql`update billing_accounts set usage_by_day_until = now()`,
-      sql`select keymeter.update_usage_by_day('{}', now())`,
-      sql`delete from billing_cycles`,
-      sql`select * from api_key_usage_default`,
-      sql`update api_key_usage set credits_charged = 0`,
-      sql`delete from api_key_usage`,
-      sql`truncate api_key_usage`,
+      sql`delete from audit_log`,
       sql`select * from auth.users`,
       sql`create table public.mine (id int)`,
     ]
@@ -111,8 +88,127 @@ describe('the database itself', () => {
   })
 })
 
+/**
+ * Everything that the server's role may do, whether the privilege was granted to the role, to PUBLIC, or to a role that it is a
+ * member of. Privileges on a whole table are not repeated for its columns.
+ */
+const PRIVILEGES = `
+columns api_key_secrets: INSERT (api_key_id, created_at, key_hash, user_id)
+columns api_key_secrets: UPDATE (saved_at, valid_until)
+columns api_keys: INSERT (created_at, credit_limit, expires_at, key_prefix, key_type, name, user_id)
+columns api_keys: UPDATE (credit_limit, disabled_at, expires_at, key_prefix, name, revoked_at)
+columns billing_accounts: UPDATE (alert_thresholds, audit_head, audit_length)
+database: CONNECT
+database: TEMPORARY
+function keymeter.account_cycles
+function keymeter.account_time
+function keymeter.change_plan
+function keymeter.create_account
+function keymeter.current_account
+function keymeter.cycle_boundary
+function keymeter.cycle_end
+function keymeter.cycle_index
+function keymeter.find_locked_accounts
+function keymeter.grant_top_up
+function keymeter.idempotency_window
+function keymeter.make_usage_partitions
+function keymeter.max_credits
+function keymeter.max_open_holds
+function keymeter.max_operations
+function keymeter.meter_batch
+function keymeter.months_between
+function keymeter.now
+function keymeter.set_suspended
+function keymeter.usage_totals
+schema keymeter: USAGE
+schema public: USAGE
+table alerts: SELECT
+table api_key_secrets: SELECT
+table api_key_usage: SELECT
+table api_keys: SELECT
+table audit_log: INSERT
+table audit_log: SELECT
+table billing_accounts: SELECT
+table billing_cycles: SELECT
+table credit_holds: SELECT
+table ledger_entries: SELECT
+table operations: SELECT
+table plans: SELECT
+table usage_by_cycle: SELECT
+table usage_by_day: SELECT
+table usage_by_quarter_hour: SELECT
+table usage_retention: SELECT
+`
+  .trim()
+  .split('\n')
+
+/** The same list, as the database has it. Functions of a schema that the role cannot use are out of its reach. */
+async function privilegesOf(role: string, client: Pick<typeof database.owner, 'query'> = database.owner): Promise<string[]> {
+  const { rows } = await client.query<{ line: string }>(
+    `with schemas as (
+       select oid, nspname from pg_namespace where nspname !~ '^pg_' and nspname <> 'information_schema'
+     ), relations as (
+       select oid, oid::regclass as name, relkind from pg_class where relnamespace in (select oid from schemas)
+     ), table_privileges as (
+       select unnest(array['SELECT', 'INSERT', 'UPDATE', 'DELETE', 'TRUNCATE', 'REFERENCES', 'TRIGGER']
+                     || case when current_setting('server_version_num')::int >= 170000 then array['MAINTAIN'] end) as privilege
+     )
+     select format('database: %s', privilege) as line
+       from unnest(array['CREATE', 'CONNECT', 'TEMPORARY']) as privilege where has_database_privilege($1, current_database(), privilege)
+     union all
+     select format('schema %s: %s', nspname, privilege)
+       from schemas, unnest(array['USAGE', 'CREATE']) as privilege where has_schema_privilege($1, oid, privilege)
+     union all
+     select format('table %s: %s', name, privilege)
+       from relations, table_privileges where relkind in ('r', 'p', 'v', 'm', 'f') and has_table_privilege($1, oid, privilege)
+     union all
+     select format('columns %s: %s (%s)', name, privilege, string_agg(attname, ', ' order by attname))
+       from relations
+       join pg_attribute on attrelid = oid and attnum > 0 and not attisdropped,
+            unnest(array['SELECT', 'INSERT', 'UPDATE', 'REFERENCES']) as privilege
+      where relkind in ('r', 'p', 'v', 'm', 'f')
+        and has_column_privilege($1, oid, attnum, privilege) and not has_table_privilege($1, oid, privilege)
+      group by name, privilege
+     union all
+     select format('sequence %s: %s', name, privilege)
+       from relations, unnest(array['USAGE', 'SELECT', 'UPDATE']) as privilege
+      where case when relkind = 'S' then has_sequence_privilege($1, oid, privilege) end
+     union all
+     select format('function %s.%s', pronamespace::regnamespace, proname)
+       from pg_proc where pronamespace in (select oid from schemas where has_schema_privilege($1, oid, 'USAGE'))
+        and has_function_privilege($1, oid, 'EXECUTE')
+     union all
+     select format('member of the role %s', roleid::regrole) from pg_auth_members where member = $1::regrole`,
+    [role],
+  )
+  return rows.map(({ line }) => line).sort()
+}
+
+describe('the privileges of the server’s role', () => {
+  it('are exactly those of the written list', async () => {
+    expect(await privilegesOf('keymeter_api')).toEqual(PRIVILEGES)
+  })
+
+  it.each([
+    ['grant delete on public.api_keys to keymeter_api', 'table api_keys: DELETE'],
+    ['grant update (credits_used) on public.billing_accounts to keymeter_api', 'credits_used'],
+    ['grant select on public.api_key_usage_default to public', 'table api_key_usage_default: SELECT'],
+    ['grant execute on function keymeter.advance_accounts to public', 'function keymeter.advance_accounts'],
+    ['create sequence public.numbers; grant usage on sequence public.numbers to keymeter_api', 'sequence numbers: USAGE'],
+    ['grant create on schema keymeter to keymeter_api', 'schema keymeter: CREATE'],
+    ['grant anon to keymeter_api', 'member of the role anon'],
+  ])('differ from the list after: %s', async (grant, line) => {
+    const client = await database.owner.connect()
+    await client.query(`begin; ${grant}`)
+    const added = (await privilegesOf('keymeter_api', client)).filter((held) => !PRIVILEGES.includes(held))
+    await client.query('rollback')
+    client.release()
+    expect(added).toEqual([expect.stringContaining(line)])
+  })
+})
+
 describe('a call', () => {
-  it('that fails leaves nothing behind', async () => {
+  it('rolls back everything when it fails', async () => {
     const failing = asOne('read write', async ({ db, userId }) => {
       await db.updateTable('api_keys').set({ revoked_at: new Date() }).where('user_id', '=', userId).execute()
       throw new Error('after the update')
@@ -121,7 +217,7 @@ describe('a call', () => {
     expect((await one.caller.keys.list()).data).toHaveLength(1)
   })
 
-  it('that is a query cannot write', async () => {
+  it('cannot write if it is a query', async () => {
     const write = asOne(
       'read only',
       async ({ db }) => await db.updateTable('api_keys').set({ revoked_at: new Date() }).execute(),
@@ -129,7 +225,7 @@ describe('a call', () => {
     await expect(write).rejects.toThrow('read-only transaction')
   })
 
-  it('answers database_unavailable when Postgres is down, hangs up or says nothing', async () => {
+  it('answers database_unavailable when Postgres is down, closes the connection or never answers', async () => {
     for (const behave of ['refuse', 'hang up', 'silence'] as const) {
       const server = createServer((socket) => (behave === 'hang up' ? socket.destroy() : socket.on('error', () => {})))
       const port = await new Promise<number>((resolve) =>
@@ -144,10 +240,10 @@ describe('a call', () => {
     }
   })
 
-  it('answers database_unavailable when its connection is terminated under it, and the next one works', async () => {
+  it('answers database_unavailable when its connection is terminated, and the next call works', async () => {
     const terminated = asOne('read write', async ({ db }) => {
       const { rows } = await sql<{ pid: number }>`select pg_backend_pid() as pid`.execute(db)
-      // Ending another role's session takes the superuser.
+      // Only the superuser may end a session of another role.
       await withClient(
         database.urls.superuser,
         async (client) => await client.query('select pg_terminate_backend($1)', [rows[0]?.pid]),
@@ -158,14 +254,14 @@ describe('a call', () => {
     expect((await one.caller.keys.list()).data).toHaveLength(1)
   })
 
-  it('answers database_unavailable when the server’s role may not log in', async () => {
+  it('answers database_unavailable when the server’s role cannot log in', async () => {
     const db = createDb(database.urls.api.replace(/:[^:@]+@/, ':wrong@'), () => {})
     const caller = await signedIn({ db }, one.userId)
     await expect(caller.keys.list()).rejects.toMatchObject({ reason: 'database_unavailable' })
     await db.destroy()
   })
 
-  it('that waits for a lock too long answers database_unavailable', async () => {
+  it('answers database_unavailable when it waits for a lock longer than lock_timeout', async () => {
     const blocker = await database.owner.connect()
     await blocker.query('begin')
     await blocker.query('select 1 from billing_accounts where user_id = $1 for update', [one.userId])

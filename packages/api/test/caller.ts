@@ -12,7 +12,7 @@ import { UsageWatch } from '../src/usage/watch.ts'
 export const JWT_SECRET = 'a secret of the tests, longer than 32 characters'
 const verifyAccessToken = createAccessTokenVerifier({ supabaseUrl: 'http://127.0.0.1:1', jwtSecret: JWT_SECRET })
 
-/** A token as Supabase Auth issues it. `claims` replaces or, with undefined, leaves out what it names. */
+/** An access token like those of Supabase Auth. `claims` replaces claims; a claim that is undefined is left out. */
 export async function accessToken(userId: string, claims: Record<string, unknown> = {}, secret = JWT_SECRET): Promise<string> {
   const now = Math.floor(Date.now() / 1000)
   const payload = { sub: userId, aud: 'authenticated', role: 'authenticated', iat: now, exp: now + 3600, ...claims }
@@ -23,7 +23,7 @@ export async function accessToken(userId: string, claims: Record<string, unknown
 
 export const SERVICE_KEY = 'a-service-key-of-the-tests-32-or-more'
 
-/** The real context of one request, on the test's database. */
+/** The context of one request, on the database of the test. */
 export function contextOf({ db }: Pick<TestDatabase, 'db'>, token: string | null, replace: Partial<Context> = {}): Context {
   const log = pino({ level: 'silent' })
   return {

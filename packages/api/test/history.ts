@@ -1,8 +1,9 @@
 import type { TestDatabase } from '@keymeter/local/testing'
 
 /**
- * Writes `count` events of an account over the cycles since its anchor, with all that the engine would have kept of them: most
- * are charges of most of its keys, and some things are rare. Takes three keys at least. By SQL of its own, because the engine would take minutes.
+ * Writes `count` events of an account over the cycles since its anchor, and the totals that the engine would have written. Most
+ * events are charges of most of its keys. Some keys, operations, verdicts and actions are rare. The account needs three keys or
+ * more. It writes by SQL, because the engine would take minutes.
  */
 export async function writeHistory(
   { owner }: Pick<TestDatabase, 'owner'>,

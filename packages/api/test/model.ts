@@ -17,7 +17,7 @@ import {
 } from '@keymeter/contract'
 import { naiveBoundary } from './naive-cycle.ts'
 
-/** What the company's backend asks for. */
+/** A request of the company's backend. */
 export type ModelRequest =
   | ({ action: 'charge' } & Charge)
   | ({ action: 'hold' } & Hold)
@@ -26,17 +26,17 @@ export type ModelRequest =
   | ({ action: 'refund' } & Refund)
 export type ModelVerdict = ChargeVerdict | HoldVerdict | SettleVerdict | ReleaseVerdict | RefundVerdict
 
-/** The plans that there are, and their credits a cycle. */
+/** The plans, and their credits per cycle. */
 export const PLANS: Record<string, number> = { free: 1000, small: 1200, large: 5000 }
 
 /**
- * What the product promises about accounts, keys and credits, in its plainest form: one account after the other, one
- * request after the other, everything in memory. Moments are milliseconds. It shares nothing with the engine.
+ * The rules of the product for accounts, keys and credits in their simplest form: one request after the other, in memory.
+ * Times are in milliseconds. It shares no code with the engine.
  */
 export class Model {
   now: number
   readonly accounts: ModelAccount[] = []
-  /** Every request so far that had an idempotency key, so that it can be tried again. */
+  /** All requests with an idempotency key, for retries. */
   readonly requests: ModelRequest[] = []
 
   constructor(now: number) {
@@ -66,8 +66,7 @@ export class Model {
   }
 
   /**
-   * @param accountId the account that the token or the event's id names, whether or not there is such a thing: asking turns
-   *   its cycle.
+   * @param accountId the account in the token or the event id. Its cycles are closed even if the key or event does not exist.
    */
   decide(request: ModelRequest, accountId: string | null): ModelVerdict {
     const account = this.accounts.find(({ userId }) => userId === accountId)
@@ -118,7 +117,7 @@ export class ModelKey {
   isDisabled = false
   isRevoked = false
   readonly secrets: ModelSecret[]
-  /** By the number of the cycle. */
+  /** By the index of the cycle. */
   readonly used = new Map<number, { credits: number; charges: number }>()
 
   constructor(account: ModelAccount, id: string, keyType: KeyType, secret: string) {
@@ -143,7 +142,7 @@ export class ModelKey {
     this.used.set(cycle, { credits: used.credits + credits, charges: used.charges + charges })
   }
 
-  /** The current secret works for the grace period, and an older one ends at once. */
+  /** The current secret works until the end of the grace period. An older one ends immediately. */
   rotate(secret: string, now: number, graceMs: number): void {
     for (const older of this.secrets) {
       if (older.validUntil === null) older.validUntil = now + graceMs
@@ -157,7 +156,7 @@ const REMEMBERED_MS = IDEMPOTENCY_DAYS * 86_400_000
 
 interface Remembered {
   at: number
-  /** What must be the same for a retry to be one. */
+  /** The fields that a retry must repeat. */
   request: string
   answer: ModelVerdict
 }
@@ -176,7 +175,7 @@ export class ModelAccount {
   isSuspended = false
   lastEventAt: number | null = null
   events = 0
-  /** The last one is the current one. */
+  /** The last cycle is the current one. */
   readonly cycles: ModelCycle[]
   readonly keys: ModelKey[] = []
   readonly holds: ModelHold[] = []
@@ -219,7 +218,7 @@ export class ModelAccount {
     return sum(this.holds.filter((hold) => hold.cycle === cycle && hold.outcome === null))
   }
 
-  /** Top-ups that were left when the cycle began: of each one before, what it spent beyond its own credits is gone. */
+  /** The top-ups at the start of a cycle. Each earlier cycle has used those that it spent beyond its granted credits. */
   carriedInto(cycle: number): number {
     return this.cycles
       .slice(0, cycle)
@@ -234,12 +233,12 @@ export class ModelAccount {
     return Math.max(0, this.current.granted + this.topUps - this.current.used - this.heldIn(this.cycle))
   }
 
-  /** An account's time never runs backwards, whatever the clock does. */
+  /** The time of an account never goes back, even if the clock does. */
   timeAt(now: number): number {
     return Math.max(now, this.lastEventAt ?? now, this.cycleStart)
   }
 
-  /** Closes the cycles that have ended, the idle ones too, and lets go of holds that have run out. */
+  /** Closes the cycles that have ended, idle ones included, and ends the expired holds. */
   turn(now: number): void {
     while (this.cycleEnd <= this.timeAt(now)) {
       const plan = this.nextPlan ?? this.current.plan
@@ -250,7 +249,7 @@ export class ModelAccount {
     for (const hold of this.holds) if (hold.outcome === null && hold.expiresAt <= this.timeAt(now)) hold.outcome = 'expired'
   }
 
-  /** A copy, as time alone would have it at `now`: what a read must show. */
+  /** A copy with all that is due at `now`. A read must show this. */
   asOf(now: number): ModelAccount {
     const copy: ModelAccount = Object.assign(Object.create(ModelAccount.prototype), this, {
       cycles: this.cycles.map((cycle) => ({ ...cycle })),
@@ -360,7 +359,7 @@ export class ModelAccount {
             : null
     if (refusal === 'exceeds_hold' || refusal === 'hold_expired' || refusal === 'hold_ended') {
       const known = this.#known(hold.key)
-      // A release cannot ask for too much.
+      // A release cannot exceed its hold.
       return this.#remember(idempotencyKey, identity, moment, { verdict: refusal, ...known } as ModelVerdict)
     }
     hold.outcome = action === 'settle' ? 'settled' : 'released'

@@ -1,4 +1,4 @@
-/** The definition in its plainest form: the anchor's fields, `months` later, on the last day that the month has. */
+/** The definition of a boundary in its simplest form: the date of the anchor `months` later, clipped to the month. */
 export function naiveBoundary(anchor: Date, months: number): Date {
   const year = anchor.getUTCFullYear() + Math.floor((anchor.getUTCMonth() + months) / 12)
   const month = (anchor.getUTCMonth() + months) % 12

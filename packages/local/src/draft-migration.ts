@@ -13,10 +13,11 @@ export async function draftMigration(): Promise<string> {
  * The difference between two databases as SQL. Differences that the CLI does not see (comments, storage and statistics of
  * columns) are appended as comments, for a person to write.
  */
-async function draft(migrated: string, written: string): Promise<string> {
+export async function draft(migrated: string, written: string): Promise<string> {
   const args = [SUPABASE_CLI, 'db', 'diff', '--from', migrated, '--to', written, '--use-pg-delta', '--workdir', REPOSITORY]
   const { stdout } = await promisify(execFile)(process.execPath, args, {
-    env: { ...process.env, DO_NOT_TRACK: '1', SUPABASE_TELEMETRY_DISABLED: '1' },
+    // Without PGSSLMODE, the CLI prints a warning about TLS among the statements.
+    env: { ...process.env, DO_NOT_TRACK: '1', SUPABASE_TELEMETRY_DISABLED: '1', PGSSLMODE: 'disable' },
     maxBuffer: 64 * 1024 * 1024,
   })
   const differences = await compareSchemas({ name: 'migrations', url: migrated }, { name: 'schemas', url: written })

@@ -11,7 +11,7 @@ const ownerDb = createDb(database.urls.owner, () => {})
 afterAll(async () => await ownerDb.destroy())
 
 describe('audit.list', () => {
-  it('tells of every change who made it, to which key, when and from where, newest first', async () => {
+  it('shows who made each change, to which key, when and from where, newest first', async () => {
     const { userId, defaultKey } = await provisioned(database)
     const caller = appRouter.createCaller(
       contextOf(database, await accessToken(userId), {
@@ -55,7 +55,7 @@ describe('audit.list', () => {
     expect(Math.abs(Date.parse(data[0]?.createdAt ?? '') - Date.now())).toBeLessThan(60_000)
   })
 
-  it('has no entry for what changed nothing or was refused', async () => {
+  it('has no entry for a call that changed nothing or was refused', async () => {
     const { caller, defaultKey } = await provisioned(database)
     const { id } = defaultKey
     await caller.keys.enable({ id })
@@ -69,7 +69,7 @@ describe('audit.list', () => {
     expect((await caller.audit.list()).data.map(({ action }) => action)).toEqual(['key.revoked', 'key.created'])
   })
 
-  it('never holds a secret', async () => {
+  it('never contains a secret', async () => {
     const { userId, caller, defaultKey } = await provisioned(database)
     const secrets = [defaultKey.secret]
     const rotated = await caller.keys.rotate({ id: defaultKey.id })
@@ -81,7 +81,7 @@ describe('audit.list', () => {
     for (const secret of secrets) expect(rows[0].log).not.toContain(secret.slice(16))
   })
 
-  it('filters by action, key and time, and gives each entry once, page by page, while more are written', async () => {
+  it('filters by action, key and time, and shows each entry on one page only, while more are written', async () => {
     const { caller, defaultKey } = await provisioned(database)
     const other = await caller.keys.create({ name: 'other' })
     for (let i = 0; i < 5; i++) {
@@ -140,7 +140,7 @@ describe('the audit chain', () => {
     await provisioned(database)
   })
 
-  it('is whole after any number of changes, at once too', async () => {
+  it('is valid after any number of changes, including concurrent ones', async () => {
     const { caller, userId: crowded } = await provisioned(database)
     await Promise.all(Array.from({ length: 40 }, async (_, i) => await caller.keys.create({ name: `key ${i}` })))
     const { rows } = await database.owner.query('select audit_length from billing_accounts where user_id = $1', [crowded])
@@ -191,13 +191,13 @@ describe('the audit chain', () => {
       2,
       'altered',
     ],
-  ] as const)('names the first broken link of %s, and no other account', async (_, sql, sequence, fault) => {
+  ] as const)('reports the first entry that does not match for %s, and no other account', async (_, sql, sequence, fault) => {
     for (const statement of sql.split('; '))
       await database.owner.query(statement.includes('$1') ? { text: statement, values: [userId] } : statement)
     expect((await verifyAudit(ownerDb)).faults).toEqual([{ userId, sequence, fault }])
   })
 
-  it('shows an entry that was rewritten with a hash of its own: the one after it does not follow', async () => {
+  it('reports an entry that was rewritten with a new hash: the next entry does not follow from it', async () => {
     const { rows } = await database.owner.query(
       'select sequence::int, hash, request_id, created_at, api_key_id from audit_log where user_id = $1 order by sequence',
       [userId],
@@ -222,7 +222,7 @@ describe('the audit chain', () => {
     expect((await verifyAudit(ownerDb)).faults).toEqual([{ userId, sequence: 4, fault: 'altered' }])
   })
 
-  it('is read whole, page by page, in one snapshot: what is written meanwhile is no fault', async () => {
+  it('is read in pages of one snapshot, so that entries written during the check are not errors', async () => {
     const accounts = [await provisioned(database), await provisioned(database), await provisioned(database)]
     const whole = await verifyAudit(ownerDb)
     const paged = await verifyAudit(ownerDb, {
@@ -243,7 +243,7 @@ describe('the audit chain', () => {
     expect(new Set(faults.map((fault) => fault.userId))).toEqual(new Set([last, userId]))
   })
 
-  it('is verified to its end whatever a tamperer writes: values that no program can hold are faults of their account alone', async () => {
+  it('is verified for all accounts even if one contains values that no program can represent', async () => {
     const { rows } = await database.owner.query('select user_id from billing_accounts order by user_id')
     const [first, second, third] = rows.map(({ user_id }) => user_id)
     for (const table of ['audit_log', 'billing_accounts'])
@@ -263,7 +263,7 @@ describe('the audit chain', () => {
     ])
   })
 
-  it('cannot be verified by a role that sees one account at a time: it would find every chain whole', async () => {
+  it('cannot be verified by a role that sees one account at a time, because it would find no errors', async () => {
     await expect(verifyAudit(database.db)).rejects.toThrow('row-level security')
   })
 })

@@ -6,7 +6,7 @@ import { hashToken, parseToken } from '../keys/token.ts'
 const database = testDatabase()
 
 describe('auth.provision', () => {
-  it('makes the free account with 1,000 credits and the default dev key, whose secret it shows', async () => {
+  it('creates the account on the plan free with 1,000 credits and a default dev key, and returns its secret', async () => {
     const { userId, defaultKey } = await provisioned(database)
     const accounts = await database.owner.query(
       'select plan, credits_per_cycle, billing_cycle_anchor = billing_cycle_start as fresh from billing_accounts where user_id = $1',
@@ -22,7 +22,7 @@ describe('auth.provision', () => {
     expect(keys.rows).toEqual([{ api_key_id: defaultKey.id, key_hash: hashToken(defaultKey.secret), valid_until: null }])
   })
 
-  it('makes one account and one key of 50 first calls at once, and shows the secret to one of them', async () => {
+  it('creates one account and one key for 50 concurrent first calls, and returns the secret to one of them', async () => {
     const userId = await database.createUser()
     const caller = await signedIn(database, userId)
     const answers = await Promise.all(Array.from({ length: 50 }, async () => await caller.auth.provision()))
@@ -34,14 +34,14 @@ describe('auth.provision', () => {
     expect(count.rows).toEqual([{ keys: '1', accounts: '1' }])
   })
 
-  it('gives no second key to an account that ever had one, a revoked one too', async () => {
+  it('creates no second key for an account that ever had one, even if it was revoked', async () => {
     const { caller, defaultKey } = await provisioned(database)
     await caller.keys.revoke({ id: defaultKey.id })
     expect((await caller.auth.provision()).defaultKey).toBeNull()
     expect((await caller.keys.list()).data).toEqual([])
   })
 
-  it('heals an account that was left without a key, once of 20 calls at once', async () => {
+  it('creates the missing key of an account without keys, once for 20 concurrent calls', async () => {
     const userId = await database.createUser()
     await database.owner.query('select keymeter.create_account($1)', [userId])
     const caller = await signedIn(database, userId)
@@ -49,7 +49,7 @@ describe('auth.provision', () => {
     expect(answers.filter(({ defaultKey }) => defaultKey !== null)).toMatchObject([{ defaultKey: { name: 'default' } }])
   })
 
-  it('refuses a user who has been deleted since the token was issued', async () => {
+  it('refuses a user who was deleted after the token was issued', async () => {
     const { userId, caller } = await provisioned(database)
     await database.owner.query('delete from auth.users where id = $1', [userId])
     await expect(caller.auth.provision()).rejects.toMatchObject({ code: 'UNAUTHORIZED', reason: 'not_signed_in' })
@@ -57,15 +57,15 @@ describe('auth.provision', () => {
   })
 })
 
-describe('before provisioning', () => {
-  it('reads answer empty', async () => {
+describe('before an account is provisioned,', () => {
+  it('queries return empty results', async () => {
     const caller = await signedIn(database, await database.createUser())
     expect(await caller.keys.list()).toMatchObject({ data: [] })
     expect(await caller.keys.usage()).toMatchObject({ data: [], billingCycle: null })
     expect(await caller.billing.get()).toMatchObject({ account: null })
   })
 
-  it('keys.create makes the account, and no default key that nobody would see the secret of', async () => {
+  it('keys.create creates the account, but no default key, because nobody would see its secret', async () => {
     const caller = await signedIn(database, await database.createUser())
     const created = await caller.keys.create({ name: 'mine', keyType: 'prod' })
     expect((await caller.keys.usage()).data).toMatchObject([{ id: created.id, name: 'mine', keyType: 'prod', creditsUsed: 0 }])

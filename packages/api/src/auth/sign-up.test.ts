@@ -21,14 +21,14 @@ const bearerOf = (token: string) =>
   appRouter.createCaller(contextOf(database, token, { verifyAccessToken: createAccessTokenVerifier(auth) }))
 const someone = () => ({ email: `${randomUUID()}@example.com`, password: 'a long password' })
 
-/** The lines that a call logs. */
+/** A logger that keeps its lines. */
 function recorder() {
   const lines: Record<string, unknown>[] = []
   return { lines, log: pino({ level: 'debug' }, { write: (line) => lines.push(JSON.parse(line)) }) }
 }
 
 describe('auth.signup', () => {
-  it('signs up at the real auth server and answers a session that works, with the default key', async () => {
+  it('signs up at the real auth server and returns a working session and the default key', async () => {
     const person = someone()
     const { user, session, defaultKey, requestId } = await anyone().auth.signup(person)
     expect(user.email).toBe(person.email)
@@ -46,7 +46,7 @@ describe('auth.signup', () => {
     await browser.auth.signOut()
   })
 
-  it('refuses an address that is taken, and leaves its account alone', async () => {
+  it('refuses an e-mail address that is taken and does not change its account', async () => {
     const person = someone()
     await anyone().auth.signup(person)
     await expect(anyone().auth.signup(person)).rejects.toMatchObject({
@@ -59,7 +59,7 @@ describe('auth.signup', () => {
     })
   })
 
-  it('makes one account and one key of the same sign-up sent 20 times at once, and tells the others why', async () => {
+  it('creates one account and one key for 20 concurrent sign-ups with one address, and refuses the others with email_taken', async () => {
     const person = someone()
     const results = await Promise.allSettled(Array.from({ length: 20 }, async () => await anyone().auth.signup(person)))
     const succeeded = results.filter((result) => result.status === 'fulfilled')
@@ -79,7 +79,7 @@ describe('auth.signup', () => {
     [{ email: 'someone@example.com', password: 'short' }, 'password'],
     [{ email: 'someone@example.com', password: 'é'.repeat(37) }, 'password'],
     [{ email: 'someone@example.com', password: 'with a NUL \0 in it' }, 'password'],
-  ])('refuses %j, naming the field', async (input, field) => {
+  ])('refuses %j and names the field', async (input, field) => {
     await expect(anyone().auth.signup(input)).rejects.toMatchObject({
       code: 'BAD_REQUEST',
       message: expect.stringContaining(field),
@@ -87,7 +87,7 @@ describe('auth.signup', () => {
     expect((await database.owner.query('select 1 from auth.users where email = $1', [input.email])).rows).toEqual([])
   })
 
-  it('succeeds without a key when the server’s role has lost its grants, warns with the request id, and heals', async () => {
+  it('succeeds without a key if the server’s role has lost its grants, logs a warning with the request id, and recovers later', async () => {
     const person = someone()
     const { lines, log } = recorder()
     await database.owner.query('revoke insert on public.api_keys from keymeter_api')
@@ -101,7 +101,7 @@ describe('auth.signup', () => {
       expect(lines).toMatchObject([
         { level: 40, requestId: 'the-request', userId: signedUp.user.id, msg: expect.stringContaining('provisioning failed') },
       ])
-      // Nothing is half made: the account went back with the key.
+      // The account was rolled back together with the key.
       expect(
         (await database.owner.query('select 1 from billing_accounts where user_id = $1', [signedUp.user.id])).rows,
       ).toEqual([])
@@ -118,7 +118,7 @@ describe('auth.signup', () => {
     }
   })
 
-  it('succeeds without a key when the product’s database is down', async () => {
+  it('succeeds without a key if the database is down', async () => {
     const db = createDb('postgresql://keymeter_api:none@127.0.0.1:1/none', () => {})
     const signedUp = await anyone({ db }).auth.signup(someone())
     expect(signedUp).toMatchObject({ defaultKey: null, session: { accessToken: expect.any(String) } })
@@ -126,7 +126,7 @@ describe('auth.signup', () => {
     await db.destroy()
   })
 
-  it('answers auth_unavailable when the auth server is down, hangs up or talks nonsense', async () => {
+  it('answers auth_unavailable if the auth server is down, closes the connection or sends an invalid response', async () => {
     for (const answer of [
       null,
       '',
@@ -148,12 +148,12 @@ describe('auth.signup', () => {
   })
 })
 
-describe('auth.signup of a project that asks for e-mail confirmation', () => {
+describe('auth.signup in a project with e-mail confirmation', () => {
   const database = testDatabase()
   const auth = testAuth(database, { emailConfirmation: true })
   const anyone = () => appRouter.createCaller(contextOf(database, null, { supabase: supabaseOf(auth) }))
 
-  it('answers no session and provisions nothing, for a new address and for one that is taken', async () => {
+  it('returns no session and provisions nothing, for a new address and for one that is taken', async () => {
     const person = someone()
     expect(await anyone().auth.signup(person)).toMatchObject({ user: { email: person.email }, session: null, defaultKey: null })
     // Supabase answers a made-up user here, without session like the one above; the embedded auth server answers 429.
@@ -167,7 +167,7 @@ describe('auth.signup of a project that asks for e-mail confirmation', () => {
     ).toEqual([{ accounts: '0', keys: '0' }])
   })
 
-  it('provisions nothing for the made-up user that Supabase answers for an address that is taken', async () => {
+  it('provisions nothing for the invented user that Supabase returns for an address that is taken', async () => {
     const received: IncomingHttpHeaders[] = []
     const supabase = createHttpServer((request, response) => {
       received.push(request.headers)
@@ -183,7 +183,7 @@ describe('auth.signup of a project that asks for e-mail confirmation', () => {
     )
     const answer = await caller.auth.signup({ email: 'taken@example.com', password: 'a long password' })
     expect(answer).toMatchObject({ session: null, defaultKey: null })
-    // Supabase counts its limits by the caller's address, where the project lets us tell it.
+    // Supabase limits calls by the client's address, if the project accepts this header.
     expect(received).toMatchObject([{ 'sb-forwarded-for': '192.0.2.7' }])
     expect((await database.owner.query('select from billing_accounts')).rows).toEqual([])
     supabase.close()

@@ -13,11 +13,11 @@ async function refused(verify: AccessTokenVerifier, authorization: string | null
   await expect(verify(authorization)).rejects.toMatchObject({ reason })
 }
 
-describe('with the project’s shared secret', () => {
+describe('with the shared secret of the project,', () => {
   const verify = createAccessTokenVerifier({ supabaseUrl: 'http://127.0.0.1:1', jwtSecret: JWT_SECRET })
   const bearer = async (...args: Parameters<typeof accessToken>) => `Bearer ${await accessToken(...args)}`
 
-  it('a good token proves its user', async () => {
+  it('a valid token returns its user', async () => {
     const exp = now() + 100
     expect(await verify(await bearer(userId, { exp }))).toEqual({ userId, expiresAt: new Date(exp * 1000) })
     const lowest = '00000000-0000-0000-0000-000000000001'
@@ -42,7 +42,7 @@ describe('with the project’s shared secret', () => {
     await refused(verify, await bearer(userId, claims))
   })
 
-  it('a forged one is refused', async () => {
+  it('a forged token is refused', async () => {
     await refused(verify, await bearer(userId, {}, 'another secret, as long as the right one is'))
     const [header = '', payload = '', signature = ''] = (await accessToken(userId)).split('.')
     const other = base64url({ sub: randomUUID(), aud: 'authenticated', role: 'authenticated', iat: now(), exp: now() + 60 })
@@ -56,7 +56,7 @@ describe('with the project’s shared secret', () => {
     await refused(verify, `Bearer ${base64url({ alg: 'HS512' })}.${payload}.${hs512}`)
   })
 
-  it('anything else is refused', async () => {
+  it('any other text is refused', async () => {
     const token = await accessToken(userId)
     for (const header of [
       null,
@@ -75,7 +75,7 @@ describe('with the project’s shared secret', () => {
   })
 })
 
-describe('with the project’s published keys', () => {
+describe('with the published keys of the project,', () => {
   let server: Server
   let supabaseUrl: string
   let keys: { keys: JWK[] } = { keys: [] }
@@ -111,24 +111,24 @@ describe('with the project’s published keys', () => {
 
   const verifier = () => createAccessTokenVerifier({ supabaseUrl, jwtSecret: null })
 
-  it('a good token proves its user, and the keys are fetched once', async () => {
+  it('a valid token returns its user, and the keys are fetched once', async () => {
     const verify = verifier()
     fetches = 0
     for (let i = 0; i < 5; i++) expect(await verify(await sign())).toMatchObject({ userId })
     expect(fetches).toBe(1)
   })
 
-  it('another issuer is refused', async () => {
+  it('a token of another issuer is refused', async () => {
     await refused(verifier(), await sign({ iss: 'http://elsewhere.example/auth/v1' }))
     await refused(verifier(), await sign({ iss: undefined }))
   })
 
-  it('a shared secret is refused, the public key in its place too', async () => {
+  it('a token signed with a shared secret is refused, even if the secret is the public key', async () => {
     await refused(verifier(), `Bearer ${await accessToken(userId, { iss: `${supabaseUrl}/auth/v1` })}`)
     await refused(verifier(), `Bearer ${await accessToken(userId, { iss: `${supabaseUrl}/auth/v1` }, publicPem)}`)
   })
 
-  it('a key that the token brings along is refused', async () => {
+  it('a token signed with a key that it contains is refused', async () => {
     const own = generateKeyPairSync('ec', { namedCurve: 'P-256' })
     const payload = {
       sub: userId,
@@ -151,7 +151,7 @@ describe('with the project’s published keys', () => {
     }
   })
 
-  it('no choice between several keys is the token’s fault, not an outage', async () => {
+  it('a token that does not name one of several keys is invalid, and not an outage', async () => {
     const published = keys
     const another = await generateKeyPair('ES256', { extractable: true })
     keys = { keys: [...published.keys, { ...(await exportJWK(another.publicKey)), kid: 'two', alg: 'ES256' }] }
@@ -160,14 +160,14 @@ describe('with the project’s published keys', () => {
     keys = published
   })
 
-  it('a flood of unknown keys fetches the published ones no more than twice', async () => {
+  it('many tokens with unknown keys cause at most two fetches of the published keys', async () => {
     const verify = verifier()
     fetches = 0
     for (let i = 0; i < 100; i++) await refused(verify, await sign({}, { kid: `unknown-${i}` }))
     expect(fetches).toBeLessThanOrEqual(2)
   })
 
-  it('keys that cannot be had are our outage, not the caller’s fault', async () => {
+  it('keys that cannot be fetched are an outage, and not an invalid token', async () => {
     status = 503
     await refused(verifier(), await sign(), 'auth_unavailable')
     status = 200

@@ -52,7 +52,7 @@ let requests = 0
 const once = () => `request-${requests++}`
 
 describe('top-ups', () => {
-  it('are spent after the cycle’s own credits, and kept when it ends', async () => {
+  it('are spent after the granted credits, and stay when the cycle ends', async () => {
     const { accountId, charge, get } = await account()
     await operator.grantTopUp({ accountId, credits: 500, idempotencyKey: once() })
     expect(await get()).toMatchObject({ creditsPerCycle: 1000, topUps: 500, creditsRemaining: 1500 })
@@ -64,7 +64,7 @@ describe('top-ups', () => {
     expect(await charge(1301)).toMatchObject({ verdict: 'insufficient_credits', remaining: 1300 })
   })
 
-  it('are granted once for an idempotency key, at once or a year later', async () => {
+  it('are granted once per idempotency key, whether the retry comes concurrently or a year later', async () => {
     const { accountId, get } = await account()
     const grant = { accountId, credits: 70, idempotencyKey: once(), note: 'invoice 7' }
     const answers = await Promise.all(Array.from({ length: 20 }, async () => await operator.grantTopUp(grant)))
@@ -75,7 +75,7 @@ describe('top-ups', () => {
     expect(await get()).toMatchObject({ topUps: 70 })
   })
 
-  it('are at most as many as a number holds: one more is refused and changes nothing', async () => {
+  it('are at most the largest safe integer: one credit more is refused and changes nothing', async () => {
     const { accountId, get } = await account()
     await database.owner.query(
       `update billing_accounts set credits_per_cycle = 0, top_up_balance = $2::bigint, topped_up_this_cycle = $2::bigint, last_ledger_sequence = 1 where user_id = $1`,
@@ -93,7 +93,7 @@ describe('top-ups', () => {
     expect(await get()).toMatchObject({ topUps: Number.MAX_SAFE_INTEGER })
   })
 
-  it('are for an account that there is, of a number that there is', async () => {
+  it('are refused for an unknown account and for an invalid number', async () => {
     const { accountId } = await account()
     const grant = { accountId, credits: 1, idempotencyKey: once() }
     await expect(operator.grantTopUp({ ...grant, accountId: randomUUID() })).rejects.toMatchObject({
@@ -108,7 +108,7 @@ describe('top-ups', () => {
   })
 })
 
-it('an account has at most as many credits as a number holds, by its plan and top-ups together, and can spend them all', async () => {
+it('an account can have and spend credits up to the largest safe integer, from its plan and top-ups together', async () => {
   await database.owner.query("insert into plans (plan, credits_per_cycle) values ('vast', $1)", [Number.MAX_SAFE_INTEGER - 100])
   const { accountId, charge, get, lines } = await account()
   const grant = async (credits: number) => await operator.grantTopUp({ accountId, credits, idempotencyKey: once() })
@@ -131,7 +131,7 @@ it('an account has at most as many credits as a number holds, by its plan and to
   expect(await operator.suspend({ accountId })).toMatchObject({ account: { suspendedAt: expect.any(String) } })
 })
 
-it('an account that its owner gave as many credits as a number holds, beside top-ups, is charged and shown', async () => {
+it('an account with more credits than the largest safe integer, set by the database’s owner, is charged and shown', async () => {
   const { accountId, charge, get, lines } = await account()
   await operator.grantTopUp({ accountId, credits: 2 ** 50, idempotencyKey: once() })
   await database.owner.query('update billing_accounts set credits_per_cycle = $2 where user_id = $1', [
@@ -144,7 +144,7 @@ it('an account that its owner gave as many credits as a number holds, beside top
   expect(await charge(Number.MAX_SAFE_INTEGER)).toMatchObject({ verdict: 'charged' })
 })
 
-it('what is held in a cycle that has ended counts among what an account has, since it may come back', async () => {
+it('held credits of an ended cycle count toward the most credits of an account, because they may come back', async () => {
   const { accountId, caller, charge, hold, get } = await account()
   const most = 2 ** 50
   const grant = async (credits = most) => await operator.grantTopUp({ accountId, credits, idempotencyKey: once() })
@@ -162,7 +162,7 @@ it('what is held in a cycle that has ended counts among what an account has, sin
 })
 
 describe('a change of plan', () => {
-  it('to one with more credits gives the difference at once', async () => {
+  it('to a plan with more credits adds the difference immediately', async () => {
     const { accountId, charge, get } = await account()
     await charge(900)
     expect(await operator.changePlan({ accountId, plan: 'pro' })).toMatchObject({
@@ -174,7 +174,7 @@ describe('a change of plan', () => {
     expect(await get()).toMatchObject({ plan: 'pro', creditsRemaining: 5000 })
   })
 
-  it('to one with fewer credits waits for the next cycle', async () => {
+  it('to a plan with fewer credits waits for the next cycle', async () => {
     const { accountId, charge, get } = await account()
     await charge(50)
     expect(await operator.changePlan({ accountId, plan: 'tiny' })).toMatchObject({
@@ -187,7 +187,7 @@ describe('a change of plan', () => {
     expect(await get()).toMatchObject({ plan: 'tiny', nextPlan: null })
   })
 
-  it('holds for the cycles in between that nobody charged in', async () => {
+  it('applies to the idle cycles in between', async () => {
     const { accountId, charge, caller } = await account()
     await operator.changePlan({ accountId, plan: 'tiny' })
     await clock.set(new Date('2027-05-01T00:00:00.000Z'))
@@ -197,7 +197,7 @@ describe('a change of plan', () => {
     expect(await grant()).toMatchObject({ kind: 'grant', plan: 'tiny', credits: 100 })
   })
 
-  it('gives what the plan gave when it was agreed, whatever the plan gives when the cycle is turned', async () => {
+  it('grants the credits that the plan had at the time of the change, even if the plan has changed by the rollover', async () => {
     await database.owner.query("insert into plans (plan, credits_per_cycle) values ('agreed', 300)")
     const { accountId, charge, get, lines } = await account()
     await operator.changePlan({ accountId, plan: 'agreed' })
@@ -216,7 +216,7 @@ describe('a change of plan', () => {
     expect(await shown()).toEqual(before)
   })
 
-  it('is taken back by changing to the plan that there is', async () => {
+  it('is cancelled by a change to the current plan', async () => {
     const { accountId, get } = await account()
     await operator.changePlan({ accountId, plan: 'tiny' })
     await operator.changePlan({ accountId, plan: 'free' })
@@ -224,13 +224,13 @@ describe('a change of plan', () => {
     expect(await get()).toMatchObject({ plan: 'free', creditsPerCycle: 1000 })
   })
 
-  it('back and forth in one cycle gives the difference once', async () => {
+  it('back and forth in one cycle adds the difference once', async () => {
     const { accountId, get } = await account()
     for (const plan of ['pro', 'free', 'pro', 'also-free', 'pro']) await operator.changePlan({ accountId, plan })
     expect(await get()).toMatchObject({ plan: 'pro', nextPlan: null, creditsPerCycle: 5000 })
   })
 
-  it('is to a plan that there is', async () => {
+  it('is refused for an unknown plan', async () => {
     const { accountId } = await account()
     await expect(operator.changePlan({ accountId, plan: 'gold' })).rejects.toMatchObject({ reason: 'plan_not_found' })
     await expect(operator.changePlan({ accountId: randomUUID(), plan: 'free' })).rejects.toMatchObject({
@@ -239,7 +239,7 @@ describe('a change of plan', () => {
   })
 })
 
-it('a suspended account is charged nothing until it is resumed', async () => {
+it('a suspended account cannot be charged until it is resumed', async () => {
   const { accountId, charge, get } = await account()
   expect((await operator.suspend({ accountId })).account.suspendedAt).toBe(ANCHOR.toISOString())
   await clock.set(new Date(ANCHOR.getTime() + 1000))
@@ -250,7 +250,7 @@ it('a suspended account is charged nothing until it is resumed', async () => {
   expect(await get()).toMatchObject({ creditsUsed: 1 })
 })
 
-it('what the operator does is in the account’s audit log, which stays whole however the account’s id is written', async () => {
+it('the operator’s changes are in the audit log of the account, whose chain stays valid for any spelling of the account id', async () => {
   const { accountId: id, caller } = await account()
   const accountId = id.toUpperCase()
   await operator.grantTopUp({ accountId, credits: 5, idempotencyKey: once() })
@@ -272,7 +272,7 @@ it('what the operator does is in the account’s audit log, which stays whole ho
 })
 
 describe('the ledger', () => {
-  it('tells how the balance came to be, and its sum is the balance', async () => {
+  it('lists every change of the balance, and its sum is the balance', async () => {
     const { accountId, charge, lines, caller, get } = await account()
     const charged = await charge(100)
     await clock.set(new Date('2027-02-02T08:00:00.000Z'))
@@ -295,7 +295,7 @@ describe('the ledger', () => {
     ])
     expect((await get())?.creditsRemaining).toBe(287)
     await clock.set(new Date(SECOND_CYCLE))
-    // Before anything has been charged in the new cycle, and after.
+    // First without a charge in the new cycle, then with one.
     for (const used of [0, 10]) {
       if (used > 0) await charge(used)
       expect(await lines()).toEqual([
@@ -320,7 +320,7 @@ describe('the ledger', () => {
     })
   })
 
-  it('is of one moment, whatever is charged while it is read', async () => {
+  it('is consistent while charges are made during the read', async () => {
     const { accountId, charge, hold } = await account()
     const held = await hold(600)
     if (held.verdict !== 'held') throw new Error(held.verdict)
@@ -328,7 +328,7 @@ describe('the ledger', () => {
     const db = database.db.withPlugin({
       transformQuery: ({ node }) => node,
       transformResult: async ({ result }) => {
-        // After the transaction's settings: the cycles.
+        // The first statement sets up the transaction. The second reads the cycles.
         if (++queries === 2) {
           await metering.settle({ holdId: held.holdId, credits: 600, idempotencyKey: once() })
           await charge(5)
@@ -346,7 +346,7 @@ describe('the ledger', () => {
     expect(balance).toBe(400)
   })
 
-  it('does not say that what the cycle began with is of the plan that it was changed to', async () => {
+  it('does not attribute the credits from the start of the cycle to a plan chosen later', async () => {
     const { accountId, caller } = await account()
     const grant = async () => (await caller.billing.ledger({})).entries[0]
     expect(await grant()).toMatchObject({ kind: 'grant', credits: 1000, plan: 'free' })
@@ -354,14 +354,14 @@ describe('the ledger', () => {
     expect(await grant()).toMatchObject({ kind: 'grant', credits: 1000, plan: null })
   })
 
-  it('of a cycle that there is not is refused', async () => {
+  it('is refused for a cycle that does not exist', async () => {
     const { caller } = await account()
     await expect(caller.billing.ledger({ cycleStart: THIRD_CYCLE })).rejects.toMatchObject({ reason: 'bad_request' })
     const { billingCycle } = await caller.billing.ledger({ cycleStart: '2027-01-31T14:00:00+02:00' })
     expect(billingCycle?.start).toBe(ANCHOR.toISOString())
   })
 
-  it('shows what is held', async () => {
+  it('shows held credits', async () => {
     const { lines, caller } = await account()
     const { secret } = await caller.keys.create({ name: 'holds' })
     await metering.hold({ key: secret, credits: 25, idempotencyKey: once() })
@@ -372,7 +372,7 @@ describe('the ledger', () => {
   })
 })
 
-it('a clock that is set back to before the cycle changes neither the cycle nor the order of what moved the balance', async () => {
+it('a clock that is set back before the start of the cycle changes neither the cycle nor the order of the ledger', async () => {
   const { caller, get, lines, hold } = await account()
   await clock.set(new Date(Date.parse(SECOND_CYCLE) + 500))
   await hold(25)
@@ -387,7 +387,7 @@ it('a clock that is set back to before the cycle changes neither the cycle nor t
   ])
 })
 
-it('a new account gets what the plan free gives now; those that are there keep what they have', async () => {
+it('a new account gets the current credits of the plan free, and existing accounts keep theirs', async () => {
   const before = await account()
   await database.owner.query("update plans set credits_per_cycle = 2000 where plan = 'free'")
   try {

@@ -8,7 +8,7 @@ import { hashToken } from './token.ts'
 const database = testDatabase()
 
 describe('keys.create', () => {
-  it('shows the secret once: only its SHA-256 is anywhere in the database', async () => {
+  it('returns the secret once, and the database contains only its SHA-256 hash', async () => {
     const { userId, caller } = await provisioned(database)
     const { secret, id, requestId, ...shown } = await caller.keys.create({ name: ' My key ' })
     expect(shown).toMatchObject({ name: 'My key', keyType: 'dev', keyPrefix: secret.slice(0, 15) })
@@ -23,7 +23,7 @@ describe('keys.create', () => {
     expect(JSON.stringify(await caller.keys.list())).not.toContain(secret.slice(15))
   })
 
-  it('takes any name of 1 to 64 characters and gives it back, trimmed and otherwise unchanged', async () => {
+  it('accepts any name of 1 to 64 characters and returns it trimmed and otherwise unchanged', async () => {
     const { caller } = await provisioned(database)
     const names = fc
       .string({ unit: 'binary', minLength: 1, maxLength: 64 })
@@ -56,12 +56,12 @@ describe('keys.create', () => {
     expect((await caller.keys.list()).data).toHaveLength(1)
   })
 
-  it('counts characters as Postgres does: 64 emoji are 64', async () => {
+  it('counts an emoji as one character, as Postgres does', async () => {
     const { caller } = await provisioned(database)
     expect((await caller.keys.create({ name: '😀'.repeat(64) })).name).toBe('😀'.repeat(64))
   })
 
-  it('refuses input that names an owner or anything else it does not know', async () => {
+  it('refuses input with an owner or another unknown field', async () => {
     const { caller, userId } = await provisioned(database)
     for (const extra of [{ userId }, { user_id: userId }, { createdAt: '2020-01-01' }, { key_hash: 'x' }]) {
       await expect(caller.keys.create({ name: 'x', ...extra })).rejects.toMatchObject({ code: 'BAD_REQUEST' })
@@ -83,8 +83,8 @@ describe('keys.list', () => {
   })
 })
 
-describe('an id that is no RFC uuid, as another tool may insert one', () => {
-  it('is listed, counted and revoked like any other, and unknown like any other', async () => {
+describe('a key whose id is not an RFC uuid, as another tool may insert it,', () => {
+  it('is listed, counted, revoked and not found like any other key', async () => {
     const { userId, caller } = await provisioned(database)
     const id = '11111111-1111-1111-1111-111111111111'
     await expect(caller.keys.revoke({ id })).rejects.toMatchObject({ reason: 'key_not_found' })
@@ -99,7 +99,7 @@ describe('an id that is no RFC uuid, as another tool may insert one', () => {
 })
 
 describe('keys.revoke', () => {
-  it('answers the same a second time', async () => {
+  it('returns the same answer when it is repeated', async () => {
     const { caller, defaultKey } = await provisioned(database)
     const { requestId: _, ...first } = await caller.keys.revoke({ id: defaultKey.id })
     expect(first).toMatchObject({ id: defaultKey.id, name: 'default', keyPrefix: defaultKey.keyPrefix })
@@ -107,7 +107,7 @@ describe('keys.revoke', () => {
     expect(await caller.keys.revoke({ id: defaultKey.id })).toMatchObject(first)
   })
 
-  it('keeps the moment of the first of many at once', async () => {
+  it('keeps the time of the first of many concurrent calls', async () => {
     const { caller, defaultKey } = await provisioned(database)
     const answers = await Promise.all(Array.from({ length: 20 }, async () => await caller.keys.revoke({ id: defaultKey.id })))
     expect(new Set(answers.map(({ revokedAt }) => revokedAt)).size).toBe(1)

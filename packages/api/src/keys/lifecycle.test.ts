@@ -1,20 +1,20 @@
 import { randomUUID } from 'node:crypto'
 import { GRACE_SECONDS_MAX, KEYS_LIVE_MAX } from '@keymeter/contract'
-import { testDatabase } from '@keymeter/local/testing'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, onTestFinished } from 'vitest'
 import { charge, provisioned } from '../../test/caller.ts'
 import { replaceClock } from '../../test/clock.ts'
+import { reconciledDatabase } from '../../test/reconciled-database.ts'
 import { hashToken, parseToken } from './token.ts'
 
-const database = testDatabase()
+const database = reconciledDatabase()
 
-/** Which of these secrets work at this moment: the rule that every charge goes by. */
+/** Which of these secrets work now, by the rule of the charge engine. */
 async function working(userId: string, ...secrets: string[]): Promise<boolean[]> {
   const works = async (secret: string) => {
     const { rows } = await database.owner.query(
       `select 1 from api_key_secrets secrets join api_keys keys on keys.user_id = secrets.user_id and keys.id = secrets.api_key_id
         where secrets.user_id = $1 and secrets.key_hash = $2 and revoked_at is null and disabled_at is null
-          and (valid_until is null or valid_until > clock_timestamp()) and (expires_at is null or expires_at > clock_timestamp())`,
+          and (valid_until is null or valid_until > keymeter.now()) and (expires_at is null or expires_at > keymeter.now())`,
       [userId, hashToken(secret)],
     )
     return rows.length === 1
@@ -36,7 +36,7 @@ describe('keys.get', () => {
 })
 
 describe('keys.update', () => {
-  it('changes what it names and leaves the rest', async () => {
+  it('changes the given fields and no others', async () => {
     const { caller } = await provisioned(database)
     const { id, secret: _, requestId: __, ...created } = await caller.keys.create({ name: 'first', keyType: 'prod' })
     expect(await caller.keys.update({ id, name: ' second ' })).toMatchObject({ ...created, name: 'second' })
@@ -51,13 +51,13 @@ describe('keys.update', () => {
     expect(await caller.keys.update({ id })).toMatchObject({ name: 'second', creditLimit: 0 })
   })
 
-  it('takes an expiry with an offset, and shows it in UTC', async () => {
+  it('accepts an expiry with an offset and returns it in UTC', async () => {
     const { caller, defaultKey } = await provisioned(database)
     const { expiresAt } = await caller.keys.update({ id: defaultKey.id, expiresAt: '2090-06-01T02:00:00.5+02:00' })
     expect(expiresAt).toBe('2090-06-01T00:00:00.500Z')
   })
 
-  it('renames a key that has expired, without asking for a new expiry', async () => {
+  it('can rename an expired key without a new expiry', async () => {
     const { userId, caller, defaultKey } = await provisioned(database)
     await database.owner.query("update api_keys set expires_at = now() - interval '1 day' where user_id = $1", [userId])
     expect(await caller.keys.update({ id: defaultKey.id, name: 'old' })).toMatchObject({ name: 'old', status: 'expired' })
@@ -78,7 +78,7 @@ describe('keys.update', () => {
     ['keyType', 'prod'],
     ['userId', randomUUID()],
     ['revokedAt', null],
-  ])('refuses %s = %j, names the field, and changes nothing; so does keys.create', async (field, value) => {
+  ])('refuses %s = %j, names the field and changes nothing, like keys.create', async (field, value) => {
     const { caller, defaultKey } = await provisioned(database)
     const { id } = defaultKey
     const named = {
@@ -92,7 +92,7 @@ describe('keys.update', () => {
     expect((await caller.keys.list()).data).toHaveLength(1)
   })
 
-  it('names the field of an expiry that has passed', async () => {
+  it('refuses an expiry in the past and names the field', async () => {
     const { caller, defaultKey } = await provisioned(database)
     const update = caller.keys.update({ id: defaultKey.id, expiresAt: '2020-01-01T00:00:00Z' })
     await expect(update).rejects.toMatchObject({ reason: 'bad_request', issues: [{ field: 'expiresAt' }] })
@@ -100,7 +100,7 @@ describe('keys.update', () => {
 })
 
 describe('keys.disable and keys.enable', () => {
-  it('switch a key off and on, and keep the moment of the first time', async () => {
+  it('switch a key off and on, and a repeated disable keeps the first time', async () => {
     const { userId, caller, defaultKey } = await provisioned(database)
     const { id, secret } = defaultKey
     const { disabledAt, status } = await caller.keys.disable({ id })
@@ -113,7 +113,11 @@ describe('keys.disable and keys.enable', () => {
 })
 
 describe('keys.rotate', () => {
-  it('gives the same key another secret; the one before works until its grace period ends', async () => {
+  it('gives the same key a new secret, and the previous secret works until its grace period ends', async () => {
+    const clock = await replaceClock(database)
+    onTestFinished(clock.remove)
+    const now = new Date()
+    await clock.set(now)
     const { userId, caller, defaultKey } = await provisioned(database)
     const { id } = defaultKey
     const limited = await caller.keys.update({ id, creditLimit: 500, name: 'mine' })
@@ -122,22 +126,23 @@ describe('keys.rotate', () => {
     expect(rotated).toMatchObject({ id, name: 'mine', creditLimit: 500, createdAt: limited.createdAt, isSecretSaved: false })
     expect(parseToken('km', rotated.secret)).toEqual({ keyType: 'dev', userId })
     expect(rotated.keyPrefix).toBe(rotated.secret.slice(0, 15))
+    const graceEndsAt = new Date(now.getTime() + 2_000)
+    expect(rotated.graceEndsAt).toBe(graceEndsAt.toISOString())
+    await clock.set(new Date(graceEndsAt.getTime() - 1))
     expect(await working(userId, defaultKey.secret, rotated.secret)).toEqual([true, true])
-    expect(Date.parse(rotated.graceEndsAt ?? '') - Date.now()).toBeLessThanOrEqual(2_000)
-    await expect
-      .poll(async () => await working(userId, defaultKey.secret, rotated.secret), { timeout: 5_000 })
-      .toEqual([false, true])
+    await clock.set(graceEndsAt)
+    expect(await working(userId, defaultKey.secret, rotated.secret)).toEqual([false, true])
     expect(await caller.keys.get({ id })).toMatchObject({ graceEndsAt: null })
   })
 
-  it('with a grace period of 0 ends the one before at once', async () => {
+  it('ends the previous secret immediately with a grace period of 0', async () => {
     const { userId, caller, defaultKey } = await provisioned(database)
     const { secret, graceEndsAt } = await caller.keys.rotate({ id: defaultKey.id, graceSeconds: 0 })
     expect(await working(userId, defaultKey.secret, secret)).toEqual([false, true])
     expect(graceEndsAt).toBeNull()
   })
 
-  it('again, ends the oldest at once', async () => {
+  it('ends the oldest secret immediately when it is called again', async () => {
     const { userId, caller, defaultKey } = await provisioned(database)
     const { id } = defaultKey
     const second = await caller.keys.rotate({ id, graceSeconds: GRACE_SECONDS_MAX })
@@ -160,7 +165,7 @@ describe('keys.rotate', () => {
 })
 
 describe('keys.endGrace', () => {
-  it('ends the older secret now, and leaves the current one', async () => {
+  it('ends the previous secret and keeps the current one', async () => {
     const { userId, caller, defaultKey } = await provisioned(database)
     const { id } = defaultKey
     const { secret } = await caller.keys.rotate({ id, graceSeconds: 3600 })
@@ -172,7 +177,7 @@ describe('keys.endGrace', () => {
 })
 
 describe('a lost secret', () => {
-  it('is known as such until it is confirmed or used', async () => {
+  it('is shown as not saved until it is confirmed or used', async () => {
     const { caller, defaultKey } = await provisioned(database)
     const used = await caller.keys.create({ name: 'used' })
     const isSaved = async () => (await caller.keys.list({ sort: 'oldest' })).data.map(({ isSecretSaved }) => isSecretSaved)
@@ -183,7 +188,7 @@ describe('a lost secret', () => {
     expect(await isSaved()).toEqual([true, true])
   })
 
-  it('is replaced at once; the secret before it, which may be in use, keeps its grace period', async () => {
+  it('is replaced immediately, and the previous secret, which may be in use, keeps its grace period', async () => {
     const { userId, caller, defaultKey } = await provisioned(database)
     const { id } = defaultKey
     const lost = await caller.keys.rotate({ id, graceSeconds: 3600 })
@@ -192,7 +197,7 @@ describe('a lost secret', () => {
     expect(replaced).toMatchObject({ id, graceEndsAt: lost.graceEndsAt, isSecretSaved: false })
   })
 
-  it('is not replaced when it was saved after all', async () => {
+  it('is not replaced if it was confirmed as saved in the meantime', async () => {
     const { userId, caller, defaultKey } = await provisioned(database)
     const { id } = defaultKey
     await caller.keys.confirmSecretSaved({ id, keyPrefix: defaultKey.keyPrefix })
@@ -201,7 +206,7 @@ describe('a lost secret', () => {
     expect(await working(userId, defaultKey.secret)).toEqual([true])
   })
 
-  it('is not taken for saved because an older one was', async () => {
+  it('does not count as saved because an older secret was saved', async () => {
     const { caller, defaultKey } = await provisioned(database)
     const { id } = defaultKey
     await caller.keys.rotate({ id })
@@ -212,7 +217,7 @@ describe('a lost secret', () => {
 })
 
 describe('a revoked key', () => {
-  it('has no secret that works, not in a grace period either, and takes no change', async () => {
+  it('has no working secret, even in a grace period, and cannot be changed', async () => {
     const { userId, caller, defaultKey } = await provisioned(database)
     const { id } = defaultKey
     const { secret } = await caller.keys.rotate({ id, graceSeconds: 3600 })
@@ -228,7 +233,7 @@ describe('a revoked key', () => {
 })
 
 describe('an account’s live keys', () => {
-  it(`are at most ${KEYS_LIVE_MAX}, exactly, of 200 creates at once; one revoked makes room for one`, async () => {
+  it(`are exactly ${KEYS_LIVE_MAX} after 200 concurrent creates, and a revoked key makes room for one more`, async () => {
     const { caller, defaultKey } = await provisioned(database)
     const creates = await Promise.allSettled(
       Array.from({ length: 200 }, async (_, i) => await caller.keys.create({ name: `key ${i}` })),
@@ -244,8 +249,8 @@ describe('an account’s live keys', () => {
   })
 })
 
-describe('changes of one key at once', () => {
-  it('happen one after the other: of any mix, one current secret remains, or none works', async () => {
+describe('concurrent changes of one key', () => {
+  it('happen one after the other: after any mix, one current secret remains, or none works', async () => {
     for (let round = 0; round < 15; round++) {
       const { userId, caller, defaultKey } = await provisioned(database)
       const { id } = defaultKey
@@ -289,8 +294,8 @@ describe('changes of one key at once', () => {
   })
 })
 
-describe('what is done to one key', () => {
-  it('leaves the account’s other keys as they are', async () => {
+describe('a change of one key', () => {
+  it('does not change the other keys of the account', async () => {
     const { userId, caller, defaultKey } = await provisioned(database)
     const other = await caller.keys.create({ name: 'other' })
     const otherRotated = await caller.keys.rotate({ id: other.id, graceSeconds: 3600 })
@@ -309,12 +314,12 @@ describe('what is done to one key', () => {
     expect(await working(userId, other.secret, otherRotated.secret)).toEqual([true, true])
   })
 
-  it('leaves its other secrets as they are: only the current one is lost, and only it is confirmed', async () => {
+  it('does not change its previous secrets: only the current one can be lost and confirmed', async () => {
     const { userId, caller, defaultKey } = await provisioned(database)
     const { id } = defaultKey
     const { keyPrefix } = await caller.keys.rotate({ id, graceSeconds: 3600 })
     await caller.keys.confirmSecretSaved({ id, keyPrefix })
-    // The first secret was never confirmed; that is no matter any more.
+    // The first secret was never confirmed, but it is no longer the current one.
     expect(await caller.keys.get({ id })).toMatchObject({ isSecretSaved: true })
     await expect(caller.keys.replaceLostSecret({ id, keyPrefix })).rejects.toMatchObject({ reason: 'secret_not_lost' })
     const { rows } = await database.owner.query(
@@ -327,7 +332,7 @@ describe('what is done to one key', () => {
     ])
   })
 
-  it('gives one of two who replace a lost secret at once a secret that works, and tells the other', async () => {
+  it('returns a working secret to one of two concurrent replacements of a lost secret, and refuses the other', async () => {
     const { userId, caller, defaultKey } = await provisioned(database)
     const { id, keyPrefix } = defaultKey
     const answers = await Promise.allSettled([1, 2].map(async () => await caller.keys.replaceLostSecret({ id, keyPrefix })))
@@ -337,10 +342,10 @@ describe('what is done to one key', () => {
   })
 })
 
-describe('the moment of a change', () => {
+describe('the time of a change', () => {
   const START = new Date('2027-03-01T00:00:00.000Z')
 
-  it('is exact to the millisecond, for expiry and grace', async () => {
+  it('decides to the millisecond whether a key has expired or a grace period has ended', async () => {
     const clock = await replaceClock(database)
     await clock.set(START)
     const { userId, caller, defaultKey } = await provisioned(database)
@@ -366,7 +371,7 @@ describe('the moment of a change', () => {
     await clock.set(new Date(at(6_000)))
     expect(await caller.keys.get({ id })).toMatchObject({ graceEndsAt: null })
     await caller.keys.rotate({ id, graceSeconds: 0 })
-    // What had ended before keeps the moment of its end.
+    // A secret that had ended keeps the time of its end.
     const ends = await database.owner.query(
       'select valid_until from api_key_secrets where user_id = $1 and api_key_id = $2 order by created_at, valid_until',
       [userId, id],
@@ -380,7 +385,7 @@ describe('the moment of a change', () => {
     ])
   })
 
-  it('is the one after the account’s lock, not the one of the call', async () => {
+  it('is read after the account is locked, and not when the call starts', async () => {
     const clock = await replaceClock(database)
     await clock.set(START)
     const { userId, caller, defaultKey } = await provisioned(database)
@@ -405,7 +410,7 @@ describe('the moment of a change', () => {
 })
 
 describe('a user who is being deleted', () => {
-  it('is told to sign in again or to try again, and never that something is wrong inside', async () => {
+  it('gets the error to sign in again or to retry, and never an internal error', async () => {
     for (let round = 0; round < 20; round++) {
       const { userId, caller, defaultKey } = await provisioned(database)
       const { id } = defaultKey
@@ -426,7 +431,7 @@ describe('a user who is being deleted', () => {
 })
 
 describe('a whole secret', () => {
-  it('is refused as a name and as a search, where it would be shown or kept', async () => {
+  it('is refused as a name and as a search text, where it would be stored or shown', async () => {
     const { caller, defaultKey } = await provisioned(database)
     const refused = (field: string) => ({ code: 'BAD_REQUEST', message: expect.stringContaining(field) })
     await expect(caller.keys.create({ name: defaultKey.secret })).rejects.toMatchObject(refused('name'))

@@ -1,12 +1,12 @@
 import type { ListKeys } from '@keymeter/contract'
-import { testDatabase } from '@keymeter/local/testing'
 import { describe, expect, it } from 'vitest'
 import { charge, provisioned } from '../../test/caller.ts'
+import { reconciledDatabase } from '../../test/reconciled-database.ts'
 
-const database = testDatabase()
+const database = reconciledDatabase()
 type Caller = Awaited<ReturnType<typeof provisioned>>['caller']
 
-/** Every page's keys, in order. */
+/** The names of the keys on all pages, in order. */
 async function listAll(caller: Caller, input: Partial<ListKeys>, limit: number) {
   const names: string[] = []
   let cursor: string | null = null
@@ -39,7 +39,7 @@ async function accountWithAll() {
 }
 
 describe('keys.list', () => {
-  it('has each key under exactly one status, and live, revoked and all as what they say', async () => {
+  it('lists each key under exactly one status, and also filters by live, revoked and all', async () => {
     const { caller } = await accountWithAll()
     const names = async (status: ListKeys['status']) => (await caller.keys.list({ status })).data.map(({ name }) => name)
     expect(await names('active')).toEqual(['ünï', '100%_sure', 'default'])
@@ -51,7 +51,7 @@ describe('keys.list', () => {
     for (const { status } of (await caller.keys.list({ status: 'disabled' })).data) expect(status).toBe('disabled')
   })
 
-  it('keeps the usage of keys that are disabled, expired or revoked', async () => {
+  it('shows the usage of disabled, expired and revoked keys', async () => {
     const { caller, userId, defaultKey } = await provisioned(database)
     const keys = [defaultKey]
     for (const name of ['disabled', 'expired', 'revoked']) keys.push(await caller.keys.create({ name }))
@@ -72,7 +72,7 @@ describe('keys.list', () => {
     ])
   })
 
-  it('finds by name or key prefix, whatever the case, taking every character for itself', async () => {
+  it('searches names and key prefixes in any case, without wildcards', async () => {
     const { caller, defaultKey } = await accountWithAll()
     const found = async (search: string) => (await caller.keys.list({ search, status: 'all' })).data.map(({ name }) => name)
     expect(await found('BRAVO')).toEqual(['Bravo'])
@@ -88,12 +88,12 @@ describe('keys.list', () => {
   it.each([
     ['newest', ['ünï', '100%_sure', 'echo', 'Bravo', 'charlie', 'alpha', 'Delta', 'default']],
     ['oldest', ['default', 'Delta', 'alpha', 'charlie', 'Bravo', 'echo', '100%_sure', 'ünï']],
-  ] as const)('sorts by %s, page by page whatever the page, each key once', async (sort, expected) => {
+  ] as const)('sorts by %s and lists each key once, with pages of any size', async (sort, expected) => {
     const { caller } = await accountWithAll()
     for (const limit of [1, 3, 8, 100]) expect(await listAll(caller, { sort, status: 'all' }, limit)).toEqual(expected)
   })
 
-  it('sorts by name whatever the case, and by last use with the never used at the end', async () => {
+  it('sorts by name in any case, and by last use with unused keys at the end', async () => {
     const { caller, userId, id } = await accountWithAll()
     for (const limit of [1, 2, 100]) {
       const names = await listAll(caller, { sort: 'name', status: 'all' }, limit)
@@ -113,7 +113,7 @@ describe('keys.list', () => {
     }
   })
 
-  it('tells apart keys made in the same microsecond, and shifts nothing when keys are made while pages are read', async () => {
+  it('lists keys of the same microsecond once each, also if keys are created between two pages', async () => {
     const { caller, userId } = await provisioned(database)
     for (let i = 0; i < 11; i++) await caller.keys.create({ name: `key ${i}` })
     await database.owner.query("update api_keys set created_at = '2026-01-01 00:00:00.123456Z' where user_id = $1", [userId])
@@ -126,7 +126,7 @@ describe('keys.list', () => {
     )
   })
 
-  it('is never cut without saying so: 101 live keys are one page and a cursor', async () => {
+  it('returns a cursor if there are more keys than fit on a page', async () => {
     const { caller, userId } = await provisioned(database)
     await database.owner.query(
       "insert into api_keys (user_id, name, key_prefix) select $1, 'key ' || n, 'x' from generate_series(1, 100) n",
@@ -158,7 +158,7 @@ describe('keys.list', () => {
     await expect(caller.keys.list(input)).rejects.toMatchObject({ code: 'BAD_REQUEST' })
   })
 
-  it('takes any whole number as a place in time', async () => {
+  it('accepts a cursor with any integer as its time', async () => {
     const { caller } = await provisioned(database)
     for (const place of [Number.MAX_SAFE_INTEGER, -Number.MAX_SAFE_INTEGER, 0]) {
       const cursor = cursorOf(['oldest', place, '11111111-1111-1111-1111-111111111111'])

@@ -9,7 +9,7 @@ const pattern = /^regex = '''(.+)'''$/m.exec(rule)?.[1] ?? ''
 const keywords = [...(/^keywords = \[(.+)\]$/m.exec(rule)?.[1] ?? '').matchAll(/"([^"]+)"/g)].map(([, word]) => word ?? '')
 const entropyMin = Number(/^entropy = (.+)$/m.exec(rule)?.[1])
 
-/** Shannon's, in bits a character, as gitleaks computes it. */
+/** The Shannon entropy in bits per character, as gitleaks computes it. */
 function entropy(text: string): number {
   const counts = new Map<string, number>()
   for (const character of text) counts.set(character, (counts.get(character) ?? 0) + 1)
@@ -17,12 +17,12 @@ function entropy(text: string): number {
 }
 
 describe('the rule for secret scanners', () => {
-  it('is the one that docs/terms.md shows', () => {
+  it('is the regular expression in docs/terms.md', () => {
     expect(pattern.length).toBeGreaterThan(20)
     expect(read('terms.md')).toContain(`\n${pattern}\n`)
   })
 
-  it('finds each of 2,000 tokens, whole, in whatever they stand', () => {
+  it('finds each of 2,000 whole tokens in any surrounding text', () => {
     for (let i = 0; i < 2_000; i++) {
       const token = mintToken(['km', 'acme2', 'x'][i % 3] ?? '', i % 2 ? 'dev' : 'prod', randomUUID())
       const text = [`KEY=${token}`, `"${token}"`, `Bearer ${token}\n`, `https://x?key=${token}&a`, `(${token}).`][i % 5] ?? ''
@@ -32,7 +32,7 @@ describe('the rule for secret scanners', () => {
     }
   })
 
-  it('finds nothing in what only looks alike', () => {
+  it('finds nothing in texts that only resemble a token', () => {
     const token = mintToken('km', 'dev', randomUUID())
     for (const text of [
       token.slice(0, -1),
@@ -45,7 +45,7 @@ describe('the rule for secret scanners', () => {
     }
   })
 
-  it('shows in docs/terms.md a token that is one', () => {
+  it('finds the example in docs/terms.md, which is a valid token', () => {
     const shown = new RegExp(pattern).exec(read('terms.md'))?.[0] ?? ''
     expect(parseToken('km', shown)).not.toBeNull()
   })

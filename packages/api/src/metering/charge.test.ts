@@ -20,7 +20,6 @@ beforeEach(async () => {
   clock = await replaceClock(database)
   account = await provisioned(database)
 })
-// Every test that charges ends with one look at all three totals.
 
 const charge = async (input: Partial<Charge> = {}) =>
   await backend.metering.charge({
@@ -40,7 +39,7 @@ const setAccount = async (columns: string) =>
   await database.owner.query(`update billing_accounts set ${columns} where user_id = $1`, [account.userId])
 
 describe('a charge', () => {
-  it('takes the credits, durably, and says what is left and until when', async () => {
+  it('takes the credits durably, and returns the remaining credits and the end of the cycle', async () => {
     const { defaultKey, userId, caller } = account
     const cycle = (await caller.billing.get()).account?.billingCycle
     expect(await charge({ credits: 7, operation: 'image:large' })).toEqual({
@@ -66,7 +65,7 @@ describe('a charge', () => {
     expect((await caller.billing.get()).account?.creditsUsed).toBe(7)
   })
 
-  it('of 0 credits only verifies, and leaves no event', async () => {
+  it('of 0 credits only verifies the key, and leaves no event', async () => {
     expect(await charge({ credits: 0, idempotencyKey: null })).toMatchObject({
       verdict: 'charged',
       credits: 0,
@@ -78,7 +77,7 @@ describe('a charge', () => {
     expect(await events()).toHaveLength(1)
   })
 
-  it('is refused at zero, exactly, and costs nothing then', async () => {
+  it('is refused as soon as too few credits remain, and then takes nothing', async () => {
     expect(await charge({ credits: 999 })).toMatchObject({ verdict: 'charged', remaining: 1 })
     expect(await charge({ credits: 2 })).toMatchObject({ verdict: 'insufficient_credits', remaining: 1 })
     expect(await charge({ credits: 1 })).toMatchObject({ verdict: 'charged', remaining: 0 })
@@ -87,13 +86,13 @@ describe('a charge', () => {
     expect((await account.caller.billing.get()).account?.creditsUsed).toBe(1000)
   })
 
-  it('may ask for as much as JSON carries', async () => {
+  it('can request up to the largest safe integer', async () => {
     expect(await charge({ credits: Number.MAX_SAFE_INTEGER })).toMatchObject({ verdict: 'insufficient_credits' })
     await setAccount(`credits_per_cycle = ${Number.MAX_SAFE_INTEGER}`)
     expect(await charge({ credits: Number.MAX_SAFE_INTEGER })).toMatchObject({ verdict: 'charged', remaining: 0 })
   })
 
-  it('of both types spends the same credits', async () => {
+  it('spends the same credits with both types of key', async () => {
     const prod = await account.caller.keys.create({ name: 'prod', keyType: 'prod' })
     expect(await charge({ key: prod.secret, credits: 10 })).toMatchObject({
       verdict: 'charged',
@@ -105,7 +104,7 @@ describe('a charge', () => {
 })
 
 describe('a key', () => {
-  it('that does not exist is not found, and leaves no trace', async () => {
+  it('is not found if it does not exist, and leaves no trace', async () => {
     const other = await provisioned(database)
     const { secret } = account.defaultKey
     for (const key of ['', 'nonsense', `${secret.slice(0, -1)}!`, secret.replace('km_', 'xx_')])
@@ -117,7 +116,7 @@ describe('a key', () => {
     expect(await events()).toEqual([])
   })
 
-  it('is refused from the very next charge on when it is revoked or disabled, and charged when it is enabled again', async () => {
+  it('is refused from the next charge on when it is revoked or disabled, and charged when it is enabled again', async () => {
     const { caller, defaultKey } = account
     const { id } = defaultKey
     await caller.keys.disable({ id })
@@ -129,7 +128,7 @@ describe('a key', () => {
     expect((await events()).map(({ verdict }) => verdict)).toEqual(['disabled', 'charged', 'revoked'])
   })
 
-  it('is refused from the moment of its expiry on', async () => {
+  it('is refused from its expiry on', async () => {
     const expiresAt = new Date(Date.now() + DAY_MS)
     await account.caller.keys.update({ id: account.defaultKey.id, expiresAt: expiresAt.toISOString() })
     await clock.set(new Date(expiresAt.getTime() - 1))
@@ -138,7 +137,7 @@ describe('a key', () => {
     expect(await charge()).toMatchObject({ verdict: 'expired' })
   })
 
-  it('that was rotated is one key: both secrets count to it until the older one’s grace ends', async () => {
+  it('is charged by both of its secrets until the grace period of the previous one ends', async () => {
     const { caller, defaultKey } = account
     const now = new Date()
     await clock.set(now)
@@ -159,7 +158,7 @@ describe('a key', () => {
     expect((await caller.keys.usage()).data).toMatchObject([{ creditsUsed: 13 }])
   })
 
-  it('is held to its own limit within the cycle, and the account to its credits', async () => {
+  it('is limited by its credit limit per cycle, and the account by its credits', async () => {
     const { caller } = account
     const limited = await caller.keys.create({ name: 'limited', creditLimit: 10 })
     const key = limited.secret
@@ -174,14 +173,14 @@ describe('a key', () => {
     expect(await charge({ key, credits: 1 })).toMatchObject({ verdict: 'charged' })
   })
 
-  it('of a suspended account is refused', async () => {
+  it('is refused if its account is suspended', async () => {
     await setAccount('suspended_at = now()')
     expect(await charge()).toMatchObject({ verdict: 'account_suspended' })
     await setAccount('suspended_at = null')
     expect(await charge()).toMatchObject({ verdict: 'charged' })
   })
 
-  it('has its last use kept to the minute, without a write for each charge', async () => {
+  it('stores its last use to the minute, without a write per charge', async () => {
     const now = new Date('2027-01-01T00:00:00.000Z')
     const lastUsedAt = async () => (await account.caller.keys.list()).data[0]?.lastUsedAt
     for (const [seconds, expected] of [
@@ -199,7 +198,7 @@ describe('a key', () => {
 })
 
 describe('a retry', () => {
-  it('is told the first verdict again, whatever has happened since', async () => {
+  it('returns the first verdict, even if the key and the credits have changed since', async () => {
     const { caller, defaultKey } = account
     const first = await charge({ credits: 5, idempotencyKey: 'a' })
     await charge({ credits: 100 })
@@ -211,7 +210,7 @@ describe('a retry', () => {
     expect(await events()).toHaveLength(2)
   })
 
-  it('of a refusal stays refused after a top-up; a new idempotency key is a new attempt', async () => {
+  it('of a refusal stays refused after a top-up, while a new idempotency key is a new attempt', async () => {
     const refused = await charge({ credits: 2000, idempotencyKey: 'a' })
     expect(refused).toMatchObject({ verdict: 'insufficient_credits', remaining: 1000 })
     await setAccount('credits_per_cycle = 5000')
@@ -223,7 +222,7 @@ describe('a retry', () => {
     expect(await charge({ credits: 2000, idempotencyKey: 'b' })).toMatchObject({ verdict: 'charged', remaining: 3000 })
   })
 
-  it('that asks for something else is a conflict, and changes nothing', async () => {
+  it('with a different request is a conflict, and changes nothing', async () => {
     const other = await account.caller.keys.create({ name: 'other' })
     await charge({ credits: 5, idempotencyKey: 'a', operation: 'x' })
     for (const request of [
@@ -235,14 +234,14 @@ describe('a retry', () => {
     expect(await events()).toHaveLength(1)
   })
 
-  it('with the secret of after a rotation is the same request', async () => {
+  it('with the new secret after a rotation is the same request', async () => {
     await charge({ credits: 5, idempotencyKey: 'a' })
     const { secret } = await account.caller.keys.rotate({ id: account.defaultKey.id, graceSeconds: 0 })
     expect(await charge({ credits: 5, idempotencyKey: 'a', key: secret })).toMatchObject({ verdict: 'charged', replayed: true })
     expect(await charge({ credits: 5, idempotencyKey: 'a' })).toMatchObject({ verdict: 'charged', replayed: true })
   })
 
-  it('is nothing to another account that uses the same idempotency key', async () => {
+  it('does not affect another account that uses the same idempotency key', async () => {
     const other = await provisioned(database)
     expect(await charge({ idempotencyKey: 'a' })).toMatchObject({ replayed: false })
     expect(await charge({ idempotencyKey: 'a', key: other.defaultKey.secret })).toMatchObject({
@@ -251,7 +250,7 @@ describe('a retry', () => {
     })
   })
 
-  it('after 35 days is a new request, in whatever partition the first one is', async () => {
+  it('after 35 days is a new request, even if the first one is in another partition', async () => {
     const now = new Date('2027-01-20T00:00:00.000Z')
     await clock.set(now)
     await charge({ idempotencyKey: 'a' })
@@ -262,7 +261,7 @@ describe('a retry', () => {
     expect(await charge({ idempotencyKey: 'b' })).toMatchObject({ replayed: false })
   })
 
-  it('that was forgotten stays forgotten, though the clock turns back', async () => {
+  it('stays a new request after 35 days, even if the clock is set back', async () => {
     const now = new Date('2027-01-20T00:00:00.000Z')
     await clock.set(now)
     await charge({ idempotencyKey: 'a' })
@@ -275,7 +274,7 @@ describe('a retry', () => {
 })
 
 describe('a billing cycle', () => {
-  it('turns by itself with the charge at its boundary, and is kept with its totals, idle ones too', async () => {
+  it('rolls over with the first charge after its end, and is stored with its totals, like idle cycles', async () => {
     const { caller, defaultKey, userId } = account
     const anchor = new Date('2027-01-31T10:20:30.456Z')
     await setAccount(`billing_cycle_anchor = '${anchor.toISOString()}', billing_cycle_start = '${anchor.toISOString()}'`)
@@ -314,7 +313,7 @@ describe('a billing cycle', () => {
     )
   })
 
-  it('never turns back, though the clock does', async () => {
+  it('never rolls back if the clock is set back', async () => {
     const later = new Date(Date.now() + 40 * DAY_MS)
     await clock.set(later)
     const first = await charge()
@@ -324,7 +323,7 @@ describe('a billing cycle', () => {
 })
 
 describe('an operation', () => {
-  it('is one of at most 100; more are refused without a trace, those known go on', async () => {
+  it('is refused without a trace if it is the 101st, while known operations still work', async () => {
     for (let n = 0; n < 100; n++) expect(await charge({ operation: `op-${n}` })).toMatchObject({ verdict: 'charged' })
     expect(await charge({ operation: 'op-100', idempotencyKey: 'a' })).toMatchObject({ verdict: 'operation_limit_exceeded' })
     expect(await charge({ operation: 'op-99', idempotencyKey: 'a' })).toMatchObject({
@@ -345,7 +344,7 @@ describe('a batch', () => {
     ...input,
   })
 
-  it('decides an item whose idempotency key another item was refused with, when that refusal leaves no trace', async () => {
+  it('decides an item with the idempotency key of an earlier item whose refusal left no trace', async () => {
     await metering.chargeMany(Array.from({ length: 100 }, (_, n) => item({ operation: `op-${n}` })))
     const [refused, again, charged, retried, other] = await metering.chargeMany([
       item({ operation: 'op-100', idempotencyKey: 'a' }),
@@ -360,7 +359,7 @@ describe('a batch', () => {
     expect(other).toEqual({ verdict: 'conflict' })
   })
 
-  it('may ask for more in all than JSON carries, and is answered at the first attempt', async () => {
+  it('is answered at the first attempt even if its sum exceeds the largest safe integer', async () => {
     const first = item({ credits: Number.MAX_SAFE_INTEGER })
     const unknown = item({ key: mintToken('km', 'dev', account.userId) })
     const verdicts = await metering.chargeMany([first, item({ credits: 2 ** 52 }), { ...first, operation: 'other' }, unknown])
@@ -387,7 +386,7 @@ describe('bad input', () => {
     [{ operation: 'Upper' }, 'operation'],
     [{ operation: 'x'.repeat(65) }, 'operation'],
     [{ accountId: 'x' } as Partial<Charge>, 'accountId'],
-  ])('%j is refused, names the field and changes nothing', async (input, field) => {
+  ])('is refused with the name of the field, and changes nothing: %j', async (input, field) => {
     await expect(charge(input)).rejects.toMatchObject({ code: 'BAD_REQUEST', message: expect.stringContaining(field) })
     expect(await events()).toEqual([])
   })
@@ -404,7 +403,7 @@ describe('the service key', () => {
     },
   )
 
-  it('lets nobody in where there is none', async () => {
+  it('refuses every caller if none is configured', async () => {
     const caller = appRouter.createCaller({ ...contextOf(database, null, { serviceKey: null }), authorization: 'Bearer null' })
     await expect(caller.metering.charge({ key: account.defaultKey.secret, credits: 0 })).rejects.toMatchObject({
       reason: 'service_key_invalid',

@@ -19,7 +19,7 @@ beforeAll(async () => {
   await keepUsageByDaysFrom(database, 1)
 })
 
-/** An account whose first cycle begins at `ANCHOR`, which is now. */
+/** An account whose first cycle starts at `ANCHOR`, to which the clock is set. */
 async function account() {
   await clock.set(ANCHOR)
   const created = await provisioned(database)
@@ -54,7 +54,7 @@ async function charge(key: string, credits: number) {
 }
 
 describe('a hold', () => {
-  it('takes credits until the work’s cost is settled, and gives the rest back', async () => {
+  it('takes credits until it is settled, which gives the rest back', async () => {
     const { key, remaining, used } = await account()
     const held = await hold(key, 300)
     expect(held).toMatchObject({
@@ -71,7 +71,7 @@ describe('a hold', () => {
     expect([await remaining(), await used()]).toEqual([880, 120])
   })
 
-  it('may be settled for all of it, for nothing, and not for more', async () => {
+  it('can be settled for all of its credits or for none, but not for more', async () => {
     const { key, remaining } = await account()
     const [all, nothing] = [await hold(key, 100), await hold(key, 100)]
     expect(await metering.settle({ holdId: all.holdId, credits: 101, idempotencyKey: once() })).toMatchObject({
@@ -87,7 +87,7 @@ describe('a hold', () => {
     expect(await remaining()).toBe(900)
   })
 
-  it('is ended by one request: another one is told so', async () => {
+  it('is ended by one request, and the next one gets hold_ended', async () => {
     const { key } = await account()
     const [settled, released] = [await hold(key, 10), await hold(key, 10)]
     await metering.settle({ holdId: settled.holdId, credits: 5, idempotencyKey: once() })
@@ -104,7 +104,7 @@ describe('a hold', () => {
     }
   })
 
-  it('ends by itself to the millisecond, without anything having to run', async () => {
+  it('expires by itself to the millisecond, without a background job', async () => {
     const { key, remaining } = await account()
     const held = await hold(key, 1000, 60)
     const end = ANCHOR.getTime() + 60 * SECOND_MS
@@ -119,7 +119,7 @@ describe('a hold', () => {
     expect(await charge(key, 1000)).toMatchObject({ remaining: 0 })
   })
 
-  it('is settled though the key was revoked or the account suspended since; nothing new is held', async () => {
+  it('can be settled after its key was revoked or its account suspended, while nothing new can be held', async () => {
     const { key, caller, defaultKey, userId } = await account()
     const [one, other, third] = [await hold(key, 10), await hold(key, 10), await hold(key, 10)]
     await operator.suspend({ accountId: userId })
@@ -139,7 +139,7 @@ describe('a hold', () => {
     })
   })
 
-  it('counts toward the limit of its key', async () => {
+  it('counts toward the credit limit of its key', async () => {
     const { key, caller, defaultKey } = await account()
     await caller.keys.update({ id: defaultKey.id, creditLimit: 100 })
     await charge(key, 30)
@@ -151,7 +151,7 @@ describe('a hold', () => {
     expect(await metering.charge({ key, credits: 1, idempotencyKey: once() })).toMatchObject({ verdict: 'key_limit_exceeded' })
   })
 
-  it('that ends makes room for what comes after it in the same batch: in the account and in the key’s limit', async () => {
+  it('frees credits of the account and of the key’s limit for later items of the batch that ends it', async () => {
     const { key, caller, defaultKey, set } = await account()
     await caller.keys.update({ id: defaultKey.id, creditLimit: 100 })
     await set('credits_per_cycle = 120')
@@ -184,7 +184,7 @@ describe('a hold', () => {
     ])
   })
 
-  it('that ends first in a batch leaves to its key what the others do not hold', async () => {
+  it('frees only its own credits of the key’s limit when it ends first in a batch', async () => {
     const { key, caller, defaultKey } = await account()
     await caller.keys.update({ id: defaultKey.id, creditLimit: 100 })
     const engine = new Metering({ db: database.db, keyBrand: 'km', log: pino({ level: 'silent' }) })
@@ -197,7 +197,7 @@ describe('a hold', () => {
     expect(answers.map(({ verdict }) => verdict)).toEqual(['settled', 'key_limit_exceeded', 'charged'])
   })
 
-  it('is settled in the cycle that it was made in, after that has ended', async () => {
+  it('is settled into the cycle in which it was made, even after that cycle has ended', async () => {
     const { key, remaining, used, caller } = await account()
     const end = new Date('2027-02-28T12:00:00.000Z')
     await clock.set(new Date(end.getTime() - SECOND_MS))
@@ -215,14 +215,14 @@ describe('a hold', () => {
     expect(series.flatMap(({ credits }) => credits).reduce((sum, n) => sum + n)).toBe(150)
   })
 
-  it('that outlives its cycle keeps top-ups only for as long as it needs them', async () => {
+  it('uses top-ups only while it is open if it outlives its cycle', async () => {
     const { key, remaining, userId } = await account()
     await operator.grantTopUp({ accountId: userId, credits: 500, idempotencyKey: once() })
     await clock.set(new Date('2027-02-28T11:59:59.000Z'))
     await charge(key, 900)
     const [settled, expired] = [await hold(key, 300, 3600), await hold(key, 300, 7200)]
     await clock.set(new Date('2027-02-28T12:00:00.000Z'))
-    // 1,500 of 1,500 are taken: all 500 top-ups.
+    // All 1,500 credits are used or held, including the 500 of the top-up.
     expect(await remaining()).toBe(1000)
     await metering.settle({ holdId: settled.holdId, credits: 100, idempotencyKey: once() })
     expect(await remaining()).toBe(1200)
@@ -234,7 +234,7 @@ describe('a hold', () => {
     })
   })
 
-  it('answers a retry what it answered first, and another request under its idempotency key a conflict', async () => {
+  it('returns its first verdict for a retry, and a conflict for another request with its idempotency key', async () => {
     const { key } = await account()
     const request = { key, credits: 50, idempotencyKey: once(), ttlSeconds: 60, operation: 'a' }
     const first = await metering.hold(request)
@@ -258,7 +258,7 @@ describe('a hold', () => {
     })
   })
 
-  it('is refused past 10,000 that are open, without a trace, until one of them has ended', async () => {
+  it('is refused without a trace while 10,000 holds are open', async () => {
     const { key, userId, remaining, set } = await account()
     await set('credits_per_cycle = 20000')
     const ask = async (idempotencyKey = once(), operation = 'default') =>
@@ -276,7 +276,7 @@ describe('a hold', () => {
     const { rows } = await database.owner.query('select operation from operations where user_id = $1', [userId])
     expect(rows).toEqual([{ operation: 'default' }])
 
-    // Of one batch: what is settled makes room for what comes after it.
+    // In one batch, a settle frees a place for the next hold.
     const settle = async () => await metering.settle({ holdId: first.holdId, credits: 1, idempotencyKey: once() })
     expect(await verdicts([ask('later'), settle(), ask('later'), ask('later'), ask()])).toEqual([
       'hold_limit_exceeded',
@@ -291,7 +291,7 @@ describe('a hold', () => {
     expect(await remaining()).toBe(20_000 - 1 - 1 - 2)
   })
 
-  it('of nobody, of another kind or of nonsense is not found', async () => {
+  it('is not found by an unknown id, the id of another event, or an invalid id', async () => {
     const { key } = await account()
     const { chargeId } = await charge(key, 1)
     const holdId = chargeId.replace('charge_', 'hold_')
@@ -309,7 +309,7 @@ describe('a hold', () => {
 })
 
 describe('a refund', () => {
-  it('gives back a charge in parts, never more than was charged', async () => {
+  it('gives back a charge in parts, and never more than was charged', async () => {
     const { key, remaining, used } = await account()
     const { chargeId } = await charge(key, 100)
     const refund = async (credits: number) => await metering.refund({ chargeId, credits, idempotencyKey: once() })
@@ -321,7 +321,7 @@ describe('a refund', () => {
     expect([await remaining(), await used()]).toEqual([1000, 0])
   })
 
-  it('of a settle gives back what that charged', async () => {
+  it('gives back the credits of a settle', async () => {
     const { key, remaining } = await account()
     const { holdId } = await hold(key, 100)
     const settled = await metering.settle({ holdId, credits: 60, idempotencyKey: once() })
@@ -333,7 +333,7 @@ describe('a refund', () => {
     expect(await remaining()).toBe(1000)
   })
 
-  it('of a cycle that has ended is a top-up, and that cycle’s usage stays', async () => {
+  it('becomes a top-up if the cycle of its charge has ended, and the usage of that cycle stays', async () => {
     const { key, remaining, used } = await account()
     const { chargeId } = await charge(key, 100)
     await clock.set(new Date('2027-02-28T12:00:00.000Z'))
@@ -345,7 +345,7 @@ describe('a refund', () => {
     expect(await remaining()).toBe(1040)
   })
 
-  it('lets the key spend again what its limit forbade', async () => {
+  it('lets the key spend its credit limit again', async () => {
     const { key, caller, defaultKey } = await account()
     await caller.keys.update({ id: defaultKey.id, creditLimit: 10 })
     const { chargeId } = await charge(key, 10)
@@ -355,7 +355,7 @@ describe('a refund', () => {
   })
 })
 
-describe('at once', () => {
+describe('concurrently,', () => {
   const log = pino({ level: 'silent' })
   /** As many engines, as if in as many processes. */
   const engines = Array.from({ length: 4 }, () => new Metering({ db: database.db, keyBrand: 'km', log }))
@@ -365,7 +365,7 @@ describe('at once', () => {
     return one
   }
 
-  it('100 requests to end one hold: one ends it', async () => {
+  it('100 requests end one hold once', async () => {
     const { key, remaining } = await account()
     const { holdId } = await hold(key, 100)
     const answers = await Promise.all(
@@ -380,7 +380,7 @@ describe('at once', () => {
     expect(await remaining()).toBe(ended?.verdict === 'settled' ? 970 : 1000)
   })
 
-  it('100 retries of one settle: one event, 100 equal answers', async () => {
+  it('100 retries of one settle leave one event and get 100 equal answers', async () => {
     const { key, userId } = await account()
     const { holdId } = await hold(key, 100)
     const settle = { holdId, credits: 30, idempotencyKey: once() }
@@ -391,7 +391,7 @@ describe('at once', () => {
     expect(rows).toEqual([{ n: 2 }])
   })
 
-  it('100 refunds of a tenth: ten are given back', async () => {
+  it('100 refunds of a tenth of a charge give back ten', async () => {
     const { key, remaining } = await account()
     const { chargeId } = await charge(key, 100)
     const answers = await Promise.all(
@@ -401,7 +401,7 @@ describe('at once', () => {
     expect(await remaining()).toBe(1000)
   })
 
-  it('settles, retries and releases while holds run out: each hold ends in one way, and its retries say the same', async () => {
+  it('settles, releases and expiries end each hold in one way, and retries get the same verdict', async () => {
     const { key, set, remaining } = await account()
     await set('credits_per_cycle = 100000')
     const holds = await Promise.all(Array.from({ length: 120 }, async (_, n) => await hold(key, 100, 1 + (n % 3))))
@@ -434,7 +434,7 @@ describe('at once', () => {
 })
 
 describe('an alert', () => {
-  it('fires once a cycle for each threshold, though 100 charges cross it at once', async () => {
+  it('is recorded once per cycle and threshold, even if 100 concurrent charges cross it', async () => {
     const { key, caller } = await account()
     const log = pino({ level: 'silent' })
     const engines = Array.from({ length: 4 }, () => new Metering({ db: database.db, keyBrand: 'km', log }))
@@ -460,7 +460,7 @@ describe('an alert', () => {
     expect((await caller.alerts.list()).data.map(({ threshold }) => threshold)).toEqual([100, 80, 50, 80, 50])
   })
 
-  it('does not fire for what is held, nor again after a refund', async () => {
+  it('is not recorded for held credits, and not again after a refund', async () => {
     const { key, caller } = await account()
     const { holdId } = await hold(key, 900)
     expect((await caller.alerts.list()).data).toEqual([])
@@ -472,7 +472,7 @@ describe('an alert', () => {
     expect((await caller.alerts.list()).data).toHaveLength(1)
   })
 
-  it('is of the cycle that is charged: a late settle fires none', async () => {
+  it('is not recorded for a settle into an ended cycle', async () => {
     const { key, caller } = await account()
     await clock.set(new Date('2027-02-28T11:59:59.000Z'))
     const { holdId } = await hold(key, 10, 86_400)
@@ -485,13 +485,13 @@ describe('an alert', () => {
     expect((await caller.alerts.list()).data).toMatchObject([{ threshold: 10, creditsUsed: 101 }])
   })
 
-  it('may be set before anything else is done: that makes the account', async () => {
+  it('can have its thresholds set as the first call, which creates the account', async () => {
     const caller = await signedIn(database, await database.createUser())
     expect(await caller.alerts.setThresholds({ thresholds: [25] })).toMatchObject({ thresholds: [25] })
     expect(await caller.alerts.list()).toMatchObject({ thresholds: [25], data: [] })
   })
 
-  it('fires for the thresholds that the account set, and for none when it set none', async () => {
+  it('is recorded for the thresholds of the account, and never without thresholds', async () => {
     const { key, caller } = await account()
     expect(await caller.alerts.setThresholds({ thresholds: [90, 10] })).toMatchObject({ thresholds: [10, 90] })
     await charge(key, 100)
@@ -501,7 +501,7 @@ describe('an alert', () => {
     await charge(key, 1)
     await caller.alerts.setThresholds({ thresholds: [] })
     await charge(key, 899)
-    // Newest first: the lower one fired later.
+    // Newest first: the lower threshold was reached later.
     expect(await caller.alerts.list()).toMatchObject({ thresholds: [], data: [{ threshold: 5 }, { threshold: 10 }] })
     for (const thresholds of [[0], [1001], [50, 50], Array.from({ length: 11 }, (_, n) => n + 1)])
       await expect(caller.alerts.setThresholds({ thresholds })).rejects.toMatchObject({ code: 'BAD_REQUEST' })

@@ -12,13 +12,12 @@ import { makeUsagePartitions } from '../maintenance/make-usage-partitions.ts'
 import { reconcile } from '../maintenance/reconcile.ts'
 import { Metering } from './metering.ts'
 
-// A failure prints fast-check's seed, path and replayPath, and the shortest steps that it found. To see it again, give
-// `fc.assert` below `{ numRuns, seed, path }` and `fc.commands` `{ maxCommands, size: 'max', replayPath }`.
-// A run has any number of steps up to `stepsMax`, each as often: half of them on average.
-const form = inject('isSoak') ? { numRuns: 1000, stepsMax: 100 } : { numRuns: 40, stepsMax: 40 }
-const TIMEOUT_MS = inject('isSoak') ? 6 * 3_600_000 : 120_000
+// A failure prints fast-check's seed, path and replayPath, and the shortest failing steps. To repeat it, pass
+// `{ numRuns, seed, path }` to `fc.assert` below and `{ maxCommands, size: 'max', replayPath }` to `fc.commands`.
+// The number of steps of a run is uniform between 0 and `stepsMax`, so the average is half of that.
+const form = inject('isSoak') ? { numRuns: 1000, stepsMax: 100 } : { numRuns: 25, stepsMax: 40 }
 
-/** What few runs come to. All together must. */
+/** Verdicts that few runs reach. Together, the runs of the long form must reach each. */
 const RARE = [
   'settle: settled late',
   'release: released late',
@@ -53,7 +52,7 @@ interface Real {
   callers: Map<string, Awaited<ReturnType<typeof provisioned>>['caller']>
 }
 
-/** One step on both. It says what to do by numbers alone, which are taken modulo what there is, so that it can shrink. */
+/** One step on the model and on the product. Its numbers choose existing things modulo their count, so that it can shrink. */
 class Step<Args> implements fc.AsyncCommand<Model, Real> {
   readonly #name: string
   readonly #args: Args
@@ -87,7 +86,7 @@ function step<Args>(name: string, args: fc.Arbitrary<Args>, run: (args: Args, mo
   return args.map((values) => new Step(name, values, run))
 }
 
-/** The `n`th of `all`, counted round and round. */
+/** The element `n` of `all`, modulo the length. */
 function pick<T>(all: readonly T[], n: number): T {
   const picked = all[n % all.length]
   if (picked === undefined) throw new Error('there is nothing to pick from')
@@ -105,13 +104,13 @@ async function signUp(model: Model, real: Real): Promise<void> {
   const { userId, caller, defaultKey } = await provisioned(database)
   real.callers.set(userId, caller)
   const account = model.signUp(userId, 1000)
-  // The table's default is the real time's.
+  // The default of the column uses the real time.
   await setAccount(account, 'billing_cycle_anchor = $2, billing_cycle_start = $2', iso(model.now))
   account.keys.push(new ModelKey(account, defaultKey.id, defaultKey.keyType, defaultKey.secret))
 }
 
 const nth = fc.nat(999)
-/** Small ones often, and those that meet 1,000 credits and the limits below exactly. */
+/** Often small numbers, and numbers that reach 1,000 credits and the limits below exactly. */
 const credits = fc.oneof(
   { weight: 3, arbitrary: fc.constantFrom(0, 1, 1, 2, 5) },
   { weight: 3, arbitrary: fc.constantFrom(10, 90, 100, 250, 500, 999, 1000, 1001) },
@@ -147,7 +146,7 @@ const item = fc.oneof(
     arbitrary: fc.record({
       kind: fc.constant('again' as const),
       request: nth,
-      // Of most conflicts one thing alone differs.
+      // Most conflicts differ in one field only.
       differs: fc.constantFrom(null, null, null, 'credits' as const, 'operation' as const, 'secret' as const, 'ttl' as const),
       secret: nth,
       credits: credits.filter((asked) => asked > 0),
@@ -178,11 +177,11 @@ function toRequest(wanted: Item, model: Model): ModelRequest {
     const key = wanted.isNonsense ? 'nonsense' : mintToken('km', 'dev', userId)
     return { ...charge, key, credits: wanted.credits }
   }
-  // The latest ones most: those just sent in this call too.
+  // Mostly the latest requests, including those of this call.
   const lately = <T>(all: T[], n: number): T => pick(all.toReversed(), n % 2 === 0 ? (n >> 1) % 8 : n)
   if (wanted.kind === 'settle' || wanted.kind === 'release') {
     const open = model.holds.filter(({ outcome, expiresAt }) => outcome === null && expiresAt > model.now)
-    // Any hold now and then; mostly one that can be, and where there is none it is made.
+    // Sometimes any hold, mostly an open one. If none is open, one is made.
     const holds = wanted.event % 4 > 0 ? open : model.holds
     if (holds.length === 0) {
       const ttlSeconds = 7 * 86_400
@@ -213,12 +212,12 @@ function toRequest(wanted: Item, model: Model): ModelRequest {
   return { ...charge, key, credits: wanted.credits, operation: wanted.operation }
 }
 
-/** As the engine names an event. */
+/** The id of an event, as the engine encodes it. */
 function eventId(kind: string, userId: string, sequence: number): string {
   return `${kind}_${Buffer.from(userId.replaceAll('-', '') + sequence.toString(16).padStart(16, '0'), 'hex').toString('base64url')}`
 }
 
-/** The account that a request names by its token or by its event's id. */
+/** The account in the token or the event id of a request. */
 function accountOf(request: ModelRequest): string | null {
   if (request.action === 'charge' || request.action === 'hold') return parseToken('km', request.key)?.userId ?? null
   const id = request.action === 'refund' ? request.chargeId : request.holdId
@@ -226,7 +225,7 @@ function accountOf(request: ModelRequest): string | null {
   return [hex.slice(0, 8), hex.slice(8, 12), hex.slice(12, 16), hex.slice(16, 20), hex.slice(20, 32)].join('-')
 }
 
-/** Mostly one that nothing stands against: keys that are revoked for good would leave nothing to decide. */
+/** Mostly a secret that works: otherwise revoked keys would leave nothing to decide. */
 function pickSecret({ keys, secrets, now }: Model, n: number): string {
   const isOver = (end: number | null) => end !== null && end <= now
   const working = keys
@@ -235,12 +234,12 @@ function pickSecret({ keys, secrets, now }: Model, n: number): string {
   return pick(n % 4 > 0 && working.length > 0 ? working : secrets, n >> 2).text
 }
 
-/** What the backend sends: without the name of the action. */
+/** Calls the procedure of the action with the rest of the request. */
 function send(to: Omit<Metering, 'chargeMany'>, { action, ...request }: ModelRequest): Promise<object> {
   return (to[action] as (request: unknown) => Promise<object>).call(to, request)
 }
 
-/** Sends the requests, and expects the verdicts that the model has for them, one after the other. */
+/** Sends the requests and expects the verdicts of the model, in order. */
 async function expectVerdicts(
   model: Model,
   requests: ModelRequest[],
@@ -255,7 +254,7 @@ async function expectVerdicts(
   expect(await send(requests)).toEqual(expected)
 }
 
-/** Whether it is about a hold or a charge of a cycle that has ended. */
+/** Whether the request is about a hold or a charge of an ended cycle. */
 function isLate(request: ModelRequest, { holds, charges }: Model): boolean {
   const event =
     'holdId' in request
@@ -382,7 +381,7 @@ const charges = [
   step('ask', item, async (wanted, model) => {
     const request = toRequest(wanted, model)
     if (request.idempotencyKey !== null) model.requests.push(request)
-    // Only a verify may come without an idempotency key, and the schema says so before the engine does.
+    // Only a verify may have no idempotency key. The input schema refuses other requests before the engine.
     await expectVerdicts(model, [request], async () => {
       const { requestId: _, ...verdict } = (await send(backend.metering as unknown as Metering, request)) as {
         requestId: string
@@ -401,7 +400,7 @@ const charges = [
   }),
 ]
 
-/** Exactly onto what matters, a millisecond before and after. */
+/** Milliseconds before or after a time at which something changes. */
 const offset = fc.constantFrom(-1, 0, 1)
 const moveTo = async (model: Model, moment: number) => {
   model.now = moment
@@ -409,7 +408,7 @@ const moveTo = async (model: Model, moment: number) => {
 }
 const forward = async (model: Model, moment: number) => await moveTo(model, Math.max(model.now, moment))
 
-/** Several things in a row that chance alone hardly ever brings together. */
+/** Sequences of requests that random steps rarely produce. */
 const courses = [
   step(
     'charge under many operations',
@@ -429,7 +428,7 @@ const courses = [
         idempotencyKey: `k-${idempotencyKeys++}`,
         operation: `op-${first + n}`,
       }))
-      // The last ones again, under a label that is known: a refusal that left no trace must not stand in their way.
+      // Repeats the last requests with a known operation. A refusal that left no trace must not affect them.
       for (const request of requests.slice(-repeats - 1)) requests.push({ ...request, operation: `op-${first}` })
       model.requests.push(...requests)
       expect(requests.length).toBeLessThanOrEqual(CHARGES_MAX)
@@ -491,7 +490,7 @@ async function setAccount({ userId }: ModelAccount, columns: string, value: unkn
   await database.owner.query(`update billing_accounts set ${columns} where user_id = $1`, [userId, value])
 }
 
-/** The totals agree with each other, with the model, and with what a customer is shown. */
+/** The totals equal each other, the model, and the numbers that a customer sees. */
 async function expectAgreement(model: Model, real: Real): Promise<void> {
   const userIds = model.accounts.map(({ userId }) => userId)
   const [faults, accounts, cycles, usage] = await Promise.all([
@@ -549,14 +548,14 @@ async function expectAgreement(model: Model, real: Real): Promise<void> {
       )
       .toSorted((a, b) => (a.keyId === b.keyId ? Number(a.start) - Number(b.start) : a.keyId < b.keyId ? -1 : 1)),
   )
-  // One account after the other, to be quick.
+  // Only one account per step, to save time.
   const account = pick(model.accounts, steps)
   const caller = callerOf(real, account)
   await expectShown(account, caller, model.now)
   await expectBilling(account.asOf(model.now), caller)
 }
 
-/** What `keys.usage` shows of the current cycle, and of each that something was charged in, and that its days sum to that. */
+/** `keys.usage` shows the model's usage of the current cycle and of each cycle with usage, and the days sum to it. */
 async function expectShown(account: ModelAccount, caller: ReturnType<typeof callerOf>, now: number): Promise<void> {
   const live = account.keys.filter(({ isRevoked }) => !isRevoked)
   const inCycle = (start: number) =>
@@ -584,7 +583,7 @@ async function expectShown(account: ModelAccount, caller: ReturnType<typeof call
   }
 }
 
-/** What the account has to spend, where it came from, and the alerts. */
+/** The balance, the ledger and the alerts are those of the model. */
 async function expectBilling(account: ModelAccount, caller: ReturnType<typeof callerOf>): Promise<void> {
   const { current, cycle } = account
   expect((await caller.billing.get()).account).toEqual({
@@ -628,34 +627,30 @@ const starts = fc.constantFrom(
 )
 
 describe('the charge engine', () => {
-  it(
-    'decides as the model does, whatever happens in whatever order, and its totals agree after each step',
-    async () => {
-      const property = fc.asyncProperty(
-        starts,
-        fc.commands(
-          [...Array.from({ length: 6 }, () => charges), ...Array.from({ length: 3 }, () => courses), changes, times].flat(),
-          { maxCommands: form.stepsMax, size: 'max' },
-        ),
-        async (start, commands) => {
-          await clock.set(new Date(start))
-          await fc.asyncModelRun(async () => {
-            const model = new Model(Date.parse(start))
-            const real: Real = { callers: new Map() }
-            await signUp(model, real)
-            return { model, real }
-          }, commands)
-          runs++
-        },
-      )
-      await fc.assert(property, { numRuns: form.numRuns })
-      expect(runs).toBe(form.numRuns)
-      if (!inject('isSoak')) return
-      // As many as the form is meant to have, and not those that it may have.
-      expect(steps / runs).toBeGreaterThan(0.45 * form.stepsMax)
-      console.info(`${runs} runs of ${steps} steps`, Object.fromEntries(verdicts))
-      for (const name of RARE) expect([name, verdicts.get(name)]).toEqual([name, expect.any(Number)])
-    },
-    TIMEOUT_MS,
-  )
+  it('decides as the model does for any calls in any order, and its totals equal the model’s after each step', async () => {
+    const property = fc.asyncProperty(
+      starts,
+      fc.commands(
+        [...Array.from({ length: 6 }, () => charges), ...Array.from({ length: 3 }, () => courses), changes, times].flat(),
+        { maxCommands: form.stepsMax, size: 'max' },
+      ),
+      async (start, commands) => {
+        await clock.set(new Date(start))
+        await fc.asyncModelRun(async () => {
+          const model = new Model(Date.parse(start))
+          const real: Real = { callers: new Map() }
+          await signUp(model, real)
+          return { model, real }
+        }, commands)
+        runs++
+      },
+    )
+    await fc.assert(property, { numRuns: form.numRuns })
+    expect(runs).toBe(form.numRuns)
+    if (!inject('isSoak')) return
+    // On average nearly half of the largest number of steps, and not only a few.
+    expect(steps / runs).toBeGreaterThan(0.45 * form.stepsMax)
+    console.info(`${runs} runs of ${steps} steps`, Object.fromEntries(verdicts))
+    for (const name of RARE) expect([name, verdicts.get(name)]).toEqual([name, expect.any(Number)])
+  })
 })

@@ -9,7 +9,7 @@ const EVENTS = 20_000
 const REVOKED = 2_000
 let account: Awaited<ReturnType<typeof provisioned>>
 
-/** One account with a long history among a hundred with hardly any: what averages say of it is wrong. */
+/** One account with a long history among a hundred with a short one, so that averages mislead the planner. */
 beforeAll(async () => {
   account = await provisioned(database)
   for (let i = 0; i < 100; i++) await charge(database, (await provisioned(database)).defaultKey.secret, 1)
@@ -41,7 +41,7 @@ beforeAll(async () => {
   ])
 })
 
-/** The rows that are read and thrown away, by scan, while one of each is decided. */
+/** The scans that read rows in vain while one request of each action is decided. */
 async function rowsInVain(): Promise<string[]> {
   return await withClient(database.urls.superuser, async (client) => {
     const notices: string[] = []
@@ -67,7 +67,7 @@ async function rowsInVain(): Promise<string[]> {
       )
       return rows
     }
-    // Two at once: a batch looks through itself.
+    // Two items in one batch: it searches its own items too.
     const made = [...(await decide(['charge', 'hold'], [null, null])), ...(await decide(['hold'], [null]))]
     expect(made.map(({ verdict }) => verdict)).toEqual(['charged', 'held', 'held'])
     const [charged = null, held = null, other = null] = made.map(({ sequence }) => sequence)
@@ -93,7 +93,7 @@ async function rowsInVain(): Promise<string[]> {
   })
 }
 
-it('no charge, hold, settle, release or refund reads more than it needs, however long the account’s history, before and after statistics', async () => {
+it('a charge, hold, settle, release or refund reads no rows in vain in a long history, with and without statistics', async () => {
   expect(await rowsInVain()).toEqual([])
   await database.owner.query('analyze')
   expect(await rowsInVain()).toEqual([])

@@ -9,7 +9,7 @@ import { keepUsageByDaysFrom } from '../../test/usage-days.ts'
 const database = reconciledDatabase()
 const { metering } = contextOf(database, null)
 const HOUR_MS = 3_600_000
-/** Within a quarter of an hour, so that the cycle turns there. */
+/** The anchor is inside a 15-minute bucket, so that the rollover is too. */
 const ANCHOR = new Date('2027-03-05T10:20:30.456Z')
 
 let clock: Awaited<ReturnType<typeof replaceClock>>
@@ -36,7 +36,7 @@ const charge = async (at: string | Date, key: string, credits: number, operation
 const sum = (series: UsageSeries[]) => series.flatMap(({ credits }) => credits).reduce((total, value) => total + value, 0)
 
 describe('usage.timeseries', () => {
-  it('shows each day of the cycle, zero-filled, by key, the largest first', async () => {
+  it('shows each day of the cycle by key, with zeros for days without usage, the largest key first', async () => {
     const { caller, defaultKey } = await account()
     const other = await caller.keys.create({ name: 'other' })
     await charge('2027-03-05T10:25:00Z', defaultKey.secret, 3)
@@ -59,7 +59,7 @@ describe('usage.timeseries', () => {
     for (const { credits, charges } of series) expect([credits.length, charges.length]).toEqual([32, 32])
   })
 
-  it('shows it by operation, and of one key or one operation alone', async () => {
+  it('shows usage by operation, and only for one key or one operation', async () => {
     const { caller, defaultKey } = await account()
     const other = await caller.keys.create({ name: 'other' })
     await charge('2027-03-06T00:00:00Z', defaultKey.secret, 1, 'a')
@@ -82,17 +82,17 @@ describe('usage.timeseries', () => {
   })
 
   it.each([
-    // A day of 23 hours and one of 25, a quarter of a day's offset, and a shift of half an hour.
+    // Days of 23 and 25 hours, an offset of 5:45, and a shift of half an hour.
     ['Europe/Berlin', '2027-03-28T10:00:00Z', '2027-03-27T23:00:00.000Z', '2027-03-28T22:00:00.000Z'],
     ['Europe/Berlin', '2027-10-31T10:00:00Z', '2027-10-30T22:00:00.000Z', '2027-10-31T23:00:00.000Z'],
     ['Asia/Kolkata', '2027-03-10T00:00:00Z', '2027-03-09T18:30:00.000Z', '2027-03-10T18:30:00.000Z'],
     ['Asia/Kathmandu', '2027-03-10T00:00:00Z', '2027-03-09T18:15:00.000Z', '2027-03-10T18:15:00.000Z'],
     ['Australia/Lord_Howe', '2027-04-03T20:00:00Z', '2027-04-03T13:00:00.000Z', '2027-04-04T13:30:00.000Z'],
     ['America/Santiago', '2027-09-05T12:00:00Z', '2027-09-05T04:00:00.000Z', '2027-09-06T03:00:00.000Z'],
-    // The clock goes back to midnight: the day begins with the first of the two.
+    // The clock goes back to midnight. The day starts at the first of the two midnights.
     ['America/Havana', '2027-11-07T05:30:00Z', '2027-11-07T04:00:00.000Z', '2027-11-08T05:00:00.000Z'],
     ['Atlantic/Azores', '2027-10-31T00:30:00Z', '2027-10-31T00:00:00.000Z', '2027-11-01T01:00:00.000Z'],
-  ])('cuts days in %s where that zone does', async (timeZone, at, start, end) => {
+  ])('starts the days in %s at midnight of that zone', async (timeZone, at, start, end) => {
     const { caller, defaultKey } = await account()
     for (const [moment, credits] of [
       [Date.parse(start) - 1, 1],
@@ -115,7 +115,7 @@ describe('usage.timeseries', () => {
     expect([itself.buckets, itself.series[0]?.credits]).toEqual([[start], [1110]])
   })
 
-  it('shows hours, those of zones with half hours too, and none that a zone skips', async () => {
+  it('shows hours, also in zones with half-hour offsets, and none that a zone skips', async () => {
     const { caller, defaultKey } = await account()
     await charge('2027-03-28T00:59:59Z', defaultKey.secret, 1)
     await charge('2027-03-28T01:00:00Z', defaultKey.secret, 20)
@@ -127,13 +127,13 @@ describe('usage.timeseries', () => {
   })
 
   it.each([
-    // Back from 02:00 to 01:30: what comes again is an hour of its own.
+    // Back from 02:00 to 01:30. The repeated half hour is an hour of its own.
     ['2027-04-03T14:00', '2027-04-03T16:45', { '14:00': 1, '15:00': 10, '15:30': 1100, '16:30': 0 }],
-    // From within an hour: the first one is cut.
+    // The range starts inside an hour, so the first bucket is shorter.
     ['2027-04-03T14:45', '2027-04-03T15:45', { '14:00': 0, '15:00': 10, '15:30': 100 }],
-    // On from 02:00 to 02:30.
+    // Forward from 02:00 to 02:30.
     ['2027-10-02T14:30', '2027-10-02T16:30', { '14:30': 11, '15:30': 100, '16:00': 1000 }],
-  ])('cuts hours where the clock moves by half of one, from %s to %s', async (from, to, hours) => {
+  ])('starts hours correctly where the clock changes by half an hour, from %s to %s', async (from, to, hours) => {
     const { caller, defaultKey } = await account()
     for (const [time, credits] of [
       ['14:30', 1],
@@ -147,7 +147,7 @@ describe('usage.timeseries', () => {
     expect(buckets.map((bucket, i) => [bucket.slice(11, 16), series[0]?.credits[i]])).toEqual(Object.entries(hours))
   })
 
-  it('sums to keys.usage, for each cycle, in any zone and unit, whatever the history', async () => {
+  it('sums to keys.usage for each cycle of any history, in any zone and unit', async () => {
     const zones = ['UTC', 'Asia/Kathmandu', 'America/St_Johns', 'Pacific/Apia', 'Australia/Lord_Howe', 'Atlantic/Azores']
     const step = fc.record({ key: fc.nat({ max: 1 }), credits: fc.nat({ max: 50 }), minutes: fc.nat({ max: 30_000 }) })
     await fc.assert(
@@ -179,7 +179,7 @@ describe('usage.timeseries', () => {
     )
   })
 
-  it('is the same before, while and after the days catch up with a long history, a few rows with each charge', async () => {
+  it('is the same before, during and after the backfill of the daily roll-up for a long history', async () => {
     await keepUsageByDaysFrom(database, 1000)
     const { caller, userId, defaultKey } = await account()
     for (let i = 0; i < 12; i++)
@@ -217,7 +217,7 @@ describe('usage.timeseries', () => {
     ])
   })
 
-  it('counts what comes late where it belongs: in a quarter of an hour that has usage, and in one that had none', async () => {
+  it('counts late usage in its own 15-minute bucket, whether the bucket had usage or not', async () => {
     const { caller, defaultKey } = await account()
     const hold = async (at: string) => {
       await clock.set(new Date(at))
@@ -250,7 +250,7 @@ describe('usage.timeseries', () => {
     expect(series[0]?.charges).toEqual([2, 1, 1, 1, 1])
   })
 
-  it('fills the days of few rows with a batch, whoever they are of, until it has been everybody’s turn', async () => {
+  it('backfills few rows per batch, across accounts, until every account had its turn', async () => {
     await keepUsageByDaysFrom(database, 1000)
     const accounts = [await account(), await account(), await account(), await account()]
     for (const hour of [9, 10])
@@ -274,7 +274,7 @@ describe('usage.timeseries', () => {
     expect(filled).toEqual([1, 2, 3, 4, 4])
   })
 
-  it('looks at them once in a quarter of an hour, and once in an hour where there is little to add', async () => {
+  it('checks an account for new rows every 15 minutes, and every hour if there are few', async () => {
     const { userId, defaultKey } = await account()
     const state = async () =>
       (
@@ -299,7 +299,7 @@ describe('usage.timeseries', () => {
     expect((await state()).due).toBe('10:45:00')
   })
 
-  it('leaves a quarter of an hour with very many rows out of the days, and shows it all the same', async () => {
+  it('never backfills a bucket with very many rows, and shows its usage anyway', async () => {
     const { caller, userId, defaultKey } = await account()
     for (let i = 0; i < 21; i++) await charge('2027-03-08T09:00:00Z', defaultKey.secret, 1, `op-${i}`)
     for (const hour of [10, 11]) await charge(new Date(Date.UTC(2027, 2, 8, hour)), defaultKey.secret, 100)
@@ -311,7 +311,7 @@ describe('usage.timeseries', () => {
     expect((await caller.usage.timeseries()).series.map(({ credits }) => credits[3])).toEqual([221])
   })
 
-  it('counts what comes late beside what does not, and beside other accounts', async () => {
+  it('counts late usage together with other usage in one batch of several accounts', async () => {
     const [{ caller, defaultKey }, other] = [await account(), await account()]
     await clock.set(new Date('2027-03-08T09:00:00Z'))
     const held = await metering.hold({
@@ -335,12 +335,12 @@ describe('usage.timeseries', () => {
     for (let turn = 0; turn < 2; turn++) {
       expect((await caller.usage.timeseries(range)).series[0]?.credits).toEqual([30, 1, 101, 0])
       expect((await other.caller.usage.timeseries(range)).series[0]?.credits).toEqual([0, 1, 101, 0])
-      // And once the days have it all.
+      // Again after the daily roll-up contains everything.
       for (const { secret } of [defaultKey, other.defaultKey]) await charge('2027-03-08T14:00:00Z', secret, 1)
     }
   })
 
-  it('shows a day with usage in each of its quarters of an hour', async () => {
+  it('shows a day with usage in each of its 96 buckets', async () => {
     const { caller, defaultKey } = await account()
     const midnight = Date.UTC(2027, 2, 8)
     for (let quarter = 0; quarter <= 96; quarter++)
@@ -351,13 +351,13 @@ describe('usage.timeseries', () => {
     expect(rows.length).toBe(4)
     const range = { from: '2027-03-08T00:00:00Z', to: '2027-03-09T00:00:00Z', timeZone: 'Asia/Kathmandu' }
     const hours = (await caller.usage.timeseries({ ...range, unit: 'hour' })).series[0]
-    // This zone's hours begin at a quarter past.
+    // The hours of this zone start at a quarter past.
     expect(hours?.credits).toEqual([1, ...Array.from({ length: 23 }, (_, hour) => 4 * (4 * hour) + 14), 94 + 95 + 96])
     expect(hours?.charges).toEqual([1, ...Array.from({ length: 23 }, () => 4), 3])
     expect((await caller.usage.timeseries({ ...range, unit: 'day' })).series[0]?.charges).toEqual([73, 23])
   })
 
-  it('shows no series of a key that was used on the day, but not within the range', async () => {
+  it('shows no series for a key that was used on the day but outside the range', async () => {
     const { caller, defaultKey } = await account()
     const other = await caller.keys.create({ name: 'other' })
     for (const [hour, key] of [
@@ -366,7 +366,7 @@ describe('usage.timeseries', () => {
       [12, other],
     ] as const)
       await charge(new Date(Date.UTC(2027, 2, 8, hour)), key.secret, 1)
-    // By then the days have it.
+    // The daily roll-up contains it by then.
     await charge('2027-03-08T14:00:00Z', defaultKey.secret, 1)
     const range = { from: '2027-03-08T09:00:00Z', to: '2027-03-08T11:30:00Z' }
     for (const unit of ['day', 'hour'] as const) {
@@ -375,11 +375,11 @@ describe('usage.timeseries', () => {
     }
   })
 
-  it('keeps cycles apart on the day that one ends and the next begins, and goes on after a quarter of very many rows', async () => {
+  it('separates two cycles on the day of the rollover, and continues after a bucket with very many rows', async () => {
     await keepUsageByDaysFrom(database, 1000)
     const { caller, userId, defaultKey } = await account()
     for (let i = 0; i < 8; i++) await charge('2027-04-05T09:00:00Z', defaultKey.secret, 1, `op-${i}`)
-    // The cycle turns within this quarter of an hour.
+    // The rollover is inside this bucket.
     await charge('2027-04-05T10:20:30.455Z', defaultKey.secret, 10)
     await charge('2027-04-05T10:20:30.456Z', defaultKey.secret, 100)
     await charge('2027-04-05T11:00:00Z', defaultKey.secret, 1000)
@@ -403,7 +403,7 @@ describe('usage.timeseries', () => {
   it.each([
     [{ timeZone: 'Mars/Olympus' }, 'timeZone'],
     [{ timeZone: "UTC'; select 1" }, 'timeZone'],
-    // Other zones to Postgres than to whoever asks, and one that it does not know.
+    // Names that Postgres reads as another zone than the caller means, and one that it does not know.
     [{ timeZone: 'CET' }, 'timeZone'],
     [{ timeZone: '+05' }, 'timeZone'],
     [{ timeZone: 'US/Pacific-New' }, 'timeZone'],
@@ -428,14 +428,14 @@ describe('usage.timeseries', () => {
     )
   })
 
-  it('answers for years whose time zones were no quarters of an hour apart', async () => {
+  it('shows usage in years in which the offset of a zone was not a multiple of 15 minutes', async () => {
     const { caller } = await account()
     const range = { from: '1930-01-01T00:00:00Z', to: '1930-01-03T00:00:00Z' }
     const { buckets, series } = await caller.usage.timeseries({ ...range, timeZone: 'Africa/Monrovia' })
     expect([buckets.length, series]).toEqual([3, []])
   })
 
-  it('is empty before the account is there', async () => {
+  it('is empty before the account exists', async () => {
     const { signedIn } = await import('../../test/caller.ts')
     const caller = await signedIn(database, await database.createUser())
     expect(await caller.usage.timeseries()).toMatchObject({ buckets: [], series: [] })

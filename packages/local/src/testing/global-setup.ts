@@ -22,8 +22,13 @@ declare module 'vitest' {
   }
 }
 
-/** Starts Postgres in a new folder and on a free port, so that tests can run beside `pnpm dev`. Deletes it at the end. */
-export default async function setup(project: TestProject): Promise<() => Promise<void>> {
+/**
+ * Starts Postgres on a free port and in a folder of its own, so that it can run next to `pnpm dev`. Removes it at the end. Vitest
+ * calls this for each project that runs; the projects share the Postgres of the first one.
+ */
+export default async function setup({ vitest }: TestProject): Promise<(() => Promise<void>) | undefined> {
+  const run = vitest.getRootProject()
+  if ('cluster' in run.getProvidedContext()) return
   const dir = mkdtempSync(join(tmpdir(), 'keymeter-test-'))
   // When root runs the tests, Postgres runs as another user, who must reach the folder.
   chmodSync(dir, 0o711)
@@ -37,8 +42,8 @@ export default async function setup(project: TestProject): Promise<() => Promise
   try {
     postgres = await startCluster(dir, port, secrets)
     await createTemplate(dir, port, secrets)
-    project.provide('cluster', { dir, port, secrets })
-    project.provide('isSoak', process.env['KEYMETER_SOAK'] === '1')
+    run.provide('cluster', { dir, port, secrets })
+    run.provide('isSoak', process.env['KEYMETER_SOAK'] === '1')
     return teardown
   } catch (error) {
     await teardown()

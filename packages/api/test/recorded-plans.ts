@@ -1,0 +1,72 @@
+import type { DB, Db } from '@keymeter/db'
+import { withClient } from '@keymeter/local'
+import type { TestDatabase } from '@keymeter/local/testing'
+import { Kysely, PostgresDialect } from 'kysely'
+
+/** A node of a plan as Postgres explains it, with the numbers of its execution. */
+interface PlanNode {
+  'Node Type': string
+  'Relation Name'?: string
+  'Index Name'?: string
+  'Index Cond'?: string
+  'Actual Rows'?: number
+  'Actual Loops'?: number
+  'Rows Removed by Filter'?: number
+  Plans?: PlanNode[]
+}
+
+export interface RecordedStatement {
+  sql: string
+  /** All nodes of the plan, the root first. */
+  nodes: PlanNode[]
+}
+
+/** The oids of int8 and numeric, and of the arrays int2[] and int8[]. The server reads them as numbers. */
+const NUMBERS = [20, 1700]
+const ARRAYS = [1005, 1016]
+
+/**
+ * Runs `work` on a connection that has the privileges of the server's role. Returns every statement that was executed, with its
+ * plan, in the order in which they ended. Statements inside of SQL and PL/pgSQL functions are included, which `explain` does not
+ * show. The connection is the only one, so `work` must not run two transactions concurrently.
+ */
+export async function recordPlans(
+  { urls }: Pick<TestDatabase, 'urls'>,
+  work: (db: Db) => Promise<unknown>,
+): Promise<RecordedStatement[]> {
+  return await withClient(urls.superuser, async (client) => {
+    const statements: RecordedStatement[] = []
+    client.on('notice', ({ message = '' }) => {
+      const [, json] = /^duration: [\d.]+ ms {2}plan:\n(\{.*)$/s.exec(message) ?? []
+      if (json === undefined) return
+      const explained: { 'Query Text': string; Plan: PlanNode } = JSON.parse(json)
+      statements.push({ sql: explained['Query Text'], nodes: flatten(explained.Plan) })
+    })
+    for (const oid of NUMBERS) client.setTypeParser(oid, Number)
+    for (const oid of ARRAYS) client.setTypeParser(oid, (text) => JSON.parse(text.replace('{', '[').replace('}', ']')))
+    await client.query(`
+      load 'auto_explain';
+      set auto_explain.log_min_duration = 0; set auto_explain.log_nested_statements = on; set auto_explain.log_format = json;
+      set auto_explain.log_analyze = on; set auto_explain.log_timing = off; set client_min_messages = log;
+      set session authorization keymeter_api`)
+    const connection = { query: client.query.bind(client), release: () => {} }
+    const pool = { connect: async () => connection, end: async () => {} }
+    await work(new Kysely<DB>({ dialect: new PostgresDialect({ pool: pool as never }) }))
+    return statements
+  })
+}
+
+/** The rows that the scans of a table or of its partitions read, including those that a filter removed. */
+export function rowsRead(statements: RecordedStatement[], table: string): number {
+  return statements
+    .flatMap(({ nodes }) => nodes)
+    .filter((node) => node['Relation Name'] === table)
+    .reduce(
+      (sum, node) => sum + ((node['Actual Rows'] ?? 0) + (node['Rows Removed by Filter'] ?? 0)) * (node['Actual Loops'] ?? 0),
+      0,
+    )
+}
+
+function flatten(node: PlanNode): PlanNode[] {
+  return [node, ...(node.Plans ?? []).flatMap(flatten)]
+}
