@@ -8,6 +8,7 @@ const UNIT = [
   'packages/api/src/keys/{secret-scanning,token}.test.ts',
   'packages/api/src/metering/{event-id,lane,verdict}.test.ts',
   'apps/server/src/{client-address,env,log}.test.ts',
+  'apps/cli/src/owner-url.test.ts',
 ]
 
 /**
@@ -24,7 +25,7 @@ const patience = {
 
 /** Starts Postgres once for all projects of the run that need it. */
 const globalSetup = 'packages/local/src/testing/global-setup.ts'
-const SCHEMA = 'packages/local/src/{catalog,draft-migration,migrations}.test.ts'
+const SCHEMA = 'packages/local/src/{baseline,catalog,draft-migration,migrations}.test.ts'
 
 export default defineConfig({
   test: {
