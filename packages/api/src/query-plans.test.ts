@@ -255,16 +255,19 @@ describe('the list of keys', () => {
 
 describe('the daily roll-up', () => {
   const [byOperation, byKey] = ['usage_by_day_user_id_operation_day_api_key_id_cycle_start_key', 'usage_by_day_key_idx']
-  const indexOf = async (input: Parameters<Caller['usage']['timeseries']>[0]) =>
-    (await statementsOf(async ({ usage }) => await usage.timeseries(input)))
-      .flatMap(({ nodes }) => nodes)
-      .flatMap((node) => (node['Relation Name'] === 'usage_by_day' ? [node['Index Name'] ?? node['Node Type']] : []))
+  /** The indexes by which a chart reads the table. The planner may use one in an index scan or in a bitmap scan. */
+  const indexesOf = async (input: Parameters<Caller['usage']['timeseries']>[0]) => {
+    const statements = await statementsOf(async ({ usage }) => await usage.timeseries(input))
+    expect(wholeScans(statements)).toEqual([])
+    const names = statements.flatMap(({ nodes }) => nodes.flatMap((node) => node['Index Name'] ?? []))
+    return [...new Set(names.filter((name) => name.startsWith('usage_by_day_')))]
+  }
 
   it('is found by the operation for a chart by key, and by the key for a chart by operation', async () => {
-    expect(await indexOf({ by: 'key' })).toEqual([byOperation])
-    expect(await indexOf({ by: 'key', operation: 'default' })).toEqual([byOperation])
-    expect(await indexOf({ by: 'operation' })).toEqual([byKey])
-    expect(await indexOf({ by: 'operation', keyId: account.defaultKey.id })).toEqual([byKey])
+    expect(await indexesOf({ by: 'key' })).toEqual([byOperation])
+    expect(await indexesOf({ by: 'key', operation: 'default' })).toEqual([byOperation])
+    expect(await indexesOf({ by: 'operation' })).toEqual([byKey])
+    expect(await indexesOf({ by: 'operation', keyId: account.defaultKey.id })).toEqual([byKey])
   })
 
   it('is found the same way if all rows belong to one account and the chart needs an eighth of them', async () => {
@@ -280,7 +283,6 @@ describe('the daily roll-up', () => {
       [account.userId],
     )
     await database.owner.query('analyze usage_by_day')
-    for (const operation of [undefined, 'operation-1'])
-      expect([[byOperation], ['Bitmap Heap Scan']]).toContainEqual(await indexOf({ by: 'key', operation }))
+    for (const operation of [undefined, 'operation-1']) expect(await indexesOf({ by: 'key', operation })).toEqual([byOperation])
   })
 })
