@@ -49,12 +49,16 @@ beforeAll(async () => {
      select user_id, id, billing_cycle_start, 'default', date_bin('15 minutes', now(), 'epoch'), 1, 1
        from api_keys join billing_accounts using (user_id)`,
   )
+  // In the order in which the engine writes the rows.
   await owner.query(
     `insert into usage_by_day
-     select user_id, billing_cycle_start, day::date, id, operation, '{0}', '{1}', '{1}', 0
-       from api_keys join billing_accounts using (user_id), generate_series(now() - interval '3 days', now(), interval '1 day') as day,
-            unnest(array['default', null]) as operation
-      where revoked_at is null and (name like 'key _' or user_id = $1)`,
+     select user_id, billing_cycle_start, day::date, api_key_id, operation, '{0}', '{1}', '{1}', 0
+       from (select * from billing_accounts order by user_id <> $1 limit 60) as billing_accounts,
+            generate_series(billing_cycle_start, billing_cycle_start + interval '9 days', interval '1 day') as day,
+            lateral (select null::uuid as api_key_id union all
+                     (select id from api_keys as keys where keys.user_id = billing_accounts.user_id and revoked_at is null limit 8)) as keys,
+            unnest('{default,a,b,c,d,e,f,g,null}'::text[]) as operation
+      order by user_id, operation nulls first, api_key_id nulls first, day`,
     [account.userId],
   )
   await owner.query(
