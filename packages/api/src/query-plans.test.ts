@@ -49,12 +49,16 @@ beforeAll(async () => {
      select user_id, id, billing_cycle_start, 'default', date_bin('15 minutes', now(), 'epoch'), 1, 1
        from api_keys join billing_accounts using (user_id)`,
   )
+  // In the order in which the engine writes the rows.
   await owner.query(
     `insert into usage_by_day
-     select user_id, billing_cycle_start, day::date, id, operation, '{0}', '{1}', '{1}', 0
-       from api_keys join billing_accounts using (user_id), generate_series(now() - interval '3 days', now(), interval '1 day') as day,
-            unnest(array['default', null]) as operation
-      where revoked_at is null and (name like 'key _' or user_id = $1)`,
+     select user_id, billing_cycle_start, day::date, api_key_id, operation, '{0}', '{1}', '{1}', 0
+       from (select * from billing_accounts order by user_id <> $1 limit 60) as billing_accounts,
+            generate_series(billing_cycle_start, billing_cycle_start + interval '9 days', interval '1 day') as day,
+            lateral (select null::uuid as api_key_id union all
+                     (select id from api_keys as keys where keys.user_id = billing_accounts.user_id and revoked_at is null limit 8)) as keys,
+            unnest('{default,a,b,c,d,e,f,g,null}'::text[]) as operation
+      order by user_id, operation nulls first, api_key_id nulls first, day`,
     [account.userId],
   )
   await owner.query(
@@ -255,16 +259,19 @@ describe('the list of keys', () => {
 
 describe('the daily roll-up', () => {
   const [byOperation, byKey] = ['usage_by_day_user_id_operation_day_api_key_id_cycle_start_key', 'usage_by_day_key_idx']
-  const indexOf = async (input: Parameters<Caller['usage']['timeseries']>[0]) =>
-    (await statementsOf(async ({ usage }) => await usage.timeseries(input)))
-      .flatMap(({ nodes }) => nodes)
-      .flatMap((node) => (node['Relation Name'] === 'usage_by_day' ? [node['Index Name'] ?? node['Node Type']] : []))
+  /** The indexes by which a chart reads the table. The planner may use one in an index scan or in a bitmap scan. */
+  const indexesOf = async (input: Parameters<Caller['usage']['timeseries']>[0]) => {
+    const statements = await statementsOf(async ({ usage }) => await usage.timeseries(input))
+    expect(wholeScans(statements)).toEqual([])
+    const names = statements.flatMap(({ nodes }) => nodes.flatMap((node) => node['Index Name'] ?? []))
+    return [...new Set(names.filter((name) => name.startsWith('usage_by_day_')))]
+  }
 
   it('is found by the operation for a chart by key, and by the key for a chart by operation', async () => {
-    expect(await indexOf({ by: 'key' })).toEqual([byOperation])
-    expect(await indexOf({ by: 'key', operation: 'default' })).toEqual([byOperation])
-    expect(await indexOf({ by: 'operation' })).toEqual([byKey])
-    expect(await indexOf({ by: 'operation', keyId: account.defaultKey.id })).toEqual([byKey])
+    expect(await indexesOf({ by: 'key' })).toEqual([byOperation])
+    expect(await indexesOf({ by: 'key', operation: 'default' })).toEqual([byOperation])
+    expect(await indexesOf({ by: 'operation' })).toEqual([byKey])
+    expect(await indexesOf({ by: 'operation', keyId: account.defaultKey.id })).toEqual([byKey])
   })
 
   it('is found the same way if all rows belong to one account and the chart needs an eighth of them', async () => {
@@ -280,7 +287,6 @@ describe('the daily roll-up', () => {
       [account.userId],
     )
     await database.owner.query('analyze usage_by_day')
-    for (const operation of [undefined, 'operation-1'])
-      expect([[byOperation], ['Bitmap Heap Scan']]).toContainEqual(await indexOf({ by: 'key', operation }))
+    for (const operation of [undefined, 'operation-1']) expect(await indexesOf({ by: 'key', operation })).toEqual([byOperation])
   })
 })
