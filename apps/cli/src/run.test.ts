@@ -106,7 +106,7 @@ describe('pnpm keymeter', () => {
 
     for (const [args, why] of [
       [['top-up', 'nobody@example.org', '1'], 'There is no account nobody@example.org'],
-      [['top-up', newcomer, '1'], `${newcomer} has signed up, but has no account yet`],
+      [['top-up', newcomer, '1'], `${newcomer} has no account yet`],
       [['top-up', userId, '0'], 'Grant at least 1 credit'],
       [['top-up', userId, ''], 'a whole number with digits only'],
       [['plan', 'free', '--credits', ''], 'a whole number with digits only'],

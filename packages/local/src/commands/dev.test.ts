@@ -177,7 +177,7 @@ describe('pnpm dev', () => {
   it('keeps its data over a restart, and leaves nothing running when it is killed', async () => {
     const run = dev(['--seed'])
     await run.printed(READY)
-    expect(run.output()).toContain('The demo account is there already.')
+    expect(run.output()).toContain('The demo account exists already.')
     expect(await signUp('early@example.com')).toEqual({ status: 409, reason: 'email_taken' })
     await stop(run.child, 'SIGKILL')
     await untilPortsAreFree()
