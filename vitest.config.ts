@@ -30,8 +30,8 @@ const SCHEMA = 'packages/local/src/{baseline,catalog,draft-migration,migrations}
 
 export default defineConfig({
   test: {
-    // By default, Vitest runs only one file at a time on two cores. Two are faster, because a test mostly waits for other
-    // processes.
+    // By default, Vitest runs only one file at a time on two cores. Two files at a time are faster, because a test mostly
+    // waits for other processes.
     maxWorkers: 2,
     projects: [
       { test: { name: 'unit', include: UNIT, ...patience } },

@@ -17,7 +17,7 @@ export interface BetterAuth {
   /** Verifies the keys in turn, with `callers` concurrent callers. */
   verify(callers: number, seconds: number, keys: readonly string[]): Promise<{ perSecond: number; p50Ms: number }>
   keys: string[]
-  /** @throws Error if the credits that all keys lost are not as many as the calls. */
+  /** @throws Error if the number of credits that all keys lost differs from the number of calls. */
   assertNothingLost(): Promise<void>
   close(): Promise<void>
 }
@@ -25,7 +25,7 @@ export interface BetterAuth {
 export async function createBetterAuth(url: string, keyCount: number): Promise<BetterAuth> {
   const pool = new pg.Pool({ connectionString: url, max: POOL_CONNECTIONS_MAX })
   // `drop database … with (force)` can end a connection while the pool closes it. An unhandled error event would end the
-  // process.
+  // process, so these handlers ignore the error.
   pool.on('error', () => {})
   pool.on('connect', (client) => client.on('error', () => {}))
   const options = {

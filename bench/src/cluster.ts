@@ -10,9 +10,9 @@ const MAX_WAL_SIZE = '4GB'
 
 export interface Database {
   urls: DatabaseUrls
-  /** Queries as the role of Keymeter's server, under row level security. */
+  /** The database handle of the server's role. Row level security applies to it. */
   db: Db
-  /** Queries as the owner of the database, who sees the rows of all accounts. */
+  /** The database handle of the owner, who sees the rows of all accounts. */
   ownerDb: Db
   /** A pool of the owner's connections, for plain SQL. */
   owner: pg.Pool
@@ -114,7 +114,7 @@ async function runSql(url: string, statement: string): Promise<void> {
 function open(urls: DatabaseUrls): Database {
   const owner = new pg.Pool({ connectionString: urls.owner })
   // `drop database … with (force)` can end a connection while the pool closes it. An unhandled error event would end the
-  // process.
+  // process, so these handlers ignore the error.
   owner.on('error', () => {})
   owner.on('connect', (client) => client.on('error', () => {}))
   const db = createDb(urls.api, () => {}, { connectionsMax: 3 })

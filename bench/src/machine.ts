@@ -10,7 +10,7 @@ export interface Machine {
   cores: number
   memoryGiB: number
   system: string
-  /** How often one process can write 8 kB to the temporary folder and call fdatasync, per second. */
+  /** The number of times per second that one process can write 8 kB to the temporary folder and call fdatasync. */
   fdatasyncsPerSecond: number
 }
 
@@ -34,7 +34,7 @@ function measureFdatasync(): number {
   const file = openSync(join(dir, 'probe'), 'w')
   const page = Buffer.alloc(WRITE_BYTES, 1)
   try {
-    // The file gets its full size before the measurement. Postgres also reuses log files that have their full size.
+    // The file gets its full size before the measurement, because Postgres also reuses log files that have their full size.
     for (let n = 0; n < 512; n++) writeSync(file, page)
     fdatasyncSync(file)
     const start = performance.now()

@@ -6,7 +6,7 @@ import { promisify } from 'node:util'
 import type { Key } from './accounts.ts'
 import { hashKey } from './batch-loop.ts'
 
-/** Returns the path of pgbench, or null if it is not installed. Debian installs it outside of the PATH. */
+/** Returns the path of pgbench, or null if it is not installed. Debian installs pgbench in a folder that is not on the PATH. */
 export function findPgbench(): string | null {
   const onPath = (process.env['PATH'] ?? '').split(delimiter).map((dir) => join(dir, 'pgbench'))
   return (

@@ -11,7 +11,7 @@ const differences = async () =>
 
 /**
  * Each case names an object, a statement that changes the object, a part of the reported line, and a statement that undoes the
- * change. If the change is a comment, the test undoes it itself.
+ * change. If the last statement is empty, the test restores the previous comment.
  */
 const CHANGES: [object: string, change: string, line: string, undo: string][] = [
   ['the comment of a schema', "comment on schema keymeter is 'x'", 'schema keymeter: ', ''],

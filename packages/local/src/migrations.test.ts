@@ -15,7 +15,10 @@ async function rows<T>(sql: string, values: unknown[] = []): Promise<T[]> {
   return (await database.owner.query(sql, values)).rows
 }
 
-/** The query for all privileges on our objects that belong neither to the owner nor to the role of the server. */
+/**
+ * Selects all privileges on our tables, columns, functions, types and schemas of roles other than the owner and the server's
+ * role.
+ */
 const OPEN_TO_OTHERS = `
   with grants as (
     select 'table ' || relname as what, (aclexplode(relacl)).* from pg_class where relnamespace in ('public'::regnamespace, 'keymeter'::regnamespace)

@@ -1,11 +1,11 @@
 import { randomInt } from 'node:crypto'
 import getPort, { clearLockedPorts, portNumbers } from 'get-port'
 
-/** Databases and development servers usually listen below this port. */
+/** The search for a free port starts at this port or above. Databases and development servers usually listen on lower ports. */
 const FIRST_PORT = 10_000
-/** Linux uses the ports from 32,768 on for outgoing connections. */
+/** The last port that is searched. Linux uses higher ports for outgoing connections. */
 const LAST_PORT = 32_767
-/** The search starts at a random port up to this one, so that processes that search concurrently find different ports. */
+/** The search starts at a random port up to this port. So processes that search concurrently usually find different ports. */
 const LAST_START = 30_000
 
 /** Returns true if no program listens on the port, on any address of this machine. */

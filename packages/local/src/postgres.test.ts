@@ -28,7 +28,8 @@ async function start(): Promise<ManagedProcess> {
     dataDir: join(dir, 'postgres'),
     logFile: join(dir, 'postgres.log'),
     port,
-    // The Postgres of the test run has the same password. So, in one test, the server can connect to it by mistake.
+    // The Postgres of the test run has the same password. So a connection to the wrong Postgres succeeds, and only its data
+    // folder shows that it is the wrong one.
     superuserPassword: inject('cluster').secrets.superuserPassword,
     report: (line) => messages.push(line),
   })

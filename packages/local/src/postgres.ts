@@ -37,8 +37,8 @@ interface PostgresOptions {
 }
 
 /**
- * Starts Postgres on 127.0.0.1. If a killed run left a Postgres running on the same data, stops it first. If the data folder
- * contains an incomplete cluster, renames the folder and creates a new cluster.
+ * Starts Postgres on 127.0.0.1. If a killed run left a Postgres running on the same data, that Postgres is stopped first. If
+ * the data folder contains an incomplete cluster, the folder is renamed and a new cluster is created.
  */
 export async function startPostgres(options: PostgresOptions): Promise<ManagedProcess> {
   const user = postgresUser(options.dataDir)

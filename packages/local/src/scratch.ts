@@ -18,7 +18,7 @@ export interface ScratchCluster {
 /** Starts a new Postgres in a temporary folder, runs `work`, then stops Postgres and deletes the folder. */
 export async function withScratchCluster<T>(work: (cluster: ScratchCluster) => Promise<T>): Promise<T> {
   const dir = mkdtempSync(join(tmpdir(), 'keymeter-scratch-'))
-  // If root runs this, Postgres runs as another user, and that user must be able to reach the folders inside.
+  // If root runs this, Postgres runs as another user, and that user must be able to enter this folder.
   chmodSync(dir, 0o711)
   const secrets = loadSecrets(join(dir, 'secrets.json'))
   const port = await freePort()

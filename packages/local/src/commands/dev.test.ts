@@ -45,7 +45,7 @@ function startProcess(command: string, args: string[], options: { env?: NodeJS.P
   child.stdout.on('data', (data) => (output += data))
   child.stderr.on('data', (data) => (output += data))
   const ended = new Promise<number | null>((resolve) => child.once('close', resolve))
-  /** Resolves when the command has printed `text`. Rejects if the command ends before. */
+  /** Resolves when the command has printed `text`. Rejects if the command ends without printing it. */
   const printed = (text: string) =>
     new Promise<void>((resolve, reject) => {
       const check = () => output.includes(text) && resolve()

@@ -18,9 +18,9 @@ const SERVER_TIMEOUT_MS = 300_000
 export interface TestDatabase {
   name: string
   urls: DatabaseUrls
-  /** Queries as the role of Keymeter's server, under row level security. */
+  /** The database handle of the server's role. Row level security applies to it. */
   db: Db
-  /** Queries as the owner of the database, who sees the rows of all accounts. */
+  /** The database handle of the owner, who sees the rows of all accounts. */
   ownerDb: Db
   /** A pool of the owner's connections, for plain SQL. */
   owner: pg.Pool
@@ -41,7 +41,7 @@ export function testDatabase(): TestDatabase {
   })
   const owner = new pg.Pool({ connectionString: urls.owner })
   // `drop database … with (force)` can end a connection while the pool closes it. An unhandled error event would end the
-  // process.
+  // process, so these handlers ignore the error.
   owner.on('error', () => {})
   owner.on('connect', (client) => client.on('error', () => {}))
   const db = createDb(urls.api, () => {})
