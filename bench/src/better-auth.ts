@@ -10,8 +10,8 @@ const POOL_CONNECTIONS_MAX = 10
 const REMAINING = 1_000_000_000
 
 /**
- * The library better-auth with its plugin for API keys, to compare Keymeter with it. Each call of `verifyApiKey` takes one from
- * the key's column `remaining`.
+ * The library better-auth with its plugin for API keys, to compare Keymeter with it. Each call of `verifyApiKey` takes one credit
+ * from the column `remaining` of the key.
  */
 export interface BetterAuth {
   /** Verifies the keys in turn, with `callers` concurrent callers. */

@@ -40,8 +40,8 @@ export async function withScratchCluster<T>(work: (cluster: ScratchCluster) => P
 }
 
 /**
- * Runs `work` on two databases. The migrations create the first one, the schema files create the second. Both URLs are the
- * owner's.
+ * Runs `work` on two databases. The migrations create the first one, the schema files create the second. Both URLs contain the
+ * role that owns the database.
  */
 export async function withBothSchemas<T>(work: (urls: { migrated: string; written: string }) => Promise<T>): Promise<T> {
   return await withScratchCluster(async (cluster) => {
