@@ -11,11 +11,12 @@ const UNIT = [
   'apps/cli/src/owner-url.test.ts',
 ]
 
-/**
- * The time after which a hook, a test or a poll counts as hanging. Each waits for an event, or for a time limit of the product,
- * which is shorter. So a slow machine fails no test. The long forms of tests take hours, so they have no limit.
- */
+/** True for `pnpm test:soak` and `pnpm test:chaos`, whose tests can take hours. */
 const isLong = ['KEYMETER_SOAK', 'KEYMETER_CHAOS'].some((name) => process.env[name] === '1')
+/**
+ * A test, a hook or a poll that takes longer than this has hung. It is longer than every time limit of the product, so a test
+ * does not fail because the machine is slow.
+ */
 const HANGS_AFTER_MS = isLong ? 24 * 3_600_000 : 300_000
 const patience = {
   testTimeout: HANGS_AFTER_MS,
@@ -23,13 +24,14 @@ const patience = {
   expect: { poll: { timeout: HANGS_AFTER_MS } },
 }
 
-/** Starts Postgres once for all projects of the run that need it. */
+/** This file starts Postgres once for the whole run. All projects that name it share this Postgres. */
 const globalSetup = 'packages/local/src/testing/global-setup.ts'
 const SCHEMA = 'packages/local/src/{baseline,catalog,draft-migration,migrations}.test.ts'
 
 export default defineConfig({
   test: {
-    // On two cores, Vitest would run one file at a time. Most of the time of a test is spent in a database, a server or a browser.
+    // By default, Vitest runs only one file at a time on two cores. Two files at a time are faster, because a test mostly
+    // waits for other processes.
     maxWorkers: 2,
     projects: [
       { test: { name: 'unit', include: UNIT, ...patience } },

@@ -1,6 +1,7 @@
 /**
- * Checks which package depends on which, and that no file leaves its package by a relative path. The packages are layers.
- * pnpm makes an import of an undeclared package fail, so this reads the declarations in each package.json.
+ * The packages are layers. This script checks that each package depends only on allowed packages, and that no file imports from
+ * another package by a relative path. The script reads only package.json for the dependencies, because with pnpm an import of
+ * an undeclared package fails.
  */
 import { globSync, readdirSync, readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
@@ -12,7 +13,10 @@ interface Manifest {
   devDependencies?: Record<string, string>
 }
 
-/** The workspace packages that each package may use: always, and also in development and tests. */
+/**
+ * The workspace packages that each package may use. `inDevelopment` lists those that it may use only in development and in
+ * tests.
+ */
 const ALLOWED: Record<string, { always: string[]; inDevelopment: string[] }> = {
   'packages/contract': { always: [], inDevelopment: [] },
   'packages/db': { always: [], inDevelopment: [] },
@@ -23,13 +27,16 @@ const ALLOWED: Record<string, { always: string[]; inDevelopment: string[] }> = {
   'apps/dashboard': { always: ['contract'], inDevelopment: ['api', 'local'] },
   bench: { always: [], inDevelopment: ['api', 'db', 'local'] },
 }
-/** All run-time dependencies of these packages. `local` has none, because production must not install the embedded stack. */
+/**
+ * All allowed run-time dependencies of some packages. `packages/local` has none, so a production installation does not contain
+ * the embedded stack.
+ */
 const ONLY: Record<string, string[]> = {
   'packages/contract': ['zod'],
   'packages/db': ['kysely', 'pg'],
   'packages/local': [],
 }
-/** A relative path in quotes, and whether it is the path of an import. */
+/** Matches a relative path in quotes. The first group is not empty if the path belongs to an import. */
 const RELATIVE_PATH = /(\bfrom\s*|\bimport\s*\(?\s*|)(['"`])(\.\.?\/[^'"`\n]*)\2/g
 const CODE = /\.[cm]?[jt]sx?$/
 
@@ -39,7 +46,7 @@ const folders = [...['packages', 'apps'].flatMap((parent) => readdirSync(parent)
 for (const folder of folders) {
   const allowed = ALLOWED[folder]
   if (allowed === undefined) {
-    faults.push(`${folder} is not in scripts/boundaries.ts. Add what it may depend on.`)
+    faults.push(`${folder} is not in scripts/boundaries.ts. Add the package and the packages that it may depend on.`)
     continue
   }
   const manifest: Manifest = JSON.parse(readFileSync(`${folder}/package.json`, 'utf8'))
@@ -59,13 +66,14 @@ for (const folder of folders) {
   }
 }
 
-// Other packages are used by their exports. Files that are not code, e.g. docs and SQL, may be read by their path.
+// A file uses the code of another package only through that package's exports. It may read other files, e.g. SQL, by their
+// path.
 for (const folder of [...folders, 'scripts']) {
   for (const file of globSync(`${folder}/**/*.{ts,tsx,mts,cts,js,jsx,mjs,cjs}`, { exclude: ['**/node_modules', '**/dist'] })) {
     for (const [, importing, , path = ''] of readFileSync(file, 'utf8').matchAll(RELATIVE_PATH)) {
       const target = join(dirname(file), path)
       if (!target.startsWith(`${folder}/`) && (importing || CODE.test(path)))
-        faults.push(`${file} must not use ${target} by its path. Import it from its package, which must export it.`)
+        faults.push(`${file} must not use ${target} by its path. Export it from its package, and import it from there.`)
     }
   }
 }

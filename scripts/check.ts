@@ -1,8 +1,8 @@
-/** `pnpm check`: runs every check and prints the output of those that fail. */
+/** `pnpm check` runs every check and prints the output of the failed checks. */
 import { CHECKS, type Check } from './checks.ts'
 import { run } from './run.ts'
 
-/** Runs the checks one after another. Resolves to the number of failed checks. */
+/** Runs the checks one after another and returns the number of failed checks. */
 export async function check(checks: Check[]): Promise<number> {
   let failed = 0
   for (const { name, command } of checks) {

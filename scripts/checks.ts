@@ -1,10 +1,9 @@
-/** One step of `pnpm check`. */
 export interface Check {
   name: string
   command: string[]
 }
 
-/** All checks that do not run the product. `pnpm test` begins with them. */
+/** The checks of `pnpm check`. `pnpm test` runs them before the tests. */
 export const CHECKS: Check[] = [
   { name: 'format and lint', command: ['biome', 'check', '--error-on-warnings', '.'] },
   { name: 'types', command: ['turbo', 'run', 'typecheck', '--output-logs=errors-only'] },

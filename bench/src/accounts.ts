@@ -2,11 +2,14 @@ import { randomUUID } from 'node:crypto'
 import { provisioned } from '@keymeter/api/testing'
 import type { Database } from './cluster.ts'
 
-/** More than any measurement spends, so that no charge is refused. */
+/** The credits of each account. No measurement spends them all, so no charge is refused. */
 const CREDITS = 1_000_000_000_000
-/** The most keys that an account may have. */
+/** The product's limit for the keys of an account. */
 const KEYS_OF_LARGE_ACCOUNT = 100
-/** The cycle contains three weeks of events and does not end during a measurement. */
+/**
+ * The billing cycle of each account started this many days ago. So it has room for three weeks of events, and does not end
+ * during the run.
+ */
 const DAYS_INTO_CYCLE = 21
 
 export interface Key {
@@ -17,11 +20,11 @@ export interface Key {
 export interface Accounts {
   /** One key of each account. */
   keys: Key[]
-  /** The keys of one more account. */
+  /** All keys of one additional account, which has many keys. */
   large: Key[]
 }
 
-/** Creates the accounts and their keys with the router. */
+/** Creates `count` accounts with one key each, and one account with many keys. */
 export async function createAccounts(database: Database, count: number): Promise<Accounts> {
   const keys: Key[] = []
   for (let n = 0; n < count; n++) keys.push((await createAccount(database)).key)

@@ -2,11 +2,11 @@ import { createHash, randomUUID } from 'node:crypto'
 import pg from 'pg'
 import type { Key } from './accounts.ts'
 
-/** The statement that the engine sends. */
+/** The statement that the charge engine sends for each batch. */
 export const METER_BATCH =
   'select * from keymeter.meter_batch($1::uuid, $2::text[], $3::uuid[], $4::bytea[], $5::bigint[], $6::bigint[], $7::text[], $8::text[], $9::int[])'
 
-/** The parameters of METER_BATCH for charges of one credit each. */
+/** Returns the parameters of METER_BATCH for one charge of one credit for each of `keys`. */
 export function chargesOf(keys: readonly { userId: string; hash: Buffer }[], operation: (i: number) => string): unknown[] {
   return [
     keys[0]?.userId,
@@ -21,13 +21,18 @@ export function chargesOf(keys: readonly { userId: string; hash: Buffer }[], ope
   ]
 }
 
-/** One client that sends batches one after another, without the engine. It measures the SQL function. */
+/**
+ * A single client that sends batches of charges one after another. It measures the SQL function `meter_batch` without the
+ * engine.
+ */
 export interface BatchLoop {
-  /** Resolves to charges per second. */
+  /** Charges the keys in turn and returns the charges per second. `operation` returns the operation of the n-th charge. */
   run(seconds: number, keys: readonly Key[], operation?: (charge: number) => string): Promise<number>
+  /** The number of charges of all runs. */
   charges: number
 }
 
+/** @param size the number of charges in each batch. */
 export function createBatchLoop(url: string, size: number): BatchLoop {
   const loop: BatchLoop = { run, charges: 0 }
   async function run(seconds: number, keys: readonly Key[], operation: (charge: number) => string = () => 'default') {
@@ -56,7 +61,7 @@ export function createBatchLoop(url: string, size: number): BatchLoop {
   return loop
 }
 
-/** The hash that the product stores. */
+/** Returns the hash of the secret that the product stores. */
 export function hashKey(secret: string): Buffer {
   return createHash('sha256').update(secret).digest()
 }

@@ -6,21 +6,26 @@ import pg from 'pg'
 import { closedLoop } from './measure.ts'
 
 const POOL_CONNECTIONS_MAX = 10
-/** More than any measurement spends. */
+/** The credits of each key. No measurement spends them all. */
 const REMAINING = 1_000_000_000
 
-/** better-auth's API keys with `remaining` in the database: its own way of charging, one credit for each call. */
+/**
+ * The library better-auth with its plugin for API keys, to compare Keymeter with it. Each call of `verifyApiKey` takes one credit
+ * from the column `remaining` of the key.
+ */
 export interface BetterAuth {
+  /** Verifies the keys in turn, with `callers` concurrent callers. */
   verify(callers: number, seconds: number, keys: readonly string[]): Promise<{ perSecond: number; p50Ms: number }>
   keys: string[]
-  /** @throws Error when the sum of `remaining` does not match the number of calls. */
+  /** @throws Error if the number of credits that all keys lost differs from the number of calls. */
   assertNothingLost(): Promise<void>
   close(): Promise<void>
 }
 
 export async function createBetterAuth(url: string, keyCount: number): Promise<BetterAuth> {
   const pool = new pg.Pool({ connectionString: url, max: POOL_CONNECTIONS_MAX })
-  // Dropping the database may end a connection that the pool is closing.
+  // `drop database … with (force)` can end a connection while the pool closes it. An unhandled error event would end the
+  // process, so these handlers ignore the error.
   pool.on('error', () => {})
   pool.on('connect', (client) => client.on('error', () => {}))
   const options = {

@@ -3,36 +3,36 @@ import { type DatabaseUrls, migrate, withClient, withScratchCluster } from '@key
 import pg from 'pg'
 import { type Accounts, createAccounts } from './accounts.ts'
 
-/** Migrated, with accounts and without usage. The databases of the scenarios are copies of it. */
+/** The name of a database that has accounts and no usage. Each scenario works on copies of it. */
 const SEEDED = 'bench_seeded'
-/** The only setting that differs from Postgres' defaults. A checkpoint during a measurement would falsify it. */
+/** No other setting differs from Postgres' defaults. With the default value, checkpoints would slow down some measurements. */
 const MAX_WAL_SIZE = '4GB'
 
 export interface Database {
   urls: DatabaseUrls
-  /** The server's handle, under row level security. */
+  /** The database handle of the server's role. Row level security applies to it. */
   db: Db
-  /** The owner's handle, which sees the rows of all accounts. */
+  /** The database handle of the owner, who sees the rows of all accounts. */
   ownerDb: Db
-  /** The owner's connections, for plain SQL. */
+  /** A pool of the owner's connections, for plain SQL. */
   owner: pg.Pool
 }
 
 export interface Cluster {
   accounts: Accounts
-  /** The settings of Postgres that affect durability and speed. */
+  /** The version of Postgres and those of its settings that affect durability and speed. */
   settings: Record<string, string>
-  /** Runs `work` on copies of the seeded database, one for each name, then drops them. */
+  /** Copies the seeded database once for each name, runs `work` on the copies, then drops them. */
   withDatabases<const Name extends string, T>(
     names: Name[],
     work: (databases: Record<Name, Database>) => Promise<T>,
   ): Promise<T>
-  /** Runs `work` on an empty database, then drops it. */
+  /** Creates an empty database, runs `work` on it, then drops it. */
   withEmptyDatabase<T>(work: (url: string) => Promise<T>): Promise<T>
   checkpoint(): Promise<void>
 }
 
-/** Runs `work` on a new Postgres in a temporary folder, then removes it. */
+/** Starts a new Postgres in a temporary folder, creates the seeded database, runs `work`, then deletes everything. */
 export async function withCluster<T>(
   accountCount: number,
   report: (line: string) => void,
@@ -62,7 +62,7 @@ export async function withCluster<T>(
 
 async function seed(urls: DatabaseUrls, accountCount: number): Promise<Accounts> {
   await migrate(urls.owner)
-  // In a deployment, the operator does this once.
+  // A migration creates this role without a login. In a deployment, the operator gives the role its login once.
   await runSql(urls.owner, `alter role keymeter_api login password '${new URL(urls.api).password}'`)
   const database = open(urls)
   try {
@@ -93,12 +93,12 @@ async function withCopies<Name extends string, T>(
   }
 }
 
-/** The same role on another database of the cluster. */
+/** Returns `url` with another database name. */
 function withDatabase(url: string, name: string): string {
   return Object.assign(new URL(url), { pathname: `/${name}` }).href
 }
 
-// From the database `postgres`: a database that is copied must have no connections.
+/** Connects to the database `postgres`, because Postgres copies a template only if nobody is connected to the template. */
 async function createDatabase({ owner }: DatabaseUrls, name: string, template: string): Promise<void> {
   await runSql(withDatabase(owner, 'postgres'), `create database ${name} template ${template}`)
 }
@@ -113,7 +113,8 @@ async function runSql(url: string, statement: string): Promise<void> {
 
 function open(urls: DatabaseUrls): Database {
   const owner = new pg.Pool({ connectionString: urls.owner })
-  // Dropping the database may end a connection that the pool is closing.
+  // `drop database … with (force)` can end a connection while the pool closes it. An unhandled error event would end the
+  // process, so these handlers ignore the error.
   owner.on('error', () => {})
   owner.on('connect', (client) => client.on('error', () => {}))
   const db = createDb(urls.api, () => {}, { connectionsMax: 3 })

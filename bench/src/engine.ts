@@ -6,7 +6,7 @@ import { pino } from 'pino'
 import type { Key } from './accounts.ts'
 import { closedLoop } from './measure.ts'
 
-/** The product's charge engine, with the number of charges and batches so far. */
+/** The product's charge engine, which counts its charges and its batches. */
 export interface Engine {
   /** Charges the keys in turn, one credit each, with `callers` concurrent callers. */
   charge(callers: number, seconds: number, keys: readonly Key[]): Promise<{ perSecond: number; p50Ms: number }>
@@ -14,11 +14,11 @@ export interface Engine {
   batches: number
 }
 
-/** @param newIdempotencyKey random by default, as most callers send them. */
+/** @param newIdempotencyKey returns the idempotency key of a new charge. By default it is random, as most callers send it. */
 export function createEngine(db: Db, newIdempotencyKey: () => string = randomUUID): Engine {
   const log = pino({ level: 'warn' }, pino.destination(2))
   const engine: Engine = { charge, charges: 0, batches: 0 }
-  // The engine sends one statement for each batch.
+  // The engine sends one statement for each batch, so the number of statements is the number of batches.
   const countsBatches: KyselyPlugin = {
     transformQuery: ({ node }) => {
       engine.batches++

@@ -1,14 +1,15 @@
 import type { Accounts } from './accounts.ts'
 import type { Database } from './cluster.ts'
 
-/** The number of other accounts that get events. */
+/** The number of accounts, besides the large one, that get events. */
 const OTHERS = 100
 
 /**
- * Writes `count` events of the large account, spread over its keys and over its cycle until now, and half as many of other
- * accounts. Writes their roll-ups and balances too. The engine would take an hour for this.
+ * Inserts `count` usage events of the large account, spread over its keys and over its billing cycle until now. Other accounts
+ * together get half as many events. Also writes the roll-ups and the balances of these events. The charge engine would need an
+ * hour to make as many events.
  *
- * @returns the number of all events.
+ * @returns the number of all events in the database.
  */
 export async function loadEvents({ owner }: Database, { keys, large }: Accounts, count: number): Promise<number> {
   const others = keys.slice(0, OTHERS).map(({ userId }) => userId)

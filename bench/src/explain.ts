@@ -4,17 +4,18 @@ import type { CompiledQuery, KyselyPlugin } from 'kysely'
 import type { Database } from './cluster.ts'
 import { median } from './measure.ts'
 
-/** One run takes a fraction of a millisecond. */
+/** The queries are explained this many times. One run takes a fraction of a millisecond, which is too short to be accurate. */
 const RUNS = 50
 
 type Caller = Awaited<ReturnType<typeof signedIn>>
 type Origin = Parameters<typeof inAccount>[0]
 
 /**
- * Makes a call as the user, then explains the queries that it sent, as the server's role under row level security. Returns
- * the milliseconds of planning and execution: the median of the runs, each the sum of all queries.
+ * Makes a call as the user and records its queries. Then runs the queries with EXPLAIN ANALYZE, as the role of Keymeter's
+ * server under row level security. Returns the time of planning and execution in milliseconds: the sum over the queries of one
+ * run, and the median of all runs.
  *
- * @param only counts only the queries that contain this text.
+ * @param only If given, only queries that contain this text are measured.
  */
 export async function explainCall(
   database: Database,
@@ -32,7 +33,7 @@ export async function explainCall(
   }
   const captured = { db: database.db.withPlugin(capture) }
   await call(await signedIn(captured, userId), { ...contextOf(captured, null), userId })
-  // Every transaction of a call begins with this. It is not one of the operation's own queries.
+  // Every transaction begins with a query that sets `app.user_id` for row level security. This query is not measured.
   const queries = sent.filter(({ sql }) => sql.includes(only) && !sql.includes("set_config('app.user_id'"))
   if (queries.length === 0) throw new Error(`the call sent no query that contains "${only}"`)
   return await inAccount({ ...contextOf(database, null), userId }, 'read only', async (scope) => {

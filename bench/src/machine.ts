@@ -10,7 +10,7 @@ export interface Machine {
   cores: number
   memoryGiB: number
   system: string
-  /** Writes of 8 kB to the temporary folder by one process, each followed by fdatasync. */
+  /** The number of times per second that one process can write 8 kB to the temporary folder and call fdatasync. */
   fdatasyncsPerSecond: number
 }
 
@@ -24,7 +24,7 @@ export function readMachine(): Machine {
   }
 }
 
-/** The load average of the last minute. It includes the measurement and all other work on the machine. */
+/** Returns the load average of the last minute. It includes the benchmark and all other programs on the machine. */
 export function loadAverage(): number {
   return loadavg()[0] ?? Number.NaN
 }
@@ -34,7 +34,7 @@ function measureFdatasync(): number {
   const file = openSync(join(dir, 'probe'), 'w')
   const page = Buffer.alloc(WRITE_BYTES, 1)
   try {
-    // Postgres also writes its log into files that already have their full size.
+    // The file gets its full size before the measurement, because Postgres also reuses log files that have their full size.
     for (let n = 0; n < 512; n++) writeSync(file, page)
     fdatasyncSync(file)
     const start = performance.now()

@@ -1,8 +1,9 @@
 /**
- * `pnpm bench charge`: measures the charge engine and the reads on a new Postgres, and writes docs/performance.md.
+ * `pnpm bench charge` measures charges and reads on a new Postgres, and writes docs/performance.md.
  *
- * `--rounds` and `--seconds` set the length of the measurements. `--full` adds the largest table. `--only <text>` runs only
- * the scenarios whose name contains the text. `--json` prints the findings. With `--quick` or `--only` nothing is written.
+ * `--rounds` sets how often each measurement is repeated, and `--seconds` how long it takes. `--full` adds the largest table.
+ * `--only <text>` runs only the scenarios whose name contains the text. `--quick` makes short measurements, to see if every
+ * scenario works. With `--only` or `--quick`, docs/performance.md is not written. `--json` prints the findings.
  */
 import { writeFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
@@ -17,7 +18,7 @@ import { againstPgbench, hotAgainstSpread, singleCaller } from './scenarios/engi
 import { largeTables } from './scenarios/large-tables.ts'
 
 const DOCUMENT = new URL('../../docs/performance.md', import.meta.url)
-const USAGE = 'Usage: pnpm bench charge [--rounds 3] [--seconds 3] [--full] [--quick] [--only <scenario>] [--json]'
+const USAGE = 'Usage: pnpm bench charge [--rounds 3] [--seconds 3] [--full] [--quick] [--only <text>] [--json]'
 
 const SIZES = [10_000, 100_000, 1_000_000]
 const SIZES_FULL = [...SIZES, 10_000_000]

@@ -1,28 +1,28 @@
-/** One of the things that a scenario compares. */
+/** One of the variants that a scenario compares, e.g. Keymeter, another library, or a table of a certain size. */
 export interface Rival {
   name: string
-  /** Works for about `seconds` and returns one figure. The scenario decides whether more or less is better. */
+  /** Works for about `seconds` and returns one figure: calls per second, or milliseconds. */
   run: (seconds: number) => Promise<number>
 }
 
 export interface Effort {
   rounds: number
-  /** The time of each rival in each round. */
+  /** The length of the measurement of one rival in one round. */
   seconds: number
 }
 
 export interface Series {
   name: string
   unit: '/s' | 'ms'
-  /** One for each round. */
+  /** One figure for each round. */
   values: number[]
 }
 
-/** The figure of one rival divided by that of another, round by round. */
+/** For each round, the figure of one rival divided by the figure of another rival. */
 export interface Ratio {
   name: string
   values: number[]
-  /** Null: reported without a target. */
+  /** Null means that the ratio has no target. */
   target: Target | null
 }
 
@@ -35,18 +35,18 @@ export interface Target {
 /** The result of one scenario. */
 export interface Finding {
   title: string
-  /** What was measured, for the reader of the report. */
+  /** A description of the measurement, for docs/performance.md. */
   what: string
   series: Series[]
   ratios: Ratio[]
   notes: string[]
-  /** The figures that the report begins with. */
+  /** Figures for the first table of docs/performance.md. */
   headlines?: { what: string; of: Series | Ratio | undefined }[]
 }
 
 /**
- * Measures the rivals in turn, so that other work on the machine affects all of them: each round runs every rival once and
- * begins with a different one. `before` runs before each measurement.
+ * Measures the rivals in turn. Each round measures every rival once, and each round begins with a different rival. So other
+ * programs on the machine affect all rivals in a similar way. `before` runs before each measurement.
  */
 export async function alternate(
   rivals: Rival[],
@@ -71,7 +71,7 @@ export function ratio(name: string, over: Series | undefined, under: Series | un
   return { name, values, target }
 }
 
-/** Runs `callers` concurrent loops for `seconds`. Each sends its next call when the previous one is answered. */
+/** Runs `callers` concurrent loops for `seconds`. Each loop makes its next call when its previous call is answered. */
 export async function closedLoop(
   callers: number,
   seconds: number,
@@ -100,7 +100,7 @@ export function median(values: readonly number[]): number {
   return sorted.length % 2 === 1 ? upper : ((sorted[middle - 1] ?? Number.NaN) + upper) / 2
 }
 
-/** Whether the median reaches the target. Null without a target. */
+/** Returns true if the median meets the target, and null if there is no target. */
 export function isMet({ values, target }: Ratio): boolean | null {
   if (target === null) return null
   return target.at === 'least' ? median(values) >= target.value : median(values) <= target.value

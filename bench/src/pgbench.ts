@@ -6,7 +6,7 @@ import { promisify } from 'node:util'
 import type { Key } from './accounts.ts'
 import { hashKey } from './batch-loop.ts'
 
-/** Looks for pgbench on the PATH and where Debian installs it. Null when it is not installed. */
+/** Returns the path of pgbench, or null if it is not installed. Debian installs pgbench in a folder that is not on the PATH. */
 export function findPgbench(): string | null {
   const onPath = (process.env['PATH'] ?? '').split(delimiter).map((dir) => join(dir, 'pgbench'))
   return (
@@ -19,10 +19,12 @@ export async function pgbenchVersion(pgbench: string): Promise<string> {
   return (await promisify(execFile)(pgbench, ['--version'])).stdout.trim()
 }
 
-/** Shown in the report, so that a reader can repeat the measurement. */
+/** docs/performance.md contains these arguments, so a reader can repeat the measurement. */
 export const PGBENCH_ARGS = ['--no-vacuum', '--protocol=prepared', '--client=1']
 
-/** Runs one pgbench client that charges `key` in batches of `size`, with the statement that the engine sends. */
+/**
+ * Runs one pgbench client that charges `key` in batches of `size` charges. It sends the same statement as the charge engine.
+ */
 export async function runPgbench(
   pgbench: string,
   url: string,

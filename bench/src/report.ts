@@ -2,15 +2,15 @@ import { readFileSync } from 'node:fs'
 import type { Machine } from './machine.ts'
 import { type Effort, type Finding, isMet, median, type Ratio, type Series } from './measure.ts'
 
-/** The findings of a run, and where it ran. */
+/** All results of one run of the benchmark. */
 export interface Report {
   at: string
   command: string
   machine: Machine
-  /** The load averages of the last minute, before and after the run. */
+  /** The one-minute load averages at the start and at the end of the run. */
   load: { before: number; after: number }
   settings: Record<string, string>
-  /** The version of pgbench. Null: not installed. */
+  /** The version of pgbench. Null means that it is not installed. */
   pgbench: string | null
   effort: Effort
   findings: Finding[]
@@ -59,8 +59,9 @@ pnpm bench charge --quick    # checks that every scenario works; writes nothing
 
 The benchmark starts an embedded Postgres in the temporary folder. It is as durable as Postgres is by default (\`fsync\` and
 \`synchronous_commit\` are on); only \`max_wal_size\` is raised. Each scenario gets new databases, and a checkpoint runs before
-each measurement. The rivals take turns: ${effort.rounds} rounds of ${effort.seconds} s each, and every round begins with a different one. A ratio divides
-two figures of the same round. The tables show the median of the rounds, the smallest and the largest.
+each measurement. The variants of a scenario take turns: there are ${effort.rounds} rounds, each variant runs for ${effort.seconds} s in each
+round, and every round begins with a different variant. A ratio divides two figures of the same round. The tables show the median,
+the smallest and the largest figure of the rounds.
 
 After each scenario, the run checks that every charge that was answered is in the database exactly once, and that
 \`reconcile\`, the operator's own check, finds no difference between the events and the totals. If not, the run fails.
@@ -78,7 +79,7 @@ ${worse(ratios).join('\n')}
 `
 }
 
-/** Returns a finding as text for the terminal. */
+/** Returns the text of a finding for the terminal. */
 export function describeFinding({ title, series, ratios }: Finding): string {
   const lines = series.map((one) => `  ${one.name}: ${one.values.map((value) => figure(value, one.unit)).join(' / ')}`)
   const compared = ratios.map((one) => `  ${one.name}: ${amount(median(one.values), one)} ${targetText(one)} ${verdict(one)}`)
@@ -100,7 +101,7 @@ function row({ name, unit, values }: Series): string {
   return `| ${name} | ${figure(median(values), unit)} | ${figure(Math.min(...values), unit)} … ${figure(Math.max(...values), unit)} |`
 }
 
-/** Lists the missed targets, and limits that the figures do not show. */
+/** Returns a list of the missed targets, and of disadvantages that the figures do not show. */
 function worse(ratios: { finding: Finding; ratio: Ratio }[]): string[] {
   const missed = ratios.filter(({ ratio }) => isMet(ratio) === false)
   return [
@@ -108,10 +109,10 @@ function worse(ratios: { finding: Finding; ratio: Ratio }[]): string[] {
       ({ finding, ratio }) =>
         `- **Missed**: ${finding.title}, ${ratio.name}: ${amount(median(ratio.values), ratio)}. The target is ${targetText(ratio)}.`,
     ),
-    '- A single caller waits for a function that is made for batches. Most of its time does not depend on the number of charges.',
-    '- A charge writes an event, two roll-ups and an index entry for retries. For many accounts these are different rows and pages; "The cost of the roll-ups" shows the price.',
-    '- better-auth does less in a call: one credit, one key, no event, no balance of an account, no safe retry. It sends four statements for it. It also works without Postgres; Keymeter does not.',
-    '- One process was measured, with one batch at a time. Several servers on one Postgres wait for each other at a hot account. That was not measured.',
+    '- A single caller waits for a SQL function that is made for batches. Most of the time of this function does not depend on the number of charges.',
+    '- A charge writes an event, two roll-ups and an index entry for retries. If a batch charges many accounts, these are different rows and pages. The section "The cost of the roll-ups" shows the cost.',
+    '- A call of better-auth does less: it takes one credit from one key. It stores no event, keeps no balance of an account, and cannot be retried safely. It sends four statements. better-auth also works with other databases than Postgres; Keymeter does not.',
+    '- One process was measured, with one batch at a time. Several servers on one Postgres wait for each other when they charge the same account. That was not measured.',
     '- Postgres is on the same machine, without a network or a pooler in between. The callers run in the process of the engine, without HTTP. Over HTTP, a call costs more than its charge.',
     '- Tables that do not fit into memory were not measured.',
   ]
@@ -134,7 +135,7 @@ function middle(of: Series | Ratio | undefined): string {
 
 function amount(value: number, { target }: Ratio): string {
   if (target?.unit !== undefined) return figure(value, target.unit)
-  // Two digits would not show on which side of the target the value is.
+  // If the value rounds to the target, a third digit shows on which side of the target it is.
   return `${value.toFixed(Number(value.toFixed(2)) === target?.value ? 3 : 2)}×`
 }
 

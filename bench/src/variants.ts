@@ -4,30 +4,35 @@ import type { Database } from './cluster.ts'
 
 const SCHEMA_FILES = new URL('../../supabase/schemas/functions/metering/', import.meta.url)
 
-/** Stops writing the roll-ups by cycle and by 15-minute bucket. */
+/** Changes `record_usage`, so that charges do not write the roll-ups by cycle and by 15-minute bucket. */
 export async function removeRollUps(database: Database): Promise<void> {
   await replaceBody(database, 'record_usage', 'begin\nend')
 }
 
 /**
- * Makes meter_batch write rows without decisions. It assumes that every item is a charge that succeeds: a new request of a
- * known operation. One statement writes all rows. This is the fastest that an engine with these rows can be.
+ * Changes `meter_batch`, so that it writes rows without any decision. It treats every item as a successful charge, with a new
+ * idempotency key and a known operation. One statement writes all rows of a batch. An engine that writes these rows cannot be
+ * faster.
  */
 export async function removeDecisions(database: Database): Promise<void> {
   await replaceBody(database, 'meter_batch', WRITE_ONLY)
 }
 
-/** @throws Error when meter_batch was not the variant of `removeDecisions`, which does not write when a key was last used. */
+/**
+ * Checks that the charges used the variant of `removeDecisions`, which does not write `last_used_at`.
+ *
+ * @throws Error if a key has a `last_used_at`.
+ */
 export async function assertDecisionsRemoved({ owner }: Database): Promise<void> {
   const { rows } = await owner.query('select from api_keys where last_used_at is not null limit 1')
   if (rows.length > 0) throw new Error('the variant without decisions was not used')
 }
 
 /**
- * Replaces the body of a function of the product in one database. The head of the function comes from its schema file, so a
- * variant cannot have another signature.
+ * Replaces the body of a SQL function of the product in one database. The signature comes from the schema file of the function,
+ * so a variant cannot have another signature than the product.
  *
- * @throws Error when the function of the database is not the one of the schema file.
+ * @throws Error if the function in the database differs from the schema file.
  */
 async function replaceBody({ urls }: Database, name: string, body: string): Promise<void> {
   const source = readFileSync(new URL(`${name}.sql`, SCHEMA_FILES), 'utf8')

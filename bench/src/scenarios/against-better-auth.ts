@@ -10,7 +10,10 @@ const CALLERS = 64
 const TARGET_ONE_KEY = 40
 const TARGET_MANY_KEYS = 20
 
-/** Ours and better-auth in this process, each with its own pool, on one Postgres; and ours without decisions. */
+/**
+ * Compares Keymeter's charge engine with better-auth, and with an engine that writes the same rows without decisions. All three
+ * run in this process and on the same Postgres, each with its own database and its own pool.
+ */
 export async function againstBetterAuth(cluster: Cluster, effort: Effort): Promise<Finding[]> {
   const { keys } = cluster.accounts
   return await cluster.withDatabases(['ours', 'writing_only'], async ({ ours, writing_only }) => {
@@ -48,7 +51,7 @@ export async function againstBetterAuth(cluster: Cluster, effort: Effort): Promi
               count === 1
                 ? 'One key, compared with better-auth'
                 : `${count} keys of ${count} accounts, compared with better-auth`,
-            what: `${CALLERS} concurrent callers in one Node process. Ours: a charge of 1 credit with an idempotency key, a usage event and two roll-ups. better-auth: \`verifyApiKey\` of a key with \`remaining\`, database mode, rate limit off, a pool of 10. Writing only: ours with a \`meter_batch\` that writes the same rows and decides nothing.`,
+            what: `${CALLERS} concurrent callers in one Node process. "ours" charges 1 credit with an idempotency key, and writes a usage event and two roll-ups. "better-auth" is a library for authentication, with its plugin for API keys. It calls \`verifyApiKey\` for a key with \`remaining\`, in database mode, without rate limit, with a pool of 10 connections. "writing only" is ours with a \`meter_batch\` that writes the same rows without any decision.`,
             series,
             ratios: [overBetterAuth, ratio('writing only / better-auth', series[2], series[1])],
             notes: [],
@@ -56,7 +59,7 @@ export async function againstBetterAuth(cluster: Cluster, effort: Effort): Promi
               count === 1
                 ? [
                     { what: `Charges per second of one key, ${CALLERS} concurrent callers`, of: series[0] },
-                    { what: 'The same, compared with better-auth', of: overBetterAuth },
+                    { what: 'Charges per second of one key, divided by those of better-auth', of: overBetterAuth },
                   ]
                 : [{ what: `Charges per second of ${count} accounts, ${CALLERS} concurrent callers`, of: series[0] }],
           })

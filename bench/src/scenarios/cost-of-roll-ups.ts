@@ -5,13 +5,13 @@ import { alternate, type Effort, type Finding, ratio, type Series } from '../mea
 import { addOperations, deleteUnusedOperations } from '../operations.ts'
 import { removeRollUps } from '../variants.ts'
 
-/** The size of the engine's batches when 64 callers wait. */
+/** The engine sends batches of this size if it has 64 concurrent callers. */
 const BATCH = 64
-/** The most operations that an account may have, minus `default`. */
+/** An account may have 100 operations, and it already has `default`. */
 const OPERATIONS = 99
 const TARGET = 0.9
 
-/** What the exact roll-ups cost the charge that writes them. */
+/** Measures how much slower a charge is because it also writes the roll-ups. */
 export async function costOfRollUps(cluster: Cluster, effort: Effort): Promise<Finding> {
   const { keys } = cluster.accounts
   return await cluster.withDatabases(['with', 'without'], async (databases) => {
@@ -19,7 +19,7 @@ export async function costOfRollUps(cluster: Cluster, effort: Effort): Promise<F
     const operations = Array.from({ length: OPERATIONS }, (_, n) => `operation-${n}`)
     for (const database of Object.values(databases)) await addOperations(database, operations)
     const loops = [createBatchLoop(databases.with.urls.api, BATCH), createBatchLoop(databases.without.urls.api, BATCH)] as const
-    // Every account is charged for one operation, then every account for the next one.
+    // All accounts are charged for one operation before any account is charged for the next operation.
     const worst = (charge: number) => operations[Math.floor(charge / keys.length) % OPERATIONS] ?? ''
     const series: Series[] = []
     for (const [name, charged, operation] of [

@@ -13,7 +13,7 @@ const TARGET_HOT_OVER_SPREAD = 1
 const TARGET_OVER_PGBENCH = 0.6
 const TARGET_SINGLE_CALLER = 1.3
 
-/** One account that all callers charge, compared with all accounts. */
+/** Compares charges of one account with charges of many accounts. */
 export async function hotAgainstSpread(cluster: Cluster, effort: Effort): Promise<Finding> {
   const { keys } = cluster.accounts
   return await cluster.withDatabases(['ours'], async ({ ours }) => {
@@ -33,7 +33,7 @@ export async function hotAgainstSpread(cluster: Cluster, effort: Effort): Promis
     await assertNothingLost(ours, engine.charges)
     return {
       title: 'One hot account, compared with many accounts',
-      what: `Only the engine, ${CALLERS} callers. All charges of an account lock the same row, so they wait for each other unless they share commits.`,
+      what: `${CALLERS} callers charge through the engine. All charges of one account lock the same row, so they wait for each other unless they share a commit.`,
       series,
       ratios: [ratio('hot / spread', series[0], series[1], { at: 'least', value: TARGET_HOT_OVER_SPREAD })],
       notes: [],
@@ -41,7 +41,10 @@ export async function hotAgainstSpread(cluster: Cluster, effort: Effort): Promis
   })
 }
 
-/** What the engine, Node and the driver cost in addition to the SQL function: pgbench only sends the same statement. */
+/**
+ * Measures how much the engine, Node and the driver cost in addition to the SQL function. pgbench sends the same statement
+ * without them.
+ */
 export async function againstPgbench(cluster: Cluster, effort: Effort): Promise<Finding> {
   const [key] = cluster.accounts.keys
   if (key === undefined) throw new Error('there are no accounts')
@@ -73,18 +76,18 @@ export async function againstPgbench(cluster: Cluster, effort: Effort): Promise<
     await assertNothingLost(theirs, charges + loop.charges)
     return {
       title: 'The engine, compared with its SQL function',
-      what: `${CALLERS} callers, one key. The engine's batches contain ${size} charges. ${bare.name} sends batches of the same size, one after another.`,
+      what: `${CALLERS} callers charge one key through the engine. The engine's batches contain ${size} charges. ${bare.name} sends batches of the same size, one after another.`,
       series,
       ratios: [ratio(`ours / ${bare.name}`, series[0], series[1], { at: 'least', value: TARGET_OVER_PGBENCH })],
       notes:
         pgbench === null
-          ? ['pgbench was not found. A pg client in a loop takes its place.']
-          : [`pgbench: \`${PGBENCH_ARGS.join(' ')}\`, the same statement that the engine sends.`],
+          ? ['pgbench was not found, so a pg client in a loop sends the batches.']
+          : [`pgbench runs with \`${PGBENCH_ARGS.join(' ')}\` and sends the same statement as the engine.`],
     }
   })
 }
 
-/** What batching costs a single caller, who gains nothing from it. */
+/** Measures how much batching costs a single caller, whose batches contain only one charge. */
 export async function singleCaller(cluster: Cluster, effort: Effort): Promise<Finding> {
   const { keys } = cluster.accounts
   const [key] = keys
@@ -116,7 +119,7 @@ export async function singleCaller(cluster: Cluster, effort: Effort): Promise<Fi
       await assertNothingLost(unbatched, charges)
       return {
         title: 'A single caller',
-        what: 'One caller and one key: the median latency of a charge. Unbatched: `meter_batch` with one item through a pg pool.',
+        what: 'One caller charges one key. The figure is the median latency of a charge. "unbatched" calls `meter_batch` with one item through a pg pool, without the engine.',
         series,
         ratios: [ratio('ours / unbatched', series[0], series[1], { at: 'most', value: TARGET_SINGLE_CALLER })],
         notes: [],

@@ -16,7 +16,10 @@ const TARGET_PAGE_MS = 5
 const TARGET_LOADED = 0.8
 const PAGE = 50
 
-/** Reads and charges with tables of each of these numbers of events. Charges are compared with empty tables. */
+/**
+ * Measures reads with tables of each size, and compares charges on the largest tables with charges on empty ones. A size is a
+ * number of events.
+ */
 export async function largeTables(
   cluster: Cluster,
   sizes: number[],
@@ -113,14 +116,14 @@ async function reads(cluster: Cluster, loaded: { size: number; database: Databas
     },
     {
       title: 'Usage by day, inside Postgres',
-      what: `${what} The statement of \`usage.timeseries\` that reads the usage: by key, the days of the cycle in the time zone of India. It is measured in the same way.`,
+      what: `${what} The statement of \`usage.timeseries\` that reads the usage: by key, the days of the cycle in the time zone of India. It is measured like the usage by key.`,
       series: days,
       ratios: inPostgres(days, TARGET_SERIES_MS),
       notes: [],
     },
     {
       title: 'Usage by hour, inside Postgres',
-      what: `${what} The same for the hours of the cycle: 24 figures for each key and day.`,
+      what: `${what} The statement of \`usage.timeseries\` for the hours of the cycle: 24 figures for each key and day. It is measured like the usage by key.`,
       series: hours,
       ratios: inPostgres(hours, TARGET_SERIES_MS),
       notes: [],
@@ -128,7 +131,7 @@ async function reads(cluster: Cluster, loaded: { size: number; database: Databas
     },
     {
       title: 'Other reads, inside Postgres',
-      what: `The same account with ${label(largest.size)}. Each figure is the sum of all queries of a call. A page has ${PAGE} events, a page of an export 1,000.`,
+      what: `The account with ${keyCount} keys and ${label(largest.size)}. Each figure is the sum of all queries of a call. A page has ${PAGE} events, and a page of an export has 1,000.`,
       series: others,
       ratios: inPostgres(others, TARGET_PAGE_MS),
       notes: [],
@@ -143,7 +146,7 @@ async function reads(cluster: Cluster, loaded: { size: number; database: Databas
   ]
 }
 
-/** The reads of the dashboard, at several depths and with filters. */
+/** Measures the other reads of the dashboard: pages at several depths of the list of events, and filters. */
 async function otherReads(database: Database, userId: string, effort: Effort): Promise<Series[]> {
   const { rows } = await database.owner.query<{ sequence: string; at: Date; key: string }>(
     `select sequence, created_at as at, api_key_id as key from api_key_usage
@@ -174,7 +177,7 @@ async function otherReads(database: Database, userId: string, effort: Effort): P
       'one page of an export',
       async (_, origin) => {
         const lines = exportUsage(origin, { to })
-        // The first part is the header.
+        // The first part is the header of the file, the second is the first page.
         for (let part = 0; part < 2; part++) await lines.next()
         await lines.return(undefined)
       },
@@ -232,7 +235,7 @@ async function charges(
     )
   return {
     title: 'Charges with large tables, compared with empty ones',
-    what: `${CALLERS} callers. Hot: the ${large.length} keys of the account with most of the events. Spread: one key of each account. Random idempotency keys are on different pages of a large index, and Postgres logs a whole page at its first change after a checkpoint. Ordered ones begin with the time, like UUIDv7 and ULID.`,
+    what: `${CALLERS} callers. "hot" charges the ${large.length} keys of the account that has most of the events. "spread" charges one key of each account. Random idempotency keys change many pages of a large index, and Postgres logs a whole page at its first change after a checkpoint. Ordered idempotency keys begin with the time, like UUIDv7 and ULID.`,
     series,
     ratios,
     notes: [],

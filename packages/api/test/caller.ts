@@ -12,7 +12,7 @@ import { UsageWatch } from '../src/usage/watch.ts'
 export const JWT_SECRET = 'a secret of the tests, longer than 32 characters'
 const verifyAccessToken = createAccessTokenVerifier({ supabaseUrl: 'http://127.0.0.1:1', jwtSecret: JWT_SECRET })
 
-/** An access token like those of Supabase Auth. `claims` replaces claims; a claim that is undefined is left out. */
+/** Returns an access token like those of Supabase Auth. `claims` replaces single claims. An undefined claim is omitted. */
 export async function accessToken(userId: string, claims: Record<string, unknown> = {}, secret = JWT_SECRET): Promise<string> {
   const now = Math.floor(Date.now() / 1000)
   const payload = { sub: userId, aud: 'authenticated', role: 'authenticated', iat: now, exp: now + 3600, ...claims }
@@ -23,7 +23,7 @@ export async function accessToken(userId: string, claims: Record<string, unknown
 
 export const SERVICE_KEY = 'a-service-key-of-the-tests-32-or-more'
 
-/** The context of one request, on the database of the test. */
+/** Returns the context of a request with access token `token`. `replace` replaces single fields of the context. */
 export function contextOf({ db }: Pick<TestDatabase, 'db'>, token: string | null, replace: Partial<Context> = {}): Context {
   const log = pino({ level: 'silent' })
   return {
@@ -43,12 +43,12 @@ export function contextOf({ db }: Pick<TestDatabase, 'db'>, token: string | null
   }
 }
 
-/** The router as `userId` calls it. */
+/** Returns a caller of the router that is signed in as the user. */
 export async function signedIn(database: Pick<TestDatabase, 'db'>, userId: string) {
   return appRouter.createCaller(contextOf(database, await accessToken(userId)))
 }
 
-/** A new user with an account and its default key. */
+/** Creates a user with an account and a default key. Returns a caller that is signed in as the user. */
 export async function provisioned(database: Pick<TestDatabase, 'db' | 'createUser'>) {
   const userId = await database.createUser()
   const caller = await signedIn(database, userId)
@@ -57,13 +57,13 @@ export async function provisioned(database: Pick<TestDatabase, 'db' | 'createUse
   return { userId, caller, defaultKey }
 }
 
-/** The router as the company's backend calls it. */
+/** Returns a caller of the router with the service key, like the company's backend. */
 export function backend(database: Pick<TestDatabase, 'db'>) {
   return appRouter.createCaller({ ...contextOf(database, null), authorization: `Bearer ${SERVICE_KEY}` })
 }
 
 let charges = 0
-/** Charges a key through the engine, as the company's backend does. */
+/** Charges a key through a new charge engine, with a new idempotency key. */
 export async function charge({ db }: Pick<TestDatabase, 'db'>, key: string, credits: number): Promise<ChargeVerdict> {
   const metering = new Metering({ db, keyBrand: 'km', log: pino({ level: 'silent' }) })
   return await metering.charge({ key, credits, idempotencyKey: `charge-${charges++}`, operation: 'default' })

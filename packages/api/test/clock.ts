@@ -1,13 +1,15 @@
 import type { TestDatabase } from '@keymeter/local/testing'
 
-/** The clock of a database that a test sets. It stands still until the next `set`. */
+/** The clock of a test database. Its time changes only by `set`. */
 export interface TestClock {
   set(now: Date): Promise<void>
-  /** Brings back the clock of the system. */
+  /** Makes the database use the system's clock again. */
   remove(): Promise<void>
 }
 
-/** Replaces the clock of the database by one that a test sets. Call it in a hook or a test. It starts at the current time. */
+/**
+ * Replaces the database's clock with a clock that stands still. It starts at the current time. Call this in a hook or a test.
+ */
 export async function replaceClock({ owner }: Pick<TestDatabase, 'owner'>): Promise<TestClock> {
   await owner.query('create table if not exists test_clock (now timestamptz primary key)')
   await owner.query('delete from test_clock')

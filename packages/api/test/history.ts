@@ -1,9 +1,10 @@
 import type { TestDatabase } from '@keymeter/local/testing'
 
 /**
- * Writes `count` events of an account over the cycles since its anchor, and the totals that the engine would have written. Most
- * events are charges of most of its keys. Some keys, operations, verdicts and actions are rare. The account needs three keys or
- * more. It writes by SQL, because the engine would take minutes.
+ * Inserts `count` usage events of an account, spread over its billing cycles from `anchor` to `until`, and the totals that the
+ * charge engine would have written. Most events are charges. Some keys, operations, verdicts and actions are rare, so that a
+ * query for them must skip many events. The account needs at least three keys. The charge engine would need minutes for as many
+ * events.
  */
 export async function writeHistory(
   { owner }: Pick<TestDatabase, 'owner'>,

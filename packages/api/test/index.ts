@@ -1,5 +1,5 @@
 /**
- * For the tests of the apps and for the benchmarks: the router as a user or the company's backend calls it. Nothing here
- * needs vitest.
+ * Callers of the router for the tests of the apps and for the benchmarks. The benchmarks run without Vitest, so these files
+ * must not import it.
  */
 export { accessToken, backend, charge, contextOf, provisioned, signedIn } from './caller.ts'

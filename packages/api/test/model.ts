@@ -17,7 +17,7 @@ import {
 } from '@keymeter/contract'
 import { naiveBoundary } from './naive-cycle.ts'
 
-/** A request of the company's backend. */
+/** A metering request of the company's backend. */
 export type ModelRequest =
   | ({ action: 'charge' } & Charge)
   | ({ action: 'hold' } & Hold)
@@ -26,17 +26,17 @@ export type ModelRequest =
   | ({ action: 'refund' } & Refund)
 export type ModelVerdict = ChargeVerdict | HoldVerdict | SettleVerdict | ReleaseVerdict | RefundVerdict
 
-/** The plans, and their credits per cycle. */
+/** The credits that each plan grants per billing cycle. */
 export const PLANS: Record<string, number> = { free: 1000, small: 1200, large: 5000 }
 
 /**
- * The rules of the product for accounts, keys and credits in their simplest form: one request after the other, in memory.
- * Times are in milliseconds. It shares no code with the engine.
+ * A simple model of accounts, keys and credits in memory, which handles one request after the other. Tests compare the charge
+ * engine with this model, so the model shares no code with the engine. Times are in milliseconds since 1970.
  */
 export class Model {
   now: number
   readonly accounts: ModelAccount[] = []
-  /** All requests with an idempotency key, for retries. */
+  /** All requests that had an idempotency key. A test retries some of them. */
   readonly requests: ModelRequest[] = []
 
   constructor(now: number) {
@@ -66,7 +66,11 @@ export class Model {
   }
 
   /**
-   * @param accountId the account in the token or the event id. Its cycles are closed even if the key or event does not exist.
+   * Decides one request and changes the model.
+   *
+   * @param accountId the account that the key's token or the event id contains. Even if the key or the event does not exist,
+   * the
+   *   ended cycles of this account are closed.
    */
   decide(request: ModelRequest, accountId: string | null): ModelVerdict {
     const account = this.accounts.find(({ userId }) => userId === accountId)
@@ -117,7 +121,7 @@ export class ModelKey {
   isDisabled = false
   isRevoked = false
   readonly secrets: ModelSecret[]
-  /** By the index of the cycle. */
+  /** The usage of this key in each cycle. The map's key is the index of the cycle. */
   readonly used = new Map<number, { credits: number; charges: number }>()
 
   constructor(account: ModelAccount, id: string, keyType: KeyType, secret: string) {
@@ -142,7 +146,9 @@ export class ModelKey {
     this.used.set(cycle, { credits: used.credits + credits, charges: used.charges + charges })
   }
 
-  /** The current secret works until the end of the grace period. An older one ends immediately. */
+  /**
+   * Gives the key a new secret. The previous secret works until the end of the grace period. Older secrets stop working now.
+   */
   rotate(secret: string, now: number, graceMs: number): void {
     for (const older of this.secrets) {
       if (older.validUntil === null) older.validUntil = now + graceMs
@@ -156,7 +162,7 @@ const REMEMBERED_MS = IDEMPOTENCY_DAYS * 86_400_000
 
 interface Remembered {
   at: number
-  /** The fields that a retry must repeat. */
+  /** The fields that must be equal in a retry, as JSON. */
   request: string
   answer: ModelVerdict
 }
@@ -175,7 +181,7 @@ export class ModelAccount {
   isSuspended = false
   lastEventAt: number | null = null
   events = 0
-  /** The last cycle is the current one. */
+  /** All cycles since the anchor. The last one is the current cycle. */
   readonly cycles: ModelCycle[]
   readonly keys: ModelKey[] = []
   readonly holds: ModelHold[] = []
@@ -183,7 +189,7 @@ export class ModelAccount {
   readonly operations = new Set<string>()
   readonly remembered = new Map<string, Remembered>()
   thresholds = [50, 80, 100]
-  /** As `cycle:threshold`. */
+  /** Each alert is a string `cycle:threshold`, where `cycle` is the index of the cycle. */
   readonly alerts = new Set<string>()
 
   constructor(userId: string, anchor: number, granted: number) {
@@ -218,7 +224,10 @@ export class ModelAccount {
     return sum(this.holds.filter((hold) => hold.cycle === cycle && hold.outcome === null))
   }
 
-  /** The top-ups at the start of a cycle. Each earlier cycle has used those that it spent beyond its granted credits. */
+  /**
+   * Returns the top-ups that are left at the start of a cycle. Each earlier cycle took what it spent beyond its granted
+   * credits.
+   */
   carriedInto(cycle: number): number {
     return this.cycles
       .slice(0, cycle)
@@ -233,12 +242,12 @@ export class ModelAccount {
     return Math.max(0, this.current.granted + this.topUps - this.current.used - this.heldIn(this.cycle))
   }
 
-  /** The time of an account never goes back, even if the clock does. */
+  /** Returns the time for the account's next event. It is never before the last event, even if the clock was set back. */
   timeAt(now: number): number {
     return Math.max(now, this.lastEventAt ?? now, this.cycleStart)
   }
 
-  /** Closes the cycles that have ended, idle ones included, and ends the expired holds. */
+  /** Closes all ended cycles, also cycles without usage, and ends the expired holds. */
   turn(now: number): void {
     while (this.cycleEnd <= this.timeAt(now)) {
       const plan = this.nextPlan ?? this.current.plan
@@ -249,7 +258,7 @@ export class ModelAccount {
     for (const hold of this.holds) if (hold.outcome === null && hold.expiresAt <= this.timeAt(now)) hold.outcome = 'expired'
   }
 
-  /** A copy with all that is due at `now`. A read must show this. */
+  /** Returns a copy in which ended cycles are closed and expired holds have ended. A read at `now` must show the same state. */
   asOf(now: number): ModelAccount {
     const copy: ModelAccount = Object.assign(Object.create(ModelAccount.prototype), this, {
       cycles: this.cycles.map((cycle) => ({ ...cycle })),
@@ -359,7 +368,7 @@ export class ModelAccount {
             : null
     if (refusal === 'exceeds_hold' || refusal === 'hold_expired' || refusal === 'hold_ended') {
       const known = this.#known(hold.key)
-      // A release cannot exceed its hold.
+      // TypeScript does not know that only a settle can get the verdict `exceeds_hold`.
       return this.#remember(idempotencyKey, identity, moment, { verdict: refusal, ...known } as ModelVerdict)
     }
     hold.outcome = action === 'settle' ? 'settled' : 'released'
@@ -427,7 +436,7 @@ export class ModelAccount {
       expired: isOver(key.expiresAt) || isOver(secret.validUntil),
       account_suspended: this.isSuspended,
       insufficient_credits: credits > this.remaining,
-      // A limit may be set below what is already spent. 0 credits never exceed it.
+      // A customer can set the limit below the credits that the key has already spent. A charge of 0 credits still succeeds.
       key_limit_exceeded: credits > 0 && key.creditLimit !== null && spent + credits > key.creditLimit,
     } satisfies Record<Refusal, boolean>
     return Refusal.options.find((refusal) => refusals[refusal]) ?? null

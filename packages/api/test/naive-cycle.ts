@@ -1,4 +1,7 @@
-/** The definition of a boundary in its simplest form: the date of the anchor `months` later, clipped to the month. */
+/**
+ * Computes a cycle boundary in a simple way, to check the SQL function: `anchor` plus months, clipped to the length of the
+ * month.
+ */
 export function naiveBoundary(anchor: Date, months: number): Date {
   const year = anchor.getUTCFullYear() + Math.floor((anchor.getUTCMonth() + months) / 12)
   const month = (anchor.getUTCMonth() + months) % 12

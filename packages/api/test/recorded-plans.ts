@@ -3,7 +3,7 @@ import { withClient } from '@keymeter/local'
 import type { TestDatabase } from '@keymeter/local/testing'
 import { Kysely, PostgresDialect } from 'kysely'
 
-/** A node of a plan as Postgres explains it, with the numbers of its execution. */
+/** A node of a query plan, as Postgres returns it with `explain (analyze, format json)`. */
 interface PlanNode {
   'Node Type': string
   'Relation Name'?: string
@@ -17,18 +17,18 @@ interface PlanNode {
 
 export interface RecordedStatement {
   sql: string
-  /** All nodes of the plan, the root first. */
+  /** All nodes of the query plan. The first one is the root. */
   nodes: PlanNode[]
 }
 
-/** The oids of int8 and numeric, and of the arrays int2[] and int8[]. The server reads them as numbers. */
+/** The type oids of int8 and numeric, and of int2[] and int8[]. The product's connections also parse these types as numbers. */
 const NUMBERS = [20, 1700]
 const ARRAYS = [1005, 1016]
 
 /**
- * Runs `work` on a connection that has the privileges of the server's role. Returns every statement that was executed, with its
- * plan, in the order in which they ended. Statements inside of SQL and PL/pgSQL functions are included, which `explain` does not
- * show. The connection is the only one, so `work` must not run two transactions concurrently.
+ * Runs `work` with the privileges of the server's role. Returns each executed statement with its query plan, in the order in
+ * which the statements ended. The statements inside of SQL and PL/pgSQL functions are included, which `explain` does not show.
+ * `work` has only one connection, so it must not run two transactions concurrently.
  */
 export async function recordPlans(
   { urls }: Pick<TestDatabase, 'urls'>,
@@ -56,7 +56,9 @@ export async function recordPlans(
   })
 }
 
-/** The rows that the scans of a table or of its partitions read, including those that a filter removed. */
+/**
+ * Returns how many rows the scans of a table read. This includes rows that a filter removed, and excludes rows of partitions.
+ */
 export function rowsRead(statements: RecordedStatement[], table: string): number {
   return statements
     .flatMap(({ nodes }) => nodes)

@@ -1,4 +1,7 @@
-/** Another process of the server, as the races need it: an engine and a router with pools of their own. */
+/**
+ * A process with its own charge engine, router and pools. Tests start several of these, to test several servers that run
+ * concurrently.
+ */
 import type { Charge, ChargeVerdict } from '@keymeter/contract'
 import { createDb } from '@keymeter/db'
 import { pino } from 'pino'
@@ -10,21 +13,21 @@ export type Call =
   | { type: 'chargeMany'; requests: Charge[] }
   | { type: 'rotate' | 'disable' | 'enable' | 'revoke'; userId: string; id: string }
   | { type: 'provision'; userId: string }
-/** `error` is SQLSTATE, reason or message of what a call was refused with. */
+/** `error` is the SQLSTATE, the reason or the message of the error that a call threw. */
 export type Result = { verdicts: ChargeVerdict[] } | { error: string } | { done: true }
 export interface Work {
   calls: Call[]
-  /** So many calls wait at a time. */
+  /** The number of calls that run concurrently. */
   inFlight: number
 }
 export interface Worked {
   results: Result[]
-  /** What the engine logged: a batch that was sent again, for one. */
+  /** The warnings that the engine logged, e.g. that it sent a batch again. */
   warnings: string[]
 }
 
 const POOL_CONNECTIONS = 5
-/** Far longer than the engine's own deadline: the races are not about time, and must pass on a busy machine. */
+/** Much longer than the engine's default deadline. The tests do not test the deadline, and must pass on a busy machine. */
 const ANSWERED_WITHIN_MS = 120_000
 const [url = ''] = process.argv.slice(2)
 let warnings: string[] = []

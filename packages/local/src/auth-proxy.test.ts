@@ -7,7 +7,7 @@ const auth = testAuth(database)
 const origin = 'http://127.0.0.1:3000'
 
 describe('the embedded auth server', () => {
-  it('accepts a sign-in from a page of another origin', async () => {
+  it('lets a page of another origin sign in', async () => {
     const preflight = await fetch(`${auth.supabaseUrl}/auth/v1/token?grant_type=password`, {
       method: 'OPTIONS',
       headers: {
@@ -35,7 +35,7 @@ describe('the embedded auth server', () => {
     }
   })
 
-  it('has no rights on our tables, so it cannot show them', async () => {
+  it('has no rights on our tables', async () => {
     const { rows } = await database.owner.query(`
       select table_name, grantee from information_schema.table_privileges
        where table_schema = 'public' and grantee not in ('postgres', 'keymeter_api')`)

@@ -8,13 +8,13 @@ import { proxy } from 'hono/proxy'
 const REQUEST_HEADERS = ['apikey', 'authorization', 'content-type', 'x-client-info', 'x-supabase-api-version']
 
 /**
- * Starts a proxy that adds CORS headers to the auth server's answers. On Supabase, its gateway adds them. Without them, a
- * page of another origin, such as the dashboard, cannot sign in.
+ * Starts a proxy that adds CORS headers to the answers of the auth server. Without these headers, a page of another origin,
+ * e.g. the dashboard, cannot sign in. Supabase's gateway adds them in a real project.
  */
 export async function startAuthProxy(port: number, innerPort: number): Promise<{ stop(): Promise<void> }> {
   const app = new Hono()
   app.use(cors({ origin: '*', allowHeaders: REQUEST_HEADERS, exposeHeaders: ['x-supabase-api-version'] }))
-  // /rest/v1, Supabase's Data API, stays closed: only Keymeter's server may reach its tables.
+  // The proxy does not pass on /rest/v1, Supabase's Data API: only Keymeter's server may read our tables.
   app.all('/auth/v1/*', async (c) => {
     const { pathname, search } = new URL(c.req.url)
     const response = await proxy(`http://127.0.0.1:${innerPort}${pathname}${search}`, { raw: c.req.raw, redirect: 'manual' })
@@ -22,7 +22,7 @@ export async function startAuthProxy(port: number, innerPort: number): Promise<{
     for (const name of [...response.headers.keys()]) if (name.startsWith('access-control-')) response.headers.delete(name)
     return response
   })
-  app.onError((_, c) => c.json({ msg: 'Supabase Auth does not answer. Its log is auth.log in the data folder.' }, 502))
+  app.onError((_, c) => c.json({ msg: 'Supabase Auth does not answer. Read its log, auth.log in the data folder.' }, 502))
   const server = createServer(getRequestListener(app.fetch))
   await new Promise<void>((resolve, reject) => server.once('error', reject).listen(port, '127.0.0.1', resolve))
   return {

@@ -6,30 +6,39 @@ import { freePort } from './ports.ts'
 import { type ManagedProcess, startProcess } from './process.ts'
 import type { Secrets } from './secrets.ts'
 
-/** Generous, because a busy machine is not a fault. A server that ends is reported immediately. */
+/**
+ * The limit is long, because a busy machine may start the auth server slowly. If the server ends, the error comes immediately.
+ */
 const START_TIMEOUT_MS = 300_000
 const POLL_TIMEOUT_MS = 10_000
 const PASSWORD_LENGTH_MIN = 8
 
 interface AuthOptions {
-  /** Receives the server's settings file. */
+  /** The folder in which the auth server's settings file is written. */
   dir: string
   logFile: string
   port: number
-  /** For the role `supabase_auth_admin`: on a REST request the auth server shows every table that its role can read. */
+  /**
+   * The role in this URL must be `supabase_auth_admin`, which cannot read our tables. The auth server also has a REST API, and
+   * it serves every table that its role can read.
+   */
   databaseUrl: string
   secrets: Secrets
-  /** Where people return to after they sign in with Google or follow a link in an e-mail. */
+  /** The page to which people return after they sign in with Google or follow a link in an e-mail. */
   siteUrl: string
   google: { clientId: string; clientSecret: string } | null
-  /** Requires people to confirm their e-mail address before their first session. The e-mails are in the log. */
+  /**
+   * If true, people must confirm their e-mail address before their first session. The auth server writes e-mails to its log.
+   */
   emailConfirmation?: boolean
   signal?: AbortSignal | undefined
 }
 
 /**
- * Starts Supabase Auth on that database, behind a proxy. It creates the schema `auth`, which the migrations need. Its keys
- * must be set and its admin mode must be off: otherwise it handles REST requests of any local caller as `service_role`.
+ * Starts Supabase Auth on the database, behind a proxy. The auth server creates the schema `auth`, which the migrations need.
+ *
+ * The auth server always gets keys and the flag `--no-admin`. Otherwise any local program could send it REST requests, which
+ * it would run as `service_role`.
  */
 export async function startAuth(options: AuthOptions): Promise<ManagedProcess> {
   const { dir, logFile, port, databaseUrl, secrets, google } = options
@@ -43,7 +52,7 @@ export async function startAuth(options: AuthOptions): Promise<ManagedProcess> {
     cwd: dir,
     env: {
       PATH: process.env['PATH'],
-      // The auth server writes to the home directory, and a system user may have none.
+      // The auth server writes to its home directory, and a system user perhaps has none.
       HOME: dir,
       DO_NOT_TRACK: '1',
       AUTH_DATABASE_URL: databaseUrl,
@@ -80,7 +89,7 @@ export async function startAuth(options: AuthOptions): Promise<ManagedProcess> {
   }
 }
 
-/** The file contains no secrets: the auth server reads them from its environment. */
+/** Returns the settings file of the auth server. It contains no secrets: the auth server reads those from its environment. */
 function settings({ port, siteUrl, google, emailConfirmation = false }: AuthOptions, innerPort: number): string {
   return `[api]
 port = ${innerPort}

@@ -5,8 +5,8 @@ import { REPOSITORY } from './migrate.ts'
 import { BASELINE_VERSION, baselineSql } from './schemas.ts'
 
 /**
- * Whether the database was migrated with another baseline than the current one. Until 1.0 the baseline changes with the schema,
- * so such a database cannot be migrated; it has to be made again.
+ * Returns true if the database was migrated with another version of the baseline migration than the current one. Until 1.0,
+ * each change of the schema changes the baseline. Such a database cannot be migrated, so it must be deleted and created again.
  */
 export async function hasOtherBaseline(ownerUrl: string): Promise<boolean> {
   const applied = await appliedMigrations(ownerUrl)
@@ -26,7 +26,9 @@ async function appliedMigrations(ownerUrl: string): Promise<{ version: string; s
   })
 }
 
-/** The Supabase CLI stores the statements of a migration without the semicolons and line breaks between them. */
+/**
+ * Removes semicolons and whitespace, because the Supabase CLI stores the statements of a migration without their separators.
+ */
 function withoutSeparators(sql: string): string {
   return sql.replaceAll(/[\s;]/g, '')
 }

@@ -9,7 +9,10 @@ const changed = testDatabase()
 const differences = async () =>
   await compareSchemas({ name: 'a', url: database.urls.owner }, { name: 'b', url: changed.urls.owner })
 
-/** The object, the statement that changes it, a part of the line that reports it, and the statement that undoes the change. */
+/**
+ * Each case names an object, a statement that changes the object, a part of the reported line, and a statement that undoes the
+ * change. If the last statement is empty, the test restores the previous comment.
+ */
 const CHANGES: [object: string, change: string, line: string, undo: string][] = [
   ['the comment of a schema', "comment on schema keymeter is 'x'", 'schema keymeter: ', ''],
   [
@@ -160,7 +163,7 @@ const CHANGES: [object: string, change: string, line: string, undo: string][] = 
 ]
 
 describe('the comparison of two databases', () => {
-  /** The comments of the schema, to undo a change of one. */
+  /** The statements that restore changed comments. The keys are the statements that change them. */
   const comments = new Map<string, string>()
   beforeAll(async () => {
     for (const [, change] of CHANGES) {
@@ -177,22 +180,22 @@ describe('the comparison of two databases', () => {
     }
   })
 
-  it('finds no difference between two databases that the migrations made', async () => {
+  it('reports no difference between two databases that the migrations created', async () => {
     expect(await differences()).toEqual([])
   })
 
-  it.each(CHANGES)('finds a difference in %s, and only this', async (_, change, line, undo) => {
+  it.each(CHANGES)('reports a difference in %s', async (_, change, line, undo) => {
     await changed.owner.query(change)
     const found = await differences()
     await changed.owner.query(comments.get(change) ?? undo)
     expect(found).not.toEqual([])
-    // A new table brings its row type along.
+    // A new table is reported on several lines: Postgres also creates columns and a row type.
     for (const difference of found) expect(difference).toMatch(/extra|^only in [ab]: /)
     expect(found.filter((difference) => difference.includes(line)).length).toBeGreaterThan(0)
     expect(await differences()).toEqual([])
   })
 
-  it('finds a difference in the order of the columns', async () => {
+  it('reports a difference in the order of the columns', async () => {
     await changed.owner.query('alter table ledger_entries drop column plan; alter table ledger_entries add column plan text')
     expect(await differences()).toEqual(
       expect.arrayContaining([
@@ -214,7 +217,7 @@ describe('a database that was restored without its REVOKEs', () => {
     )
   })
 
-  it.each(ROLES)('still lets %s call no function of Keymeter', async (role) => {
+  it.each(ROLES)('does not let %s call any function of Keymeter', async (role) => {
     const { rows: functions } = await database.owner.query<{ call: string }>(
       `select format('select keymeter.%I(%s)', proname,
                      (select string_agg('null::' || format_type(type, null), ', ' order by n) from unnest(proargtypes) with ordinality as args (type, n))) as call

@@ -1,12 +1,11 @@
 import { withClient } from './database.ts'
 
-/** Schemas whose objects are compared. */
 const SCHEMAS = `('public', 'keymeter')`
 const acl = (column: string) =>
   `coalesce((select string_agg(entry::text, ' ' order by entry::text) from unnest(${column}) as entry), '-')`
 
 /**
- * One query for each kind of object. They contain what the Supabase CLI's diff does not compare: comments, storage and
+ * One query for each kind of database object. The queries also read what the Supabase CLI's diff ignores: comments, storage and
  * statistics options of columns, replica identity, and the order of columns.
  */
 const OBJECTS = [
@@ -39,7 +38,7 @@ const OBJECTS = [
   `select format('plan %s: %s credits', plan, credits_per_cycle) from public.plans`,
 ]
 
-/** Every object of the product's schemas, one line each, in a fixed order. Equal databases have equal lines. */
+/** Returns one line for each object of our schemas, sorted. Two databases with the same objects have the same lines. */
 async function describeSchema(url: string): Promise<string[]> {
   return await withClient(url, async (client) => {
     const lines: string[] = []
@@ -51,7 +50,7 @@ async function describeSchema(url: string): Promise<string[]> {
   })
 }
 
-/** What only one of two databases has, as lines that begin with "only in <name>:". */
+/** Returns the differences between two databases. Each line begins with "only in <name>:" and describes one object. */
 export async function compareSchemas(a: { name: string; url: string }, b: { name: string; url: string }): Promise<string[]> {
   const [ofA, ofB] = [await describeSchema(a.url), await describeSchema(b.url)]
   const only = (name: string, lines: string[], others: string[]) => {

@@ -2,12 +2,12 @@ import pg from 'pg'
 import { SUPERUSER } from './postgres.ts'
 import type { Secrets } from './secrets.ts'
 
-/** The roles that log in to the embedded Postgres. */
+/** The URLs of one database, one for each role that logs in. */
 export interface DatabaseUrls {
   superuser: string
-  /** Owns the database and runs the migrations. Not a superuser, as on Supabase. */
+  /** The role that owns the database and runs the migrations. As on Supabase, it is not a superuser. */
   owner: string
-  /** The auth server's role. It owns the schema `auth` and has no rights on our tables. */
+  /** The role of the auth server. It owns the schema `auth` and has no rights on our tables. */
   auth: string
   /** The role of Keymeter's server. It can log in after `letServerIn`. */
   api: string
@@ -23,7 +23,7 @@ export function databaseUrls(port: number, database: string, secrets: Secrets): 
   }
 }
 
-/** Runs `work` on one connection. */
+/** Connects to the database, runs `work`, and closes the connection. */
 export async function withClient<T>(url: string, work: (client: pg.Client) => Promise<T>): Promise<T> {
   const client = new pg.Client(url)
   await client.connect()
@@ -35,8 +35,8 @@ export async function withClient<T>(url: string, work: (client: pg.Client) => Pr
 }
 
 /**
- * Creates the roles that Supabase's image contains before any migration: the database's owner, the auth server's role and
- * the roles of the Data API. It may run again.
+ * Creates the roles that a Supabase project has before its first migration: the owner of the database, the role of the auth
+ * server, and the roles of Supabase's Data API. A second call changes only the passwords.
  */
 export async function createSupabaseRoles(
   { superuser }: DatabaseUrls,
@@ -62,8 +62,8 @@ export async function createSupabaseRoles(
 }
 
 /**
- * Grants what Supabase grants in each database. Its default privileges open every new table to the roles of the Data API,
- * so that tests find a migration that forgets to close a table.
+ * Grants the privileges that Supabase grants in each database. Supabase's default privileges open every new table to the roles
+ * of its Data API. So a test finds a migration that does not revoke these privileges from a new table.
  */
 export async function grantSupabaseDefaults({ owner }: DatabaseUrls): Promise<void> {
   await withClient(owner, async (client) => {
@@ -77,7 +77,7 @@ export async function grantSupabaseDefaults({ owner }: DatabaseUrls): Promise<vo
   })
 }
 
-/** Gives the server's role its login. In a deployment, the operator does this once. */
+/** Lets the role of Keymeter's server log in with a password. In a deployment, the operator does this once. */
 export async function letServerIn({ owner }: DatabaseUrls, { apiPassword }: Secrets): Promise<void> {
   await withClient(owner, async (client) => {
     await client.query(`alter role keymeter_api login password ${client.escapeLiteral(apiPassword)}`)

@@ -1,4 +1,4 @@
 declare module 'fs-native-extensions' {
-  /** Returns false when another open file holds the lock. */
+  /** Returns false if another process, or another open descriptor of this process, has locked the file. */
   export function tryLock(descriptor: number): boolean
 }

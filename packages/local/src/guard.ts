@@ -1,12 +1,13 @@
 /**
- * Runs one command for as long as its parent process lives. The parent holds the other end of the guard's standard input,
- * which ends when the parent closes it or dies in any way. Then the guard sends `signal` to the command and ends with it.
+ * Runs one command, and stops the command when the parent of this process ends. The standard input of this process is a pipe
+ * from the parent. The pipe closes when the parent closes it or ends for any reason. Then this process sends `signal` to the
+ * command, and ends when the command ends.
  *
  *   node guard.ts <signal> <uid:gid or -> <command> [argument…]
  */
 import { spawn } from 'node:child_process'
 
-/** How long the command may take to end after `signal`. The server needs up to 10 s to finish its requests. */
+/** The command is killed if it has not ended this long after `signal`. The server needs up to 10 s to finish its requests. */
 const KILL_AFTER_MS = 60_000
 
 const [signal, user, command, ...args] = process.argv.slice(2)
@@ -28,5 +29,5 @@ const stop = () => {
   setTimeout(() => child.kill('SIGKILL'), KILL_AFTER_MS).unref()
 }
 process.stdin.on('end', stop).on('error', stop).resume()
-// Ctrl-C reaches every process of the terminal, but the parts must stop in the parent's order.
+// The guard ignores SIGINT, so Ctrl-C cannot stop the command. Only the parent decides when each of its commands stops.
 process.on('SIGINT', () => {}).on('SIGTERM', stop)

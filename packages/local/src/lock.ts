@@ -2,11 +2,11 @@ import { ftruncateSync, openSync, readFileSync, writeSync } from 'node:fs'
 import { tryLock } from 'fs-native-extensions'
 
 /**
- * Makes this process the only one that holds `file` locked, until it ends. The operating system holds the lock and releases
- * it when the process ends in any way, so a lock is never stale. The file itself stays: a process that removed it could let
- * two others lock two different files of that name.
+ * Locks `file` until this process ends. The operating system releases the lock when the process ends for any reason, so a lock
+ * is never stale. The file is not deleted afterwards. If it were, two processes could lock two different files with the same
+ * name.
  *
- * @throws Error with the id of the process that holds the lock.
+ * @throws Error with the id of the other process if another process has locked the file.
  */
 export function lock(file: string): void {
   const descriptor = openSync(file, 'a')

@@ -5,10 +5,13 @@ import { packageDir } from './package-dir.ts'
 
 export const REPOSITORY = fileURLToPath(new URL('../../..', import.meta.url))
 
-/** The Supabase CLI, to be run by Node. */
+/** The path of the Supabase CLI, a script that Node runs. */
 export const SUPABASE_CLI = `${packageDir('supabase')}/dist/supabase.js`
 
-/** Applies what is missing of `supabase/migrations`, as the owner of the database, by the Supabase CLI. */
+/**
+ * Applies the pending migrations of `supabase/migrations` with the Supabase CLI. `ownerUrl` must name the owner of the
+ * database.
+ */
 export async function migrate(ownerUrl: string): Promise<void> {
   const args = [SUPABASE_CLI, 'migration', 'up', '--remote', ownerUrl, '--workdir', REPOSITORY, '--yes']
   try {

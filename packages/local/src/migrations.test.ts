@@ -15,7 +15,10 @@ async function rows<T>(sql: string, values: unknown[] = []): Promise<T[]> {
   return (await database.owner.query(sql, values)).rows
 }
 
-/** Everything that roles other than the owner and the server's role may do with our tables, columns, sequences, functions and schema. */
+/**
+ * Selects all privileges on our tables, columns, functions, types and schemas of roles other than the owner and the server's
+ * role.
+ */
 const OPEN_TO_OTHERS = `
   with grants as (
     select 'table ' || relname as what, (aclexplode(relacl)).* from pg_class where relnamespace in ('public'::regnamespace, 'keymeter'::regnamespace)
@@ -36,7 +39,7 @@ const OPEN_TO_OTHERS = `
     from grants where grantee <> 'postgres'::regrole and grantee <> 'keymeter_api'::regrole`
 
 describe('the schema', () => {
-  it('is on the version of Postgres that the run tests', async () => {
+  it('is tested on the requested version of Postgres', async () => {
     const [version] = await rows<{ major: string }>(
       "select (current_setting('server_version_num')::int / 10000)::text as major",
     )
@@ -74,7 +77,7 @@ describe('the schema', () => {
         "select tgname from pg_trigger join pg_class on pg_class.oid = tgrelid where relnamespace = 'public'::regnamespace and not tgisinternal",
       ),
     ).toEqual([])
-    // A table lock would lock the table on each of several servers. Only maintenance may do that.
+    // With accounts on several servers, a table would have to be locked on each server. So only maintenance locks a table.
     const locking = await rows<{ proname: string }>(
       "select proname from pg_proc where pronamespace = 'keymeter'::regnamespace and prosrc ~* '\\ylock\\s+(table|only|public\\.)' order by 1",
     )
@@ -92,10 +95,10 @@ describe('the schema', () => {
     ])
   })
 
-  it('deletes all rows of a deleted user, and no rows of another user', async () => {
+  it('deletes all rows of a deleted user and no rows of another user', async () => {
     const [gone, stays] = [await database.createUser(), await database.createUser()]
     const TABLES = await rows<{ name: string }>(
-      // Plans belong to no account.
+      // The table `plans` has no column `user_id`: plans belong to the operator, not to an account.
       "select relname as name from pg_class where relnamespace = 'public'::regnamespace and relkind in ('r', 'p') and not relispartition and relname <> 'plans'",
     )
     for (const userId of [gone, stays]) {
@@ -155,7 +158,7 @@ describe('the migrations', () => {
   const { dir, port, secrets } = inject('cluster')
   const cluster = databaseUrls(port, 'postgres', secrets)
 
-  it('apply to two new databases concurrently, though the role of the server exists already', async () => {
+  it('apply to two new databases concurrently, even if the role of the server already exists', async () => {
     await Promise.all(
       ['a', 'b'].map(async (which) => {
         const name = `again_${which}_${randomBytes(4).toString('hex')}`
@@ -190,7 +193,7 @@ describe('the migrations', () => {
       `with key as (insert into api_keys (user_id, name, key_prefix, key_hash) values (gen_random_uuid(), 'x', 'x', sha256('x')) returning *)
        insert into api_key_usage (user_id, api_key_id, credits_charged) select user_id, id, 1 from key`,
     ],
-  ])('refuse a database whose specified table %s contains a row, and leave the row', async (table, insert) => {
+  ])('fail on a database whose specified table %s contains a row, and do not delete the row', async (table, insert) => {
     const name = `full_${randomBytes(4).toString('hex')}`
     const [specified, generated] = [SPECIFIED, [...generatedMigrations().values()]]
     await createDatabase(cluster.owner, name)

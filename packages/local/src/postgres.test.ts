@@ -28,7 +28,8 @@ async function start(): Promise<ManagedProcess> {
     dataDir: join(dir, 'postgres'),
     logFile: join(dir, 'postgres.log'),
     port,
-    // Also opens the Postgres of the test run.
+    // The Postgres of the test run has the same password. So a connection to the wrong Postgres succeeds, and only its data
+    // folder shows that it is the wrong one.
     superuserPassword: inject('cluster').secrets.superuserPassword,
     report: (line) => messages.push(line),
   })
@@ -37,7 +38,7 @@ async function start(): Promise<ManagedProcess> {
 }
 
 describe('the embedded Postgres', () => {
-  it('stops a server that an earlier run left behind, and starts on its data', async () => {
+  it('stops a server that an earlier run left behind, and starts on the same data', async () => {
     const leftOver = await start()
     const next = await start()
     await leftOver.exited
@@ -49,8 +50,9 @@ describe('the embedded Postgres', () => {
     ['has no port', () => []],
     ['names a closed port', () => [dir, 0, port]],
     ['names the port of another Postgres', () => [dir, 0, inject('cluster').port]],
-  ] as const)('starts when another program has the process id in postmaster.pid, which %s', async (_, rest) => {
-    // A process of another user would not be in the way: Postgres may not signal it.
+  ] as const)('starts if postmaster.pid contains the id of another program and %s', async (_, rest) => {
+    // The other program runs as the user of Postgres. Postgres ignores the id of a process that it has no permission to signal,
+    // so a program of another user would not prevent a start.
     const stranger = spawn('sleep', ['infinity'], { ...postgresUser(join(dir, 'postgres')), cwd: '/' })
     onTestFinished(() => void stranger.kill())
     writeFileSync(join(dir, 'postgres', 'postmaster.pid'), [stranger.pid, ...rest(), ''].join('\n'))

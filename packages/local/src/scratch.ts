@@ -9,16 +9,16 @@ import { startPostgres } from './postgres.ts'
 import { schemaSql } from './schemas.ts'
 import { loadSecrets, type Secrets } from './secrets.ts'
 
-/** A Postgres that lives as long as one command, with the roles that Supabase has. */
+/** A temporary Postgres with the roles of a Supabase project. */
 export interface ScratchCluster {
-  /** Creates an empty database with the schema `auth`, as a Supabase project has it before any migration. */
+  /** Creates a database like that of a new Supabase project: it contains the schema `auth` and none of our migrations. */
   createProject(name: string): Promise<DatabaseUrls>
 }
 
-/** Runs `work` on a new Postgres in a temporary folder, then removes it. */
+/** Starts a new Postgres in a temporary folder, runs `work`, then stops Postgres and deletes the folder. */
 export async function withScratchCluster<T>(work: (cluster: ScratchCluster) => Promise<T>): Promise<T> {
   const dir = mkdtempSync(join(tmpdir(), 'keymeter-scratch-'))
-  // In a root shell, Postgres runs as another user, who must be able to pass.
+  // If root runs this, Postgres runs as another user, and that user must be able to enter this folder.
   chmodSync(dir, 0o711)
   const secrets = loadSecrets(join(dir, 'secrets.json'))
   const port = await freePort()
@@ -39,7 +39,10 @@ export async function withScratchCluster<T>(work: (cluster: ScratchCluster) => P
   }
 }
 
-/** Runs `work` on two databases: one made by the migrations, the other by the schema files. Both URLs are the owner's. */
+/**
+ * Runs `work` on two databases. The migrations create the first one, the schema files create the second. Both URLs contain the
+ * role that owns the database.
+ */
 export async function withBothSchemas<T>(work: (urls: { migrated: string; written: string }) => Promise<T>): Promise<T> {
   return await withScratchCluster(async (cluster) => {
     const [migrated, written] = [await cluster.createProject('migrated'), await cluster.createProject('written')]
@@ -59,7 +62,7 @@ async function createProject(dir: string, port: number, name: string, secrets: S
   return urls
 }
 
-/** The auth server creates its schema when it starts. */
+/** Starts the auth server once, which creates the schema `auth`, and stops it. */
 export async function createAuthSchema(dir: string, databaseUrl: string, secrets: Secrets): Promise<void> {
   const auth = await startAuth({
     dir,

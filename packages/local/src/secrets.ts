@@ -12,13 +12,13 @@ const NAMES = [
   'serviceKey',
 ] as const
 
-/** The passwords and keys of an embedded stack. Each data folder has its own, in a file beside the data. */
+/** The passwords and keys of an embedded stack. Each stack has its own secrets, in a file beside its data. */
 export type Secrets = Record<(typeof NAMES)[number], string>
 
 /**
- * Reads the secrets from `file`, or creates the file with random ones.
+ * Reads the secrets from `file`. If the file is missing, creates it with random secrets.
  *
- * @throws Error when the file is not complete.
+ * @throws Error if a secret is missing in the file.
  */
 export function loadSecrets(file: string): Secrets {
   if (existsSync(file)) return readSecrets(file)

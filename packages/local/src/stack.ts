@@ -9,27 +9,27 @@ import type { ManagedProcess } from './process.ts'
 import { loadSecrets } from './secrets.ts'
 
 export interface StackOptions {
-  /** Contains the data, the secrets and the logs of the stack. */
+  /** The folder for the data, the secrets and the logs of the stack. */
   dir: string
   postgresPort: number
   supabasePort: number
   siteUrl: string
   google: { clientId: string; clientSecret: string } | null
   report: (line: string) => void
-  /** Deletes the database and the secrets first. */
+  /** If true, the database and the secrets are deleted before the stack starts. */
   reset?: boolean
-  /** Stops every part that has started, when aborted before all parts are ready. */
+  /** Aborting this signal before all parts are ready stops the parts that have started. */
   signal?: AbortSignal
 }
 
-/** The embedded replacement for a Supabase project, migrated and ready for the server. */
+/** A running embedded stack: Postgres and Supabase Auth in place of a Supabase project. The database is migrated. */
 export interface Stack {
   urls: DatabaseUrls
   supabaseUrl: string
   publishableKey: string
   jwtSecret: string
   serviceKey: string
-  /** Resolves to the name of a part when that part ends by itself. */
+  /** Resolves when Postgres or Supabase Auth ends, with the name of that part. */
   broke: Promise<string>
   stop(): Promise<void>
 }
@@ -41,7 +41,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
   if (reset) rmSync(secretsFile, { force: true })
   else if (existsSync(dataDir) && !existsSync(secretsFile)) {
     throw new Error(
-      `${secretsFile} is gone, and the database in ${dataDir} needs its passwords. Restore it, or delete the data with --reset.`,
+      `${secretsFile} is gone, and it contains the passwords of the database in ${dataDir}. Restore the file, or delete the data with --reset.`,
     )
   }
   const secrets = loadSecrets(secretsFile)
@@ -79,7 +79,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
     report('Applying migrations …')
     if (await hasOtherBaseline(urls.owner)) {
       throw new Error(
-        `The database in ${dataDir} was made from another version of the schema and cannot be migrated. Delete its data and start again: pnpm dev --reset`,
+        `The database in ${dataDir} was created with another version of the schema and cannot be migrated. Delete its data and start again: pnpm dev --reset`,
       )
     }
     await migrate(urls.owner)

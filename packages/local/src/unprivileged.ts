@@ -3,18 +3,22 @@ import { createHash, randomUUID } from 'node:crypto'
 import { cpSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 
-/** Contains the data of Postgres when root starts it and its user cannot reach the clone. Every user can reach it. */
+/**
+ * The folder for the data of Postgres if root starts Postgres and the user of Postgres cannot reach the clone. Every user can
+ * reach this folder.
+ */
 const SHARED_STATE_DIR = '/var/lib/keymeter-local'
 
-/** The user that a process runs as, when it is not the user of this process. */
+/** A user as which a child process runs. */
 export interface SystemUser {
   uid: number
   gid: number
 }
 
 /**
- * Returns the user that Postgres must run as, or null for the user of this process. Postgres refuses to run as root, and
- * it must own its data. So root runs it as the owner of existing data, or else as `postgres` or `nobody`.
+ * Returns the user as which Postgres must run. Null means the user of the current process. Postgres does not run as root, and
+ * its user must own the data. So, if root runs this, Postgres runs as the owner of the existing data, or else as `postgres` or
+ * `nobody`.
  */
 export function postgresUser(dataDir: string): SystemUser | null {
   if (process.getuid?.() !== 0) return null
@@ -28,11 +32,11 @@ export function postgresUser(dataDir: string): SystemUser | null {
     } catch {}
   }
   throw new Error(
-    'Postgres does not run as root, and this machine has no user "postgres" or "nobody". Create one of them, or run this as another user.',
+    'Postgres does not run as root, and this machine has no user "postgres" or "nobody". Create one of them, or run this command as another user.',
   )
 }
 
-/** Returns true when `user` may pass through `path` and every folder above it. */
+/** Returns true if the permissions of `path` and of every folder above it let `user` enter them. */
 export function isReachable(path: string, { uid, gid }: SystemUser): boolean {
   for (let folder = path; folder !== dirname(folder); folder = dirname(folder)) {
     const stat = statSync(folder)
@@ -43,8 +47,8 @@ export function isReachable(path: string, { uid, gid }: SystemUser): boolean {
 }
 
 /**
- * Returns the folder outside the clone that replaces `path`. A random id in a file beside `path` decides its name, so that
- * a later clone at the same path does not find the data of this one.
+ * Returns a folder outside the clone that is used in place of `path`. A random id in a file beside `path` is part of the
+ * folder's name. So, if this clone is deleted, a new clone at the same path does not find the old data.
  */
 export function standInFor(path: string): string {
   const idFile = `${path}.id`
@@ -56,7 +60,7 @@ function sharedFolder(key: string, path: string): string {
   return join(SHARED_STATE_DIR, `${createHash('sha256').update(key).digest('hex').slice(0, 12)}-${basename(path)}`)
 }
 
-/** Returns `folder`, or a copy outside the clone when `user` cannot reach `folder`. It is copied only once. */
+/** Returns `folder` if `user` can reach it. Otherwise returns a copy of it outside the clone, which is made only once. */
 export function reachableCopy(folder: string, user: SystemUser): string {
   if (isReachable(folder, user)) return folder
   const copy = sharedFolder(folder, folder)
@@ -67,7 +71,7 @@ export function reachableCopy(folder: string, user: SystemUser): string {
     try {
       renameSync(unfinished, copy)
     } catch (error) {
-      // Another process may have created the copy in the meantime.
+      // The rename fails if another process has created the copy since `existsSync`. Then that copy is used.
       rmSync(unfinished, { recursive: true, force: true })
       if (!existsSync(copy)) throw error
     }

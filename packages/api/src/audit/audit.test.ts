@@ -174,7 +174,7 @@ describe('the audit chain', () => {
     ['a cut-off tail', 'delete from audit_log where user_id = $1 and sequence > 5', 6, 'missing'],
     ['an emptied log', 'delete from audit_log where user_id = $1', 1, 'missing'],
     [
-      'a cut-off tail whose length was mended',
+      'a cut-off tail after which the length was changed to match',
       'with cut as (delete from audit_log where user_id = $1 and sequence = 7) update billing_accounts set audit_length = 6 where user_id = $1',
       6,
       'head altered',
@@ -197,7 +197,7 @@ describe('the audit chain', () => {
     expect((await verifyAudit(ownerDb)).faults).toEqual([{ userId, sequence, fault }])
   })
 
-  it('reports an entry that was rewritten with a new hash: the next entry does not follow from it', async () => {
+  it('reports an entry that was changed together with its hash: the hash of the next entry does not match', async () => {
     const { rows } = await database.owner.query(
       'select sequence::int, hash, request_id, created_at, api_key_id from audit_log where user_id = $1 order by sequence',
       [userId],
@@ -222,7 +222,7 @@ describe('the audit chain', () => {
     expect((await verifyAudit(ownerDb)).faults).toEqual([{ userId, sequence: 4, fault: 'altered' }])
   })
 
-  it('is read in pages of one snapshot, so that entries written during the check are not errors', async () => {
+  it('is read in pages of one snapshot, so entries that are written during the check are not errors', async () => {
     const accounts = [await provisioned(database), await provisioned(database), await provisioned(database)]
     const whole = await verifyAudit(ownerDb)
     const paged = await verifyAudit(ownerDb, {
@@ -263,7 +263,7 @@ describe('the audit chain', () => {
     ])
   })
 
-  it('cannot be verified by a role that sees one account at a time, because it would find no errors', async () => {
+  it('cannot be verified by a role that is subject to row level security, because the role would find no errors', async () => {
     await expect(verifyAudit(database.db)).rejects.toThrow('row-level security')
   })
 })

@@ -21,7 +21,7 @@ const bearerOf = (token: string) =>
   appRouter.createCaller(contextOf(database, token, { verifyAccessToken: createAccessTokenVerifier(auth) }))
 const someone = () => ({ email: `${randomUUID()}@example.com`, password: 'a long password' })
 
-/** A logger that keeps its lines. */
+/** Creates a logger and the list of its lines. */
 function recorder() {
   const lines: Record<string, unknown>[] = []
   return { lines, log: pino({ level: 'debug' }, { write: (line) => lines.push(JSON.parse(line)) }) }
@@ -101,7 +101,7 @@ describe('auth.signup', () => {
       expect(lines).toMatchObject([
         { level: 40, requestId: 'the-request', userId: signedUp.user.id, msg: expect.stringContaining('provisioning failed') },
       ])
-      // The account was rolled back together with the key.
+      // The key could not be created, so the transaction also rolled back the account.
       expect(
         (await database.owner.query('select 1 from billing_accounts where user_id = $1', [signedUp.user.id])).rows,
       ).toEqual([])
@@ -156,7 +156,8 @@ describe('auth.signup in a project with e-mail confirmation', () => {
   it('returns no session and provisions nothing, for a new address and for one that is taken', async () => {
     const person = someone()
     expect(await anyone().auth.signup(person)).toMatchObject({ user: { email: person.email }, session: null, defaultKey: null })
-    // Supabase answers a made-up user here, without session like the one above; the embedded auth server answers 429.
+    // For a taken address, Supabase returns an invented user without a session. The embedded auth server responds with status
+    // 429.
     await expect(anyone().auth.signup(person)).rejects.toMatchObject({ code: 'TOO_MANY_REQUESTS', reason: 'too_many_attempts' })
     expect(
       (
@@ -183,7 +184,7 @@ describe('auth.signup in a project with e-mail confirmation', () => {
     )
     const answer = await caller.auth.signup({ email: 'taken@example.com', password: 'a long password' })
     expect(answer).toMatchObject({ session: null, defaultKey: null })
-    // Supabase limits calls by the client's address, if the project accepts this header.
+    // With this header, Supabase applies its rate limit to each client's address, if the project accepts the header.
     expect(received).toMatchObject([{ 'sb-forwarded-for': '192.0.2.7' }])
     expect((await database.owner.query('select from billing_accounts')).rows).toEqual([])
     supabase.close()

@@ -26,18 +26,18 @@ describe('with the shared secret of the project,', () => {
   })
 
   it.each([
-    ['an expired one', { exp: now() - 60 }],
-    ['one without expiry', { exp: undefined }],
-    ['one for another audience', { aud: 'anon' }],
-    ['one without audience', { aud: undefined }],
-    ['one without user', { sub: undefined }],
-    ['one whose user is no uuid', { sub: 'admin' }],
-    ['one whose user is null', { sub: null }],
+    ['an expired token', { exp: now() - 60 }],
+    ['a token without expiry', { exp: undefined }],
+    ['a token for another audience', { aud: 'anon' }],
+    ['a token without audience', { aud: undefined }],
+    ['a token without user', { sub: undefined }],
+    ['a token whose user is not a uuid', { sub: 'admin' }],
+    ['a token whose user is null', { sub: null }],
     ['the public anon key', { role: 'anon', sub: undefined, aud: undefined, iss: 'supabase' }],
-    ['an anon role', { role: 'anon' }],
-    ['a service role', { role: 'service_role' }],
-    ['an anonymous user', { is_anonymous: true }],
-    ['one that is not valid yet', { nbf: now() + 600 }],
+    ['a token with the role anon', { role: 'anon' }],
+    ['a token with the role service_role', { role: 'service_role' }],
+    ['a token of an anonymous user', { is_anonymous: true }],
+    ['a token that is not valid yet', { nbf: now() + 600 }],
   ])('%s is refused', async (_, claims) => {
     await refused(verify, await bearer(userId, claims))
   })

@@ -295,7 +295,7 @@ describe('the ledger', () => {
     ])
     expect((await get())?.creditsRemaining).toBe(287)
     await clock.set(new Date(SECOND_CYCLE))
-    // First without a charge in the new cycle, then with one.
+    // The ledger is read twice: before and after the first charge of the new cycle.
     for (const used of [0, 10]) {
       if (used > 0) await charge(used)
       expect(await lines()).toEqual([
@@ -328,7 +328,8 @@ describe('the ledger', () => {
     const db = database.db.withPlugin({
       transformQuery: ({ node }) => node,
       transformResult: async ({ result }) => {
-        // The first statement sets up the transaction. The second reads the cycles.
+        // `getLedger` reads in several statements. The second one reads the cycles. After it, a settle and a charge are
+        // committed.
         if (++queries === 2) {
           await metering.settle({ holdId: held.holdId, credits: 600, idempotencyKey: once() })
           await charge(5)

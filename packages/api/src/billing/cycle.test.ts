@@ -8,7 +8,10 @@ const YEARS = 5
 const MONTHS = YEARS * 12
 const DAYS = Array.from({ length: 31 }, (_, day) => day + 1)
 const TIMES_MS = [0, 86_399_999, 12 * 3_600_000 + 34 * 60_000 + 56_789]
-/** Starts of months with 31 days: around February, in and around leap years, in 1970, and before 2100, which is not a leap year. */
+/**
+ * Months with 31 days, in which the anchors lie. They are in leap years, next to leap years, in 1970, and shortly before 2100,
+ * which is not a leap year.
+ */
 const FIRST_MONTHS = [
   [1970, 0],
   [2023, 0],
@@ -16,20 +19,23 @@ const FIRST_MONTHS = [
   [2025, 11],
   [2097, 0],
 ] as const
-/** Chooses the time zones of the sessions. To repeat a failure, write the number in the test's name here. */
+/** The seed for the choice of time zones. To repeat a failure, replace it by the number in the name of the failed test. */
 const SEED = randomInt(2 ** 31)
-/** Neighbouring anchors are computed in sessions of different time zones. */
+/** The number of time zones. The anchors are distributed over sessions in these time zones. */
 const TIME_ZONES = 16
 
 interface Row {
   boundary: Date
-  /** The number of the cycle that contains the moment 1 ms before the boundary, the boundary, and 1 ms after it. */
+  /**
+   * `before`, `at` and `after` are indexes of cycles: of the moment 1 ms before the boundary, of the boundary, and of 1 ms
+   * after it.
+   */
   before: number
   at: number
   after: number
 }
 
-/** Random time zones of Postgres. */
+/** Returns random names of time zones that Postgres knows. */
 async function drawTimeZones(): Promise<string[]> {
   const { rows } = await database.owner.query<{ name: string }>(
     'select name from pg_timezone_names order by md5(name || $1) limit $2',
@@ -38,7 +44,7 @@ async function drawTimeZones(): Promise<string[]> {
   return rows.map(({ name }) => name)
 }
 
-/** Boundaries 0 to `MONTHS` of each anchor, in this order. */
+/** Returns the boundaries 0 to `MONTHS` of the first anchor, then those of the next anchor. */
 async function boundaries(anchors: Date[], timeZone: string): Promise<Row[]> {
   const session = await database.owner.connect()
   try {
@@ -53,7 +59,7 @@ async function boundaries(anchors: Date[], timeZone: string): Promise<Row[]> {
     )
     return rows
   } finally {
-    // Closes the connection: its time zone must not reach another test.
+    // `true` closes the connection, so that no other test gets a connection with this time zone.
     session.release(true)
   }
 }
@@ -109,8 +115,8 @@ describe('the boundary of a billing cycle', () => {
   })
 })
 
-describe('the cycle of a moment', () => {
-  it('contains the moment, and the next cycle starts where it ends, for any anchor and any later moment', async () => {
+describe('the billing cycle of a moment', () => {
+  it('contains the moment, and ends where the next cycle starts, for any anchor and any later moment', async () => {
     const { rows } = await database.owner.query(
       `with moments as (
          select anchor, date_trunc('milliseconds', anchor + random() * interval '25 years') as moment

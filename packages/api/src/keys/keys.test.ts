@@ -83,8 +83,8 @@ describe('keys.list', () => {
   })
 })
 
-describe('a key whose id is not an RFC uuid, as another tool may insert it,', () => {
-  it('is listed, counted, revoked and not found like any other key', async () => {
+describe('a key whose id is not a uuid of RFC 9562', () => {
+  it('is not found before it exists, and is then listed, counted and revoked like any other key', async () => {
     const { userId, caller } = await provisioned(database)
     const id = '11111111-1111-1111-1111-111111111111'
     await expect(caller.keys.revoke({ id })).rejects.toMatchObject({ reason: 'key_not_found' })

@@ -8,7 +8,7 @@ import { hashToken, parseToken } from './token.ts'
 
 const database = reconciledDatabase()
 
-/** Which of these secrets work now, by the rule of the charge engine. */
+/** Returns for each secret if it works now. The query contains the same conditions as the charge engine. */
 async function working(userId: string, ...secrets: string[]): Promise<boolean[]> {
   const works = async (secret: string) => {
     const { rows } = await database.owner.query(
@@ -197,7 +197,7 @@ describe('a lost secret', () => {
     expect(replaced).toMatchObject({ id, graceEndsAt: lost.graceEndsAt, isSecretSaved: false })
   })
 
-  it('is not replaced if it was confirmed as saved in the meantime', async () => {
+  it('is not replaced if it has been confirmed as saved', async () => {
     const { userId, caller, defaultKey } = await provisioned(database)
     const { id } = defaultKey
     await caller.keys.confirmSecretSaved({ id, keyPrefix: defaultKey.keyPrefix })
@@ -206,7 +206,7 @@ describe('a lost secret', () => {
     expect(await working(userId, defaultKey.secret)).toEqual([true])
   })
 
-  it('does not count as saved because an older secret was saved', async () => {
+  it('does not count as saved if only an older secret was confirmed as saved', async () => {
     const { caller, defaultKey } = await provisioned(database)
     const { id } = defaultKey
     await caller.keys.rotate({ id })
@@ -250,7 +250,7 @@ describe('an account’s live keys', () => {
 })
 
 describe('concurrent changes of one key', () => {
-  it('happen one after the other: after any mix, one current secret remains, or none works', async () => {
+  it('happen one after the other: afterwards, the key has one working current secret, or is revoked and no secret works', async () => {
     for (let round = 0; round < 15; round++) {
       const { userId, caller, defaultKey } = await provisioned(database)
       const { id } = defaultKey
@@ -319,7 +319,7 @@ describe('a change of one key', () => {
     const { id } = defaultKey
     const { keyPrefix } = await caller.keys.rotate({ id, graceSeconds: 3600 })
     await caller.keys.confirmSecretSaved({ id, keyPrefix })
-    // The first secret was never confirmed, but it is no longer the current one.
+    // The previous secret was never confirmed as saved. But it is not the current secret, so the key does not count as lost.
     expect(await caller.keys.get({ id })).toMatchObject({ isSecretSaved: true })
     await expect(caller.keys.replaceLostSecret({ id, keyPrefix })).rejects.toMatchObject({ reason: 'secret_not_lost' })
     const { rows } = await database.owner.query(
@@ -371,7 +371,7 @@ describe('the time of a change', () => {
     await clock.set(new Date(at(6_000)))
     expect(await caller.keys.get({ id })).toMatchObject({ graceEndsAt: null })
     await caller.keys.rotate({ id, graceSeconds: 0 })
-    // A secret that had ended keeps the time of its end.
+    // Later rotations do not change `valid_until` of secrets that had already ended.
     const ends = await database.owner.query(
       'select valid_until from api_key_secrets where user_id = $1 and api_key_id = $2 order by created_at, valid_until',
       [userId, id],
@@ -431,7 +431,7 @@ describe('a user who is being deleted', () => {
 })
 
 describe('a whole secret', () => {
-  it('is refused as a name and as a search text, where it would be stored or shown', async () => {
+  it('is refused as a name and as a search text, because these are stored or shown', async () => {
     const { caller, defaultKey } = await provisioned(database)
     const refused = (field: string) => ({ code: 'BAD_REQUEST', message: expect.stringContaining(field) })
     await expect(caller.keys.create({ name: defaultKey.secret })).rejects.toMatchObject(refused('name'))

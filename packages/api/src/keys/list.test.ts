@@ -6,7 +6,7 @@ import { reconciledDatabase } from '../../test/reconciled-database.ts'
 const database = reconciledDatabase()
 type Caller = Awaited<ReturnType<typeof provisioned>>['caller']
 
-/** The names of the keys on all pages, in order. */
+/** Reads all pages and returns the names of the keys in the order of the list. */
 async function listAll(caller: Caller, input: Partial<ListKeys>, limit: number) {
   const names: string[] = []
   let cursor: string | null = null
@@ -19,7 +19,7 @@ async function listAll(caller: Caller, input: Partial<ListKeys>, limit: number) 
   return names
 }
 
-/** An account with keys of every status. */
+/** Creates an account with keys of every status. */
 async function accountWithAll() {
   const account = await provisioned(database)
   const { caller, userId } = account

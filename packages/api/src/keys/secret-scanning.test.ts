@@ -9,7 +9,7 @@ const pattern = /^regex = '''(.+)'''$/m.exec(rule)?.[1] ?? ''
 const keywords = [...(/^keywords = \[(.+)\]$/m.exec(rule)?.[1] ?? '').matchAll(/"([^"]+)"/g)].map(([, word]) => word ?? '')
 const entropyMin = Number(/^entropy = (.+)$/m.exec(rule)?.[1])
 
-/** The Shannon entropy in bits per character, as gitleaks computes it. */
+/** Returns the Shannon entropy in bits per character. gitleaks computes it in the same way. */
 function entropy(text: string): number {
   const counts = new Map<string, number>()
   for (const character of text) counts.set(character, (counts.get(character) ?? 0) + 1)
@@ -32,7 +32,7 @@ describe('the rule for secret scanners', () => {
     }
   })
 
-  it('finds nothing in texts that only resemble a token', () => {
+  it('finds nothing in a text that only resembles a token', () => {
     const token = mintToken('km', 'dev', randomUUID())
     for (const text of [
       token.slice(0, -1),

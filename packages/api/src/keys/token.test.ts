@@ -33,7 +33,7 @@ describe('a minted token', () => {
     expect(token.startsWith(tokenPrefix(token))).toBe(true)
   })
 
-  it('has 27 random characters, drawn evenly and never the same twice', () => {
+  it('contains 27 random characters, which are evenly distributed and never repeat', () => {
     const userId = randomUUID()
     const bodies = Array.from({ length: 20_000 }, () =>
       mintToken('km', 'dev', userId).slice('km_dev_'.length, 'km_dev_'.length + 27),
@@ -43,7 +43,7 @@ describe('a minted token', () => {
     const counts = new Map<string, number>()
     for (const character of bodies.join('')) counts.set(character, (counts.get(character) ?? 0) + 1)
     const chiSquare = [...BASE62].reduce((sum, character) => sum + ((counts.get(character) ?? 0) - expected) ** 2 / expected, 0)
-    // With 61 degrees of freedom, a fair draw exceeds 140 about once in 10^7 runs.
+    // The chi-square test has 61 degrees of freedom. Evenly distributed characters exceed 140 about once in 10^7 runs.
     expect(chiSquare).toBeLessThan(140)
   })
 
@@ -83,7 +83,7 @@ describe('a string that is not a token', () => {
     expect(accepted).toBe(0)
   })
 
-  it('is refused if it is any random text', () => {
+  it('is refused if it is a random text', () => {
     fc.assert(
       fc.property(fc.string({ unit: 'binary', maxLength: 200 }), (text) => {
         expect(parseToken('km', text)).toBeNull()

@@ -10,7 +10,7 @@ import { recordPlans, rowsRead } from '../../test/recorded-plans.ts'
 
 const database = reconciledDatabase()
 const DAY_MS = 86_400_000
-/** The start of the test's clock, and of the first billing cycle of each account. */
+/** The test's clock starts at this time, and so does the first billing cycle of each account. */
 const START = new Date('2027-01-31T12:00:00.123Z')
 
 let clock: TestClock
@@ -19,7 +19,7 @@ beforeEach(async () => {
   await clock.set(START)
 })
 
-/** An account whose first billing cycle starts at START. */
+/** Creates an account whose first billing cycle starts at START. */
 async function account() {
   const provisionedAccount = await provisioned(database)
   await database.owner.query(
@@ -29,7 +29,10 @@ async function account() {
   return provisionedAccount
 }
 
-/** The specified query over the raw events: the credits of each live key, and of all revoked keys. */
+/**
+ * Runs the query that the product was specified with, over the usage events. Returns the credits of each live key, and of all
+ * revoked keys.
+ */
 async function specified(userId: string, start: Date, end: Date) {
   const { rows } = await database.owner.query<{ id: string; is_revoked: boolean; credits_used: number }>(
     `select keys.id, keys.revoked_at is not null as is_revoked, coalesce(sum(usage.credits_charged), 0)::int as credits_used
@@ -62,7 +65,7 @@ describe('keys.usage', () => {
     expect(billingCycle).toEqual({ start: START.toISOString(), end: '2027-02-28T12:00:00.123Z' })
   })
 
-  it('shows no revoked key, and the credits of all revoked keys as one number, so that both are what the account used', async () => {
+  it('shows the credits of all revoked keys as one number, so that this number and the live keys add up to the usage of the account', async () => {
     const { caller, defaultKey } = await account()
     const revoked = [await caller.keys.create({ name: 'first' }), await caller.keys.create({ name: 'second' })]
     expect(await caller.keys.usage()).toMatchObject({ revokedCreditsUsed: 0 })
@@ -74,7 +77,7 @@ describe('keys.usage', () => {
     expect(revokedCreditsUsed).toBe(100)
     expect((await caller.billing.get()).account?.creditsUsed).toBe(105)
 
-    // In another cycle, revoked keys have used nothing.
+    // The revoked keys have used no credits in the next cycle.
     await clock.set(new Date('2027-03-01T00:00:00Z'))
     expect(await caller.keys.usage()).toMatchObject({ revokedCreditsUsed: 0 })
     expect(await caller.keys.usage({ cycleStart: START.toISOString() })).toMatchObject({ revokedCreditsUsed: 100 })

@@ -21,7 +21,7 @@ const { metering } = contextOf(database, null)
 
 let clock: Awaited<ReturnType<typeof replaceClock>>
 let account: Awaited<ReturnType<typeof provisioned>>
-/** Each test uses years that no other test uses. */
+/** Each test uses two years of its own, because all tests share the partitions. */
 let year = 2030
 beforeEach(async () => {
   year += 2
@@ -45,7 +45,7 @@ const month = (name: string) => new Date(`${year}-${name}-01T00:00:00Z`)
 let requests = 0
 const charge = async (credits = 1, { defaultKey } = account) =>
   await metering.charge({ key: defaultKey.secret, credits, idempotencyKey: `drop-${requests++}`, operation: 'default' })
-/** Charges on the 20th of each month from January on. */
+/** Charges the key three times on the 20th of each month, from January to month number `last`. */
 async function chargeUntil(last: number): Promise<void> {
   for (let of = 1; of <= last; of++) {
     await clock.set(new Date(Date.UTC(year, of - 1, 20, 12)))
@@ -65,7 +65,7 @@ const partitions = async () =>
       "select relid::regclass::text as name from pg_partition_tree('api_key_usage') where isleaf",
     )
   ).rows.map(({ name }) => name)
-/** The same, by all pages of `usage.events`. */
+/** Returns the sequences of all events that `usage.events` lists, from all pages, in ascending order. */
 async function shown(filters: Partial<ListUsageEvents> = {}): Promise<number[]> {
   const found: number[] = []
   let cursor: string | null = null
@@ -79,7 +79,7 @@ async function shown(filters: Partial<ListUsageEvents> = {}): Promise<number[]> 
   } while (cursor !== null)
   return found.reverse()
 }
-/** Everything that stays when events are dropped. */
+/** Returns the rows of all tables whose rows must stay the same when events are dropped. */
 const kept = async () =>
   (
     await owner.query(
@@ -105,7 +105,7 @@ describe('dropping usage events', () => {
     expect(await shown()).toEqual(await sequences())
     expect(await shown({ keyId: account.defaultKey.id, verdicts: ['revoked'] })).toEqual([])
     expect((await account.caller.usage.timeseries({ cycleStart: `${year}-01-20T12:00:00Z` })).series[0]?.charges).toContain(3)
-    // A second call changes nothing. A later date drops more.
+    // A second call with the same date changes nothing. A call with a later date drops more months.
     expect(await dropUsage(ownerDb, month('04'))).toMatchObject({ obstacles: [] })
     expect(await charge(2)).toMatchObject({ verdict: 'charged' })
     expect(await dropUsage(ownerDb, month('05'))).toEqual({ months: [`${year}-04`], obstacles: [] })
@@ -143,7 +143,7 @@ describe('dropping usage events', () => {
     expect(await dropUsage(ownerDb, month('02'))).toMatchObject({ obstacles: [] })
     expect(await sequencesOf()).toEqual([[true, 6]])
     expect([await settle(old), await settle(late)]).toEqual(['not_found', 'hold_expired'])
-    // Holds that an earlier call left are dropped too.
+    // Insert an ended hold of a month that is already dropped. The next call deletes it.
     await owner.query(
       `insert into credit_holds (user_id, sequence, api_key_id, operation, credits, cycle_start, created_at, expires_at, outcome, ended_at)
        select user_id, 1, api_key_id, operation, credits, cycle_start, created_at, expires_at, 'settled', ended_at
@@ -216,7 +216,7 @@ describe('dropping usage events is refused and changes nothing', () => {
     return answer
   }
 
-  it('while a retry of an event must still get its verdict, to the millisecond', async () => {
+  it('while a retry of one of the events is possible, to the millisecond', async () => {
     await chargeUntil(4)
     await clock.set(new Date(month('04').getTime() + 35 * DAY_MS - 1))
     await charge()
@@ -233,7 +233,8 @@ describe('dropping usage events is refused and changes nothing', () => {
     const key = account.defaultKey.secret
     const held = await metering.hold({ key, credits: 1, idempotencyKey: 'held', operation: 'default', ttlSeconds: 60 })
     if (held.verdict !== 'held') throw new Error(`the hold is ${held.verdict}`)
-    // Longer than a hold can last.
+    // Let the hold expire after a year. The product allows only shorter holds, but this one must be open when the events are
+    // old.
     for (const [table, where] of [
       ['api_key_usage', "action = 'hold'"],
       ['credit_holds', 'true'],
@@ -248,7 +249,7 @@ describe('dropping usage events is refused and changes nothing', () => {
     expect(reasons(await dropUsage(ownerDb, month('03')))).toEqual([])
   })
 
-  it('but not for a hold that has expired, even if no call has recorded that yet', async () => {
+  it('except for a hold that has expired, even if no call has recorded its end yet', async () => {
     await chargeUntil(2)
     const key = account.defaultKey.secret
     await metering.hold({ key, credits: 1, idempotencyKey: 'runs-out', operation: 'default', ttlSeconds: 60 })
@@ -257,7 +258,7 @@ describe('dropping usage events is refused and changes nothing', () => {
     expect(reasons(await dropUsage(ownerDb, month('03'), { closeCycles: true }))).toEqual([])
   })
 
-  it('while the stored cycle of an account is in these months, until it is closed', async () => {
+  it('while a cycle in these months has ended but is not closed', async () => {
     await chargeUntil(2)
     await clock.set(at('08-20'))
     const { obstacles } = await refused(month('04'), 'open_cycles')
@@ -277,8 +278,11 @@ describe('dropping usage events is refused and changes nothing', () => {
   })
 })
 
-describe('while others charge,', () => {
-  /** An engine like that of another process, and its warnings. A charge that waits a second for a lock logs one. */
+describe('while accounts are charged,', () => {
+  /**
+   * Creates a charge engine, as another server has it, and collects its warnings. It warns if a charge waits a second for a
+   * lock.
+   */
   const anotherProcess = () => {
     const warnings: string[] = []
     const log = pino({ level: 'warn' }, { write: (line: string) => void warnings.push(line) })
@@ -316,7 +320,7 @@ describe('while others charge,', () => {
     await Promise.all([...clients, making, reading, dropping])
   })
 
-  it('a reader whose transaction stays open keeps a month from being dropped, and no charge waits long for a lock', async () => {
+  it('an open transaction that reads the events delays the drop of a month, and no charge waits long for a lock', async () => {
     await chargeUntil(5)
     const reader = await owner.connect()
     onTestFinished(() => reader.release(true))
@@ -331,7 +335,7 @@ describe('while others charge,', () => {
     const { metering: own, warnings } = anotherProcess()
     const key = account.defaultKey.secret
     for (let n = 0; n < 3; n++) {
-      // A charge that comes while the drop waits for its lock has to wait behind it.
+      // While the drop waits for its lock, a new charge has to wait behind the drop.
       await expect.poll(waitsForReader, { interval: 5 }).toBeGreaterThan(0)
       const request = { key, credits: 1, idempotencyKey: `beside-${year}-${n}`, operation: 'default' }
       expect(await own.charge(request)).toMatchObject({ verdict: 'charged' })

@@ -15,7 +15,7 @@ const DENIED = /permission denied/
 
 let clock: Awaited<ReturnType<typeof replaceClock>>
 let account: Awaited<ReturnType<typeof provisioned>>
-/** Each test uses a year that no other test uses. */
+/** Each test uses a year of its own, because all tests share the partitions. */
 let year = 2029
 beforeEach(async () => {
   year++
@@ -27,7 +27,7 @@ beforeEach(async () => {
 
 const charge = async (idempotencyKey: string, credits = 1) =>
   await backend.metering.charge({ key: account.defaultKey.secret, credits, idempotencyKey })
-/** The number of events of the account in each partition. */
+/** Returns the partitions that contain events of the account, as `<partition>: <number of events>`. */
 const places = async () =>
   (
     await owner.query<{ place: string; events: number }>(
@@ -57,7 +57,7 @@ describe('make_usage_partitions', () => {
   })
 
   it('creates each month once if it is called concurrently', async () => {
-    // Opens ten connections, so that the calls run concurrently.
+    // Open ten connections first. Otherwise the first calls would be over before the others have a connection.
     await Promise.all(Array.from({ length: 10 }, async () => await sql`select pg_sleep(0.1)`.execute(db)))
     const made = await Promise.all(Array.from({ length: 20 }, async () => await makeUsagePartitions(db)))
     expect(made.flat().sort()).toEqual([
@@ -135,10 +135,10 @@ describe('a charge in a month without a partition', () => {
     expect(await places()).toEqual([`api_key_usage_${year}_01: 1`])
   })
 
-  it('is exact while others charge and retry and the partition is created', async () => {
+  it('is stored exactly once while other clients charge and retry and the partition is created', async () => {
     let events = 0
     for (let round = 1; round <= 3; round++) {
-      // After the last month with a partition.
+      // This month is later than the last month with a partition.
       await clock.set(new Date(Date.UTC(year, round * 5, 1)))
       let isMade = false
       const clients = Promise.all(
@@ -168,7 +168,7 @@ describe('a charge in a month without a partition', () => {
     year += 3
   })
 
-  it('is made while the partition is created and many cycles roll over', async () => {
+  it('succeeds while the partition is created and many cycles roll over', async () => {
     const accounts = [account, ...(await Promise.all(Array.from({ length: 7 }, async () => await provisioned(database))))]
     const alone = accounts.map(() =>
       appRouter.createCaller({ ...contextOf(database, null), authorization: `Bearer ${SERVICE_KEY}` }),
@@ -186,13 +186,13 @@ describe('a charge in a month without a partition', () => {
     year += 3
   })
 
-  it('is made while a call waits in vain for the default partition, and that call fails by lock_timeout', async () => {
+  it('succeeds while make_usage_partitions waits for a lock on the default partition, until that call fails by lock_timeout', async () => {
     await charge('a')
     const reader = await owner.connect()
     onTestFinished(() => reader.release(true))
     await reader.query('begin')
     await reader.query('select from api_key_usage_default')
-    // lock_timeout of the server's role ends the wait.
+    // The role of the server has a lock_timeout, so the call fails while the reader still holds its lock.
     const made = expect(makeUsagePartitions(db)).rejects.toMatchObject({ code: '55P03' })
     const waiting = async () =>
       (await owner.query('select from pg_locks where not granted and relation is not null')).rows.length

@@ -42,7 +42,7 @@ beforeAll(async () => {
   }
 })
 
-/** The checks that have reported a difference in any of the tests. */
+/** The names of the checks that have reported a difference in one of the tests. */
 const reportingChecks = new Set<string>()
 async function differences() {
   const found = await reconcile(ownerDb)
@@ -50,7 +50,7 @@ async function differences() {
   return found
 }
 
-/** Runs a statement that plants one error. Returns what reconcile reports. */
+/** Runs a statement that changes one row to a wrong value. Returns the differences that `reconcile` reports. */
 async function plant(statement: string): Promise<{ what: string; userId: string }[]> {
   const { rows } = await database.owner.query(statement)
   expect(rows.length, statement).toBe(1)
@@ -63,11 +63,14 @@ describe('reconcile', () => {
     expect(await differences()).toEqual([])
   })
 
-  it('cannot be run by a role that sees one account at a time', async () => {
+  it('cannot be run by a role that is subject to row level security', async () => {
     await expect(reconcile(database.db)).rejects.toThrow('row-level security')
   })
 
-  /** The check that finds each error, the statement that plants it, and the statement that undoes it. `$user` is the account. */
+  /**
+   * Each case names a check of `reconcile`, a statement that plants an error for it, and a statement that undoes the error.
+   * `$user` is replaced by the account.
+   */
   const PLANTED: [what: string, plant: string, undo: string][] = [
     [
       'balance',
@@ -259,7 +262,7 @@ describe('reconcile', () => {
     expect(await differences()).toEqual([])
   })
 
-  it('reports a lost cycle with a top-up from before the first usage', async () => {
+  it('reports a lost cycle in which the account got a top-up before it had any usage', async () => {
     const { operator } = backend(database)
     const { userId } = await provisioned(database)
     await clock.set(new Date(START.getTime() + 100 * DAY_MS))
@@ -283,7 +286,7 @@ describe('reconcile', () => {
     ])
   })
 
-  it('has reported an error by each of its checks in the tests above', async () => {
+  it('has reported a difference by each of its checks in the tests above', async () => {
     const checks: string[] = []
     await reconcile(ownerDb, { userIds: [], onCheck: (what) => checks.push(what) })
     expect([...reportingChecks].sort()).toEqual(checks.sort())

@@ -34,7 +34,7 @@ function environment(): NodeJS.ProcessEnv {
   }
 }
 
-/** Starts the command and collects what it prints. */
+/** Starts a command and collects its output. */
 function startProcess(command: string, args: string[], options: { env?: NodeJS.ProcessEnv; detached?: boolean } = {}) {
   const child = spawn(command, args, {
     cwd: REPOSITORY,
@@ -45,24 +45,24 @@ function startProcess(command: string, args: string[], options: { env?: NodeJS.P
   child.stdout.on('data', (data) => (output += data))
   child.stderr.on('data', (data) => (output += data))
   const ended = new Promise<number | null>((resolve) => child.once('close', resolve))
-  /** Resolves when it has printed the text. Rejects when it ends without it. */
+  /** Resolves when the command has printed `text`. Rejects if the command ends without printing it. */
   const printed = (text: string) =>
     new Promise<void>((resolve, reject) => {
       const check = () => output.includes(text) && resolve()
       child.stdout.on('data', check)
       child.stderr.on('data', check)
-      child.once('close', () => reject(new Error(`It ended without "${text}":\n${output}`)))
+      child.once('close', () => reject(new Error(`The command ended without printing "${text}":\n${output}`)))
       check()
     })
   return { child, ended, printed, output: () => output }
 }
 
-/** Starts the script as `pnpm dev` does. */
+/** Starts dev.ts as `pnpm dev` does. */
 function startDev(args: string[] = [], env: Record<string, string> = {}) {
   return startProcess(process.execPath, ['packages/local/src/commands/dev.ts', ...args], { env })
 }
 
-/** Starts the script for one test. */
+/** Starts dev.ts, and stops it when the current test ends. */
 function dev(args: string[] = [], env: Record<string, string> = {}) {
   const run = startDev(args, env)
   onTestFinished(async () => await stop(run.child, 'SIGTERM'))
@@ -80,7 +80,7 @@ async function portsAreFree(): Promise<boolean[]> {
   return await Promise.all(Object.values(ports).map(async (port) => await isPortFree(port)))
 }
 
-/** Waits for processes whose end nobody else can wait for. */
+/** Waits for the end of processes that are not children of the test. Free ports show that they have ended. */
 async function untilPortsAreFree(): Promise<void> {
   while ((await portsAreFree()).includes(false)) await sleep(POLL_INTERVAL_MS)
 }
@@ -95,7 +95,7 @@ async function signUp(email: string): Promise<{ status: number; reason?: string 
   return { status: response.status, ...(body.error && { reason: body.error.data.reason }) }
 }
 
-// The tests follow one data folder through its life, in this order.
+// All tests use one data folder. They run in this order, and each needs the data that the previous tests left.
 describe('pnpm dev', () => {
   describe('with --seed, in a folder that contains an incomplete database cluster', () => {
     let run: ReturnType<typeof startDev>
@@ -107,7 +107,7 @@ describe('pnpm dev', () => {
     })
     afterAll(async () => await stop(run.child, 'SIGTERM'))
 
-    it('listens only when sign-up works', async () => {
+    it('does not listen before sign-up works', async () => {
       while ((await fetch(`http://127.0.0.1:${ports.app}/livez`).catch(() => null)) === null) {
         if (run.child.exitCode !== null) throw new Error(run.output())
         await sleep(POLL_INTERVAL_MS)
@@ -116,16 +116,16 @@ describe('pnpm dev', () => {
       await run.printed(READY)
     })
 
-    it('moves the incomplete cluster aside and says so', () => {
+    it('renames the incomplete cluster and reports it', () => {
       expect(run.output()).toContain('contained an incomplete database cluster')
       expect(readdirSync(dir).some((name) => name.startsWith('postgres.broken-'))).toBe(true)
     })
 
-    it('seeds a demo account and says how to sign in', () => {
+    it('creates a demo account and prints how to sign in', () => {
       expect(run.output()).toContain('sign in as demo@example.com')
     })
 
-    it('serves a panel that offers the procedures', async () => {
+    it('serves a panel that lists the procedures', async () => {
       expect(run.output()).toContain(`http://127.0.0.1:${ports.app}/panel`)
       const panel = await (await fetch(`http://127.0.0.1:${ports.app}/panel`)).text()
       for (const procedure of ['auth.signup', 'auth.provision', 'keys.create', 'keys.list', 'keys.usage', 'keys.revoke']) {
@@ -150,7 +150,7 @@ describe('pnpm dev', () => {
       }
     })
 
-    it('a second pnpm dev names the running process and does not disturb it', async () => {
+    it('is not disturbed by a second pnpm dev, which fails with the id of the running process', async () => {
       const second = dev()
       expect(await second.ended).toBe(1)
       expect(second.output()).toContain(`process ${run.child.pid}`)
@@ -174,18 +174,18 @@ describe('pnpm dev', () => {
     })
   })
 
-  it('keeps its data over a restart, and leaves nothing running when it is killed', async () => {
+  it('keeps its data over a restart, and leaves no process running when it is killed', async () => {
     const run = dev(['--seed'])
     await run.printed(READY)
-    expect(run.output()).toContain('The demo account exists already.')
+    expect(run.output()).toContain('The demo account already exists.')
     expect(await signUp('early@example.com')).toEqual({ status: 409, reason: 'email_taken' })
     await stop(run.child, 'SIGKILL')
     await untilPortsAreFree()
   })
 
-  it('starts after it was killed, and ends when npx and pnpm are killed', async () => {
+  it('starts on the data of a killed run, and ends when npx and pnpm are killed', async () => {
     const command = ['--yes', '--prefer-offline', 'pnpm@12', '--config.verify-deps-before-run=false', 'dev']
-    // npx may need the caller's settings to reach the registry.
+    // npx perhaps needs settings from the caller's environment to reach the npm registry.
     const npx = startProcess('npx', command, { env: { ...process.env, ...environment() }, detached: true })
     onTestFinished(async () => {
       npx.child.kill('SIGTERM')
@@ -193,7 +193,7 @@ describe('pnpm dev', () => {
     })
     await npx.printed(READY)
     expect((await signUp('early@example.com')).status).toBe(409)
-    // pnpm runs the script in another process group, so the signal does not reach it.
+    // This kills npx and pnpm. pnpm runs dev.ts in another process group, so the signal does not reach dev.ts.
     process.kill(-Number(npx.child.pid), 'SIGKILL')
     await untilPortsAreFree()
   })
@@ -218,7 +218,7 @@ describe('pnpm dev', () => {
     expect(await portsAreFree()).toEqual([true, true, true])
   })
 
-  it('names a wrong setting before it starts anything', async () => {
+  it('reports a wrong setting before it starts a process', async () => {
     const faults = [
       [{ LOG_LEVEL: 'bogus' }, 'LOG_LEVEL: '],
       [{ PORT: 'abc' }, 'PORT must be a port number'],
@@ -234,16 +234,19 @@ describe('pnpm dev', () => {
     expect(await portsAreFree()).toEqual([true, true, true])
   })
 
-  it.each(['app', 'supabase', 'postgres'] as const)('names a port that is taken: %s', async (which) => {
-    const blocker = createServer().listen(ports[which], '127.0.0.1')
-    const blocked = dev()
-    expect(await blocked.ended).toBe(1)
-    expect(blocked.output()).toMatch(new RegExp(`Port ${ports[which]}.* is taken.*=${ports[which] + 1000} pnpm dev`))
-    await new Promise((resolve) => blocker.close(resolve))
-    expect(await portsAreFree()).toEqual([true, true, true])
-  })
+  it.each(['app', 'supabase', 'postgres'] as const)(
+    'fails with the number of the %s port if another program listens there',
+    async (which) => {
+      const blocker = createServer().listen(ports[which], '127.0.0.1')
+      const blocked = dev()
+      expect(await blocked.ended).toBe(1)
+      expect(blocked.output()).toMatch(new RegExp(`Port ${ports[which]}.* is taken.*=${ports[which] + 1000} pnpm dev`))
+      await new Promise((resolve) => blocker.close(resolve))
+      expect(await portsAreFree()).toEqual([true, true, true])
+    },
+  )
 
-  it('explains that the secrets are gone, damaged or not the secrets of the data', async () => {
+  it('reports that the file of the secrets is missing, is damaged or does not match the data', async () => {
     const file = join(dir, 'secrets.json')
     const secrets = readFileSync(file, 'utf8')
     const faults = [
@@ -265,7 +268,7 @@ describe('pnpm dev', () => {
     writeFileSync(file, secrets)
   })
 
-  it('deletes data and secrets with --reset, and fails when a part ends by itself', async () => {
+  it('deletes the data and the secrets with --reset, and fails when Postgres ends by itself', async () => {
     const secrets = readFileSync(join(dir, 'secrets.json'), 'utf8')
     const run = dev(['--reset'])
     await run.printed(READY)
@@ -278,7 +281,7 @@ describe('pnpm dev', () => {
     expect(await portsAreFree()).toEqual([true, true, true])
   })
 
-  it('starts only the server when the environment names a Supabase project, and does not change its database', async () => {
+  it('starts only the server if the environment names a Supabase project, and does not change its database', async () => {
     const project = {
       DATABASE_URL: 'postgresql://u:p@127.0.0.1:1/d',
       SUPABASE_URL: 'http://127.0.0.1:1',

@@ -1,9 +1,9 @@
 /**
- * `pnpm dev` runs everything that Keymeter needs on this machine until Ctrl-C. When the environment names a Supabase
- * project, it runs only the server, and does not change that project's database.
+ * `pnpm dev` runs Postgres, Supabase Auth and the server on this machine until Ctrl-C. If the environment names a Supabase
+ * project, `pnpm dev` runs only the server, and does not migrate, seed or reset that project's database.
  *
- * pnpm ends this process when pnpm itself is killed. A killed `npx` does not end pnpm, so `pnpm dev` goes on in the
- * background; the next `pnpm dev` names the process to stop.
+ * If pnpm is killed, this process ends too. If only `npx` is killed, pnpm and this process go on in the background. Then the
+ * next `pnpm dev` fails and prints the id of the process to stop.
  */
 import { spawnSync } from 'node:child_process'
 import { accessSync, constants, existsSync, mkdirSync, writeFileSync } from 'node:fs'
@@ -18,20 +18,23 @@ import { DEMO, seed } from './seed.ts'
 
 const HELP = `pnpm dev [--reset] [--seed]
 
-Starts Postgres, Supabase Auth, the API and the dashboard. Ctrl-C stops them all. The data stays in .local/.
+Starts Postgres, Supabase Auth, the API and the dashboard. Ctrl-C stops all of them. The data stays in .local/.
 
   --reset   delete the data first
   --seed    add a demo account with several keys, and usage in this and the previous billing cycle
 `
 
-/** Generous, because a busy machine is not a fault. A server that ends is reported immediately. */
+/** The limit is long, because a busy machine may start the server slowly. If the server ends, the error comes immediately. */
 const SERVER_TIMEOUT_MS = 300_000
 const POLL_TIMEOUT_MS = 10_000
 const SERVER = join(REPOSITORY, 'apps/server/src')
-/** A change in these folders restarts the server. Not node_modules: pnpm touches its files when it installs another clone. */
+/**
+ * A change of a file in these folders restarts the server. node_modules is not watched: clones share files through pnpm, and an
+ * install in another clone touches these files.
+ */
 const WATCHED = ['apps/server/src', 'packages/api/src', 'packages/contract/src', 'packages/db/src']
 const localDir = () => process.env['KEYMETER_LOCAL_DIR'] || join(REPOSITORY, '.local')
-/** When all of these are set, a Supabase project replaces the embedded stack. */
+/** If all of these are set, `pnpm dev` uses that Supabase project instead of the embedded stack. */
 const REMOTE_VARIABLES = ['DATABASE_URL', 'SUPABASE_URL', 'SUPABASE_PUBLISHABLE_KEY'] as const
 
 const report = (line: string) => console.log(`  ${line}`)
@@ -74,13 +77,17 @@ async function dev(): Promise<void> {
     if (stack !== null && flags.seed) await seed(appUrl(), stack.urls.owner, report)
     stop.signal.throwIfAborted()
     console.log(banner(stack, flags.seed === true))
-    void server.exited.then(() => failBecause('The server ended by itself. Its last lines are above. Stopping the rest …'))
-    void stack?.broke.then((name) => failBecause(`${name} ended by itself. Its log is in ${localDir()}. Stopping the rest …`))
+    void server.exited.then(() =>
+      failBecause('The server ended by itself. Its last lines are above. Stopping the other parts …'),
+    )
+    void stack?.broke.then((name) =>
+      failBecause(`${name} ended by itself. Its log is in ${localDir()}. Stopping the other parts …`),
+    )
     await stopped
   } catch (error) {
     if (!stop.signal.aborted) throw error
   } finally {
-    // The server first: its requests still need the database.
+    // The server stops first, because its open requests still need the database.
     await server?.stop()
     await stack?.stop()
   }
@@ -125,7 +132,7 @@ async function startEmbedded(reset: boolean, signal: AbortSignal): Promise<Stack
   return stack
 }
 
-/** Valid values for the settings that the embedded stack decides later. Only `checkSettings` uses them. */
+/** Valid values for the settings that are known only after the embedded stack has started. Only `checkSettings` uses them. */
 const PLACEHOLDERS = {
   DATABASE_URL: 'postgresql://127.0.0.1',
   SUPABASE_URL: 'http://127.0.0.1',
@@ -134,8 +141,8 @@ const PLACEHOLDERS = {
 }
 
 /**
- * Checks the server's settings before anything starts. On a wrong setting, the server's watcher would wait for a change of
- * a file instead of ending.
+ * Checks the server's settings before any process starts. If the server itself found a wrong setting, `node --watch` would not
+ * end: it would wait for the change of a file.
  */
 function checkSettings(isRemote: boolean): void {
   const env = serverEnvironment(isRemote ? {} : PLACEHOLDERS)
@@ -157,7 +164,8 @@ async function startServer(stack: Stack | null, signal: AbortSignal): Promise<Ma
           SUPABASE_PUBLISHABLE_KEY: stack.publishableKey,
           SUPABASE_JWT_SECRET: stack.jwtSecret,
           KEYMETER_SERVICE_KEY: process.env['KEYMETER_SERVICE_KEY'] || stack.serviceKey,
-          // The embedded auth server needs both values, so the dashboard offers Google only when both are set.
+          // The embedded auth server needs the client id and its secret. If one is missing, the dashboard must not offer
+          // Google.
           GOOGLE_OAUTH_CLIENT_ID: googleCredentials()?.clientId ?? '',
         },
   )
@@ -202,7 +210,7 @@ function googleCredentials() {
 }
 
 function envFile({ urls, supabaseUrl, publishableKey, jwtSecret, serviceKey }: Stack): string {
-  return `# The embedded stack, for your own tools. Each \`pnpm dev\` overwrites this file.
+  return `# The settings of the embedded stack, for your own tools. Each \`pnpm dev\` overwrites this file.
 DATABASE_URL=${urls.api}
 MIGRATION_DATABASE_URL=${urls.owner}
 SUPABASE_URL=${supabaseUrl}
@@ -218,12 +226,12 @@ function banner(stack: Stack | null, isSeeded: boolean): string {
     `API         ${appUrl()}/trpc`,
     `tRPC panel  ${appUrl()}/panel`,
     `Supabase    ${stack?.supabaseUrl ?? process.env['SUPABASE_URL']}`,
-    ...(stack ? [`Postgres    127.0.0.1:${postgresPort()}, with its URLs in ${join(localDir(), 'env')}`] : []),
+    ...(stack ? [`Postgres    127.0.0.1:${postgresPort()}; its URLs are in ${join(localDir(), 'env')}`] : []),
     '',
     isSeeded
       ? `Next: sign in as ${DEMO.email} with the password ${DEMO.password}.`
-      : 'Next: open the dashboard and sign up with any address.',
-    stack ? `Ctrl-C stops everything. The data stays in ${localDir()}.` : 'Ctrl-C stops it.',
+      : 'Next: open the dashboard and sign up with any e-mail address.',
+    stack ? `Ctrl-C stops everything. The data stays in ${localDir()}.` : 'Ctrl-C stops the server.',
   ]
   return `\nKeymeter is ready.\n\n${lines.map((line) => `  ${line}`.trimEnd()).join('\n')}\n`
 }

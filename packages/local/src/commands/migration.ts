@@ -1,6 +1,7 @@
 /**
- * `pnpm migration`: makes the baseline migration from supabase/schemas. From 1.0 on the baseline is released and stays as it is;
- * then `pnpm migration <name>` drafts the next migration, the difference between the migrations and the schema files.
+ * Until 1.0, `pnpm migration` writes the baseline migration from the files in supabase/schemas. From 1.0 on, the baseline is
+ * released and never changes. Then `pnpm migration <name>` drafts a new migration: the SQL that turns the database of the
+ * existing migrations into the database of the schema files.
  */
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join, relative } from 'node:path'
@@ -8,8 +9,8 @@ import { draftMigration } from '../draft-migration.ts'
 import { REPOSITORY } from '../migrate.ts'
 import { generatedMigrations } from '../schemas.ts'
 
-const USAGE = `Until 1.0: pnpm migration          makes the baseline from supabase/schemas
-From 1.0:  pnpm migration <name>   drafts the next migration, with a name like add_key_description`
+const USAGE = `Until 1.0: pnpm migration          writes the baseline from supabase/schemas
+From 1.0:  pnpm migration <name>   drafts the next migration. Example of a name: add_key_description`
 
 const [name, ...rest] = process.argv.slice(2)
 const { version } = JSON.parse(readFileSync(join(REPOSITORY, 'package.json'), 'utf8')) as { version: string }
@@ -31,7 +32,7 @@ if (name === undefined) {
   console.log(`${relative(REPOSITORY, file)}
 
 Read the draft before you commit it:
-- It moves no data. Does a new column need a value in existing rows?
-- Which locks does it take, and for how long? Charges wait for a lock on their tables.
-- It must work while the previous release is still running, and on Postgres 15 (no GRANT … MAINTAIN).`)
+- The draft does not change rows. Does a new column need a value in existing rows?
+- Which locks does the draft take, and for how long? While a table is locked, charges wait.
+- The migration must work while the previous release is still running, and on Postgres 15 (no GRANT … MAINTAIN).`)
 }

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import type pg from 'pg'
 import { withClient } from '../database.ts'
 
-/** Everybody knows this password. The account exists only in the embedded database. */
+/** The password is public. This is safe, because the account exists only in the embedded database. */
 export const DEMO = { email: 'demo@example.com', password: 'demo-password' }
 
 const KEYS = [
@@ -11,18 +11,18 @@ const KEYS = [
   { name: 'Staging', keyType: 'dev', dailyCredits: 2 },
 ]
 const OPERATIONS = ['search', 'image:large', 'embed']
-/** How far the second billing cycle of the demo account has advanced. */
+/** The demo account is this many days into its second billing cycle. */
 const DAYS_INTO_CYCLE = 18
-/** Days since the start of the first cycle, on which the ledger gets a top-up and refunds. */
+/** The days of the top-up and of the refunds, counted from the start of the first cycle. */
 const TOP_UP_DAY = 5
 const REFUND_DAYS = [12, 40]
-/** The lifetime of the hold of the last day. */
+/** The lifetime of the hold that is made on the last day. */
 const HOLD_SECONDS = 7 * 86_400
 
 /**
- * Signs the demo account up through the API, moves it into the past, and charges its keys with the charge engine on each day of
- * its two cycles. Does nothing if the account exists. If an interrupted run left it without usage, it is deleted and created
- * again.
+ * Signs up the demo account through the API, moves the account's start into the past, and charges its keys on each day of its
+ * two billing cycles. If the account exists and has usage, `seed` does nothing. If an interrupted run left the account without
+ * usage, `seed` deletes the account and creates it again.
  */
 export async function seed(appUrl: string, ownerUrl: string, report: (line: string) => void): Promise<void> {
   await withClient(ownerUrl, async (client) => {
@@ -30,7 +30,7 @@ export async function seed(appUrl: string, ownerUrl: string, report: (line: stri
       `select exists (select from public.api_key_usage where user_id = users.id) as "isComplete" from auth.users as users where email = $1`,
       [DEMO.email],
     )
-    if (rows[0]?.isComplete) return report('The demo account exists already.')
+    if (rows[0]?.isComplete) return report('The demo account already exists.')
     await client.query('delete from auth.users where email = $1', [DEMO.email])
 
     const { user, session } = required(await call(appUrl, 'auth.signup', DEMO))
@@ -64,8 +64,9 @@ async function dateBack(client: pg.Client, userId: string): Promise<void> {
 }
 
 /**
- * Charges each key on each past day, and adds a top-up, refunds and a hold. The engine takes its time from the database's clock,
- * so the clock function is replaced inside this transaction, which other sessions do not see.
+ * Charges each key on each past day, and adds a top-up, refunds and a hold. The charge engine takes the time from the SQL
+ * function `keymeter.now`, so this transaction replaces that function and restores it before the commit. Other sessions never
+ * see the replacement.
  */
 async function chargeDaily(
   client: pg.Client,
@@ -119,7 +120,7 @@ async function chargeDaily(
   await client.query(clock.rows[0].definition)
 }
 
-/** An item of `meter_batch`. Fields that are left out are null. */
+/** One item of a call of `keymeter.meter_batch`. Missing fields become null. */
 interface Item {
   action: 'charge' | 'hold' | 'refund'
   secret?: string | undefined

@@ -12,24 +12,23 @@ import { createDatabase, TEMPLATE_DATABASE } from './global-setup.ts'
 
 export { type OwnPostgres, ownPostgres } from './own-postgres.ts'
 
-/** Generous, because a busy machine is not a fault. A server that ends is reported immediately. */
+/** The limit is long, because a busy machine may start the server slowly. If the server ends, the error comes immediately. */
 const SERVER_TIMEOUT_MS = 300_000
 
-/** A database as a test uses it. */
 export interface TestDatabase {
   name: string
   urls: DatabaseUrls
-  /** The handle of the server's role, under row level security. */
+  /** The database handle of the server's role. Row level security applies to it. */
   db: Db
-  /** The owner's handle, which sees the rows of all accounts. */
+  /** The database handle of the owner, who sees the rows of all accounts. */
   ownerDb: Db
-  /** The owner's connections, for plain SQL. */
+  /** A pool of the owner's connections, for plain SQL. */
   owner: pg.Pool
-  /** Creates a user in `auth.users`, without account or keys, and returns the user's id. */
+  /** Creates a user in `auth.users` and returns the user's id. The user has no account and no keys. */
   createUser(): Promise<string>
 }
 
-/** Creates a migrated, empty database for the test file that calls this, and drops it after the last test. */
+/** Creates a migrated database without accounts for the calling test file, and drops it after the last test of the file. */
 export function testDatabase(): TestDatabase {
   const { port, secrets } = inject('cluster')
   const name = `test_${randomBytes(6).toString('hex')}`
@@ -37,11 +36,12 @@ export function testDatabase(): TestDatabase {
   const urls = databaseUrls(port, name, secrets)
   beforeAll(async () => {
     await createDatabase(cluster.owner, name, TEMPLATE_DATABASE)
-    // `create database` does not copy the privileges on the database itself.
+    // `create database` copies the tables and their privileges, but not the privileges on the database itself.
     await grantSupabaseDefaults(urls)
   })
   const owner = new pg.Pool({ connectionString: urls.owner })
-  // Dropping the database may end a connection that the pool is closing.
+  // `drop database … with (force)` can end a connection while the pool closes it. An unhandled error event would end the
+  // process, so these handlers ignore the error.
   owner.on('error', () => {})
   owner.on('connect', (client) => client.on('error', () => {}))
   const db = createDb(urls.api, () => {})
@@ -60,15 +60,16 @@ export function testDatabase(): TestDatabase {
   return { name, urls, db, ownerDb, owner, createUser }
 }
 
-/** What a client of the auth server needs, and the secret that verifies its tokens. `supabaseUrl` is set before the first test. */
+/** The settings of a test's auth server and of the server that verifies its access tokens. */
 export interface TestAuth {
+  /** Empty until the `beforeAll` hook of `testAuth` has run. */
   supabaseUrl: string
   publishableKey: string
   jwtSecret: string
   serviceKey: string
 }
 
-/** Starts a real auth server on that database for the test file that calls this. */
+/** Starts an auth server on the database for the calling test file, and stops it after the last test of the file. */
 export function testAuth(database: TestDatabase, options: { emailConfirmation?: boolean } = {}): TestAuth {
   const { dir, secrets } = inject('cluster')
   const auth = {
@@ -97,8 +98,9 @@ export function testAuth(database: TestDatabase, options: { emailConfirmation?: 
 }
 
 /**
- * Starts the server as its own process for the test file that calls this. `main` is production, with the built dashboard.
- * `dev` is development, with the dashboard's sources and the tRPC panel.
+ * Starts Keymeter's server as a process for the calling test file, and stops it after the last test of the file. The entry
+ * `main` is the production server and serves the built dashboard. The entry `dev` is the development server: it serves the
+ * dashboard from its sources, and the tRPC panel. `url` is empty until the `beforeAll` hook has run.
  */
 export function testServer(database: TestDatabase, auth: TestAuth, entry: 'main' | 'dev' = 'main'): { url: string } {
   const { dir } = inject('cluster')
@@ -122,7 +124,7 @@ export function testServer(database: TestDatabase, auth: TestAuth, entry: 'main'
   return server
 }
 
-/** Returns the server's environment, as in a deployment. */
+/** Returns the environment variables that a deployment of the server has. */
 export function serverEnv({ urls }: Pick<TestDatabase, 'urls'>, auth: TestAuth, port: number): Record<string, string> {
   return {
     HOST: '127.0.0.1',

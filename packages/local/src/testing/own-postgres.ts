@@ -12,17 +12,23 @@ import type { TestDatabase } from './index.ts'
 
 const RESTART_PAUSE_MS = 100
 
-/** A migrated, empty database on a Postgres that no other test uses, so that a test may kill it. */
+/** A migrated database without accounts, on a Postgres that no other test file uses. A test may kill this Postgres. */
 export interface OwnPostgres extends Pick<TestDatabase, 'urls' | 'owner' | 'ownerDb' | 'createUser'> {
-  /** Ends Postgres immediately: like the kernel's out-of-memory killer (SIGKILL) or `pg_ctl stop -m immediate` (SIGQUIT). */
+  /**
+   * Ends Postgres immediately. SIGKILL ends it like the kernel's out-of-memory killer, and SIGQUIT ends it like
+   * `pg_ctl stop -m immediate`.
+   */
   kill(signal: 'SIGKILL' | 'SIGQUIT'): Promise<void>
   start(): Promise<void>
-  /** Stops every process of Postgres: connections stay open, the kernel accepts new ones, and nothing answers. */
+  /**
+   * Stops every process of Postgres with SIGSTOP. Connections stay open and the kernel accepts new ones, but no query is
+   * answered.
+   */
   pause(): Promise<void>
   resume(): void
 }
 
-/** Starts a Postgres before the first test of the file that calls this, and stops it after the last test. */
+/** Starts a Postgres before the first test of the calling file, and stops it after the last test. */
 export async function ownPostgres(name: string): Promise<OwnPostgres> {
   const { dir: runDir, secrets } = inject('cluster')
   const dir = join(runDir, name)
@@ -38,7 +44,8 @@ export async function ownPostgres(name: string): Promise<OwnPostgres> {
       try {
         running = await startCluster(dir, port, secrets)
       } catch (error) {
-        // Sessions of the killed server still use its shared memory until they notice that it is gone.
+        // Sessions of a killed server use its shared memory until they notice that the server is gone. Until then, a new server
+        // does not start.
         if (!String(error).includes('shared memory block')) throw error
         await sleep(RESTART_PAUSE_MS)
       }
@@ -57,7 +64,8 @@ export async function ownPostgres(name: string): Promise<OwnPostgres> {
   }
   const pause = async () => {
     const others = await withClient(urls.superuser, async (client) => {
-      // The postmaster first, so that it does not start another process in the meantime.
+      // The postmaster is stopped first. Otherwise it could start a new process after this query, and that process would
+      // answer.
       stop(postmaster())
       const { rows } = await client.query<{ pid: number }>('select pid from pg_stat_activity where pid <> pg_backend_pid()')
       return rows.map(({ pid }) => pid)
