@@ -188,9 +188,6 @@ describe('the comparison of two databases', () => {
     await changed.owner.query(change)
     const found = await differences()
     await changed.owner.query(comments.get(change) ?? undo)
-    expect(found).not.toEqual([])
-    // A new table is reported on several lines: Postgres also creates columns and a row type.
-    for (const difference of found) expect(difference).toMatch(/extra|^only in [ab]: /)
     expect(found.filter((difference) => difference.includes(line)).length).toBeGreaterThan(0)
     expect(await differences()).toEqual([])
   })
