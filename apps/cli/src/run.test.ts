@@ -57,7 +57,7 @@ describe('pnpm keymeter', () => {
   })
 
   it('reconcile exits with code 0 if all totals agree, or with code 1 and the differences', async () => {
-    expect(await keymeter(['reconcile'])).toMatchObject({ code: 0, stdout: 'Everything agrees.\n' })
+    expect(await keymeter(['reconcile'])).toMatchObject({ code: 0, stdout: 'All totals agree with the usage events.\n' })
     const userId = await createAccount()
     await database.owner.query('update billing_accounts set credits_used = 5 where user_id = $1', [userId])
     const differs = await keymeter(['reconcile'])
@@ -69,7 +69,7 @@ describe('pnpm keymeter', () => {
       { differences: [{ userId, what: 'balance', stored: '5', expected: '0' }] },
     ])
     const other = await createAccount()
-    expect(await keymeter(['reconcile', other])).toMatchObject({ code: 0, stdout: 'Everything agrees.\n' })
+    expect(await keymeter(['reconcile', other])).toMatchObject({ code: 0, stdout: 'All totals agree with the usage events.\n' })
     for (const account of [userId, `${userId}@example.com`])
       expect(await keymeter(['reconcile', account])).toMatchObject({ code: 1, stdout: expect.stringContaining(userId) })
     expect(await keymeter(['reconcile', 'nobody@example.org'])).toMatchObject({
