@@ -6,5 +6,5 @@ const MINUTE_MS = 60_000
 const minuteStore = createStore(0)
 setInterval(() => minuteStore.set(minuteStore.get() + 1), MINUTE_MS)
 
-/** Renders the component again every minute. */
+/** Makes the component render again every minute. */
 export const useMinute = minuteStore.use
