@@ -98,7 +98,7 @@ describe('pnpm keymeter', () => {
     expect(await json('resume', email)).toMatchObject({ account: { suspendedAt: null } })
     expect(await json('account', userId)).toMatchObject({ accountId: userId, account: { plan: 'pro', suspendedAt: null } })
 
-    // With the idempotency key from stderr, a retry after a lost answer grants nothing more.
+    // A retry with the idempotency key from stderr grants nothing more.
     const { stderr } = await keymeter(['top-up', userId, '5'])
     const [, key = ''] = /--idempotency-key (\S+)\n/.exec(stderr) ?? []
     expect(await json('top-up', userId, '5', '--idempotency-key', key)).toMatchObject({ replayed: true })

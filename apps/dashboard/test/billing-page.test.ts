@@ -62,7 +62,7 @@ describe('the billing page', () => {
     expect(complaints).toEqual([])
   })
 
-  it('shows the previous cycle and the current one again; the URL contains the cycle, and the button keeps the focus', async () => {
+  it('moves between the previous and the current cycle, keeps the cycle in the URL, and keeps the focus on the button', async () => {
     const { page, email, secret: key, complaints } = await signUp()
     const { lines, leftNow } = ledgerOf(page)
     await database.owner.query(

@@ -205,7 +205,7 @@ describe('the list of keys', () => {
     await row('default').getByText('Secret not saved?').waitFor({ state: 'detached' })
   })
 
-  it('replaces the first secret if the answer that contained it never arrived', async () => {
+  it('replaces the first secret if the response that contained it never arrived', async () => {
     const visitor = await visit()
     const { page, row, saveSecret } = visitor
     await page.route('**/trpc/auth.provision*', async (route) => {
@@ -309,7 +309,7 @@ describe('the activity page', () => {
       'Created · main',
     ])
     expect(await entries.first().textContent()).toMatch(/By you from [0-9a-f.:]+ · \S+ on Linux · request \S{8,}/)
-    // The key was created through the API, by Node's fetch.
+    // The key was created through the API, so its client is Node's `fetch`.
     expect(await entries.last().textContent()).toMatch(/By you from [0-9a-f.:]+ · node · request \S{8,}/)
 
     await page.getByLabel('Action').selectOption('Created')

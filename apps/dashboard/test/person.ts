@@ -11,7 +11,7 @@ export const PASSWORD = 'a long password'
 /** One browser tab with its own profile. */
 export interface Visitor {
   page: Page
-  /** Errors on the console, including violations of the Content-Security-Policy. No test expects any. */
+  /** Errors on the console, including violations of the Content-Security-Policy. A user must never cause any. */
   complaints: string[]
   /** Returns the row of a table that contains this text. */
   row: (text: string) => Locator

@@ -114,7 +114,7 @@ describe('a new secret', () => {
     await page.getByRole('dialog').getByLabel('Name').fill('mine')
     await page.getByRole('dialog').getByRole('button', { name: 'Create key' }).click()
     await secretDialog.getByText('mine').waitFor()
-    // Provisioning creates the default key only if the account has none.
+    // Delete this key, because provisioning creates the default key only if the account has no key.
     await database.owner.query("delete from api_keys where name = 'mine'")
     const provisioned = page.waitForResponse(/auth\.provision/)
     answer.resolve()

@@ -43,7 +43,7 @@ beforeAll(async () => {
 afterAll(() => server.close())
 
 const json = { 'content-type': 'application/json' }
-/** A parsed body of any shape. The tests assert the shape. */
+/** A parsed response body of any shape. The tests assert the shape. */
 type Json = ReturnType<typeof JSON.parse>
 const parse = async (response: Response): Promise<Json> => await response.json()
 

@@ -5,7 +5,7 @@ import { serverEnv, testAuth, testDatabase } from '@keymeter/local/testing'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type Main, startReadyMain } from '../test/start-main.ts'
 
-/** The calls that return a secret. */
+/** The procedures that return a secret. */
 const PROCEDURES = ['auth.provision', 'keys.create', 'keys.rotate', 'keys.replaceLostSecret'] as const
 /** With `KEYMETER_CHAOS=1`, the server is killed more often. */
 const KILLS_EACH = process.env['KEYMETER_CHAOS'] === '1' ? 5 : 1

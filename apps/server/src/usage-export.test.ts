@@ -210,7 +210,7 @@ describe('GET /export/usage.csv', () => {
     await clients.stop()
   })
 
-  it('is the only path under /export and accepts only GET: other requests are refused with a reason', async () => {
+  it('is the only path under /export, and other methods than GET are refused with a reason', async () => {
     const refusal = async (path: string, method: string) => {
       const response = await fetch(`${url}${path}`, { method })
       const { error } = (await response.json()) as { error: { data: { reason: string } } }
@@ -303,7 +303,7 @@ describe('GET /export/usage.csv', () => {
       await write(two, 60_000)
       for (const lose of [
         "insert into usage_retention (user_id, last_event_sequence, last_event_at, kept_from) values ($1, 5, now() - interval '2 days', now())",
-        // Creating partitions can move events out of the default partition.
+        // When partitions are created, events can move out of the default partition.
         'select keymeter.make_usage_partitions(6) where $1::uuid is not null',
         'delete from auth.users where id = $1',
       ]) {

@@ -232,7 +232,7 @@ describe('a stream', () => {
     await shows(watching, 0)
     await watching.ended
     expect(Date.now() - start).toBeGreaterThan((ttlSeconds - 1.1) * 1000)
-    // After the event `return` or an error, a client would not reconnect.
+    // If the server sent the event `return` or an error, the client would not reconnect.
     expect(watching.events).toEqual(['connected', 'message'])
     await charge(one, 1)
     await shows(lasting, 1)
@@ -272,7 +272,7 @@ describe('a stream', () => {
     const { rows } = await database.owner.query(
       "select count(*)::int as open from pg_stat_activity where datname = current_database() and application_name like 'keymeter%'",
     )
-    // Each of the two processes has two pools and a listener.
+    // Each of the two processes has one pool of 10 connections, one of 8, and a connection that listens.
     expect(rows[0].open).toBeLessThanOrEqual(2 * (10 + 8 + 1))
   })
 })

@@ -64,9 +64,9 @@ function inputOf(ask: Ask) {
 }
 
 /**
- * Sends a request until it gets a verdict.
+ * Sends a request until the server returns a verdict.
  *
- * @throws Error for a response that a retry cannot change.
+ * @throws Error if a retry cannot change the response.
  */
 export async function askUntilAnswered(backend: Backend, ask: Ask): Promise<Answered> {
   for (let tries = 1; ; tries++) {

@@ -5,7 +5,7 @@ const READY_FOR_QUERY = Buffer.from('Z\0\0\0\x05I', 'latin1')
 /** The most consecutive cuts. The engine resends a batch a limited number of times, so a batch must not be cut more often. */
 const CUTS_IN_A_ROW_MAX = 3
 
-/** A proxy between a server and Postgres, which can cause faults. */
+/** A proxy between a server and Postgres. The proxy can cause faults. */
 export interface PostgresProxy {
   url: string
   /** The probability, from 0 to 1, that the response to a batch is dropped after the commit and its connection is cut. */

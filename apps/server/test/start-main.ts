@@ -12,7 +12,7 @@ export interface Main {
   output(): string
   /** Resolves when the output matches `pattern`. Rejects if the process ends first. */
   wrote(pattern: RegExp): Promise<void>
-  /** Resolves to the exit code, or to null when a signal ended the process. */
+  /** Resolves to the exit code, or to null if a signal ended the process. */
   ended: Promise<number | null>
 }
 

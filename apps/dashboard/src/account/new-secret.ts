@@ -24,7 +24,7 @@ export function forgetSecret({ keyPrefix }: NewKey): void {
   store.set(store.get().filter((entry) => entry.key.keyPrefix !== keyPrefix))
 }
 
-/** Forgets all secrets except those of `userId`, who has just signed in. */
+/** Forgets the secrets of all other users, after `userId` has signed in. */
 export function keepSecretsOf(userId: string): void {
   store.set(store.get().filter((entry) => entry.userId === userId))
 }

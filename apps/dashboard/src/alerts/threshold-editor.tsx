@@ -11,7 +11,7 @@ import { formatCredits } from '../ui/format.ts'
 import { announce } from '../ui/toasts.tsx'
 import { ThresholdForm } from './threshold-form.ts'
 
-/** Saves each added or removed threshold immediately. */
+/** Shows the thresholds. Each added or removed threshold is saved immediately. */
 export function ThresholdEditor({ thresholds }: { thresholds: number[] }) {
   const [removing, setRemoving] = useState<number | null>(null)
   const list = useRef<HTMLUListElement>(null)

@@ -6,7 +6,7 @@ import { signOut, useSession } from '../call/session.ts'
 import { Button } from '../ui/button.tsx'
 import { RealTime } from '../usage/real-time.tsx'
 
-/** The frame of every page that needs a session. */
+/** The header and the frame of every page that needs a session. */
 export function SignedInPage() {
   const user = useSession()?.user
   const userId = user?.id

@@ -15,7 +15,7 @@ export const SORT_DEFAULT = 'newest' satisfies KeySort
 export function parseKeysSearch(raw: Record<string, unknown>): KeysSearch {
   const status = KeyFilter.safeParse(raw['status']).data
   const sort = KeySort.safeParse(raw['sort']).data
-  // The router parses `?search=42` as a number.
+  // Convert the parameter to a text, because the router parses `?search=42` as a number.
   const search = withoutSecrets(String(raw['search'] ?? '')).slice(0, KEY_NAME_LENGTH_MAX)
   return {
     status: status === STATUS_DEFAULT ? undefined : status,

@@ -18,7 +18,7 @@ export interface UsageSearch {
   operation?: string | undefined
   action?: string | undefined
   verdict?: string | undefined
-  /** `any` lists events of any time, not only of the range. */
+  /** `any` lists events of any time. If it is absent, only the events of `range` are listed. */
   when?: 'any' | undefined
 }
 
