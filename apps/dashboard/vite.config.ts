@@ -2,16 +2,19 @@ import tailwind from '@tailwindcss/vite'
 import react from '@vitejs/plugin-react'
 import { defineConfig } from 'vite'
 
-/** Modules that main.tsx needs to report a failed start. In the shared file, they would fail together with it. */
+/**
+ * The modules that main.tsx needs to show that the start failed. They are not in the shared file, because it can be what failed
+ * to load.
+ */
 const OF_MAIN = /zod\/v4\/core\/(core|util)\.js|vite\/preload-helper/
 
 export default defineConfig({
   plugins: [react(), tailwind()],
   build: {
     target: 'es2023',
-    // bundle.test.ts limits the size.
+    // Vite's warning about size is off, because bundle.test.ts limits the size of the bundle.
     chunkSizeWarningLimit: Number.POSITIVE_INFINITY,
-    // Code that several pages share goes into one file. The bundler would make many small files, which compress worse.
+    // Code that several pages share goes into one file. By default, the bundler makes many small files, which compress worse.
     rolldownOptions: {
       output: {
         codeSplitting: {
@@ -22,8 +25,9 @@ export default defineConfig({
       },
     },
   },
-  // Pre-bundle dependencies when the server starts. At the first visit, that would reload the page.
+  // Pre-bundle dependencies when the server starts. Otherwise Vite would do it at the first visit, and reload the page.
   optimizeDeps: { entries: ['src/main.tsx'] },
-  // By default, Vite serves any file of the workspace in development, e.g. the secrets of the embedded stack.
+  // Limit the files that the development server serves. By default, Vite serves any file of the workspace, e.g. the secrets of
+  // the embedded stack.
   server: { fs: { allow: ['.', '../../packages/contract/src'] } },
 })

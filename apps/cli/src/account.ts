@@ -15,7 +15,7 @@ import type { Db } from '@keymeter/db'
 import { pino } from 'pino'
 import type { CommandResult } from './command-result.ts'
 
-/** @param account its id or its user's e-mail address, as in all commands of this file. */
+/** @param account is the id of the account or the e-mail address of its user, in all commands of this file. */
 export async function showAccount(db: Db, account: string): Promise<CommandResult> {
   const accountId = await findAccount(db, account)
   const now = await inAccount({ ...callOf(db), userId: accountId }, 'read only', getAccount)
@@ -24,7 +24,10 @@ export async function showAccount(db: Db, account: string): Promise<CommandResul
   return describe(now, { accountId }, `${accountId}${suspended}`)
 }
 
-/** @param onIdempotencyKey receives the idempotency key before the call, because its answer may be lost. */
+/**
+ * @param onIdempotencyKey receives the idempotency key before the call. If the answer is lost, the operator can retry with this
+ * key.
+ */
 export async function topUp(
   db: Db,
   account: string,

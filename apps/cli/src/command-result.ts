@@ -1,8 +1,8 @@
-/** The result of a command. One place writes it, as text or as JSON. */
+/** The result of a command. `run` writes it as text or as JSON. */
 export interface CommandResult {
-  /** Written by `--json`. */
+  /** The object that is written with `--json`. */
   json: object
   text: string
-  /** Whether the command found nothing wrong: the exit code is 0, or else 1. */
+  /** True if the command found nothing wrong. The exit code is then 0, otherwise 1. */
   isOk: boolean
 }

@@ -15,7 +15,7 @@ function keymeter(args: string[], env: Record<string, string>): Promise<{ code: 
 }
 
 describe('the process of `pnpm keymeter`', () => {
-  it('exits with code 0 if all is well, or with code 1 if it found a fault', async () => {
+  it('exits with code 0 if it found nothing wrong, or with code 1 if it found a fault', async () => {
     const env = { MIGRATION_DATABASE_URL: database.urls.owner }
     const { host, pathname } = new URL(database.urls.owner)
     expect(await keymeter(['verify-audit'], env)).toEqual({

@@ -1,4 +1,4 @@
-/** `pnpm keymeter <command>`: the operator's commands, e.g. `pnpm keymeter --help`. */
+/** The entry point of `pnpm keymeter <command>`. `pnpm keymeter --help` lists the commands. */
 import { readOwnerUrl } from './owner-url.ts'
 import { run } from './run.ts'
 

@@ -24,7 +24,7 @@ describe('the URL of the database’s owner', () => {
     for (const env of [{}, { MIGRATION_DATABASE_URL: '' }]) expect(readOwnerUrl(env, files)).toBe('postgresql://first')
   })
 
-  it('is required', () => {
+  it('must be set: otherwise, reading it throws an error', () => {
     expect(() => readOwnerUrl({}, [join(dir, 'missing')])).toThrow('Set MIGRATION_DATABASE_URL')
   })
 })

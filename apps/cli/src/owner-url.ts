@@ -5,10 +5,11 @@ import { parseEnv } from 'node:util'
 const REPOSITORY = join(import.meta.dirname, '../../..')
 
 /**
- * Reads MIGRATION_DATABASE_URL from the environment, or else from the first of these files that sets it.
+ * Returns the URL of the database's owner, MIGRATION_DATABASE_URL. The environment has priority over the files, and an earlier
+ * file over a later one.
  *
- * @param files are `.env` and the settings of the embedded stack by default. They do not have to exist.
- * @throws Error when the variable is set nowhere.
+ * @param files are `.env` and the settings of the embedded stack by default. A missing file is skipped.
+ * @throws Error if neither the environment nor a file sets the variable.
  */
 export function readOwnerUrl(env: NodeJS.ProcessEnv, files = defaultFiles(env)): string {
   for (const file of [null, ...files]) {

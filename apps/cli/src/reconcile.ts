@@ -3,8 +3,10 @@ import type { Db } from '@keymeter/db'
 import type { CommandResult } from './command-result.ts'
 
 /**
- * @param account its id or its user's e-mail address. Without it, all accounts are checked.
- * @param onCheck receives the name of each check before it runs.
+ * Compares all stored totals with the usage events, and reports each difference.
+ *
+ * @param account is the id of the account or the e-mail address of its user. Without it, the command checks all accounts.
+ * @param onCheck receives the name of each check before the check runs.
  */
 export async function reconcileUsage(
   db: Db,
@@ -18,6 +20,6 @@ export async function reconcileUsage(
     ({ userId, what, subject, stored, expected }) =>
       `Account ${userId}: ${what}, ${subject}: ${stored} is stored, ${expected} is expected.`,
   )
-  lines.push(isOk ? 'Everything agrees.' : `${differences.length} differences.`)
+  lines.push(isOk ? 'All totals agree with the usage events.' : `${differences.length} differences.`)
   return { json: { differences }, text: lines.join('\n'), isOk }
 }

@@ -31,7 +31,7 @@ async function createAccount(): Promise<string> {
   return userId
 }
 
-/** Creates an account that claims to have one audit log entry, but has none. */
+/** Creates an account whose row counts one entry of the audit log, but whose audit log is empty. */
 async function breakChain(): Promise<string> {
   const userId = await database.createUser()
   await database.owner.query(
@@ -42,7 +42,7 @@ async function breakChain(): Promise<string> {
 }
 
 describe('pnpm keymeter', () => {
-  it('verify-audit exits with code 0 if every chain is complete, or with code 1 and the broken links', async () => {
+  it('verify-audit exits with code 0 if every audit log is complete, or with code 1 and the broken entries', async () => {
     expect(await keymeter(['verify-audit'])).toMatchObject({
       code: 0,
       stdout: '0 accounts, 0 entries: every chain is complete.\n',
@@ -57,7 +57,7 @@ describe('pnpm keymeter', () => {
   })
 
   it('reconcile exits with code 0 if all totals agree, or with code 1 and the differences', async () => {
-    expect(await keymeter(['reconcile'])).toMatchObject({ code: 0, stdout: 'Everything agrees.\n' })
+    expect(await keymeter(['reconcile'])).toMatchObject({ code: 0, stdout: 'All totals agree with the usage events.\n' })
     const userId = await createAccount()
     await database.owner.query('update billing_accounts set credits_used = 5 where user_id = $1', [userId])
     const differs = await keymeter(['reconcile'])
@@ -69,7 +69,7 @@ describe('pnpm keymeter', () => {
       { differences: [{ userId, what: 'balance', stored: '5', expected: '0' }] },
     ])
     const other = await createAccount()
-    expect(await keymeter(['reconcile', other])).toMatchObject({ code: 0, stdout: 'Everything agrees.\n' })
+    expect(await keymeter(['reconcile', other])).toMatchObject({ code: 0, stdout: 'All totals agree with the usage events.\n' })
     for (const account of [userId, `${userId}@example.com`])
       expect(await keymeter(['reconcile', account])).toMatchObject({ code: 1, stdout: expect.stringContaining(userId) })
     expect(await keymeter(['reconcile', 'nobody@example.org'])).toMatchObject({
@@ -98,7 +98,7 @@ describe('pnpm keymeter', () => {
     expect(await json('resume', email)).toMatchObject({ account: { suspendedAt: null } })
     expect(await json('account', userId)).toMatchObject({ accountId: userId, account: { plan: 'pro', suspendedAt: null } })
 
-    // With the idempotency key from stderr, a retry after a lost answer grants nothing more.
+    // A retry with the idempotency key from stderr grants nothing more.
     const { stderr } = await keymeter(['top-up', userId, '5'])
     const [, key = ''] = /--idempotency-key (\S+)\n/.exec(stderr) ?? []
     expect(await json('top-up', userId, '5', '--idempotency-key', key)).toMatchObject({ replayed: true })
@@ -118,7 +118,7 @@ describe('pnpm keymeter', () => {
       expect(await keymeter([...args])).toMatchObject({ code: 2, stderr: expect.stringContaining(why) })
   })
 
-  it('drop-usage drops old months with exit code 0, or exits with code 1 and the reasons why not', async () => {
+  it('drop-usage drops old months and exits with code 0, or exits with code 1 and the reasons why it dropped nothing', async () => {
     expect(await keymeter(['drop-usage', '--before', '2020-01'])).toMatchObject({
       code: 0,
       stdout: 'There are no usage events from before that month.\n',
@@ -139,9 +139,10 @@ describe('pnpm keymeter', () => {
       [userId],
     )
     await database.owner.query("insert into operations values ($1, 'x')", [userId])
-    const said = await keymeter(['drop-usage', '--before', '2020-04', '--dry-run', '--json'])
-    // The event is in the default partition. It is moved to the partition of its month when usage is dropped.
-    expect([said.code, JSON.parse(said.stdout)]).toEqual([0, { months: [], isDropped: false, obstacles: [] }])
+    const dryRun = await keymeter(['drop-usage', '--before', '2020-04', '--dry-run', '--json'])
+    // The event is still in the default partition, so the dry run lists no month. The real run moves the event to the partition
+    // of its month.
+    expect([dryRun.code, JSON.parse(dryRun.stdout)]).toEqual([0, { months: [], isDropped: false, obstacles: [] }])
     const dropped = await keymeter(['drop-usage', '--before', '2020-04', '--json'])
     expect([dropped.code, JSON.parse(dropped.stdout)]).toEqual([0, { months: ['2020-03'], isDropped: true, obstacles: [] }])
     expect(await keymeter(['reconcile'])).toMatchObject({ code: 0 })
@@ -152,12 +153,12 @@ describe('pnpm keymeter', () => {
     expect((await keymeter(['drop-usage'])).code).toBe(2)
   })
 
-  it('exits with code 2 and an error if it cannot run, without the password of the database', async () => {
+  it('exits with code 2 and an error if it cannot run, and never prints the password of the database', async () => {
     const unreachable = await keymeter(['verify-audit'], { url: 'postgresql://postgres:hidden@127.0.0.1:1/none' })
     expect(unreachable).toMatchObject({ code: 2, stdout: '', stderr: expect.stringContaining('ECONNREFUSED') })
     expect(unreachable.stderr).not.toContain('hidden')
     expect(unreachable.stderr).toContain('Database: 127.0.0.1:1/none\n')
-    // In these URLs, the slash of the password should be written as %2F.
+    // The password in these URLs contains a slash, which should be written as %2F.
     for (const url of ['postgres://owner:12/hidden@127.0.0.1:1/none', 'postgres://owner:/hidden@127.0.0.1:1/none'])
       expect((await keymeter(['verify-audit'], { url })).stderr).not.toContain('hidden')
     expect(await keymeter(['verify-audit'], { url: 'postgresql://postgres@localhost:1/none' })).toMatchObject({
@@ -176,7 +177,7 @@ describe('pnpm keymeter', () => {
     for (const name of commands) expect((await keymeter([name, '--help'])).stdout).toContain('--json')
   })
 
-  it('shows progress only to a person, and never in JSON', async () => {
+  it('writes progress only to a terminal that a person reads, and never with --json', async () => {
     expect((await keymeter(['reconcile'], { isInteractive: true })).stderr).toContain('balance …\n')
     for (const args of [['reconcile'], ['reconcile', '--json']])
       expect((await keymeter(args, { isInteractive: args.includes('--json') })).stderr).not.toContain('balance')

@@ -8,13 +8,13 @@ import { definePlan, showPlans } from './plan.ts'
 import { reconcileUsage } from './reconcile.ts'
 import { verifyAuditLog } from './verify-audit.ts'
 
-/** The surroundings of a command. */
+/** The functions through which a command reads its settings and writes its output. */
 export interface Terminal {
-  /** Returns the URL of the database's owner, or throws when there is none. */
+  /** Returns the URL of the database's owner. Throws if the URL is not set. */
   readOwnerUrl(): string
   stdout(text: string): void
   stderr(text: string): void
-  /** Whether a person sees stderr. Only then progress is shown. */
+  /** True if a person reads stderr. Progress is written only then. */
   isInteractive: boolean
 }
 
@@ -27,7 +27,7 @@ const ACCOUNT = 'Name the account by its id or by the e-mail address of its user
 /**
  * Runs one command line.
  *
- * @returns the exit code: 0 if all is well, 1 if the command found a fault, 2 if it could not run.
+ * @returns the exit code: 0 if the command found nothing wrong, 1 if it found a fault, 2 if it could not run.
  */
 export async function run(args: readonly string[], terminal: Terminal): Promise<number> {
   let exitCode = 0
@@ -45,14 +45,17 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
     if (terminal.isInteractive && !json) terminal.stderr(text)
   }
 
-  command('verify-audit', 'Recomputes the audit chain of every account, and reports the first broken link of each.').action(
+  command(
+    'verify-audit',
+    'Verifies the audit log of every account. Reports the first wrong or missing entry of each broken log.',
+  ).action(
     async (options: OutputOptions) =>
       await execute(options, (db) => verifyAuditLog(db, (entries) => showProgress(options, `${entries} entries verified\r`))),
   )
 
   command(
     'reconcile',
-    'Recomputes balances, roll-ups, holds, cycles and the ledger from the usage events. Reports differences.',
+    'Recomputes balances, roll-ups, holds, cycles and the ledger from the usage events. Reports each difference.',
   )
     .argument('[account]', `check only this account. ${ACCOUNT}`)
     .action(
@@ -62,7 +65,7 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
 
   command('plans', 'Lists the plans.').action(async (options: OutputOptions) => await execute(options, showPlans))
 
-  command('plan', 'Creates a plan, or changes the credits that it grants to accounts that change to it later.')
+  command('plan', 'Creates a plan, or changes its credits. Accounts that are already on the plan keep their credits.')
     .argument('<name>')
     .requiredOption('--credits <number>', 'credits per cycle', parseWholeNumber)
     .action(
@@ -74,14 +77,14 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
     .argument('<account>')
     .action(async (account: string, options: OutputOptions) => await execute(options, (db) => showAccount(db, account)))
 
-  command('top-up', `Grants an account credits that it keeps until they are spent. ${ACCOUNT}`)
+  command('top-up', `Grants top-up credits to an account. They do not lapse when the billing cycle ends. ${ACCOUNT}`)
     .argument('<account>')
     .argument('<credits>', 'a whole number', parseWholeNumber)
     .option(
       '--idempotency-key <key>',
-      'grants the credits only once. Without it, the command creates one and writes it to stderr',
+      'a name for this grant. A retry with the same name grants nothing more. By default, the command creates a name and writes it to stderr',
     )
-    .option('--note <text>', 'a text that the customer sees')
+    .option('--note <text>', 'a text that the customer sees in the ledger')
     .action(
       async (
         account: string,
@@ -97,7 +100,7 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
 
   command(
     'change-plan',
-    `Puts an account on a plan: immediately if the plan grants more credits, or else from the next cycle on. ${ACCOUNT}`,
+    `Changes the plan of an account: immediately if the new plan grants more credits, otherwise from the next cycle on. ${ACCOUNT}`,
   )
     .argument('<account>')
     .argument('<plan>')
@@ -106,7 +109,7 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
         await execute(options, (db) => putOnPlan(db, account, plan)),
     )
 
-  command('suspend', `Refuses all charges and holds of an account from now on. ${ACCOUNT}`)
+  command('suspend', `Suspends an account: its charges and holds are refused until it is resumed. ${ACCOUNT}`)
     .argument('<account>')
     .action(async (account: string, options: OutputOptions) => await execute(options, (db) => suspend(db, account)))
 
@@ -114,10 +117,13 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
     .argument('<account>')
     .action(async (account: string, options: OutputOptions) => await execute(options, (db) => resume(db, account)))
 
-  command('drop-usage', 'Drops the usage events of whole months that nothing needs any more. All totals are kept.')
+  command(
+    'drop-usage',
+    'Drops old usage events, in whole months. All totals are kept. If a month is still needed, reports why and drops nothing.',
+  )
     .requiredOption('--before <month>', 'drop the months before this one, in UTC, e.g. 2026-01', parseMonth)
-    .option('--dry-run', 'report what would be dropped, or why nothing can be, and change nothing')
-    .option('--close-cycles', 'first move idle accounts to their current billing cycle')
+    .option('--dry-run', 'change nothing. Only report which months would be dropped, or why they cannot be dropped')
+    .option('--close-cycles', 'first roll idle accounts over to their current billing cycle')
     .action(async (options: OutputOptions & DropUsageOptions) => await execute(options, (db) => dropOldUsage(db, options)))
 
   try {
@@ -129,7 +135,7 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
   }
 }
 
-/** Runs a command as the owner of the database, because the server's role sees only one account at a time. */
+/** Runs a command with the rights of the database owner, because the role of the server can see only one account at a time. */
 async function runOnDatabase(terminal: Terminal, isJson: boolean, work: (db: Db) => Promise<CommandResult>): Promise<number> {
   let db: Db | undefined
   try {
@@ -147,21 +153,24 @@ async function runOnDatabase(terminal: Terminal, isJson: boolean, work: (db: Db)
   }
 }
 
-/** Names the database, because the operator may have several. Empty if the URL is not valid. */
+/**
+ * Returns a line with the host and the name of the database, because the operator may have several databases. Returns an empty
+ * text if the URL is not valid.
+ */
 function describeDatabase(url: string): string {
   const { host, pathname } = URL.parse(url) ?? { host: '', pathname: '@' }
-  // In a URL that is not valid, a password with an unescaped slash is a part of the path.
+  // An unescaped slash in the password makes the URL invalid. A part of the password and the `@` are then in the path.
   return pathname.includes('@') ? '' : `Database: ${host}${pathname}\n`
 }
 
 function messageOf(error: unknown): unknown {
   if (error instanceof ZodError) return prettifyError(error)
-  // Node throws it without a message if no address of a host accepts the connection.
+  // If no address of a host accepts the connection, Node throws an AggregateError without a message.
   if (error instanceof AggregateError && error.message === '') return messageOf(error.errors[0])
   return error instanceof Error ? error.message : error
 }
 
-/** Accepts only digits, because `Number` turns an empty text into 0. */
+/** Accepts only digits, because `Number` converts an empty text to 0. */
 function parseWholeNumber(text: string): number {
   if (!/^\d+$/.test(text)) throw new InvalidArgumentError('Write a whole number with digits only, e.g. 50000.')
   return Number(text)

@@ -9,7 +9,7 @@ const MEANING = {
   'head altered': 'is not the entry that the account stores as its last',
 } as const satisfies Record<AuditFault['fault'], string>
 
-/** @param onProgress receives the number of entries verified so far. */
+/** @param onProgress receives the number of entries that are verified so far. */
 export async function verifyAuditLog(db: Db, onProgress: (entries: number) => void): Promise<CommandResult> {
   const verdict = await verifyAudit(db, { report: onProgress })
   const { accounts, entries, faults } = verdict

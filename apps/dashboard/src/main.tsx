@@ -1,14 +1,15 @@
 import { z } from 'zod'
 import './index.css'
 
-// By default, zod compiles schemas with `new Function`, which the page's content policy forbids.
+// By default, zod compiles schemas with `new Function`, which the page's Content-Security-Policy forbids.
 z.config({ jitless: true })
 
 const root = document.getElementById('root')
 if (root === null) throw new Error('index.html has no #root')
 
 try {
-  // A dynamic import, because these modules fetch the settings while they load. That can fail, and the page must say so.
+  // The modules of start.tsx fetch the settings while they load, which can fail. The import is dynamic, so that the page can
+  // show the failure.
   const { start } = await import('./app/start.tsx')
   start(root)
 } catch (error) {

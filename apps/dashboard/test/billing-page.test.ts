@@ -19,7 +19,7 @@ describe('the billing page', () => {
     await database.owner.query("insert into plans (plan, credits_per_cycle) values ('pro', 5000), ('tiny', 100)")
   })
 
-  it('explains the balance by lines that sum to exactly what is left', async () => {
+  it('explains the balance by ledger lines whose sum is exactly the remaining credits', async () => {
     const { page, accountId, secret: key, complaints } = await signUp()
     const { lines, leftNow } = ledgerOf(page)
     const { chargeId } = await charge(key, 120)
@@ -62,7 +62,7 @@ describe('the billing page', () => {
     expect(complaints).toEqual([])
   })
 
-  it('goes back a cycle and forth again; the address keeps the cycle, and the button keeps the focus', async () => {
+  it('moves between the previous and the current cycle, keeps the cycle in the URL, and keeps the focus on the button', async () => {
     const { page, email, secret: key, complaints } = await signUp()
     const { lines, leftNow } = ledgerOf(page)
     await database.owner.query(
@@ -122,7 +122,7 @@ describe('the billing page', () => {
     }
   })
 
-  it('adds and removes thresholds, explains mistakes at the field, and keeps the focus near what was removed', async () => {
+  it('adds and removes thresholds, explains mistakes at the field, and keeps the focus near a removed threshold', async () => {
     const { page, email, complaints } = await signUp()
     await page.getByRole('link', { name: 'Billing' }).click()
     const thresholds = page.getByRole('list', { name: 'Thresholds' }).getByRole('listitem')

@@ -4,18 +4,18 @@ import sparticuz from '@sparticuz/chromium'
 import { type Browser, type BrowserContextOptions, chromium, type Page } from 'playwright-core'
 import { afterAll, beforeAll, beforeEach, inject, onTestFinished, vi } from 'vitest'
 
-/** Where Chromium or Chrome is installed by hand. */
+/** The paths where Chromium or Chrome is usually installed. */
 const INSTALLED = [
   '/usr/bin/chromium',
   '/usr/bin/google-chrome',
   '/Applications/Google Chrome.app/Contents/MacOS/Google Chrome',
 ]
-/** None: only the test's own limit ends a wait. Playwright would give up an action after 30 seconds. */
+/** Playwright's own timeout of 30 seconds is off. Only the timeout of the test ends a wait. */
 const NO_TIMEOUT = 0
 
 /**
- * A real Chromium for the test file that calls this. `newPage` opens a page with a fresh profile, closes it after the test,
- * and prints what it showed if the test failed.
+ * Starts a real Chromium for one test file. `newPage` opens a page with a fresh profile, which is closed after the test. If the
+ * test failed, the content of the page is printed.
  */
 export function testBrowser(): { newPage(options?: BrowserContextOptions): Promise<Page> } {
   let browser: Browser
@@ -23,7 +23,7 @@ export function testBrowser(): { newPage(options?: BrowserContextOptions): Promi
     browser = await launch()
   })
   afterAll(async () => await browser?.close())
-  // vitest would give up a poll after one second.
+  // By default, vitest ends `expect.poll` after one second.
   beforeEach(({ task }) => vi.setConfig({ expect: { poll: { timeout: task.timeout } } }))
   return {
     newPage: async (options = {}) => {
@@ -39,9 +39,9 @@ export function testBrowser(): { newPage(options?: BrowserContextOptions): Promi
   }
 }
 
-/** Uses the Chromium of an npm package on Linux x64, and an installed one elsewhere. */
+/** Starts the Chromium of an npm package on Linux x64, and the installed browser on other platforms. */
 async function launch(): Promise<Browser> {
-  // Not the package's own flags: they switch off the same-origin policy, which these tests rely on.
+  // The flags of the npm package are not used, because they switch off the same-origin policy, which these tests rely on.
   const args = [
     '--no-sandbox',
     '--disable-gpu',
@@ -53,13 +53,14 @@ async function launch(): Promise<Browser> {
     process.platform === 'linux' && process.arch === 'x64'
       ? await unpackedChromium()
       : INSTALLED.find((path) => existsSync(path))
-  if (executablePath === undefined) throw new Error('The browser tests need Chromium or Chrome: install one.')
+  if (executablePath === undefined)
+    throw new Error('No Chromium or Chrome was found. Install one of them for the browser tests.')
   return await chromium.launch({ executablePath, args, timeout: NO_TIMEOUT })
 }
 
 /**
- * Unpacks the package's Chromium into the run's own folder, which is removed when the run ends. Test files run concurrently:
- * each unpacks into a folder of its own and renames it, so that no other file starts a half-written Chromium.
+ * Unpacks Chromium into the folder of this test run, which is removed when the run ends. Test files run concurrently, so each
+ * file unpacks into its own folder and then renames this folder. No test file can start a half-written Chromium.
  */
 async function unpackedChromium(): Promise<string> {
   const shared = join(inject('cluster').dir, 'browser')
@@ -70,7 +71,7 @@ async function unpackedChromium(): Promise<string> {
     try {
       renameSync(own, shared)
     } catch (error) {
-      // Another file was faster.
+      // Another test file has already unpacked Chromium.
       if (!existsSync(shared)) throw error
     }
   }

@@ -11,7 +11,10 @@ const DASHBOARD = fileURLToPath(new URL('..', import.meta.url))
 const TSC = fileURLToPath(new URL('../../../node_modules/typescript/bin/tsc', import.meta.url))
 const INITIAL_SCRIPT_KIB_MAX = 260
 
-/** Runs `work` on a source file that is compiled with the dashboard's settings, in a folder that git and Vite ignore. */
+/**
+ * Runs `work` with a folder that contains this source file and the compiler settings of the dashboard. Git and Vite ignore the
+ * folder.
+ */
 async function withSource<T>(text: string, work: (dir: string) => Promise<T>): Promise<T> {
   const dir = mkdtempSync(join(DASHBOARD, 'node_modules', '.probe-'))
   writeFileSync(join(dir, 'probe.ts'), text)
@@ -49,10 +52,10 @@ describe('the built dashboard', () => {
     expect(code).toContain('keys')
   })
 
-  it(`starts with less than ${INITIAL_SCRIPT_KIB_MAX} KiB of script`, () => {
+  it(`loads less than ${INITIAL_SCRIPT_KIB_MAX} KiB of compressed script before it starts`, () => {
     const html = readFileSync(join(DASHBOARD, 'dist', 'index.html'), 'utf8')
     const index = scripts.filter((name) => html.includes(name))
-    // The first script imports this one dynamically, so the HTML does not name it.
+    // The first script imports the script `start-…` dynamically, so the HTML does not contain its name.
     const start = scripts.filter((name) => name.startsWith('start-'))
     expect(start).toHaveLength(1)
     const initial = new Set([...index, ...start])
@@ -66,8 +69,8 @@ describe('the built dashboard', () => {
   })
 })
 
-describe('the seam between dashboard and API', () => {
-  it('lets no value through: importing one fails to build', async () => {
+describe('the source code of the dashboard', () => {
+  it('cannot import a value from the API, because the build fails', async () => {
     await withSource("import { appRouter } from '@keymeter/api'\nconsole.log(appRouter)\n", async (dir) => {
       const building = build({
         root: DASHBOARD,
@@ -78,7 +81,7 @@ describe('the seam between dashboard and API', () => {
     })
   })
 
-  it('lets the types through: reading a field that the router does not return fails to compile', async () => {
+  it('is checked against the types of the API: it does not compile if it reads a field that the API does not return', async () => {
     const source = `import type { RouterOutputs } from '@keymeter/api'
 type Key = RouterOutputs['keys']['usage']['data'][number]
 export const known = (key: Key) => key.creditsUsed

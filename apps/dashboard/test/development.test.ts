@@ -7,13 +7,13 @@ const auth = testAuth(database)
 const server = testServer(database, auth, 'dev')
 const browser = testBrowser()
 
-it('the dashboard runs from its sources', async () => {
+it('the development server serves the dashboard from its sources', async () => {
   const page = await browser.newPage()
   await page.goto(server.url)
   await page.getByRole('heading', { name: 'Sign in' }).waitFor()
 })
 
-it('the panel calls procedures with a pasted token, and loads nothing from other servers', async () => {
+it('the tRPC panel calls procedures with a pasted access token, and loads nothing from other servers', async () => {
   const signUp = await fetch(`${server.url}/trpc/auth.signup`, {
     method: 'POST',
     headers: { 'content-type': 'application/json' },

@@ -10,7 +10,7 @@ const { server, visit, signUp, signUpOnPage, asBackend, charge, once } = testDas
 
 const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
 const ALL_RULES: RunOptions = { runOnly: ['wcag2a', 'wcag2aa', 'wcag21aa', 'wcag22aa'] }
-/** The dark pages differ in their colours only (index.css), so only these rules can find something else there. */
+/** Dark pages differ from light pages only in their colors (index.css), so only these rules can find other violations. */
 const COLOR_RULES: RunOptions = { runOnly: { type: 'rule', values: ['color-contrast', 'link-in-text-block'] } }
 
 async function violationsOn(page: Page, options: RunOptions): Promise<string[]> {
@@ -22,7 +22,7 @@ async function violationsOn(page: Page, options: RunOptions): Promise<string[]> 
   return violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(', ')}`)
 }
 
-/** An open stream would show a charge well within this time. */
+/** An open stream shows a charge within this time. If nothing has appeared by then, no stream is open. */
 const STREAM_SHOWS_WITHIN_MS = 1_000
 
 const realTime = (page: Page) => page.getByText('Real time')
@@ -30,7 +30,7 @@ const isWatch = (request: Request) => request.url().includes('/trpc/usage.watch'
 
 describe('every page', () => {
   for (const width of [1280, 360]) {
-    it(`has no accessibility fault and does not scroll sideways: light and dark, ${width} px`, async () => {
+    it(`has no accessibility violation and does not scroll sideways at a width of ${width} px, in light and dark mode`, async () => {
       const visitor = await visit({ viewport: { width, height: 800 }, reducedMotion: 'reduce' })
       const { page, row, choose, secretDialog, saveSecret, complaints } = visitor
       const inspect = async () => {
@@ -74,7 +74,7 @@ describe('every page', () => {
       await page.getByRole('alertdialog', { name: 'Close without copying?' }).waitFor()
       await inspect()
       await page.getByRole('button', { name: 'Close anyway' }).click()
-      // This row shows everything that a row can show.
+      // The row now contains all elements that a row can contain.
       await row('default').getByRole('button', { name: 'Get a new one' }).waitFor()
       await row('default').getByRole('button', { name: 'End now' }).waitFor()
       await choose('default', 'Disable')
@@ -116,7 +116,7 @@ describe('every page', () => {
 })
 
 describe('spending', () => {
-  it('appears on both pages without a reload and without polling, and everything else stays as it is', async () => {
+  it('appears on the keys page and the usage page without a reload or polling, and the focus stays where it is', async () => {
     const visitor = await visit({ polls: false })
     const { page, row, saveSecret, complaints } = visitor
     const requests: Request[] = []
@@ -142,11 +142,11 @@ describe('spending', () => {
     await charge(secret, 30)
     const events = page.getByRole('region', { name: 'Events' }).getByRole('row')
     await page.getByRole('row', { name: /default 4 120/ }).waitFor()
-    // The column headings, then four charges.
+    // The first row contains the column headings. The next four rows are charges.
     await events.nth(4).waitFor()
     await page.getByRole('button', { name: /: 120 credits \(default 120\)/ }).waitFor()
 
-    // There is one stream for all pages, and its token is in a header only.
+    // All pages share one stream, and its token is only in a header.
     const watches = requests.filter(isWatch)
     expect(watches).toHaveLength(1)
     const token = (await watches[0]?.allHeaders())?.['authorization']?.replace('Bearer ', '') ?? ''
@@ -156,7 +156,7 @@ describe('spending', () => {
     expect(complaints).toEqual([])
   })
 
-  it('appears again after the stream breaks off or is refused, including what was spent in the meantime', async () => {
+  it('appears again after the stream was broken or refused, including credits that were spent without a stream', async () => {
     const visitor = await visit({ polls: false })
     const { page, saveSecret, complaints } = visitor
     const tries: number[] = []
@@ -184,7 +184,7 @@ describe('spending', () => {
 
   it('appears even if an earlier request was never answered', async () => {
     const { page, secret } = await signUp({ polls: false })
-    // The page gives up a request after 20 seconds, and here after one.
+    // The page gives up a request after 20 seconds. Here, this time is shortened to one second.
     await page.addInitScript(() => {
       const timeout = AbortSignal.timeout.bind(AbortSignal)
       AbortSignal.timeout = (ms) => timeout(ms / 20)
@@ -199,7 +199,7 @@ describe('spending', () => {
     await page.getByText('970 left').waitFor()
   })
 
-  it('is not watched while the page is hidden, nor after signing out', async () => {
+  it('is not watched while the page is hidden or after the user has signed out', async () => {
     const { page, secret } = await signUp({ polls: false })
     await realTime(page).waitFor()
     const look = async (state: 'hidden' | 'visible') =>

@@ -5,13 +5,13 @@ const { database, server, visit, signUp, signUpOnPage, signInUnprovisioned, char
 
 const DAY_MS = 86_400_000
 
-/** The text that a field for date and time accepts, in the browser's time zone. */
+/** Returns the moment as a date field expects it, in the time zone of the browser. */
 function localText(moment: number): string {
   return new Date(moment).toLocaleString('sv-SE', { timeZone: 'Europe/Berlin' }).slice(0, 16).replace(' ', 'T')
 }
 
 describe('the list of keys', () => {
-  it('lets a key be renamed, limited and given an expiry, and explains mistakes at the field', async () => {
+  it('lets the user rename a key and set its limit and expiry, and explains mistakes at the field', async () => {
     const { page, row, choose, complaints } = await signUp()
     await choose('default', 'Edit…')
     const edit = page.getByRole('dialog', { name: 'Edit key' })
@@ -31,7 +31,7 @@ describe('the list of keys', () => {
     expect(await row('Renamed').textContent()).toContain('0 of 500')
     expect(await row('default').count()).toBe(0)
 
-    // An emptied field removes the limit. An untouched field keeps its value, to the millisecond.
+    // Clearing a field removes the limit. A field that was not changed keeps its value, to the millisecond.
     const expiry = async () => (await database.owner.query("select expires_at from api_keys where name = 'Renamed'")).rows
     await database.owner.query("update api_keys set expires_at = expires_at + interval '7 ms' where name = 'Renamed'")
     const before = await expiry()
@@ -69,7 +69,7 @@ describe('the list of keys', () => {
     expect(await row('bounded').textContent()).toContain('0 of 1,500')
   })
 
-  it('rotates a secret: shows the new one, and the old one works until its grace period ends or is ended', async () => {
+  it('rotates a secret, shows the new secret, and lets the user end the old secret before its grace period is over', async () => {
     const { page, secret: old, row, choose, saveSecret, complaints } = await signUp()
     await choose('default', 'Rotate secret…')
     const rotate = page.getByRole('dialog', { name: 'Rotate secret' })
@@ -93,7 +93,7 @@ describe('the list of keys', () => {
     expect(complaints).toEqual([])
   })
 
-  it('loses neither secret when a key is rotated twice concurrently', async () => {
+  it('shows both new secrets when a key is rotated twice concurrently', async () => {
     const { page, row, choose, secretDialog } = await signUp()
     const answer = Promise.withResolvers<void>()
     await page.route(
@@ -120,13 +120,13 @@ describe('the list of keys', () => {
     await secretDialog.getByRole('button', { name: 'Done' }).click()
     await secretDialog.getByRole('button', { name: 'Copy secret' }).waitFor()
     expect(await secretDialog.getByRole('textbox').inputValue()).not.toBe(first)
-    // Only the first secret was copied, and it is no longer the current one.
+    // Only the first secret was copied. It is no longer the current secret of the key.
     await secretDialog.getByRole('button', { name: 'Done' }).click()
     await page.getByRole('button', { name: 'Close anyway' }).click()
     await row('default').getByText('Secret not saved?').waitFor()
   })
 
-  it('is usable by keyboard, and returns the focus to the menu’s button after a dialog', async () => {
+  it('can be used by keyboard, and returns the focus to the menu button when a dialog closes', async () => {
     const { page } = await signUp()
     const actions = page.getByRole('button', { name: 'Actions for default' })
     await actions.focus()
@@ -141,7 +141,7 @@ describe('the list of keys', () => {
     await expect.poll(async () => await hasFocus(actions)).toBe(true)
   })
 
-  it('disables a key, finds it among the disabled ones, and enables it', async () => {
+  it('disables a key, shows it among the disabled keys, and enables it', async () => {
     const { page, row, choose } = await signUp()
     await choose('default', 'Disable')
     await row('default').getByText('Disabled').waitFor()
@@ -159,7 +159,7 @@ describe('the list of keys', () => {
     await expect.poll(() => new URL(page.url()).search).toBe('')
   })
 
-  it('shows a revoked key and its usage among the revoked ones', async () => {
+  it('shows a revoked key and its usage among the revoked keys', async () => {
     const { page, secret, row, choose } = await signUp()
     await charge(secret, 432)
     await choose('default', 'Revoke…')
@@ -171,7 +171,7 @@ describe('the list of keys', () => {
     expect(await row('default').getByRole('button').count()).toBe(0)
   })
 
-  it('replaces a secret that was not saved, once', async () => {
+  it('replaces a secret that was not saved, and then stops offering a replacement', async () => {
     const visitor = await visit()
     const { page, row, secretDialog, saveSecret } = visitor
     await signUpOnPage(visitor)
@@ -190,7 +190,7 @@ describe('the list of keys', () => {
     expect(await row('default').getByText('Secret not saved?').count()).toBe(0)
   })
 
-  it('refuses to replace a secret that was saved elsewhere in the meantime', async () => {
+  it('refuses to replace a secret that another session has saved', async () => {
     const visitor = await visit()
     const { page, row, secretDialog } = visitor
     await signUpOnPage(visitor)
@@ -205,7 +205,7 @@ describe('the list of keys', () => {
     await row('default').getByText('Secret not saved?').waitFor({ state: 'detached' })
   })
 
-  it('replaces the first secret if the answer that contained it never arrived', async () => {
+  it('replaces the first secret if the response that contained it never arrived', async () => {
     const visitor = await visit()
     const { page, row, saveSecret } = visitor
     await page.route('**/trpc/auth.provision*', async (route) => {
@@ -227,7 +227,7 @@ describe('the list of keys', () => {
     await expect.poll(async () => (await saved()).rowCount).toBe(1)
   })
 
-  it('searches and sorts, and is the same after a reload and after Back', async () => {
+  it('searches and sorts, and keeps its filters after a reload and after Back', async () => {
     const { page, email, complaints } = await signUp()
     await database.owner.query(
       `insert into api_keys (user_id, name, key_type, key_prefix)
@@ -261,7 +261,7 @@ describe('the list of keys', () => {
     expect(complaints).toEqual([])
   })
 
-  it('finds a key by its whole secret without putting it into an address or a request', async () => {
+  it('finds a key by its secret, but does not put the secret into a URL or a request', async () => {
     const { page, secret, row } = await signUp()
     const seen: string[] = []
     page.on('request', (request) => seen.push(request.url(), request.postData() ?? ''))
@@ -273,7 +273,7 @@ describe('the list of keys', () => {
     await expect.poll(() => seen.some((url) => url.includes('keys.list') && url.includes(secret.slice(0, 15)))).toBe(true)
     await row('default').waitFor()
     expect(seen.join()).not.toContain(secret.slice(0, 16))
-    // Somebody who pastes it into the address bar has already sent it. It must not stay there.
+    // If the user pastes a secret into the address bar, the browser has already sent it. The page must remove it from the URL.
     await page.goto(`${server.url}/?search=${secret}`)
     await row('default').waitFor()
     await expect.poll(() => page.url()).toBe(`${server.url}/?search=${secret.slice(0, 15)}`)
@@ -281,7 +281,7 @@ describe('the list of keys', () => {
 })
 
 describe('the activity page', () => {
-  it('shows what was done, to which key and from where', async () => {
+  it('shows each action, its key, and where it came from', async () => {
     const { page, choose, saveSecret, complaints } = await signUp()
     await choose('default', 'Edit…')
     const edit = page.getByRole('dialog', { name: 'Edit key' })
@@ -309,7 +309,7 @@ describe('the activity page', () => {
       'Created · main',
     ])
     expect(await entries.first().textContent()).toMatch(/By you from [0-9a-f.:]+ · \S+ on Linux · request \S{8,}/)
-    // The key was created through the API, by Node's fetch.
+    // The key was created through the API, so its client is Node's `fetch`.
     expect(await entries.last().textContent()).toMatch(/By you from [0-9a-f.:]+ · node · request \S{8,}/)
 
     await page.getByLabel('Action').selectOption('Created')

@@ -8,21 +8,21 @@ type SignUp = RouterOutputs['auth']['signup']
 
 export const PASSWORD = 'a long password'
 
-/** One browser tab with a profile of its own. */
+/** One browser tab with its own profile. */
 export interface Visitor {
   page: Page
-  /** Errors on the console and violations of the page's content policy. A user should never cause any. */
+  /** Errors on the console, including violations of the Content-Security-Policy. A user must never cause any. */
   complaints: string[]
-  /** The row of a table that contains this text. */
+  /** Returns the row of a table that contains this text. */
   row: (text: string) => Locator
-  /** Chooses from a key's menu. */
+  /** Chooses an action from the menu of a key. */
   choose: (key: string, action: string) => Promise<void>
   secretDialog: Locator
   /** Copies the secret that the dialog shows, closes the dialog and returns the secret. */
   saveSecret: () => Promise<string>
 }
 
-/** A visitor who is signed in, looks at the list of keys, and has saved the secret of the key `default`. */
+/** A visitor who is signed in, sees the list of keys, and has saved the secret of the key `default`. */
 export interface Person extends Visitor {
   email: string
   accountId: string
@@ -30,13 +30,16 @@ export interface Person extends Visitor {
 }
 
 interface VisitOptions extends BrowserContextOptions {
-  /** False keeps the pages from refreshing themselves every few seconds: what changes then, changes by the stream. */
+  /** False stops the timers with which the page refreshes itself. Changes then appear only through the stream. */
   polls?: boolean
-  /** False makes a browser that cannot let a page write to a file. No test can answer the dialog that asks for the file. */
+  /** False removes the file picker from the browser, because no test can answer its dialog. The page then downloads files. */
   hasFilePicker?: boolean
 }
 
-/** A database, an auth server, a server and a browser for the test file that calls this, and the people who use them. */
+/**
+ * Starts a database, an auth server, a Keymeter server and a browser for one test file. Returns functions that create users and
+ * act for them.
+ */
 export function testDashboard() {
   const database = testDatabase()
   const auth = testAuth(database)
@@ -45,7 +48,7 @@ export function testDashboard() {
   let people = 0
   let requests = 0
 
-  /** Opens a tab that shows nothing yet. */
+  /** Opens an empty tab. */
   const visit = async ({ polls = true, hasFilePicker = true, ...options }: VisitOptions = {}): Promise<Visitor> => {
     const page = await browser.newPage({ permissions: ['clipboard-read', 'clipboard-write'], ...options })
     if (!polls) await page.addInitScript(() => Reflect.set(window, 'setInterval', () => 0))
@@ -67,7 +70,7 @@ export function testDashboard() {
     return { ...visitor, email, accountId: user.id, secret: defaultKey.secret }
   }
 
-  /** What supabase-js keeps in the browser of somebody who is signed in. */
+  /** Returns the browser storage of a signed-in user, as supabase-js writes it. */
   const signedInState = (user: SignUp['user'], session: NonNullable<SignUp['session']>) => {
     const kept = {
       access_token: session.accessToken,
@@ -81,7 +84,7 @@ export function testDashboard() {
     return { cookies: [], origins: [{ origin: server.url, localStorage }] }
   }
 
-  /** Signs up on the page; the dialog with the first secret stays open. */
+  /** Signs up on the page. The dialog with the first secret stays open. */
   const signUpOnPage = async ({ page, secretDialog }: Visitor): Promise<string> => {
     const email = newEmail()
     await page.goto(`${server.url}/sign-up`)
@@ -92,7 +95,7 @@ export function testDashboard() {
     return email
   }
 
-  /** Signs in somebody whom the auth server knows and Keymeter does not, as after a first sign-in with Google. */
+  /** Signs in a user whom the auth server knows, but who has no Keymeter account, as after a first sign-in with Google. */
   const signInUnprovisioned = async ({ page }: Visitor): Promise<void> => {
     const email = newEmail()
     await fetch(`${auth.supabaseUrl}/auth/v1/signup`, {
@@ -117,10 +120,10 @@ export function testDashboard() {
     return result.data
   }
 
-  /** Calls as the company's backend does. */
+  /** Calls a procedure with the service key, as the company's backend does. */
   const asBackend = async (procedure: string, input: object) => await call(procedure, input, auth.serviceKey)
 
-  /** A new idempotency key. */
+  /** Returns a new idempotency key. */
   const once = () => `request-${requests++}`
 
   const charge = async (key: string, credits: number) => {
@@ -135,7 +138,7 @@ export function testDashboard() {
 function visitor(page: Page): Visitor {
   const complaints: string[] = []
   page.on('console', (message) => {
-    // Chromium also reports every answer with a status over 399 here, the expected ones too.
+    // Chromium also reports each response with a status of 400 or higher on the console, including expected ones.
     if (message.type() === 'error' && !message.text().startsWith('Failed to load resource')) complaints.push(message.text())
   })
   page.on('pageerror', (error) => complaints.push(error.message))
@@ -160,12 +163,12 @@ function visitor(page: Page): Visitor {
   }
 }
 
-/** Whether this element has the keyboard's focus. */
+/** Returns true if the element has the keyboard focus. */
 export async function hasFocus(element: Locator): Promise<boolean> {
   return await element.evaluate((node) => node === document.activeElement)
 }
 
-/** Makes the page refresh immediately, as when the reader comes back to its tab. */
+/** Makes the page refresh its data immediately, as when the user comes back to the tab. */
 export async function comeBackTo(page: Page): Promise<void> {
   await page.evaluate(() => window.dispatchEvent(new Event('visibilitychange')))
 }

@@ -11,8 +11,8 @@ function eventsOn(page: Page) {
 }
 
 /**
- * Signs up and writes events by SQL, one a second until now: every tenth is refused, and the first one has another key and
- * operation than the rest.
+ * Signs up and inserts one event for each second up to now. Every tenth event is refused. The first event has another key and
+ * another operation than the others.
  */
 async function signUpWithEvents(count: number, options: Parameters<typeof signUp>[0] = {}) {
   const person = await signUp(options)
@@ -34,7 +34,7 @@ async function signUpWithEvents(count: number, options: Parameters<typeof signUp
        from billing_accounts, generate_series(1, $2::int) as n where user_id = $1`,
     [accountId, count],
   )
-  // The roll-ups that the charges would have written. Without them, a search for a rare operation finds nothing.
+  // Insert the roll-ups that charges would have written. Without roll-ups, a search for a rare operation finds nothing.
   await owner.query(
     `insert into usage_by_cycle (user_id, cycle_start, api_key_id, credits_charged, charges)
      select user_id, cycle_start, api_key_id, sum(credits_charged), count(*) from api_key_usage
@@ -63,7 +63,7 @@ async function signUpWithEvents(count: number, options: Parameters<typeof signUp
 }
 
 describe('the usage page', () => {
-  it('shows the usage of each key and operation by day and hour, to pointer, keyboard and screen reader', async () => {
+  it('shows the usage of each key and operation by day and hour, and works with pointer, keyboard and screen reader', async () => {
     const { page, secret, complaints } = await signUp()
     await page.getByRole('link', { name: 'Usage' }).click()
     await page.getByText('Nothing was used in this period.').waitFor()
@@ -94,10 +94,10 @@ describe('the usage page', () => {
   })
 })
 
-describe('the chart', () => {
-  it('distinguishes keys with the same name, moves on with time, and stays while another range fails to load', async () => {
+describe('the chart on the usage page', () => {
+  it('distinguishes keys with the same name, moves to the next day, and stays visible if another range fails to load', async () => {
     const { page, secret, saveSecret, complaints } = await signUp({ timezoneId: 'America/New_York' })
-    // As on a system whose time zone the browser does not know. The chart then uses UTC, and says so.
+    // The browser does not know the time zone of its system. The chart then uses UTC, and shows that.
     await page.addInitScript(() => {
       const { resolvedOptions } = Intl.DateTimeFormat.prototype
       Intl.DateTimeFormat.prototype.resolvedOptions = function () {
@@ -120,7 +120,7 @@ describe('the chart', () => {
     await page.getByText(`${today}: 30`, { exact: true }).waitFor()
     await page.getByText('UTC', { exact: true }).waitFor()
 
-    // Usage of the next day, as after midnight. The chart moves on, since nobody chose a column.
+    // Insert usage of the next day, as after midnight. The chart shows the new day, because the user has not chosen a column.
     await database.owner.query(
       `insert into usage_by_quarter_hour (user_id, cycle_start, api_key_id, operation, quarter_hour, credits_charged, charges)
        select user_id, cycle_start, api_key_id, operation, quarter_hour + interval '1 day', 7, 1
@@ -181,7 +181,7 @@ describe('the events on the usage page', () => {
     expect(complaints).toEqual([])
   })
 
-  it('load older pages while new ones arrive, show new ones on top, and offer them if there are too many', async () => {
+  it('load older pages while new events arrive, show new events on top, and offer a button if there are too many', async () => {
     const { page, secret, complaints, events, rows, openEvents } = await signUpWithEvents(120, { polls: false })
     await openEvents()
     let older = 0
@@ -193,9 +193,9 @@ describe('the events on the usage page', () => {
     })
     await events.getByRole('button', { name: 'Load more' }).click()
     await expect.poll(() => older).toBe(1)
-    const told = page.waitForResponse(/usage\.timeseries/)
+    const refreshed = page.waitForResponse(/usage\.timeseries/)
     await charge(secret, 7)
-    await told
+    await refreshed
     held.resolve()
     await expect.poll(async () => await rows.count()).toBeGreaterThan(100)
     await charge(secret, 8)
@@ -217,7 +217,7 @@ describe('the events on the usage page', () => {
     expect(complaints).toEqual([])
   })
 
-  it('are found far back without a click for each page without a match', async () => {
+  it('are found far back in the history without a click for each page that contains no match', async () => {
     const { page, complaints, events, rows, openEvents } = await signUpWithEvents(12_000)
     await openEvents()
     await page.getByRole('searchbox', { name: 'Operation' }).fill('once')
@@ -226,7 +226,7 @@ describe('the events on the usage page', () => {
     expect(complaints).toEqual([])
   })
 
-  it('show that there are none, and what went wrong', async () => {
+  it('are replaced by a message if there are none or if they cannot be loaded', async () => {
     const { page } = await signUp({ hasFilePicker: false })
     const { events, exportButton } = eventsOn(page)
     await page.getByRole('link', { name: 'Usage' }).click()
@@ -244,7 +244,7 @@ describe('the events on the usage page', () => {
     await page.getByText('Nothing was charged or refused in this period.').waitFor()
   })
 
-  it('are listed and exported by action, verdict and time', async () => {
+  it('are filtered by action, verdict and time, in the list and in the export', async () => {
     const { page, secret, complaints, events, rows, exportButton, openEvents } = await signUpWithEvents(120, {
       hasFilePicker: false,
     })
@@ -279,7 +279,7 @@ describe('the events on the usage page', () => {
     expect(complaints).toEqual([])
   })
 
-  it('are exported completely, with the filters, and without a token in an address', async () => {
+  it('are exported completely, with the chosen filters, and without an access token in a URL', async () => {
     const { page, complaints, exportButton, openEvents } = await signUpWithEvents(5_000, { hasFilePicker: false })
     const addresses: string[] = []
     page.on('request', (request) => addresses.push(request.url()))
@@ -296,16 +296,16 @@ describe('the events on the usage page', () => {
     expect(complaints).toEqual([])
   })
 
-  it('are exported straight to disk if the browser supports it, with their progress, and can be cancelled', async () => {
+  it('are exported directly to disk if the browser supports it, and the export shows its progress and can be cancelled', async () => {
     const { page, complaints, events, exportButton, openEvents } = await signUpWithEvents(10_000)
-    // No test can answer the dialog that asks for a file. This file belongs to the page.
+    // No test can answer the dialog that asks for a file, so the page gets a file in its own storage.
     await page.addInitScript(() =>
       Reflect.set(window, 'showSaveFilePicker', async () =>
         (await navigator.storage.getDirectory()).getFileHandle('export.csv', { create: true }),
       ),
     )
     await page.reload()
-    /** Null if there is no file. */
+    /** Returns the size of the saved file, or null if there is no file. */
     const savedBytes = async () =>
       await page.evaluate(async () => {
         const file = await (await navigator.storage.getDirectory()).getFileHandle('export.csv').catch(() => null)
@@ -320,7 +320,7 @@ describe('the events on the usage page', () => {
         uploadThroughput: -1,
       })
     await openEvents()
-    // Bytes a second: the export would take half a minute.
+    // In bytes per second. At this speed, the export would take half a minute.
     await limitNetwork(30_000)
     await exportButton.focus()
     await page.keyboard.press('Enter')

@@ -7,10 +7,11 @@ import type { HttpEnv } from './http-env.ts'
 const BUILD = fileURLToPath(new URL('../../dashboard/dist', import.meta.url))
 
 /**
- * Serves the built dashboard. Browsers may cache the files in `/assets`, whose names contain a hash, for a year, but must
- * revalidate the page. The page is also the answer to unknown paths, because the router in the browser knows them.
+ * Serves the built dashboard. Browsers may cache the files in `/assets` for a year, because the names of these files contain a
+ * hash. Browsers must revalidate the HTML page. Every other path also gets this page, because the dashboard decides in the
+ * browser which paths exist.
  *
- * @throws Error when the dashboard is not built.
+ * @throws Error if the dashboard is not built.
  */
 export function builtDashboard(supabaseUrl: string): Hono<HttpEnv> {
   if (!existsSync(`${BUILD}/index.html`)) throw new Error('The dashboard is not built. Run `pnpm build` first.')
@@ -30,7 +31,10 @@ export function builtDashboard(supabaseUrl: string): Hono<HttpEnv> {
   return app
 }
 
-/** Allows only the files of the build, and calls to this origin and to Supabase. */
+/**
+ * The value of the Content-Security-Policy header. The page may load only files of this origin and images in `data:` URLs, and
+ * may call only this origin and Supabase.
+ */
 function contentSecurityPolicy(supabaseUrl: string): string {
   return [
     "default-src 'none'",

@@ -10,7 +10,7 @@ import { type PostgresProxy, startPostgresProxy } from '../test/postgres-proxy.t
 import { type Main, startReadyMain } from '../test/start-main.ts'
 import { waitUntil } from '../test/watching.ts'
 
-/** `pnpm test:chaos` runs the long form. */
+/** True in `pnpm test:chaos`, which causes more faults. */
 const IS_LONG = process.env['KEYMETER_CHAOS'] === '1'
 const SERVER_KILLS = IS_LONG ? 20 : 3
 const POSTGRES_STOPS = IS_LONG ? 10 : 2
@@ -18,16 +18,16 @@ const CUT_REQUESTS = IS_LONG ? 2000 : 300
 const CUT_CHANCE = 0.2
 const CLIENTS = 6
 const REQUESTS_BETWEEN_FAULTS = IS_LONG ? 150 : 75
-/** Few enough to run out during a test, so that refusals are retried too. */
+/** An account with so few credits runs out during a test, so the clients also retry refused requests. */
 const POOR_CREDITS = 100
 const RICH_CREDITS = 1_000_000
-/** The engine's own limit for a call. A call that waits for the limit of another call takes twice as long. */
+/** The engine answers a call within this time. A call that first waits for another batch can take twice as long. */
 const ANSWERED_WITHIN_MS = 10_000
-/** The engine resends a batch after this time. A call that is faster did not wait on a dead connection. */
+/** The engine resends a batch after this time. A faster call did not wait on a dead connection. */
 const TRY_MS_MAX = 6_000
-/** The pause between calls, so that some are in the batch that hangs and others wait for the next batch. */
+/** The pause between two calls. Some calls are then in the batch that hangs, and others wait for the next batch. */
 const CALLS_APART_MS = 3_000
-/** The verdicts that each action may have here. */
+/** The verdicts that each action can get in this file. */
 const VERDICTS: Record<Ask['action'], string[]> = {
   charge: ['charged', 'insufficient_credits'],
   hold: ['held', 'insufficient_credits'],
@@ -46,9 +46,9 @@ interface Server extends Main {
   serviceKey: string
 }
 let proxy: PostgresProxy
-/** Its connections to the test database go through the proxy. */
+/** This server connects to the test database through the proxy. */
 let behindProxy: Server
-/** Uses the Postgres of this file. */
+/** This server uses the Postgres cluster of this file. */
 let onOwnPostgres: Server
 beforeAll(async () => {
   proxy = await startPostgresProxy(database.urls.api)
@@ -56,7 +56,7 @@ beforeAll(async () => {
   onOwnPostgres = await startServer(postgres.urls.api)
 })
 
-/** Ends the faults, also when the test failed. */
+/** Ends all faults, also if the test failed. */
 afterEach(() => {
   Object.assign(proxy, { cutChance: 0, delayMs: 0 })
   proxy.resume()
@@ -80,7 +80,7 @@ async function startServer(databaseUrl: string, onPort?: number): Promise<Server
   return server
 }
 
-/** One account with plenty of credits, and one that runs out. */
+/** Creates one account with plenty of credits, and one that runs out of credits. */
 async function createCustomers({ owner, createUser }: Store, url: string): Promise<Customer[]> {
   const customers: Customer[] = []
   for (const credits of [RICH_CREDITS, POOR_CREDITS]) {
@@ -92,8 +92,9 @@ async function createCustomers({ owner, createUser }: Store, url: string): Promi
 }
 
 /**
- * Compares the database with the verdicts that the clients got: it contains the event of each request once, and no other event.
- * Each hold ended at most once, as its verdicts say. The remaining credits follow from the verdicts, and all totals agree.
+ * Compares the database with the verdicts that the clients got. The database must contain one event for each request, and no
+ * other event. Each hold must have ended at most once, as the verdicts say. The remaining credits must follow from the
+ * verdicts, and all totals must agree with the events.
  */
 async function expectExact(
   { owner, ownerDb }: Pick<Store, 'owner' | 'ownerDb'>,
@@ -154,8 +155,8 @@ function chargedBy({ verdict }: Answered): number {
   return verdict.verdict === 'refunded' ? -verdict.credits : 0
 }
 
-describe('a request that is sent until it is answered', () => {
-  it(`is recorded exactly once, even if the server is killed under load, ${SERVER_KILLS} times`, async () => {
+describe('a request that the client retries until it is answered', () => {
+  it(`is recorded exactly once, even if the server is killed ${SERVER_KILLS} times under load`, async () => {
     let server = await startServer(database.urls.api)
     const customers = await createCustomers(database, server.url)
     const clients = startClients(server, CLIENTS, load(customers, 'server'))
@@ -168,7 +169,7 @@ describe('a request that is sent until it is answered', () => {
     }
     const kinds = new Set(Object.values(VERDICTS).flat())
     const kindsAnswered = () => new Set(clients.answered.map(({ verdict }) => verdict.verdict))
-    // The requests are random, so a rare verdict may need more of them.
+    // The requests are random, so a rare verdict may need more requests.
     do await clients.moreAnswered(REQUESTS_BETWEEN_FAULTS)
     while (kindsAnswered().size < kinds.size)
     await clients.stop()
@@ -177,7 +178,7 @@ describe('a request that is sent until it is answered', () => {
     await expectExact(database, customers, clients.answered)
   })
 
-  it(`is recorded exactly once, even if Postgres is killed under load, ${POSTGRES_STOPS} times, and the server needs no restart`, async () => {
+  it(`is recorded exactly once, even if Postgres is killed ${POSTGRES_STOPS} times under load, and the server needs no restart`, async () => {
     const server = onOwnPostgres
     const customers = await createCustomers(postgres, server.url)
     const clients = startClients(server, CLIENTS, load(customers, 'postgres'))
@@ -185,7 +186,7 @@ describe('a request that is sent until it is answered', () => {
       await clients.moreAnswered(REQUESTS_BETWEEN_FAULTS)
       await sleep(randomInt(20))
       await postgres.kill(stop % 2 === 0 ? 'SIGKILL' : 'SIGQUIT')
-      // Every second time for longer than the engine retries.
+      // Every second outage lasts longer than the engine retries.
       await sleep(stop % 2 === 0 ? 0 : 2_000)
       await postgres.start()
     }
@@ -197,8 +198,8 @@ describe('a request that is sent until it is answered', () => {
   })
 })
 
-describe('the engine', () => {
-  it(`gives each of ${CUT_REQUESTS} requests its verdict, even if connections are cut between commit and answer`, async () => {
+describe('the metering engine', () => {
+  it(`gives each of ${CUT_REQUESTS} requests its verdict, even if database connections are cut between commit and response`, async () => {
     const server = behindProxy
     const customers = await createCustomers(database, server.url)
     const nextAsk = load(customers, 'cut')
@@ -220,7 +221,7 @@ describe('the engine', () => {
     await expectExact(database, customers, answered)
   })
 
-  it('needs no retry by the client when Postgres is slow', async () => {
+  it('answers every request at the first try when Postgres is slow', async () => {
     const server = behindProxy
     const customers = await createCustomers(database, server.url)
     const nextAsk = load(customers, 'slow')
@@ -229,7 +230,7 @@ describe('the engine', () => {
       answered.push(
         ...(await Promise.all(Array.from({ length: 20 }, async () => await askUntilAnswered(server, nextAsk(answered))))),
       )
-    // First come holds and charges, so that there is something to settle, release and refund.
+    // The first requests create holds and charges, which later requests settle, release and refund.
     await askTwenty()
     proxy.delayMs = 500
     await askTwenty()
@@ -238,14 +239,14 @@ describe('the engine', () => {
   })
 
   it.each(['network', 'database'] as const)(
-    'answers `database_unavailable` within its own limit while the %s hangs, and is exact and fast again afterwards',
+    'answers `database_unavailable` within its time limit while the %s hangs, and is fast and exact again afterwards',
     async (what) => {
       const store = what === 'database' ? postgres : database
       const { hang, resume } = what === 'database' ? { hang: postgres.pause, resume: postgres.resume } : proxy
       const server = what === 'database' ? onOwnPostgres : behindProxy
       const customers = await createCustomers(store, server.url)
       const nextAsk = load(customers, `hung-${what}`)
-      // Opens all connections that the pool may have, so that each of them hangs.
+      // These requests open all connections of the pool, so that each of them hangs later.
       const answered = await Promise.all(Array.from({ length: 20 }, async () => await askUntilAnswered(server, nextAsk([]))))
 
       await hang()

@@ -1,4 +1,7 @@
-/** Reports what is wrong with the environment. `pnpm dev` runs it first, because `node --watch` would not end after an error. */
+/**
+ * Checks the environment variables and prints what is wrong. `pnpm dev` runs this script first, because `node --watch` does not
+ * end when the server fails to start.
+ */
 import { readEnv } from './env.ts'
 
 try {

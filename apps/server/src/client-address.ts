@@ -1,6 +1,6 @@
 /**
- * The network address of the client. Each of our proxies appends the address of its own client to `x-forwarded-for`. Only the
- * last `trustedProxyHops` entries can be trusted: the client can forge all entries before them.
+ * Returns the network address of the client. Each of our proxies appends the address of its own client to `x-forwarded-for`.
+ * Only the last `trustedProxyHops` entries of the header are trusted, because the client can forge all earlier entries.
  *
  * @returns null if the header has fewer entries than there are proxies.
  */

@@ -1,4 +1,7 @@
-/** The development server: like production, plus the tRPC panel, and with the dashboard from its sources. `pnpm dev` starts it. */
+/**
+ * The development server. `pnpm dev` starts it. Unlike the production server, it serves the tRPC panel, and Vite serves the
+ * dashboard from its sources.
+ */
 import type { Server } from 'node:http'
 import { fileURLToPath } from 'node:url'
 import pretty from 'pino-pretty'
@@ -22,7 +25,8 @@ async function dashboardFromSources(server: Server): Promise<Pick<Pages, 'inFron
   const vite = await createServer({
     root: fileURLToPath(new URL('../../dashboard', import.meta.url)),
     appType: 'spa',
-    // Other loaders write a compiled copy of the config and delete it, which `node --watch` would take for a change.
+    // Vite's other config loaders write a compiled copy of the config and delete it. `node --watch` would notice this and
+    // restart the server.
     configLoader: 'native',
     server: { middlewareMode: true, ws: { server } },
   })

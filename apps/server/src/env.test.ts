@@ -8,20 +8,20 @@ const required = {
   SUPABASE_PUBLISHABLE_KEY: 'sb_publishable_x',
 }
 
-describe('the environment', () => {
-  it('is refused with the name of every missing or empty variable', () => {
+describe('readEnv', () => {
+  it('throws an error that names every missing or empty variable', () => {
     expect(() => readEnv({ SUPABASE_URL: '' })).toThrow(
       /DATABASE_URL is missing\n.*SUPABASE_URL is missing\n.*SUPABASE_PUBLISHABLE_KEY is missing/,
     )
   })
 
-  it('is refused with the name of every invalid variable, but not with its value', () => {
+  it('throws an error that names every invalid variable, but does not contain its value', () => {
     const faulty = () => readEnv({ ...required, SUPABASE_JWT_SECRET: 'too-short', KEYMETER_KEY_BRAND: 'My_Brand', PORT: 'abc' })
     expect(faulty).toThrow(/SUPABASE_JWT_SECRET: .*\n.*KEYMETER_KEY_BRAND: .*\n.*PORT: /)
     expect(faulty).not.toThrow(/too-short|My_Brand/)
   })
 
-  it('has defaults for optional variables, and the placeholder of .env.example turns Google sign-in off', () => {
+  it('has defaults for optional variables, and turns Google sign-in off for the placeholder of .env.example', () => {
     expect(readEnv({ ...required, PORT: '', GOOGLE_OAUTH_CLIENT_ID: 'your-google-oauth-client-id' })).toMatchObject({
       port: 3000,
       databaseDirectUrl: required.DATABASE_URL,
@@ -32,7 +32,7 @@ describe('the environment', () => {
     expect(readEnv({ ...required, GOOGLE_OAUTH_CLIENT_ID: 'real' }).googleSignIn).toBe(true)
   })
 
-  it('is described in .env.example with every variable', () => {
+  it('reads only variables that .env.example describes', () => {
     const example = readFileSync(new URL('../../../.env.example', import.meta.url), 'utf8')
     const source = readFileSync(new URL('env.ts', import.meta.url), 'utf8')
     const names = [...source.matchAll(/^ {4}([A-Z_]+): /gm)].map(([, name]) => name)

@@ -2,10 +2,10 @@ import { KeyBrand } from '@keymeter/api/server'
 import { z } from 'zod'
 
 const Port = z.coerce.number().int().min(0).max(65_535)
-/** In `.env` files, an unset variable is an empty one. */
+/** A variable without a value in a `.env` file is an empty text. It counts as unset. */
 const blankIsUnset = <T extends z.ZodType>(schema: T) => z.preprocess((value) => (value === '' ? undefined : value), schema)
 
-/** The placeholder in .env.example. It counts as unset. */
+/** The placeholder in .env.example. It counts as unset, so Google sign-in is off. */
 const GOOGLE_PLACEHOLDER = 'your-google-oauth-client-id'
 
 const Env = z
@@ -46,9 +46,10 @@ const Env = z
 export type Env = z.infer<typeof Env>
 
 /**
- * Reads the settings of the process. Each variable is described in .env.example.
+ * Reads the settings of the process. .env.example describes each variable.
  *
- * @throws Error that names every missing or invalid variable. It never contains a value, because that may be a secret.
+ * @throws Error that names every missing or invalid variable. The error never contains a value, because the value may be a
+ * secret.
  */
 export function readEnv(variables: NodeJS.ProcessEnv): Env {
   const result = Env.safeParse(variables)

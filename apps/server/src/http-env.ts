@@ -1,7 +1,7 @@
 import type { HttpBindings } from '@hono/node-server'
 import type { Logger } from 'pino'
 
-/** The type parameter of every Hono app and handler in this process. */
+/** Every Hono app and handler of this process has this type parameter. */
 export interface HttpEnv {
   Bindings: HttpBindings
   /** `log` adds the request id to each line. */

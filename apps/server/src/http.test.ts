@@ -43,7 +43,7 @@ beforeAll(async () => {
 afterAll(() => server.close())
 
 const json = { 'content-type': 'application/json' }
-/** A parsed body of any shape. The tests assert the shape. */
+/** A parsed response body of any shape. The tests assert the shape. */
 type Json = ReturnType<typeof JSON.parse>
 const parse = async (response: Response): Promise<Json> => await response.json()
 
@@ -89,7 +89,7 @@ describe('the API over plain HTTP', () => {
     ])
   })
 
-  it('puts the request id into the body, the header and the log, also for errors', async () => {
+  it('puts the request id of an error into the body, the header and the log', async () => {
     const ids = new Set<string>()
     const answers = [
       await post('auth.signup', '{"email":"x"}'),
@@ -181,7 +181,7 @@ describe('the API over plain HTTP', () => {
     expect((await post('keys.list', '{}')).response.status).toBe(405)
   })
 
-  it('does not let caches store answers, or other sites read them', async () => {
+  it('does not let caches store its answers, and does not let other sites read them', async () => {
     const { response } = await post(
       'auth.signup',
       JSON.stringify({ email: 'uncached@example.com', password: 'a long password' }),
@@ -247,7 +247,7 @@ describe('the API over plain HTTP', () => {
     expect((await fetch(`${url}/trpc/keys.list`, { headers })).status).toBe(200)
   })
 
-  it('limits the size of a body that has no content length', async () => {
+  it('limits the size of a request body that has no content length', async () => {
     const answer = await new Promise<string>((resolve) => {
       const socket = connect(Number(new URL(url).port), '127.0.0.1')
       let received = ''
@@ -266,8 +266,8 @@ describe('the API over plain HTTP', () => {
   })
 })
 
-describe('the other paths', () => {
-  it('/config.json contains the settings of the sign-in page, and no secret', async () => {
+describe('the server', () => {
+  it('returns the settings of the sign-in page, but no secret, at /config.json', async () => {
     expect(await (await fetch(`${url}/config.json`)).json()).toEqual({
       supabaseUrl: auth.supabaseUrl,
       supabasePublishableKey: auth.publishableKey,
@@ -275,15 +275,15 @@ describe('the other paths', () => {
     })
   })
 
-  it('/livez and /readyz answer 200 while the database answers', async () => {
+  it('answers 200 at /livez and /readyz while the database answers', async () => {
     expect([(await fetch(`${url}/livez`)).status, (await fetch(`${url}/readyz`)).status]).toEqual([200, 200])
   })
 
-  it('/panel does not exist unless the process has a panel', async () => {
+  it('answers 404 at /panel if the process has no tRPC panel', async () => {
     for (const path of ['/panel', '/panel/', '/panel/x']) expect((await fetch(url + path)).status).toBe(404)
   })
 
-  it('serve the dashboard if no other part of the process owns them', async () => {
+  it('serves the dashboard at every path that no other part of the process uses', async () => {
     expect(await (await fetch(`${url}/keys/anything`)).text()).toBe('the dashboard')
   })
 })

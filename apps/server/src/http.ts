@@ -10,24 +10,24 @@ import type { HttpEnv } from './http-env.ts'
 import { logError } from './log-error.ts'
 import { serveUsageExport } from './usage-export.ts'
 
-/** A full batch with the longest valid inputs is smaller than 10 KB. */
+/** The largest request body. A full HTTP batch with the longest valid inputs is smaller than 10 KB. */
 export const BODY_BYTES_MAX = 64 * 1024
 
-/** In characters. A longer user agent is cut, because the audit log stores it. */
+/** In characters. The audit log stores the user agent, so a longer user agent is cut. */
 const USER_AGENT_LENGTH_MAX = 256
 
-/** The first segments of all paths that do not belong to the dashboard. */
+/** The first segments of all paths that belong to the server. All other paths belong to the dashboard. */
 export const API_SEGMENTS = ['livez', 'readyz', 'config.json', 'trpc', 'export', 'panel']
 
 export interface HttpOptions {
   api: ApiDeps
   settings: Settings
   trustedProxyHops: number
-  /** Serves all other paths. Absent in development, where Vite serves the dashboard. */
+  /** Serves all paths that are not in `API_SEGMENTS`. It is absent in development, where Vite serves the dashboard. */
   dashboard?: Hono<HttpEnv>
-  /** Serves the tRPC panel at `/panel`. Absent in production. */
+  /** Serves the tRPC panel at `/panel`. It is absent in production. */
   panel?: MiddlewareHandler<HttpEnv>
-  /** Whether the database answers. */
+  /** Returns true if the database answers. */
   isReady: () => Promise<boolean>
 }
 
@@ -73,14 +73,20 @@ export function createHttpApp(options: HttpOptions): Hono<HttpEnv> {
 
 const notFound: MiddlewareHandler<HttpEnv> = async (c) => c.notFound()
 
-/** No cache may store an answer, because it may contain secrets. No proxy may compress a stream, because it would delay it. */
+/**
+ * No cache may store an answer, because the answer may contain secrets. No proxy may compress a stream, because compression
+ * would delay its events.
+ */
 const noStore: MiddlewareHandler<HttpEnv> = async (c, next) => {
   await next()
   const isStream = c.res.headers.get('content-type') === 'text/event-stream'
   c.header('cache-control', isStream ? 'no-store, no-transform' : 'no-store')
 }
 
-/** Without this, tRPC would accept forms and byte streams. No procedure expects them. */
+/**
+ * Refuses a POST request whose body is not JSON. Otherwise tRPC would accept forms and byte streams, which no procedure
+ * expects.
+ */
 const onlyJson: MiddlewareHandler<HttpEnv> = async (c, next) => {
   const isJson = /^application\/json\s*(;|$)/i.test(c.req.header('content-type') ?? '')
   if (c.req.method === 'POST' && !isJson) return refuse(c, 'content_type_not_supported', 415)
@@ -108,7 +114,7 @@ function serveTrpc(options: HttpOptions, c: Context<HttpEnv>): Promise<Response>
   })
 }
 
-/** The context of a call. The `authorization` header in it is not verified yet. */
+/** Returns the context of a call. `authorization` is the unverified request header. The called procedure verifies it. */
 function contextOf({ api, trustedProxyHops }: HttpOptions, c: Context<HttpEnv>) {
   return {
     ...api,

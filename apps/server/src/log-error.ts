@@ -2,7 +2,7 @@ import { reasonOf } from '@keymeter/api/server'
 import type { TRPCError } from '@trpc/server'
 import type { Logger } from 'pino'
 
-/** Logs a bug as an error, an outage as a warning, and a refusal, which is the caller's fault, only at level `debug`. */
+/** Logs a bug at level `error` and an outage at level `warn`. A refusal is the caller's fault, so its level is `debug`. */
 export function logError(log: Logger, error: TRPCError, call: { path: string | undefined; type: string }) {
   const reason = reasonOf(error)
   const line = { ...call, reason, err: error.cause ?? error }

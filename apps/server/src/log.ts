@@ -1,12 +1,12 @@
 import { type DestinationStream, type Logger, pino } from 'pino'
 
-/** Matches an API key, an access token, and a password in a URL. */
+/** Matches API keys, access tokens, and passwords in URLs. */
 const SECRETS =
   /\b[a-z][a-z0-9]{0,15}_(?:dev|prod)_[0-9A-Za-z]{20,}|\beyJ[\w-]+\.[\w-]+\.[\w-]*|(?<=:\/\/[^:@/\s"]*:)[^@/\s"]+(?=@)/g
 
 /**
- * Creates a logger that writes JSON lines. It removes secrets from the finished line, because they may be in a message, a URL
- * or the cause of an error.
+ * Creates a logger that writes JSON lines. The logger removes secrets from each finished line, because a secret can be in a
+ * message, in a URL or in the cause of an error.
  *
  * @param destination is standard output by default.
  */

@@ -5,17 +5,17 @@ import { serverEnv, testAuth, testDatabase } from '@keymeter/local/testing'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type Main, startReadyMain } from '../test/start-main.ts'
 
-/** The calls that return a secret. */
+/** The procedures that return a secret. */
 const PROCEDURES = ['auth.provision', 'keys.create', 'keys.rotate', 'keys.replaceLostSecret'] as const
-/** `KEYMETER_CHAOS=1` runs the long form. */
+/** With `KEYMETER_CHAOS=1`, the server is killed more often. */
 const KILLS_EACH = process.env['KEYMETER_CHAOS'] === '1' ? 5 : 1
 
 const database = testDatabase()
 const auth = testAuth(database)
 
 /**
- * A proxy between the server and Postgres. While `onCommit` is set, it calls it at the next commit and drops the response, so
- * that only Postgres knows about the commit.
+ * A proxy between the server and Postgres. If `onCommit` is set, the proxy calls it at the next commit and drops the response
+ * of Postgres. The server then does not learn about the commit.
  */
 let proxy: Server
 let proxyUrl: string
@@ -75,7 +75,7 @@ async function call(url: string, token: string, procedure: string, input?: unkno
   return answer.result
 }
 
-/** Signs up at the auth server only, so that the user has no account yet, like after signing in with Google. */
+/** Creates a user only at the auth server. The user has no Keymeter account yet, as after a first sign-in with Google. */
 async function signIn(email: string): Promise<string> {
   const response = await fetch(`${auth.supabaseUrl}/auth/v1/signup`, {
     method: 'POST',
@@ -116,7 +116,8 @@ describe('a secret that is lost because the server is killed between commit and 
       expect(onCommit).toBeNull()
       server = await start()
 
-      // The dashboard does the same: it provisions, lists the keys, and offers to replace each secret that was not saved.
+      // The dashboard takes the same steps: it provisions the account, lists the keys, and offers to replace each secret that
+      // was not saved.
       expect((await call(url, token, 'auth.provision', {}))?.data.defaultKey).toBeNull()
       const keys = (await call(url, token, 'keys.list'))?.data.data ?? []
       expect(keys).toHaveLength(procedure === 'keys.create' ? 2 : 1)

@@ -21,8 +21,8 @@ const signUp = async (url: string, email: string) =>
     body: JSON.stringify({ email, password: 'a long password' }),
   })
 
-describe('the production process', () => {
-  it('does not start without its three required variables, and names each', async () => {
+describe('the production server', () => {
+  it('does not start without its three required variables, and names each missing one', async () => {
     const { ended, output } = startMain({})
     expect(await ended).toBe(1)
     for (const name of ['DATABASE_URL', 'SUPABASE_URL', 'SUPABASE_PUBLISHABLE_KEY'])
@@ -30,7 +30,7 @@ describe('the production process', () => {
     expect(output()).not.toContain('at ')
   })
 
-  it('serves the dashboard and the API under a strict policy, and no panel', async () => {
+  it('serves the API, and the dashboard with a strict Content-Security-Policy, but no tRPC panel', async () => {
     const page = await fetch(server.url)
     expect(page.headers.get('content-security-policy')).toContain("default-src 'none'; script-src 'self'")
     expect(page.headers.get('cache-control')).toBe('no-cache')
@@ -59,7 +59,7 @@ describe('the production process', () => {
     }
   })
 
-  it('starts no other process, and answers its last requests before SIGTERM ends it', async () => {
+  it('starts no child process, and answers the requests in flight before SIGTERM ends it', async () => {
     const port = await freePort()
     const url = `http://127.0.0.1:${port}`
     const { child, ended } = await startReadyMain(serverEnv(database, auth, port), url)

@@ -1,4 +1,4 @@
-/** The production server: one process that serves the API and the built dashboard. */
+/** The production server. One process serves the API and the built dashboard. */
 import { builtDashboard } from './built-dashboard.ts'
 import { readEnv } from './env.ts'
 import { createLog } from './log.ts'

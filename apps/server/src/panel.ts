@@ -4,7 +4,7 @@ import { renderTrpcPanel } from 'trpc-ui-zod4'
 import type { HttpEnv } from './http-env.ts'
 
 /**
- * The tRPC panel: a page with a form for every procedure, for development only. To sign in, add the header
+ * The tRPC panel: a page with a form for every procedure. Only the development server has it. To sign in, add the header
  * `authorization: Bearer <access token>` under "Headers".
  */
 export const panel: MiddlewareHandler<HttpEnv> = async (c) =>

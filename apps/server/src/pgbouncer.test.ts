@@ -46,7 +46,7 @@ describe.skipIf(!isPgbouncerInstalled)('behind PgBouncer in transaction mode', (
       customers.map(async (customer) => {
         for (let n = 0; n < CHARGES_EACH; n++) {
           const ask = { action: 'charge' as const, customer, credits: 2, idempotencyKey: `pooled-${n}` }
-          // Two servers get the same request concurrently: one decides it, and the other replays the verdict.
+          // Two servers get the same request concurrently. One server decides it, and the other one replays the verdict.
           const answered = await Promise.all([0, 1].map(async (other) => await askUntilAnswered(serverOf(n + other), ask)))
           expect(answered.map(({ verdict }) => ('replayed' in verdict ? verdict.replayed : null)).sort()).toEqual([false, true])
           for (const { verdict, tries } of answered)
@@ -58,12 +58,12 @@ describe.skipIf(!isPgbouncerInstalled)('behind PgBouncer in transaction mode', (
     for (const { output } of servers) expect(output()).not.toMatch(/"level":(40|50|60)/)
   })
 
-  it('a call leaves no state on its connection: neither its account nor other limits than those of the role', async () => {
+  it('a call leaves no state on its connection: the next user sees no account, and has the limits of the role', async () => {
     const pooler = await startPgbouncer(database.urls.api, 1)
     started.push(pooler.stop)
     const server = await startServer(pooler.url)
     await provision(server.url, auth.jwtSecret, await database.createUser())
-    // The pool has one connection, so this client gets the one that the call used.
+    // The pool has only one connection, so this client gets the connection that the call used.
     await withClient(pooler.url, async (next) => {
       expect((await next.query('select user_id from billing_accounts')).rows).toEqual([])
       expect((await next.query('show statement_timeout')).rows).toEqual([{ statement_timeout: '5s' }])

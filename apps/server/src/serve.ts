@@ -17,33 +17,48 @@ import type { Env } from './env.ts'
 import { createHttpApp } from './http.ts'
 import type { HttpEnv } from './http-env.ts'
 
-/** The process stops after this time, even when requests are still in flight. */
+/** The longest time between the stop signal and the end of the process. Requests that take longer are broken off. */
 const SHUTDOWN_TIMEOUT_MS = 10_000
-/** Without this, a kept-alive connection would stay open for seconds after its last answer. */
+/**
+ * While the server stops, it closes idle connections at this interval. Otherwise a kept-alive connection would stay open for
+ * seconds after its last answer.
+ */
 const CLOSE_IDLE_INTERVAL_MS = 50
 const READY_TIMEOUT_MS = 2_000
-/** The connection of a client that needs longer to send its request is closed. */
+/** A client that needs more time than this to send its request is disconnected. */
 const REQUEST_TIMEOUT_MS = 30_000
-/** One for the batch in flight, four for locked accounts that wait for their lock, and the rest for upkeep. */
+/**
+ * One connection is for the batch in flight, four are for accounts that wait for their lock, and three are for announcements
+ * and upkeep.
+ */
 const METERING_CONNECTIONS_MAX = 8
 const UPKEEP_INTERVAL_MS = 6 * 3_600_000
 
-/** The parts of this process besides the API. */
+/** The parts of the process that serve pages. */
 export interface Pages {
   dashboard?: Hono<HttpEnv>
   panel?: MiddlewareHandler<HttpEnv>
-  /** Wraps the listener of all other requests. */
+  /**
+   * Receives the request listener of the API, and returns the listener for all requests. The development server uses it to send
+   * requests for the dashboard to Vite.
+   */
   inFront?: (listener: RequestListener) => RequestListener
-  /** Closes connections of other servers, e.g. the browser's connection to Vite. The server waits until they are closed. */
+  /**
+   * Closes connections that do not belong to the API, e.g. the browser's connection to Vite. The server can stop only after
+   * that.
+   */
   close?: () => Promise<void>
 }
 
-/** Serves until SIGTERM or SIGINT. Then it finishes the requests in flight, closes the pools and ends. */
+/**
+ * Runs the server until SIGTERM or SIGINT. Then the server answers the requests in flight, closes its database connections and
+ * stops.
+ */
 export async function serve(env: Env, log: Logger, createPages: (server: Server) => Pages | Promise<Pages>): Promise<void> {
   const server = createServer({ requestTimeout: REQUEST_TIMEOUT_MS })
   const onConnectionError = (error: Error) => log.warn({ err: error }, 'a database connection broke')
   const db = createDb(env.databaseUrl, onConnectionError)
-  // With a pool of their own, charges never wait for connections that the dashboard's calls use.
+  // Charges have their own pool, so they never wait for connections that the dashboard's calls use.
   const meteringDb = createDb(env.databaseUrl, onConnectionError, { connectionsMax: METERING_CONNECTIONS_MAX })
   const usageWatch = new UsageWatch(log)
   const announcer = createUsageAnnouncer(meteringDb, log)
@@ -75,7 +90,7 @@ export async function serve(env: Env, log: Logger, createPages: (server: Server)
     if (err) log.fatal({ err }, 'stopping after an uncaught error')
     clearInterval(upkeep)
     await closePages?.()
-    // Streams do not end by themselves. Their clients connect again, to another process.
+    // Streams do not end by themselves. Their clients reconnect to another process.
     usageWatch.close()
     await close(server)
     await announcer.flush()
@@ -85,21 +100,21 @@ export async function serve(env: Env, log: Logger, createPages: (server: Server)
   })
   await listen(server, env)
   log.info({ host: env.host, port: env.port }, 'listening')
-  await ping(db).catch((error) => log.warn({ err: error }, 'the database does not answer: calls fail until it does'))
+  await ping(db).catch((error) => log.warn({ err: error }, 'the database does not answer; calls fail until it does'))
   await keepPartitions(meteringDb, log)
 }
 
-/** Creates partitions for the coming months. Charges do not need them yet, so a failure is only logged. */
+/** Creates the partitions for the next months. Charges do not need these partitions yet, so a failure is only logged. */
 async function keepPartitions(db: Db, log: Logger): Promise<void> {
   try {
     const made = await makeUsagePartitions(db)
     if (made.length > 0) log.info({ made }, 'created partitions for usage events')
   } catch (error) {
-    log.warn({ err: error }, 'could not create partitions for usage events: trying again later')
+    log.warn({ err: error }, 'could not create partitions for usage events; the next attempt is in 6 hours')
   }
 }
 
-/** A database that does not answer in time counts as unreachable. */
+/** Returns false if the database fails or does not answer within `READY_TIMEOUT_MS`. */
 async function isReady(db: Db): Promise<boolean> {
   const tooLate = sleep(READY_TIMEOUT_MS, false, { ref: false })
   return await Promise.race([
@@ -115,13 +130,19 @@ function listen(server: Server, { host, port }: Env): Promise<void> {
   return new Promise((resolve, reject) => {
     server.once('error', (error) => {
       const isTaken = 'code' in error && error.code === 'EADDRINUSE'
-      reject(isTaken ? new Error(`Port ${port} is taken.`, { cause: error }) : error)
+      reject(
+        isTaken
+          ? new Error(`Port ${port} is taken. Stop the program that listens there, or set PORT to another port.`, {
+              cause: error,
+            })
+          : error,
+      )
     })
     server.listen(port, host, resolve)
   })
 }
 
-/** Accepts no new connections, and closes each open connection after its answer. */
+/** Stops accepting connections, and closes each open connection after its answer. Resolves when all connections are closed. */
 function close(server: Server): Promise<void> {
   return new Promise((resolve) => {
     const closing = setInterval(() => server.closeIdleConnections(), CLOSE_IDLE_INTERVAL_MS)

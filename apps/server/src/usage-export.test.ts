@@ -7,7 +7,7 @@ import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest'
 import { accessToken, type Customer, provision, startClients } from '../test/metering.ts'
 import { startReadyMain } from '../test/start-main.ts'
 
-/** `KEYMETER_SOAK=1` exports more events. */
+/** With `KEYMETER_SOAK=1`, the test exports more events. */
 const EVENTS = inject('isSoak') ? 1_000_000 : 100_000
 const MEMORY_GROWTH_MIB_MAX = 100
 
@@ -35,7 +35,7 @@ async function get({ userId }: { userId: string }, query = ''): Promise<Response
   })
 }
 
-/** Parses CSV as RFC 4180 specifies it, and throws for a text that is not valid. */
+/** Parses CSV by RFC 4180, and throws if the text is not valid CSV. */
 function parseCsv(text: string): string[][] {
   const rows: string[][] = []
   const row: string[] = []
@@ -50,7 +50,7 @@ function parseCsv(text: string): string[][] {
   return rows
 }
 
-/** Inserts events, without roll-ups: an export does not read them. */
+/** Inserts events without roll-ups, because an export does not read roll-ups. */
 async function write({ userId }: Customer, count: number): Promise<void> {
   await database.owner.query(
     `insert into api_key_usage (user_id, sequence, created_at, api_key_id, idempotency_key, operation, verdict,
@@ -135,7 +135,7 @@ describe('GET /export/usage.csv', () => {
     }
   })
 
-  it('requires an access token in the header, and returns only the events of its account', async () => {
+  it('requires an access token in the header, and returns only the events of that account', async () => {
     const one = await customer()
     await write(one, 10)
     const token = accessToken(auth.jwtSecret, one.userId)
@@ -154,7 +154,7 @@ describe('GET /export/usage.csv', () => {
     expect(main.output()).not.toContain(token)
   })
 
-  it('writes text that a spreadsheet would run as a formula so that it stays text, and keeps numbers', async () => {
+  it('puts an apostrophe before text that a spreadsheet would run as a formula, and leaves numbers unchanged', async () => {
     const one = await customer()
     const names = [
       '=1+1',
@@ -185,10 +185,10 @@ describe('GET /export/usage.csv', () => {
     }
   })
 
-  it('contains exactly the events before its start while charges go on', async () => {
+  it('returns exactly the events from before its start, even while more charges are made', async () => {
     const one = await customer()
     await database.owner.query('update billing_accounts set credits_per_cycle = 1000000 where user_id = $1', [one.userId])
-    // More than a page, so that charges happen between two pages.
+    // The events fill more than one page, so charges are made while the export reads.
     await write(one, 1500)
     const clients = startClients({ url, serviceKey: auth.serviceKey }, 8, ids(one))
     await clients.moreAnswered(50)
@@ -210,7 +210,7 @@ describe('GET /export/usage.csv', () => {
     await clients.stop()
   })
 
-  it('is the only path under /export and accepts only GET: other requests are refused with a reason', async () => {
+  it('is the only path under /export, and other methods than GET are refused with a reason', async () => {
     const refusal = async (path: string, method: string) => {
       const response = await fetch(`${url}${path}`, { method })
       const { error } = (await response.json()) as { error: { data: { reason: string } } }
@@ -220,15 +220,15 @@ describe('GET /export/usage.csv', () => {
     expect(await refusal('/export/usage.csv', 'POST')).toEqual([405, 'method_not_allowed', 'no-store'])
   })
 
-  describe(`of ${EVENTS.toLocaleString('en')} events`, () => {
+  describe(`an export of ${EVENTS.toLocaleString('en')} events`, () => {
     let one: Customer
     beforeAll(async () => {
       one = await customer()
       await write(one, EVENTS)
     })
 
-    it('is complete for a slow reader and for a fast one, and needs little memory', async () => {
-      // The slow reading comes first, so that the server has its usual size before memory is measured.
+    it('is complete for a slow client and for a fast client, and needs little memory', async () => {
+      // The slow export comes first, so that the server has its usual size before the test measures its memory.
       const slow = await open(one)
       let pauses = 0
       let bytes = 0
@@ -250,7 +250,7 @@ describe('GET /export/usage.csv', () => {
       expect(highest - before).toBeLessThan(MEMORY_GROWTH_MIB_MAX)
     })
 
-    it('reads no further ahead of a slow reader than the network buffers', async () => {
+    it('reads ahead of a slow client only as much as the network buffers hold', async () => {
       const response = await open(one)
       response.pause()
       await serverIdle()
@@ -261,17 +261,17 @@ describe('GET /export/usage.csv', () => {
         })()
         await expect(reading).rejects.toThrow()
       })
-      // The sockets buffer about 10 of 17 MB.
+      // The sockets buffer about 10 MB of the 17 MB.
       expect(lines).toBeGreaterThan(1)
       expect(lines).toBeLessThan(EVENTS * 0.8)
     })
 
-    it('stops reading when the reader leaves', async () => {
+    it('stops reading the database when the client disconnects', async () => {
       const response = await open(one)
       response.pause()
       await serverIdle()
       const logged = main.output().length
-      // If the server went on reading, its next page would fail and be logged.
+      // If the server continued to read, its next query would fail and be logged.
       await withoutRights(async () => {
         response.destroy()
         await serverIdle()
@@ -279,7 +279,7 @@ describe('GET /export/usage.csv', () => {
       expect(main.output().slice(logged)).not.toMatch(/permission denied|internal_error/)
     })
 
-    it('that breaks in the middle does not look complete', async () => {
+    it('does not look complete if it fails in the middle', async () => {
       const response = await open(one)
       response.pause()
       await withoutRights(async () => {
@@ -298,12 +298,12 @@ describe('GET /export/usage.csv', () => {
       expect(parseCsv(await (await get(next)).text())).toHaveLength(2)
     })
 
-    it('that loses events or its account in the middle is broken off too', async () => {
+    it('is broken off if events are dropped or moved, or the account is deleted, while it runs', async () => {
       const two = await customer()
       await write(two, 60_000)
       for (const lose of [
         "insert into usage_retention (user_id, last_event_sequence, last_event_at, kept_from) values ($1, 5, now() - interval '2 days', now())",
-        // Creating partitions can move events out of the default partition.
+        // When partitions are created, events can move out of the default partition.
         'select keymeter.make_usage_partitions(6) where $1::uuid is not null',
         'delete from auth.users where id = $1',
       ]) {
@@ -319,7 +319,7 @@ describe('GET /export/usage.csv', () => {
       }
     })
 
-    it('that cannot start is refused like any other call', async () => {
+    it('is refused like any other call if it cannot start', async () => {
       await withoutRights(async () => {
         const failed = await get(one)
         expect(failed.status).toBe(500)
@@ -329,7 +329,7 @@ describe('GET /export/usage.csv', () => {
   })
 })
 
-/** Runs `work` while the server may not read usage events, so that each page it reads fails. */
+/** Runs `work` while the server may not read usage events, so that each query of an export fails. */
 async function withoutRights(work: () => Promise<void>): Promise<void> {
   await database.owner.query('revoke select on api_key_usage from keymeter_api')
   try {
@@ -343,7 +343,7 @@ async function withoutRights(work: () => Promise<void>): Promise<void> {
 async function serverIdle(): Promise<void> {
   let last = ''
   for (let idle = 0; idle < 20; await sleep(50)) {
-    // The fields after the name of the process. The 12th and 13th are its CPU time.
+    // In the fields after the name of the process, the 12th and the 13th are its CPU time.
     const now = readFileSync(`/proc/${main.child.pid}/stat`, 'utf8')
       .replace(/^.*\) /s, '')
       .split(' ')
@@ -354,19 +354,19 @@ async function serverIdle(): Promise<void> {
   }
 }
 
-/** Charges of one credit, each with its own idempotency key. */
+/** Returns a source of charges. Each charge is for one credit and has its own idempotency key. */
 function ids(one: Customer) {
   let asked = 0
   return () => ({ action: 'charge' as const, customer: one, credits: 1, idempotencyKey: `export-${one.userId}-${asked++}` })
 }
 
-/** The resident memory of the server's process. */
+/** Returns the resident memory of the server. */
 function memoryMib(): number {
   const [, kib] = /VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${main.child.pid}/status`, 'utf8')) ?? []
   return Number(kib) / 1024
 }
 
-/** Requests the file with Node's own client, which reads only on demand. */
+/** Requests the file with `node:http`, which reads from the socket only on demand. */
 async function open({ userId }: Customer) {
   return await new Promise<import('node:http').IncomingMessage>((resolve, reject) => {
     const asked = request(`${url}/export/usage.csv`, {

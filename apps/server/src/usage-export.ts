@@ -10,16 +10,18 @@ type Call = Omit<Parameters<typeof exportUsage>[0], 'userId'> &
   Pick<ApiDeps, 'verifyAccessToken'> & { authorization: string | null }
 
 /**
- * Streams the usage events of the caller's account as a CSV file. The query string has the filters of `usage.events`. The
- * access token is accepted only in the `authorization` header, because URLs are logged.
+ * Streams the usage events of the caller's account as a CSV file. The query string contains the filters of `usage.events`. The
+ * access token must be in the `authorization` header, because URLs are logged.
  *
- * Reads the next events from the database only when the client has read the previous ones. Stops when the client disconnects.
+ * The server reads the next events from the database only after the client has read the previous ones. It stops reading when
+ * the client disconnects.
  */
 export async function serveUsageExport(call: Call, c: Context<HttpEnv>): Promise<Response> {
   try {
     const { userId } = await call.verifyAccessToken(call.authorization)
     const lines = exportUsage({ ...call, userId }, parseFilters(c.req.queries()))
-    // The first line is the CSV header, which needs no database. The second one shows whether the database can be read.
+    // The first line is the CSV header, which needs no database. The second line shows whether the database can be read. If it
+    // cannot, the client still gets an error response.
     const chunks = [(await lines.next()).value, (await lines.next()).value]
     c.header('content-type', 'text/csv; charset=utf-8; header=present')
     c.header('content-disposition', `attachment; filename="keymeter-usage-${new Date().toISOString().slice(0, 10)}.csv"`)
@@ -42,7 +44,7 @@ function parseFilters(query: Record<string, string[]>): UsageEventFilters {
   return data
 }
 
-/** Produces the next chunk only when the reader asks for it, so nothing is buffered here. */
+/** Returns a stream that produces the next chunk only when the client reads. No chunks pile up in memory. */
 function streamOf(first: unknown[], lines: AsyncGenerator<string>, onError: (error: unknown) => void) {
   const utf8 = new TextEncoder()
   const chunks = first.filter((chunk) => typeof chunk === 'string')
@@ -68,7 +70,10 @@ function streamOf(first: unknown[], lines: AsyncGenerator<string>, onError: (err
   )
 }
 
-/** Cuts the connection without the end of the response, so that the client does not take a part for the whole file. */
+/**
+ * Cuts the connection before the regular end of the response. Otherwise the client would believe that the partial file is
+ * complete.
+ */
 function breakOff(c: Context<HttpEnv>, error: unknown): void {
   logError(c.get('log'), getTRPCErrorFromUnknown(error), { path: c.req.path, type: 'export' })
   c.env.outgoing.destroy()

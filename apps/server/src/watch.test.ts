@@ -9,9 +9,13 @@ import { isPgbouncerInstalled, startPgbouncer } from '../test/pgbouncer.ts'
 import { startReadyMain } from '../test/start-main.ts'
 import { type Watching, waitUntil, watchUsage } from '../test/watching.ts'
 
-/** The product's promise. A busy machine may miss it once, so the median counts. */
+/**
+ * The product promises that spending is shown within this time. A busy machine can be late once, so the test checks the median.
+ */
 const SHOWS_WITHIN_MS = 1_000
-/** The server reads watched accounts this often anyway. A change that shows earlier was announced. */
+/**
+ * Without an announcement, the server reads watched accounts at this interval. A change that is shown earlier was announced.
+ */
 const REREAD_INTERVAL_MS = 15_000
 
 const database = testDatabase()
@@ -30,7 +34,7 @@ async function startServer(env: Record<string, string> = {}) {
   return { ...main, url, serviceKey: auth.serviceKey }
 }
 
-/** Two processes of the server: a charge at one shows at the other. */
+/** Two processes of the server. A charge at one process must be shown at the other process. */
 let one: Server
 let other: Server
 beforeAll(async () => {
@@ -69,8 +73,8 @@ const listeners = async (): Promise<number[]> =>
 const used = ({ snapshots }: Watching) => snapshots.at(-1)?.data.creditsUsed
 const shows = async (watching: Watching, credits: number) => await waitUntil(() => used(watching) === credits)
 
-describe('spending', () => {
-  it('shows within a second, at each process, wherever it was charged', async () => {
+describe('a watcher', () => {
+  it('sees spending within a second, no matter which process charged it', async () => {
     const [here, there] = [await watch(one), await watch(other)]
     await Promise.all([here, there].map(async (watching) => await shows(watching, 0)))
     const delays: number[] = []
@@ -79,7 +83,8 @@ describe('spending', () => {
       const start = performance.now()
       await Promise.all([here, there].map(async (watching) => await shows(watching, 7 * n)))
       delays.push(performance.now() - start)
-      // Long enough to show each charge by itself, and never in step with the server's timers.
+      // The pause is long enough that each charge gets its own snapshot. Its length varies, so that it is never in step with
+      // the timers of the server.
       await sleep(300 + 17 * n)
     }
     delays.sort((a, b) => a - b)
@@ -88,11 +93,11 @@ describe('spending', () => {
     expect(latest).toMatchObject({ id: '10', data: { sequence: 10, creditsUsed: 70, creditsRemaining: 930 } })
     expect(latest?.data.billingCycle.end).toMatch(/Z$/)
     expect(latest?.data.requestId).toBe(here.headers.get('x-request-id'))
-    // One at the start, and one for each charge.
+    // Each watcher gets one snapshot at the start, and one for each charge.
     expect([here.snapshots.length, there.snapshots.length]).toEqual([11, 11])
   })
 
-  it('and top-ups show when they are announced', async () => {
+  it('sees a top-up as soon as it is announced', async () => {
     const opened = performance.now()
     const watching = await watch(one)
     await shows(watching, 0)
@@ -108,7 +113,7 @@ describe('spending', () => {
     expect(performance.now() - opened).toBeLessThan(REREAD_INTERVAL_MS)
   })
 
-  it('shows at most a few times a second, however fast it is, and the last snapshot is exact', async () => {
+  it('gets at most a few snapshots a second, even if the account spends fast, and the last snapshot is exact', async () => {
     const watching = await watch(one)
     await shows(watching, 0)
     const start = performance.now()
@@ -125,7 +130,7 @@ describe('spending', () => {
     expect(sequences).toEqual([...sequences].sort((a, b) => a - b))
   })
 
-  it('of another account does not show', async () => {
+  it('does not see the spending of another account', async () => {
     const foreign = await provision(one.url, auth.jwtSecret, await database.createUser())
     const watching = await watch(one)
     const theirs = await watch(one, foreign)
@@ -180,7 +185,7 @@ describe('a watcher misses nothing', () => {
     for (let cut = 1; cut <= 3; cut++) {
       const before = await listeners()
       expect(before).toHaveLength(2)
-      // The server's role may end its own connections.
+      // The database role of the server has the right to end its own connections.
       await withClient(database.urls.api, async (client) => {
         await client.query('select pg_terminate_backend(pid) from unnest($1::int[]) as pid', [before])
       })
@@ -197,7 +202,7 @@ describe('a watcher misses nothing', () => {
 })
 
 describe('a stream', () => {
-  it('requires an access token in the header, and no cache or proxy may store or delay it', async () => {
+  it('requires an access token in the header, and forbids caches and proxies to store or delay it', async () => {
     const token = tokenOf(customer)
     const watching = await watchUsage(one.url, token)
     open.push(watching)
@@ -219,7 +224,7 @@ describe('a stream', () => {
   })
 
   it('ends when its token expires, in a way that makes clients reconnect', async () => {
-    // Long enough to open the stream on a busy machine.
+    // The token is valid long enough to open the stream on a busy machine.
     const ttlSeconds = 6
     const start = Date.now()
     const watching = await watchUsage(one.url, accessToken(auth.jwtSecret, customer.userId, ttlSeconds))
@@ -227,14 +232,14 @@ describe('a stream', () => {
     await shows(watching, 0)
     await watching.ended
     expect(Date.now() - start).toBeGreaterThan((ttlSeconds - 1.1) * 1000)
-    // After the event `return` or an error, a client would not reconnect.
+    // If the server sent the event `return` or an error, the client would not reconnect.
     expect(watching.events).toEqual(['connected', 'message'])
     await charge(one, 1)
     await shows(lasting, 1)
     expect(watching.snapshots).toHaveLength(1)
   })
 
-  it(`is refused if its account has ${STREAMS_PER_ACCOUNT_MAX} others`, async () => {
+  it(`is refused if its account already has ${STREAMS_PER_ACCOUNT_MAX} open streams`, async () => {
     const streams = await Promise.all(Array.from({ length: STREAMS_PER_ACCOUNT_MAX }, async () => await watch(one)))
     await Promise.all(streams.map(async (watching) => await shows(watching, 0)))
     const tooMany = await watch(one)
@@ -252,7 +257,7 @@ describe('a stream', () => {
     await Promise.all(streams.slice(1).map(async (watching) => await shows(watching, 1)))
   })
 
-  it('needs no database connection of its own: 200 streams share the one that listens', async () => {
+  it('needs no database connection of its own: 200 streams share the listening connection of their process', async () => {
     const customers = await Promise.all(
       Array.from({ length: 10 }, async () => await provision(one.url, auth.jwtSecret, await database.createUser())),
     )
@@ -267,19 +272,19 @@ describe('a stream', () => {
     const { rows } = await database.owner.query(
       "select count(*)::int as open from pg_stat_activity where datname = current_database() and application_name like 'keymeter%'",
     )
-    // Each of the two processes has two pools and a listener.
+    // Each of the two processes has one pool of 10 connections, one of 8, and a connection that listens.
     expect(rows[0].open).toBeLessThanOrEqual(2 * (10 + 8 + 1))
   })
 })
 
-it('a process that stops ends its streams, and announces its last charges', async () => {
+it('a server process that stops ends its streams and announces its last charges', async () => {
   const stopping = await startServer()
   const streams = [await watch(stopping), await watch(stopping)]
   await Promise.all(streams.map(async (watching) => await shows(watching, 0)))
   const opened = performance.now()
   const elsewhere = await watch(one)
   await shows(elsewhere, 0)
-  // When the process stops, the last of them are not announced yet.
+  // When the process stops, its last charges are not announced yet.
   for (let n = 0; n < 10; n++) await charge(stopping, 1)
   stopping.child.kill('SIGTERM')
   // The exit code would be 1 if the process waited for its streams until the shutdown timeout.
@@ -290,8 +295,8 @@ it('a process that stops ends its streams, and announces its last charges', asyn
   expect(performance.now() - opened).toBeLessThan(REREAD_INTERVAL_MS)
 })
 
-describe.skipIf(!isPgbouncerInstalled)('behind PgBouncer in transaction mode', () => {
-  it('spending shows through the direct connection, which only listens', async () => {
+describe.skipIf(!isPgbouncerInstalled)('a watcher behind PgBouncer in transaction mode', () => {
+  it('sees spending, because the server listens on a direct connection to Postgres', async () => {
     const pooler = await startPgbouncer(database.urls.api, 4)
     started.push(pooler.stop)
     const pooled = await startServer({ DATABASE_URL: pooler.url, DATABASE_DIRECT_URL: database.urls.api })

@@ -1,13 +1,16 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 
-/** Reads until its standard input ends, which happens when this process ends in any way. */
+/**
+ * A shell script that waits for the end of its standard input and then kills the process `$0`. The input ends when the test
+ * process ends in any way.
+ */
 const WATCH = 'while read -r line; do :; done; kill -9 "$0"'
 
-/** Kills `child` when this process ends, even by SIGKILL. */
+/** Kills `child` when the test process ends, even by SIGKILL. */
 export function endWithThisProcess(child: ChildProcess): void {
-  // Detached, so that a Ctrl-C in the terminal does not end the watch first.
+  // The shell is detached. Otherwise Ctrl-C in the terminal would end the shell before it has killed the child.
   const watch = spawn('sh', ['-c', WATCH, String(child.pid)], { stdio: ['pipe', 'ignore', 'ignore'], detached: true })
   watch.stdin.on('error', () => {})
-  // Later, another process may have the same process id.
+  // After the child has ended, another process can get its process id. The shell must not kill that process.
   child.once('exit', () => watch.kill('SIGKILL'))
 }

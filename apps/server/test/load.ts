@@ -3,10 +3,13 @@ import type { About, Answered, Ask, Customer } from './metering.ts'
 
 const CREDITS_MAX = 3
 
-/** `again` ends or refunds a hold or charge a second time, often in the same batch. `again` and `too much` are refused. */
+/**
+ * How a settle, release or refund uses its hold or charge. `first` is the first one. `again` is a second one, often in the same
+ * batch. `too much` exceeds the credits. The server refuses `again` and `too much`.
+ */
 type How = 'first' | 'again' | 'too much'
 
-/** The requests for each customer, in this order, in a cycle. */
+/** The requests for each customer, in this order. After the last request, the list starts again. */
 const TURNS: readonly (readonly ['charge' | 'hold'] | readonly ['settle' | 'release' | 'refund', How])[] = [
   ['charge'],
   ['hold'],
@@ -22,8 +25,8 @@ const TURNS: readonly (readonly ['charge' | 'hold'] | readonly ['settle' | 'rele
 ]
 
 /**
- * Creates a source of requests of every kind, which serves the customers in turn. A settle, release or refund picks any hold or
- * charge that has a verdict, often one from before a fault. While there is none, a charge takes its place.
+ * Creates a source of requests of every kind. It serves the customers in turn. A settle, release or refund picks any hold or
+ * charge that already has a verdict, often from before a fault. If there is none, a charge is sent instead.
  *
  * @returns a function that creates the next request from the verdicts so far.
  */
@@ -54,7 +57,7 @@ export function load(customers: readonly Customer[], name: string): (answered: r
   }
 }
 
-/** The holds, or the charges, of one customer that later requests can refer to. */
+/** The holds or the charges of one customer that later requests can refer to. */
 class Events {
   readonly #open: About[] = []
   readonly #asked: About[] = []

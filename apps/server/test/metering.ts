@@ -4,16 +4,16 @@ import type { ChargeVerdict, HoldVerdict, RefundVerdict, ReleaseVerdict, SettleV
 
 const RETRY_PAUSE_MS = 100
 
-/** An account, and the secret of its default key. */
+/** An account, with the secret of its default key. */
 export interface Customer {
   userId: string
   secret: string
 }
 
-/** One request of the company's backend. All its tries are equal. */
+/** One request of the company's backend. A retry sends the same request again. */
 export type Ask = { customer: Customer; credits: number; idempotencyKey: string } & (
   | { action: 'charge' | 'hold' }
-  /** For a release, `credits` are all credits of the hold. They are not sent. */
+  /** For a release, `credits` are all credits of the hold. A release does not send them. */
   | { action: 'settle' | 'release' | 'refund'; about: About }
 )
 
@@ -24,7 +24,7 @@ export interface About {
   idempotencyKey: string
 }
 
-/** A request and its verdict. */
+/** A request, its verdict, and the number of tries until the verdict arrived. */
 export type Answered = Ask & { verdict: AnyVerdict; tries: number }
 type AnyVerdict = ChargeVerdict | HoldVerdict | SettleVerdict | ReleaseVerdict | RefundVerdict
 
@@ -33,7 +33,11 @@ interface Backend {
   serviceKey: string
 }
 
-/** @throws when the connection breaks. */
+/**
+ * Sends a request once.
+ *
+ * @throws Error if the connection breaks.
+ */
 export async function tryOnce({ url, serviceKey }: Backend, ask: Ask) {
   const response = await fetch(`${url}/trpc/metering.${ask.action}`, {
     method: 'POST',
@@ -60,9 +64,9 @@ function inputOf(ask: Ask) {
 }
 
 /**
- * Sends a request until it gets a verdict.
+ * Sends a request until the server returns a verdict.
  *
- * @throws Error for a response that a retry cannot change.
+ * @throws Error if a retry cannot change the response.
  */
 export async function askUntilAnswered(backend: Backend, ask: Ask): Promise<Answered> {
   for (let tries = 1; ; tries++) {
@@ -75,7 +79,7 @@ export async function askUntilAnswered(backend: Backend, ask: Ask): Promise<Answ
   }
 }
 
-/** Starts clients that each send one request after another, without a pause, until they are stopped. */
+/** Starts `count` clients. Each client sends one request after the other, without a pause, until `stop` is called. */
 export function startClients(backend: Backend, count: number, nextAsk: (answered: readonly Answered[]) => Ask) {
   const answered: Answered[] = []
   let isStopped = false
@@ -88,15 +92,15 @@ export function startClients(backend: Backend, count: number, nextAsk: (answered
     }
   })
   const all = Promise.all(clients)
-  // `moreAnswered` and `stop` report the error of a client.
+  // This line prevents an unhandled rejection. `moreAnswered` and `stop` report the error of a client.
   all.catch(() => {})
   return {
     answered,
-    /** Resolves when `more` requests from now on have a verdict. */
+    /** Resolves when `more` further requests have a verdict. */
     moreAnswered: async (more: number) => {
       for (const until = answered.length + more; answered.length < until; ) await Promise.race([oneMore.promise, all])
     },
-    /** Resolves when the last request of each client has its verdict. */
+    /** Stops the clients. Resolves when the last request of each client has its verdict. */
     stop: async () => {
       isStopped = true
       await all
@@ -104,7 +108,7 @@ export function startClients(backend: Backend, count: number, nextAsk: (answered
   }
 }
 
-/** An access token, signed as by Supabase Auth. */
+/** Returns an access token that is signed as Supabase Auth would sign it. */
 export function accessToken(jwtSecret: string, userId: string, ttlSeconds = 3600): string {
   const part = (value: object) => Buffer.from(JSON.stringify(value)).toString('base64url')
   const now = Math.floor(Date.now() / 1000)
@@ -113,7 +117,7 @@ export function accessToken(jwtSecret: string, userId: string, ttlSeconds = 3600
   return `${unsigned}.${createHmac('sha256', jwtSecret).update(unsigned).digest('base64url')}`
 }
 
-/** Creates the account of a user and its default key. */
+/** Creates the account and the default key of a user. */
 export async function provision(url: string, jwtSecret: string, userId: string): Promise<Customer> {
   const response = await fetch(`${url}/trpc/auth.provision`, {
     method: 'POST',

@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { freePort, withClient } from '@keymeter/local'
 import { endWithThisProcess } from './end-with-this-process.ts'
 
-/** PgBouncer is not part of this repository. On Debian, the package is `pgbouncer`. */
+/** True if PgBouncer is installed. PgBouncer is not a part of this repository. Its Debian package is `pgbouncer`. */
 export const isPgbouncerInstalled = spawnSync('pgbouncer', ['--version']).status === 0
 
 /** Starts PgBouncer in transaction mode in front of `databaseUrl`, with a pool of `connections` connections. */
@@ -31,7 +31,7 @@ pool_mode = transaction
 default_pool_size = ${connections}
 `,
   )
-  // PgBouncer refuses to run as root. It reads its files before it becomes another user.
+  // PgBouncer refuses to run as root, so it switches to the user `nobody`. It reads its files before that.
   const child = spawn('pgbouncer', [...(process.getuid?.() === 0 ? ['-u', 'nobody'] : []), config])
   endWithThisProcess(child)
   let output = ''

@@ -1,24 +1,27 @@
 import { connect, createServer, type Socket } from 'node:net'
 
-/** The end of every response of Postgres outside a transaction. When it arrives, the statement is committed. */
+/** Every response of Postgres outside a transaction ends with these bytes. When they arrive, the statement is committed. */
 const READY_FOR_QUERY = Buffer.from('Z\0\0\0\x05I', 'latin1')
-/** The most cuts in a row, so that no batch is cut more often than the engine resends it. */
+/** The most consecutive cuts. The engine resends a batch a limited number of times, so a batch must not be cut more often. */
 const CUTS_IN_A_ROW_MAX = 3
 
-/** A proxy between a server and Postgres, which can cause faults. */
+/** A proxy between a server and Postgres. The proxy can cause faults. */
 export interface PostgresProxy {
   url: string
-  /** The chance, from 0 to 1, that a batch's response is dropped after the commit and its connection is cut. */
+  /** The probability, from 0 to 1, that the response to a batch is dropped after the commit and its connection is cut. */
   cutChance: number
-  /** The batches whose response was dropped. */
+  /** The number of batches whose response was dropped. */
   cuts: number
-  /** All batches. */
+  /** The number of all batches. */
   batches: number
   /** The delay of each part of a response. */
   delayMs: number
-  /** From now on, neither open nor new connections carry data, in either direction. */
+  /** From this call on, no connection carries data in either direction, neither open nor new connections. */
   hang(): void
-  /** New connections work again. Those that hung stay dead, and neither end is notified, like after a lost NAT entry. */
+  /**
+   * New connections work again. Connections that hung stay dead, and neither end is notified, as after a router has lost its
+   * NAT entry.
+   */
   resume(): void
   close(): void
 }
@@ -41,7 +44,7 @@ export async function startPostgresProxy(databaseUrl: string): Promise<PostgresP
         .on('error', () => {})
         .on('close', () => {
           sockets.delete(socket)
-          // A dead connection does not carry the end of the other side either.
+          // If a connection is dead, neither end learns that the other end has closed it.
           if (!isDead) for (const other of [client, upstream]) other.destroy()
         })
     }

@@ -8,15 +8,15 @@ const READY_PAUSE_MS = 50
 
 export interface Main {
   child: ChildProcess
-  /** Everything that the process wrote so far. */
+  /** Returns everything that the process has written so far. */
   output(): string
-  /** Resolves when the process wrote a text that matches, or rejects when it ends without it. */
+  /** Resolves when the output matches `pattern`. Rejects if the process ends first. */
   wrote(pattern: RegExp): Promise<void>
-  /** Resolves to the exit code, or to null when a signal ended the process. */
+  /** Resolves to the exit code, or to null if a signal ended the process. */
   ended: Promise<number | null>
 }
 
-/** Starts the production process. It ends with the test's process at the latest. */
+/** Starts the production server as a child process. The child is killed when the test process ends. */
 export function startMain(env: Record<string, string>): Main {
   const child = spawn(process.execPath, [MAIN], { env })
   endWithThisProcess(child)
@@ -45,7 +45,7 @@ export function startMain(env: Record<string, string>): Main {
   }
 }
 
-/** Starts the production process, and resolves when it listens at `url` and its database answers. */
+/** Starts the production server. Resolves when the server listens at `url` and its database answers. */
 export async function startReadyMain(env: Record<string, string>, url: string): Promise<Main> {
   const main = startMain(env)
   await main.wrote(/"msg":"listening"/)

@@ -1,19 +1,19 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { UsageSnapshot } from '@keymeter/contract'
 
-/** A stream of `usage.watch`, read without a client library. */
+/** A stream of `usage.watch` that is read without a client library. */
 export interface Watching {
   snapshots: { id: string; data: UsageSnapshot }[]
   /** The names of all events so far, including pings. */
   events: string[]
   error: { data: { reason: string; requestId: string } } | null
   headers: Headers
-  /** Resolves when the server has ended the stream, in any way. */
+  /** Resolves when the stream has ended, for any reason. */
   ended: Promise<void>
   close(): void
 }
 
-/** Opens a stream, and resolves when the headers of the response have arrived. */
+/** Opens a stream. Resolves when the headers of the response have arrived. */
 export async function watchUsage(url: string, token: string | null, lastEventId?: string): Promise<Watching> {
   const closing = new AbortController()
   const response = await fetch(`${url}/trpc/usage.watch`, {
@@ -33,7 +33,7 @@ export async function watchUsage(url: string, token: string | null, lastEventId?
     close: () => closing.abort(),
   }
   async function read() {
-    // Continues after `watching` is assigned.
+    // Wait until `watching` is assigned, because `take` uses it.
     await Promise.resolve()
     let text = ''
     const decoder = new TextDecoder()
@@ -55,7 +55,7 @@ export async function watchUsage(url: string, token: string | null, lastEventId?
   return watching
 }
 
-/** Resolves when `isSo` returns true. There is no deadline except the one of the test. */
+/** Resolves when `isSo` returns true. Only the test's own timeout ends the wait. */
 export async function waitUntil(isSo: () => boolean | Promise<boolean>): Promise<void> {
   while (!(await isSo())) await sleep(20)
 }

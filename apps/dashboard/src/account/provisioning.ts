@@ -5,18 +5,18 @@ import { showSecret } from './new-secret.ts'
 
 type Provisioning = { state: 'running' | 'done' } | { state: 'failed'; error: CallError }
 
-/** Kept outside React, because an effect may run twice and the server returns the secret only once. */
+/** This state is outside React: React can run an effect twice, but the server returns the secret only once. */
 const store = createStore<{ userId: string | null; provisioning: Provisioning }>({
   userId: null,
   provisioning: { state: 'running' },
 })
 
-/** Until the state is `done`, the account may not exist yet. */
+/** Until the state is `done`, the account perhaps does not exist yet. */
 export function useProvisioning(): Provisioning {
   return store.use().provisioning
 }
 
-/** Provisions the account once per session and load of the page. */
+/** Provisions the account once for each session and each load of the page. */
 export function provisionOnce(userId: string): void {
   if (store.get().userId !== userId) void provision(userId)
 }
@@ -35,7 +35,7 @@ export async function provision(userId: string): Promise<void> {
   }
 }
 
-/** Call it when nobody is signed in any more, so that the next session is provisioned again. */
+/** Must be called when the user signs out. The next session is then provisioned again. */
 export function forgetProvisioning(): void {
   store.set({ userId: null, provisioning: { state: 'running' } })
 }

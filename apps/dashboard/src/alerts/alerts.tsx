@@ -6,10 +6,9 @@ import { formatCredits } from '../ui/format.ts'
 import { MomentUtc } from '../ui/moment.tsx'
 import { ThresholdEditor } from './threshold-editor.tsx'
 
-/** This many alerts are always visible. The older ones can be expanded. */
+/** The number of alerts that are always visible. The user can expand the older alerts. */
 const NEWEST = 5
 
-/** The thresholds of the account and the alerts that fired. */
 export function Alerts() {
   const alerts = useQuery(trpc.alerts.list.queryOptions(undefined, { refetchInterval: REFRESH_INTERVAL_MS }))
   return (

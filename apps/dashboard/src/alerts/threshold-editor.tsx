@@ -11,7 +11,7 @@ import { formatCredits } from '../ui/format.ts'
 import { announce } from '../ui/toasts.tsx'
 import { ThresholdForm } from './threshold-form.ts'
 
-/** Saves each added or removed threshold immediately. */
+/** Shows the thresholds. Each added or removed threshold is saved immediately. */
 export function ThresholdEditor({ thresholds }: { thresholds: number[] }) {
   const [removing, setRemoving] = useState<number | null>(null)
   const list = useRef<HTMLUListElement>(null)
@@ -32,7 +32,8 @@ export function ThresholdEditor({ thresholds }: { thresholds: number[] }) {
   const remove = async (threshold: number) => {
     setFault(null)
     setRemoving(threshold)
-    // The button disappears with its threshold, and the focus must not jump to the top of the page.
+    // The remove button disappears with its threshold. Its neighbour then gets the focus, which would otherwise jump to the top
+    // of the page.
     const buttons = [...(list.current?.querySelectorAll('button') ?? [])]
     const at = buttons.findIndex((button) => button.matches(':focus'))
     try {
@@ -82,7 +83,7 @@ export function ThresholdEditor({ thresholds }: { thresholds: number[] }) {
             {...register('threshold')}
           />
         </div>
-        {/* The margin is the height of the field's label. */}
+        {/* The margin is the height of the field's label, so that button and input are side by side. */}
         <Button type="submit" variant="secondary" className="mt-6.5" disabled={isSaving} isPending={isSubmitting}>
           Add
         </Button>
@@ -93,7 +94,7 @@ export function ThresholdEditor({ thresholds }: { thresholds: number[] }) {
 
 async function save(thresholds: number[]): Promise<void> {
   const saved = await api.alerts.setThresholds.mutate({ thresholds })
-  // A query that is still running may return the thresholds from before the change.
+  // Cancel running queries, because they can return the previous thresholds.
   await queryClient.cancelQueries(trpc.alerts.list.queryFilter())
   queryClient.setQueryData(trpc.alerts.list.queryKey(), (now) => now && { ...now, thresholds: saved.thresholds })
 }

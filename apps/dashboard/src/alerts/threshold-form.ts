@@ -1,7 +1,7 @@
 import { AlertThreshold } from '@keymeter/contract'
 import { z } from 'zod'
 
-/** A text field, because the browser reports a number field with invalid text as empty. */
+/** The field is a text field, because a browser reports a number field with invalid text as empty. */
 export const ThresholdForm = z.object({
   threshold: z
     .string()

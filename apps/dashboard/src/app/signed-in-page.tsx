@@ -6,7 +6,7 @@ import { signOut, useSession } from '../call/session.ts'
 import { Button } from '../ui/button.tsx'
 import { RealTime } from '../usage/real-time.tsx'
 
-/** The frame of every page that needs a session. */
+/** The header and the frame of every page that needs a session. */
 export function SignedInPage() {
   const user = useSession()?.user
   const userId = user?.id
@@ -32,7 +32,7 @@ export function SignedInPage() {
           </Button>
         </div>
       </header>
-      {/* The key unmounts everything when the user changes, so that nobody sees another user's data. */}
+      {/* A new `key` unmounts all content when the user changes, so that nobody sees another user's data. */}
       <main key={userId} className="mx-auto grid max-w-5xl gap-6 px-4 py-8">
         {userId !== undefined && <ProvisioningFault userId={userId} />}
         <Outlet />
@@ -41,7 +41,7 @@ export function SignedInPage() {
   )
 }
 
-/** The router marks the link of the open page with `aria-current`. */
+/** The router sets `aria-current` on the link of the open page, and the styles use this attribute. */
 function PageLink(props: Pick<LinkProps, 'to' | 'children'>) {
   return (
     <Link

@@ -11,7 +11,7 @@ import { router } from './router.tsx'
 
 export function start(root: HTMLElement): void {
   onUserChange((userId) => {
-    // The next user must not see the previous user's data.
+    // Forget the data of the previous user, because the next user must not see it.
     queryClient.clear()
     if (userId === null) forgetProvisioning()
     else keepSecretsOf(userId)

@@ -25,13 +25,13 @@ const ALL = { value: '', text: 'All' } as const
 
 const ACTION_OPTIONS = [ALL, ...AuditAction.options.map((value) => ({ value, text: ACTIONS[value] }))]
 
-/** The filters are kept in the URL, so that they survive a reload and Back. */
+/** The filters are kept in the URL, so that they survive a reload and the Back button. */
 export function ActivityFilters() {
   const { action, keyId } = useSearch({ from: '/signed-in/activity' })
   const navigate = useNavigate({ from: '/activity' })
   const keys = useQuery(allKeys).data?.data ?? []
   const keyOptions = [ALL, ...keys.map(({ id, name, keyPrefix }) => ({ value: id, text: `${name} (${keyPrefix}…)` }))]
-  // The chosen key may not be on the first page of keys.
+  // Only the first page of keys is loaded. If the chosen key is on a later page, add an option for it.
   if (keyId !== undefined && keys.every(({ id }) => id !== keyId)) keyOptions.push({ value: keyId, text: 'One key' })
   return (
     <search className="grid gap-3 sm:grid-cols-2">

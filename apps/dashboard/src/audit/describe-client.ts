@@ -2,7 +2,7 @@ import { getParser } from 'bowser'
 
 const TEXT_LENGTH_MAX = 40
 
-/** `Firefox on Windows` for a browser. The first word for anything else: `curl/8.5.0`. */
+/** Returns e.g. `Firefox on Windows` for a browser. For any other client, returns its first word, e.g. `curl/8.5.0`. */
 export function describeClient(userAgent: string): string {
   const client = getParser(userAgent)
   const browser = client.getBrowserName()

@@ -4,7 +4,7 @@ import { formatCredits, formatMoment } from '../ui/format.ts'
 
 type EntryDetail = AuditEntry['detail']
 
-/** The change in words: `Renamed from a to b`. */
+/** Returns the change in words, e.g. `Renamed from a to b`. */
 export function describeEntry({ action, detail, createdAt }: AuditEntry): string {
   switch (action) {
     case 'key.created':
@@ -49,7 +49,10 @@ function describeUpdate(detail: EntryDetail): string {
   return text === '' ? 'Changed' : text.charAt(0).toUpperCase() + text.slice(1)
 }
 
-/** Null if the field did not change, or if this version of the page cannot read the change. */
+/**
+ * Returns null if the field did not change. Also returns null if this version of the page does not know the format of the
+ * change.
+ */
 function change<T>(value: z.ZodType<T>, detail: unknown): { from: T; to: T } | null {
   return z.object({ from: value, to: value }).safeParse(detail).data ?? null
 }

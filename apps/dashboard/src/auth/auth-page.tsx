@@ -2,7 +2,6 @@ import { type ReactNode, useState } from 'react'
 import { Notice } from '../ui/notice.tsx'
 import { GoogleButton } from './google-button.tsx'
 
-/** The frame of the sign-in page and the sign-up page. */
 export function AuthPage({ title, children, footer }: { title: string; children: ReactNode; footer: ReactNode }) {
   const [googleFault, setGoogleFault] = useState<string | null>(null)
   return (

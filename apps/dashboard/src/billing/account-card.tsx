@@ -8,7 +8,7 @@ import { formatCredits, formatMomentUtc, formatRelative } from '../ui/format.ts'
 import { MomentUtc } from '../ui/moment.tsx'
 import { Notice } from '../ui/notice.tsx'
 
-/** The current billing cycle: credits granted, used, held and left, and when the next cycle starts. */
+/** Shows the current billing cycle: credits granted, used, held and left, and when the next cycle starts. */
 export function AccountCard() {
   const billing = useQuery(trpc.billing.get.queryOptions(undefined, { refetchInterval: REFRESH_INTERVAL_MS }))
   const account = billing.data?.account
@@ -21,7 +21,7 @@ export function AccountCard() {
           <Account account={account} />
         </section>
       ) : (
-        // If provisioning failed, the page already says so.
+        // If provisioning failed, the page already shows that error, so the card shows no placeholder.
         billing.isError ||
         isFailed || <div role="status" aria-label="Loading your account" className="h-36 rounded-2xl bg-raised" />
       )}
@@ -32,7 +32,7 @@ export function AccountCard() {
 function Account({ account }: { account: BillingAccount }) {
   const { plan, nextPlan, creditsPerCycle, topUps, creditsUsed, creditsHeld, creditsRemaining, suspendedAt, billingCycle } =
     account
-  // A plan may have 0 credits, and a meter cannot have a maximum of 0.
+  // A plan may have 0 credits, but the maximum of a meter cannot be 0.
   const most = Math.max(1, creditsPerCycle + topUps)
   const granted = `${formatCredits(creditsPerCycle)}${topUps > 0 ? ` + ${formatCredits(topUps)} top-up` : ''} credits`
   const held = creditsHeld > 0 && `${formatCredits(creditsHeld)} held`

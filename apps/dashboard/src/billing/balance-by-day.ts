@@ -3,17 +3,17 @@ import type { BillingCycle, LedgerEntry } from '@keymeter/contract'
 const DAY_MS = 86_400_000
 
 export interface BalanceByDay {
-  /** The number of UTC days that the whole cycle touches. */
+  /** The number of UTC days that are at least partly in the cycle. */
   days: number
-  /** The balance at the end of each day, up to today. */
+  /** The balance at the end of each day, from the first day of the cycle up to today. */
   balances: number[]
 }
 
-/** The ledger has one entry per day for charges and refunds, so there is no finer balance than by day. */
+/** Computes the balance by day. The ledger sums charges and refunds by day, so it contains no finer balance. */
 export function balanceByDay({ start, end }: BillingCycle, entries: LedgerEntry[], now: number): BalanceByDay {
   const first = dayOf(Date.parse(start))
   const last = dayOf(Date.parse(end) - 1)
-  // The reader's clock may be slow: the day of an entry has begun.
+  // The user's clock may be slow. If the ledger has an entry for a day, that day has begun.
   const reached = Math.min(last, Math.max(dayOf(now), ...entries.map(({ at }) => dayOf(Date.parse(at)))))
   const balances = Array.from(
     { length: reached - first + 1 },

@@ -3,7 +3,7 @@ import type { BalanceByDay } from './balance-by-day.ts'
 
 const HEIGHT = 100
 
-/** A step line with one step per day of the cycle. The ledger's table has the same figures. */
+/** Draws the balance as a step line with one step for each day of the cycle. The ledger's table contains the same figures. */
 export function BalanceChart({ days, balances, from, to }: BalanceByDay & { from: string; to: string }) {
   const highest = Math.max(1, ...balances)
   const steps = balances.map((balance, day) => `V${(1 - balance / highest) * HEIGHT}H${day + 1}`).join('')

@@ -1,7 +1,6 @@
 import type { LedgerEntry } from '@keymeter/contract'
 import { formatCredits } from '../ui/format.ts'
 
-/** The entry in words. */
 export function describeLedgerEntry({ kind, credits, count, plan, note }: LedgerEntry): string {
   switch (kind) {
     case 'carried_over':
@@ -9,7 +8,8 @@ export function describeLedgerEntry({ kind, credits, count, plan, note }: Ledger
     case 'grant':
       return 'Granted for the cycle'
     case 'plan_change':
-      // The new plan is smaller, and applies from the next cycle on, or has the same number of credits.
+      // 0 credits mean: either the new plan has fewer credits and applies from the next cycle on, or both plans have the same
+      // number of credits.
       return `Changed to plan ${plan}${credits === 0 ? ', no additional credits in this cycle' : ''}`
     case 'top_up':
       return note === null ? 'Top-up' : `Top-up: ${note}`

@@ -4,7 +4,10 @@ import { describeLedgerEntry } from './describe-ledger-entry.ts'
 
 const dayUtc = new Intl.DateTimeFormat('en-GB', { day: 'numeric', month: 'short', timeZone: 'UTC' })
 
-/** Like a bank statement: oldest first, with the balance after each line and the rest at the bottom. */
+/**
+ * Shows the ledger like a bank statement: the oldest entry is first, each line contains the balance after it, and the last line
+ * contains what is left.
+ */
 export function LedgerTable({ entries, balance, isCurrent }: Pick<LedgerOutput, 'entries' | 'balance' | 'isCurrent'>) {
   return (
     <section
@@ -57,7 +60,7 @@ export function LedgerTable({ entries, balance, isCurrent }: Pick<LedgerOutput, 
 
 const CELL = 'px-2 py-3 align-top first:pl-4 last:pr-4 sm:px-4'
 
-/** `+1,000`, `−25` */
+/** Returns e.g. `+1,000` or `−25`. */
 function formatMovement(credits: number): string {
   return `${credits > 0 ? '+' : ''}${formatCredits(credits)}`
 }

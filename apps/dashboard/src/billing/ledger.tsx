@@ -9,7 +9,7 @@ import { balanceByDay } from './balance-by-day.ts'
 import { BalanceChart } from './balance-chart.tsx'
 import { LedgerTable } from './ledger-table.tsx'
 
-/** Everything that moved the balance in one cycle. The URL contains the cycle. */
+/** Shows all changes of the balance in one billing cycle. The URL contains the cycle, unless it is the current one. */
 export function Ledger() {
   const { cycle } = useSearch({ from: '/signed-in/billing' })
   const ledger = useQuery(
@@ -56,12 +56,14 @@ export function Ledger() {
 
 const dayUtc = new Intl.DateTimeFormat('en-GB', { dateStyle: 'medium', timeZone: 'UTC' })
 
-/** Buttons, because a disabled button keeps the focus. A link without an address would lose it. */
+/**
+ * The controls for the cycles are buttons, not links: a disabled button keeps the focus, but a link without `href` loses it.
+ */
 function CycleButtons({ previous, next }: { previous: string | null; next: string | null }) {
   const { cycle } = useSearch({ from: '/signed-in/billing' })
   const navigate = useNavigate({ from: '/billing' })
   const current = useQuery(trpc.billing.get.queryOptions()).data?.account?.billingCycle.start
-  // The URL leaves the current cycle out, so that a bookmark always shows the cycle that is current then.
+  // The URL does not contain the current cycle. A bookmark then shows the cycle that is current when the bookmark is opened.
   const open = (start: string | null) =>
     navigate({ search: { cycle: start === current ? undefined : (start ?? undefined) }, resetScroll: false })
   return (
@@ -81,7 +83,7 @@ function CycleButtons({ previous, next }: { previous: string | null; next: strin
   )
 }
 
-/** Hides the second word on narrow pages. */
+/** Hides the word "cycle" on narrow pages. */
 function CycleName({ name }: { name: string }) {
   return (
     <span>

@@ -2,13 +2,13 @@ import type { AppRouter } from '@keymeter/api'
 import type { Issue } from '@keymeter/contract'
 import { TRPCClientError } from '@trpc/client'
 
-/** A failed call, in words for the user. */
+/** The error of a failed call, described for the user. */
 export interface CallError {
   message: string
-  /** The id to quote when asking for help. Null if the server was not reached. */
+  /** The request id, which the user quotes to get help. Null means that the server was not reached. */
   requestId: string | null
   issues: Issue[]
-  /** True if the same call may succeed a moment later. */
+  /** True if the same call can succeed a moment later. */
   isPassing: boolean
 }
 

@@ -2,7 +2,7 @@ import type { ReactNode } from 'react'
 import { Notice } from '../ui/notice.tsx'
 import type { CallError } from './call-error.ts'
 
-/** Shows what went wrong and the id to quote when asking for help. */
+/** Shows what went wrong, and the request id, which the user quotes to get help. */
 export function ErrorNotice({ error, children }: { error: CallError; children?: ReactNode }) {
   return (
     <Notice tone="danger">

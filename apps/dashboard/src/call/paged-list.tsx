@@ -14,17 +14,17 @@ interface PagedListProps<Item> {
     refetch: () => Promise<unknown>
     fetchNextPage: () => Promise<unknown>
   }
-  /** True while an empty list may only mean that its items have not arrived. */
+  /** True if the list is perhaps empty only because its items have not arrived yet. */
   isLoading?: boolean
   skeleton: ReactNode
-  /** Says why the list is empty. */
+  /** The text that explains why the list is empty. */
   empty: string
-  /** Null if there are no filters to clear. */
+  /** Null means that there are no filters to clear. */
   onClearFilters: (() => void) | null
   children: (items: Item[]) => ReactNode
 }
 
-/** The items of all pages so far, and a button that loads the next page. */
+/** Shows the items of all loaded pages, and a button that loads the next page. */
 export function PagedList<Item>({ query, isLoading = false, skeleton, empty, onClearFilters, children }: PagedListProps<Item>) {
   const items = query.data?.pages.flatMap((page) => page.data) ?? []
   return (

@@ -6,7 +6,7 @@ interface QueryFaultProps {
   query: { isError: boolean; error: unknown; refetch: () => Promise<unknown> }
 }
 
-/** The error of a query, with a button to retry. Earlier data stays visible beside it. */
+/** Shows the error of a query and a retry button. Data that was loaded earlier stays visible. */
 export function QueryFault({ query }: QueryFaultProps) {
   if (!query.isError) return null
   return (

@@ -2,11 +2,11 @@ import { createClient, isAuthApiError, isAuthRetryableFetchError, type Session }
 import { createStore } from '../ui/store.ts'
 import { settings } from './settings.ts'
 
-/** Only this file calls Supabase Auth. It keeps the session in local storage and refreshes it. */
+/** Only this file calls Supabase Auth. The client keeps the session in local storage and refreshes it. */
 const supabase = createClient(settings.supabaseUrl, settings.supabasePublishableKey, { auth: { flowType: 'pkce' } })
 
 const { data: kept, error: fault } = await supabase.auth.getSession()
-// A session that cannot be refreshed right now is still valid: fail to start instead of showing the sign-in page.
+// A session is still valid if a refresh fails only for the moment. Fail to start then, instead of showing the sign-in page.
 if (isAuthRetryableFetchError(fault)) throw fault
 const sessionStore = createStore<Session | null>(kept.session)
 const expiredStore = createStore(false)
@@ -19,24 +19,27 @@ supabase.auth.onAuthStateChange((_, session) => {
   if (userId !== previous) for (const listener of userListeners) listener(userId)
 })
 
-/** True if Google or Supabase refused the sign-in and redirected here with an error. Read before the router changes the URL. */
+/**
+ * True if Google or Supabase refused the sign-in and redirected here with an error. The value is computed before the router
+ * changes the URL.
+ */
 export const hasReturnedRefused = /[?&#]error(_code|_description)?=/.test(location.search + location.hash)
 
-/** The session of the user who is signed in, or null. */
+/** Returns the session of the signed-in user, or null. */
 export const useSession = sessionStore.use
 export const currentSession = sessionStore.get
-/** True after the session was ended because the server refused its token. */
+/** Returns true if the session has ended because the server refused its token. */
 export const useSessionExpired = expiredStore.use
 
-/** Calls `listener` when another user signs in, or with null when the user signs out. */
+/** Calls `listener` with the user's id when another user signs in, and with null when the user signs out. */
 export function onUserChange(listener: (userId: string | null) => void): void {
   userListeners.add(listener)
 }
 
 /**
- * A valid access token, refreshed if it is about to expire. Null if nobody is signed in.
+ * Returns a valid access token, or null if nobody is signed in. Refreshes a token that is about to expire.
  *
- * @throws AuthError if Supabase cannot be reached to refresh it. That must not end the session.
+ * @throws AuthError if Supabase cannot be reached for the refresh. This error must not end the session.
  */
 export async function accessToken(): Promise<string | null> {
   const { data, error } = await supabase.auth.getSession()
@@ -44,7 +47,7 @@ export async function accessToken(): Promise<string | null> {
   return data.session?.access_token ?? null
 }
 
-/** Resolves to null, or to a message that says what went wrong. */
+/** Signs in. Resolves to null, or to an error message for the user. */
 export async function signIn(email: string, password: string): Promise<string | null> {
   const { error } = await supabase.auth.signInWithPassword({ email, password })
   if (error === null) return null
@@ -67,7 +70,7 @@ export async function adoptSession(session: { accessToken: string; refreshToken:
   if (error !== null) throw error
 }
 
-/** Leaves the page for Google, which redirects back to this origin. */
+/** Navigates to Google, which redirects back to this origin. */
 export async function signInWithGoogle(): Promise<void> {
   const { error } = await supabase.auth.signInWithOAuth({ provider: 'google', options: { redirectTo: location.origin } })
   if (error !== null) throw error
@@ -78,7 +81,10 @@ export async function signOut(): Promise<void> {
   await supabase.auth.signOut({ scope: 'local' })
 }
 
-/** Ends the session if its current token is the refused one. It may have a newer token by now, or belong to another user. */
+/**
+ * Ends the session after the server has refused a token. Does nothing if the current token is another one, because the session
+ * was refreshed or another user has signed in.
+ */
 export async function endExpiredSession(refusedAuthorization: string | null): Promise<void> {
   const session = sessionStore.get()
   if (session === null || refusedAuthorization !== `Bearer ${session.access_token}`) return

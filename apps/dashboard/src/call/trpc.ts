@@ -7,12 +7,14 @@ import { describeCallError } from './call-error.ts'
 import { accessToken, endExpiredSession } from './session.ts'
 
 const RETRIES_MAX = 2
-/** A request that takes longer fails. Otherwise, everything that waits for it would hang without a message. */
+/** A request that takes longer fails. Otherwise, code that waits for the answer would hang without a message. */
 const REQUEST_MS_MAX = 20_000
-/** How often data that depends on spending is refreshed. The stream of real-time.tsx usually refreshes it sooner. */
+/**
+ * The interval at which data that depends on spending is refreshed. The stream of real-time.tsx usually refreshes it sooner.
+ */
 export const REFRESH_INTERVAL_MS = 10_000
 
-/** A client without a cache. Use it for calls whose answer contains a secret, so that no cache contains the secret. */
+/** A tRPC client without a cache. Use it for calls whose answer contains a secret, because no cache may contain a secret. */
 export const api = createTRPCClient<AppRouter>({
   links: [
     httpBatchLink({
@@ -34,11 +36,11 @@ export const api = createTRPCClient<AppRouter>({
 
 export const queryClient = new QueryClient({
   defaultOptions: {
-    // Without a network, a call must fail with a message. By default it would wait and be sent later.
+    // Without a network, a call must fail with a message. By default, TanStack Query waits and sends the call later.
     mutations: { networkMode: 'always' },
     queries: {
       networkMode: 'always',
-      // Retry only failures that may pass. A refusal is final.
+      // Retry only failures that can pass. A refusal is final.
       retry: (failures, error) => failures < RETRIES_MAX && describeCallError(error).isPassing,
     },
   },

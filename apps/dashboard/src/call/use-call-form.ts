@@ -5,8 +5,8 @@ import type { z } from 'zod'
 import { type CallError, describeCallError } from './call-error.ts'
 
 /**
- * A form whose input is checked by `schema` and sent to the server. The server's issues are shown at their fields; any other
- * failure of the call becomes `fault`.
+ * Returns a form. `schema` checks the input before it is sent to the server. Issues that the server reports are shown at their
+ * fields. Any other failure of the call becomes `fault`.
  */
 export function useCallForm<Input extends FieldValues, Output>(
   schema: z.ZodType<Output, Input>,
@@ -14,7 +14,7 @@ export function useCallForm<Input extends FieldValues, Output>(
 ) {
   const [fault, setFault] = useState<CallError | null>(null)
   const form = useForm<Input, unknown, Output>({ resolver: standardSchemaResolver(schema), defaultValues })
-  /** A submit handler that passes the checked input to `call`. */
+  /** Returns a submit handler that passes the checked input to `call`. */
   const submit = (call: (input: Output) => Promise<unknown>) =>
     form.handleSubmit(async (input) => {
       setFault(null)

@@ -12,14 +12,14 @@ interface ConfirmKeyDialogProps {
   isOpen: boolean
   onClose: () => void
   actionLabel: string
-  /** Shown after the call has succeeded. */
+  /** The message that is shown after the call has succeeded. */
   doneText: string
-  /** Its answer must not contain a secret, because it is cached. */
+  /** The answer to the call must not contain a secret, because the answer is cached. */
   call: () => Promise<unknown>
   children: ReactNode
 }
 
-/** Asks before an action on a key. Shows the result only after the server has confirmed it. */
+/** Asks the user to confirm an action on a key. The result is shown only after the server has confirmed it. */
 export function ConfirmKeyDialog({ title, isOpen, onClose, actionLabel, doneText, call, children }: ConfirmKeyDialogProps) {
   const mutation = useMutation({
     mutationFn: call,

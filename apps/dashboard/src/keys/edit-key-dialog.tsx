@@ -24,7 +24,8 @@ function EditKeyForm({ apiKey, onClose }: Omit<KeyDialogProps, 'isOpen'>) {
   const save = submit(async ({ name, expiresAt, creditLimit }) => {
     await api.keys.update.mutate({
       id: apiKey.id,
-      // Send changed fields only: somebody else may have changed the others, and an unchanged expiry may be in the past.
+      // Send only changed fields. Another session may have changed the other fields, and an unchanged expiry may be in the
+      // past.
       ...(dirtyFields.name && { name }),
       ...(dirtyFields.expiresAt && { expiresAt }),
       ...(dirtyFields.creditLimit && { creditLimit }),

@@ -1,6 +1,5 @@
 import type { KeyWithUsage } from '@keymeter/contract'
 
-/** The dialogs about one key. */
 export type KeyDialog = 'edit' | 'rotate' | 'endGrace' | 'revoke'
 
 export interface KeyDialogProps {

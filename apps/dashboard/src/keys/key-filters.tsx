@@ -21,7 +21,7 @@ const STATUS_OPTIONS = KeyFilter.options.map((value) => ({ value, text: STATUSES
 const SORTS: Record<KeySort, string> = { newest: 'Newest', oldest: 'Oldest', name: 'Name', lastUsed: 'Last used' }
 const SORT_OPTIONS = KeySort.options.map((value) => ({ value, text: SORTS[value] }))
 
-/** Filters and order are kept in the URL, so that they survive a reload and Back. */
+/** The filters and the sort order are kept in the URL, so that they survive a reload and the Back button. */
 export function KeyFilters() {
   const { status = STATUS_DEFAULT, sort = SORT_DEFAULT } = useSearch({ from: '/signed-in/' })
   const navigate = useNavigate({ from: '/' })
@@ -53,7 +53,7 @@ export function KeyFilters() {
 function SearchField() {
   const { search = '' } = useSearch({ from: '/signed-in/' })
   const navigate = useNavigate({ from: '/' })
-  /** Text that was typed and is not in the URL yet. Otherwise the URL decides, e.g. after Back. */
+  /** Typed text that is not in the URL yet. If it is null, the field shows the text from the URL, e.g. after Back. */
   const [typed, setTyped] = useState<string | null>(null)
   useEffect(() => {
     if (typed === null) return

@@ -2,20 +2,22 @@ import { type Key, KeyName, UpdateKey } from '@keymeter/contract'
 import type { FormEvent } from 'react'
 import { z } from 'zod'
 
-/** The value of the browser's field: local time to the minute. Empty means never. */
+/** The value of the browser's date field: local time, to the minute. An empty value means that the key never expires. */
 const ExpiryText = z
   .string()
   .refine((text) => text === '' || !Number.isNaN(Date.parse(text)), 'Enter a date and time, or nothing.')
   .transform((text) => (text === '' ? null : new Date(text).toISOString()))
 
-/** Empty means no limit. A text field, because the browser reports a number field with invalid text as empty. */
+/**
+ * An empty text means no limit. The field is a text field, because a browser reports a number field with invalid text as empty.
+ */
 const CreditLimitText = z
   .string()
   .trim()
   .transform((text) => (text === '' ? null : /^-?\d+$/.test(text) ? Number(text) : Number.NaN))
   .pipe(UpdateKey.shape.creditLimit.unwrap())
 
-/** The fields for a new key that can be changed later. */
+/** The fields of a key that can be changed after the key was created. */
 export const KeyForm = z.object({ name: KeyName, expiresAt: ExpiryText, creditLimit: CreditLimitText })
 export type KeyFormInput = z.input<typeof KeyForm>
 
@@ -30,8 +32,8 @@ function toLocalText(iso: string | null): string {
 }
 
 /**
- * Submits the form unless its date is only half filled in. The browser reports such a field as empty, which would mean that
- * the key never expires.
+ * Returns a submit handler that refuses a half-filled date. The browser reports such a date field as empty, which would mean
+ * that the key never expires.
  */
 export function withCompleteExpiry(
   submit: (event: SubmitEvent) => Promise<void>,

@@ -34,7 +34,7 @@ export function KeyRow({ apiKey, onDialog }: { apiKey: KeyWithUsage; onDialog: (
     } catch (error) {
       setFault(describeCallError(error))
     }
-    // Refresh after a refusal too: somebody else may have changed the key.
+    // Refresh also after a refusal, because another session may have changed the key.
     await queryClient.invalidateQueries()
     setIsBusy(false)
   }

@@ -5,7 +5,7 @@ import { formatMoment, formatRelative } from '../ui/format.ts'
 
 const EXPIRING_MS = 7 * 86_400_000
 
-/** Why the key cannot be used, or soon cannot be. Nothing for an active key. */
+/** Shows why the key cannot be used, or when an active key expires soon. Otherwise shows nothing. */
 export function KeyStatusBadge({ apiKey }: { apiKey: KeyWithUsage }): JSX.Element | null {
   const { status, revokedAt, disabledAt, expiresAt } = apiKey
   switch (status) {

@@ -15,7 +15,10 @@ const DIALOGS = {
 } satisfies Record<KeyDialog, unknown>
 
 export function KeyTable({ keys }: { keys: KeyWithUsage[] }) {
-  /** Kept after closing, so that the dialog can fade out. `opening` counts, so that each opening starts with fresh state. */
+  /**
+   * The dialog is kept after closing, so that it can fade out. `opening` is a new number for each opening, so each starts with
+   * fresh state.
+   */
   const [dialog, setDialog] = useState<{ kind: KeyDialog; key: KeyWithUsage; isOpen: boolean; opening: number } | null>(null)
   const OpenDialog = dialog && DIALOGS[dialog.kind]
   return (
@@ -63,7 +66,7 @@ function Heading({ className = '', ...props }: React.ComponentProps<'th'>) {
 
 const SKELETON_ROWS = ['first', 'second', 'third']
 
-/** Has the table's geometry, so that nothing moves when the table appears. */
+/** A placeholder with the geometry of the table, so that nothing moves when the table appears. */
 export function KeyTableSkeleton() {
   return (
     <div role="status" aria-label="Loading your keys" className="rounded-2xl border border-line bg-surface">

@@ -1,7 +1,7 @@
 import { KEY_NAME_LENGTH_MAX, KeyFilter, KeySort } from '@keymeter/contract'
 import { withoutSecrets } from './without-secrets.ts'
 
-/** The search parameters of the list of keys. Defaults are left out. */
+/** The search parameters of the list of keys. Default values are left out. */
 export interface KeysSearch {
   status?: KeyFilter | undefined
   search?: string | undefined
@@ -11,11 +11,11 @@ export interface KeysSearch {
 export const STATUS_DEFAULT = 'live' satisfies KeyFilter
 export const SORT_DEFAULT = 'newest' satisfies KeySort
 
-/** Drops invalid parameters, because anybody can write anything into a URL, and cuts secrets. */
+/** Ignores invalid parameters, because a URL can contain anything. Cuts secrets to their key prefix. */
 export function parseKeysSearch(raw: Record<string, unknown>): KeysSearch {
   const status = KeyFilter.safeParse(raw['status']).data
   const sort = KeySort.safeParse(raw['sort']).data
-  // The router parses `?search=42` as a number.
+  // Convert the parameter to a text, because the router parses `?search=42` as a number.
   const search = withoutSecrets(String(raw['search'] ?? '')).slice(0, KEY_NAME_LENGTH_MAX)
   return {
     status: status === STATUS_DEFAULT ? undefined : status,

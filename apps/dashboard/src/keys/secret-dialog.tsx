@@ -7,13 +7,16 @@ import { AlertDialog } from '../ui/alert-dialog.tsx'
 import { Button } from '../ui/button.tsx'
 import { Dialog } from '../ui/dialog.tsx'
 
-/** Shows a new secret, which cannot be shown again, and asks before it is closed without a copy. */
+/** Shows a new secret, which cannot be shown again. If the user has not copied the secret, the dialog asks before it closes. */
 export function SecretDialog() {
   const newKey = useNewSecret()
   return newKey && <OpenSecretDialog key={newKey.keyPrefix} newKey={newKey} />
 }
 
-/** A failure is harmless: the key's row keeps offering a new secret until this one is used. */
+/**
+ * Reports that the user has saved the secret. A failure is harmless: the key's row then offers a new secret until this secret
+ * is used.
+ */
 async function confirmSaved({ id, keyPrefix }: NewKey): Promise<void> {
   try {
     await api.keys.confirmSecretSaved.mutate({ id, keyPrefix })
@@ -118,7 +121,7 @@ function SecretField({ secret, copyState, onCopyState, copyButton }: SecretField
   )
 }
 
-/** Lets the browser ask before the page is left or reloaded. */
+/** Makes the browser ask before the user leaves or reloads the page. */
 function useLeaveGuard(isActive: boolean): void {
   useEffect(() => {
     if (!isActive) return

@@ -8,14 +8,14 @@ interface AlertDialogProps {
   isOpen: boolean
   onCancel: () => void
   cancelLabel?: string
-  /** Where the focus goes after closing, if the element that opened the dialog may be gone. */
+  /** The element that gets the focus after closing. It is needed if the element that opened the dialog can disappear. */
   finalFocus?: ComponentProps<typeof BaseAlertDialog.Popup>['finalFocus']
   /** The button that confirms. */
   action: ReactNode
   children: ReactNode
 }
 
-/** Asks before something that cannot be undone. Cancel has the focus first. */
+/** Asks before an action that cannot be undone. The Cancel button has the focus first. */
 export function AlertDialog({
   title,
   isOpen,

@@ -10,7 +10,7 @@ const VARIANTS = {
 
 interface ButtonProps extends ComponentProps<typeof BaseButton> {
   variant?: keyof typeof VARIANTS
-  /** True while the last press is being handled: another press does nothing. */
+  /** True while the previous press is being handled. Another press then does nothing. */
   isPending?: boolean
 }
 

@@ -10,7 +10,7 @@ interface ChoiceProps<Value> {
   hint?: string
 }
 
-/** Radio buttons as cards: for a few options that should all be visible. */
+/** Radio buttons that look like cards, for a few options that should all be visible. */
 export function Choice<Value extends string | number>({ label, options, value, onChange, hint }: ChoiceProps<Value>) {
   const labelId = useId()
   return (

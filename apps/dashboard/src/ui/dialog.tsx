@@ -5,7 +5,7 @@ import { BACKDROP, POPUP } from './popup.ts'
 interface DialogProps {
   title: string
   isOpen: boolean
-  /** Called on Escape and on a click outside. The dialog stays open until `isOpen` changes. */
+  /** Called when the user presses Escape or clicks outside. The dialog stays open until `isOpen` changes. */
   onCloseRequest: () => void
   initialFocus?: ComponentProps<typeof BaseDialog.Popup>['initialFocus']
   children: ReactNode

@@ -1,6 +1,6 @@
 import type { ReactNode } from 'react'
 
-/** Takes the place of a list without items. */
+/** A text in the place of a list that has no items. */
 export function EmptyState({ children }: { children: ReactNode }) {
   return (
     <div

@@ -7,7 +7,7 @@ interface TextFieldProps extends ComponentProps<'input'> {
   error?: string | undefined
 }
 
-/** A labelled input. Screen readers read its error, or else its hint, with it. */
+/** A labelled input. Screen readers also read its error, or its hint if there is no error. */
 export function TextField({ label, hint, error, ...input }: TextFieldProps) {
   return (
     <BaseField.Root invalid={error !== undefined} className="grid gap-1.5">

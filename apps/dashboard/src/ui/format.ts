@@ -11,22 +11,22 @@ const UNITS = [
   ['minute', 60],
 ] as const
 
-/** `1,234`, `−25`: with a true minus sign. Screen readers skip a hyphen. */
+/** Returns e.g. `1,234` or `−25`. The minus sign is not a hyphen, because screen readers skip hyphens. */
 export function formatCredits(credits: number): string {
   return whole.format(credits).replace('-', '−')
 }
 
-/** In the reader's language and time zone. */
+/** Returns date and time in the user's language and time zone. */
 export function formatMoment(iso: string): string {
   return dateTime.format(new Date(iso))
 }
 
-/** `24 Dec 2026, 12:00 UTC`. Billing cycles start and end in UTC. */
+/** Returns e.g. `24 Dec 2026, 12:00 UTC`. Billing cycles start and end in UTC. */
 export function formatMomentUtc(iso: string): string {
   return `${dateTimeUtc.format(new Date(iso))} UTC`
 }
 
-/** `3 hours ago`, `in 12 days`, `just now` */
+/** Returns e.g. `3 hours ago`, `in 12 days` or `just now`. */
 export function formatRelative(iso: string, now = Date.now()): string {
   const seconds = (Date.parse(iso) - now) / 1000
   const [unit, length] = UNITS.find(([, unitSeconds]) => Math.abs(seconds) >= unitSeconds) ?? []

@@ -2,9 +2,9 @@ import { createStore } from './store.ts'
 
 const MINUTE_MS = 60_000
 
-/** One timer for all texts that depend on the current time, e.g. "3 hours ago". */
+/** All texts that depend on the current time share one timer, e.g. "3 hours ago". */
 const minuteStore = createStore(0)
 setInterval(() => minuteStore.set(minuteStore.get() + 1), MINUTE_MS)
 
-/** Renders the component again every minute. */
+/** Makes the component render again every minute. */
 export const useMinute = minuteStore.use

@@ -1,7 +1,7 @@
 import { formatMoment, formatMomentUtc, formatRelative } from './format.ts'
 import { useMinute } from './minute.ts'
 
-/** How long ago it was, with the exact time as a tooltip. */
+/** Shows how long ago the moment was, e.g. "3 hours ago". The tooltip contains the exact time. */
 export function Moment({ iso }: { iso: string }) {
   useMinute()
   return (
@@ -11,7 +11,7 @@ export function Moment({ iso }: { iso: string }) {
   )
 }
 
-/** The time in UTC, which billing uses, with the reader's local time as a tooltip. */
+/** Shows the moment in UTC, which billing uses. The tooltip contains the user's local time. */
 export function MomentUtc({ iso }: { iso: string }) {
   return (
     <time dateTime={iso} title={`${formatMoment(iso)}, your time`}>

@@ -1,4 +1,4 @@
-/** The look that all kinds of dialogs share. */
+/** The styles that all kinds of dialogs share. */
 export const BACKDROP =
   'fixed inset-0 bg-black/45 motion-safe:transition-opacity data-ending-style:opacity-0 data-starting-style:opacity-0'
 export const POPUP =

@@ -7,7 +7,7 @@ interface SelectProps<Value extends string> extends Omit<ComponentProps<'select'
   onValueChange: (value: Value) => void
 }
 
-/** The browser's native select: it works well on phones and with the keyboard. */
+/** The browser's native select element, which works well on phones and with the keyboard. */
 export function Select<Value extends string>({
   label,
   options,

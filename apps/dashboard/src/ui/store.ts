@@ -1,8 +1,8 @@
 import { useSyncExternalStore } from 'react'
 
 /**
- * A value outside React's tree, kept in memory only. It survives a remount: use it for a secret that the server does not
- * return again, or for a call in progress.
+ * A value outside React's tree that is kept only in memory. The value survives when a component is mounted again. Use a store
+ * for a secret that the server does not return again, or for a call in progress.
  */
 export interface Store<T> {
   get(): T

@@ -1,7 +1,6 @@
 import { Button as BaseButton } from '@base-ui/react/button'
 import type { ComponentProps } from 'react'
 
-/** A button inside a line of text. */
 export function TextButton({ isPending = false, ...props }: ComponentProps<typeof BaseButton> & { isPending?: boolean }) {
   return (
     <BaseButton

@@ -2,7 +2,7 @@ import { Toast } from '@base-ui/react/toast'
 
 const manager = Toast.createToastManager()
 
-/** Shows a short message for a moment. Screen readers read it without interrupting. */
+/** Shows a message for a short time. Screen readers read the message without interrupting the user. */
 export function announce(text: string): void {
   manager.add({ description: text })
 }

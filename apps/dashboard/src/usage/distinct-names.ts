@@ -1,4 +1,4 @@
-/** A name for each. Items with the same short name get their long names. */
+/** Returns a name for each item. Items with the same short name get their long names. */
 export function distinctNames<T>(all: T[], short: (one: T) => string, long: (one: T) => string): string[] {
   const names = all.map(short)
   return all.map((one, i) => {

@@ -4,21 +4,25 @@ import { accessToken, endExpiredSession } from '../call/session.ts'
 
 interface DownloadOptions {
   signal: AbortSignal
-  /** Receives the number of bytes received so far. */
+  /** Called with the number of bytes received so far. */
   onProgress: (bytes: number) => void
 }
 
-/** Some browsers let a page write to a file that the reader chose, and remove it. TypeScript's types lack both. */
+/**
+ * A file that the user chose. Some browsers let a page write to the file and remove it, but TypeScript's types do not contain
+ * the functions for this.
+ */
 type SavedFile = FileSystemFileHandle & { remove?: () => Promise<void> }
 interface SavingWindow {
   showSaveFilePicker?: (options: { suggestedName: string; types: unknown[] }) => Promise<SavedFile>
 }
 
 /**
- * Saves the matching events as a CSV file. If the browser supports it, writes to disk while receiving; otherwise saves once
- * all events are here. Sends the token in a header, which a plain link could not do. Never keeps a partial file.
+ * Saves the matching events as a CSV file. If the browser supports it, the events are written to disk while they arrive.
+ * Otherwise, the file is saved after all events have arrived. A partial file is never kept. The access token is sent in a
+ * header, which a plain link cannot do.
  *
- * @returns the number of saved bytes, null if the reader cancelled, or what went wrong.
+ * @returns the number of saved bytes, null if the user cancelled, or the error.
  */
 export async function downloadEvents(filters: UsageEventFilters, options: DownloadOptions): Promise<number | CallError | null> {
   const name = `keymeter-usage-${new Date().toISOString().slice(0, 10)}.csv`
@@ -34,7 +38,7 @@ export async function downloadEvents(filters: UsageEventFilters, options: Downlo
   } catch (error) {
     outcome = faultOf(error)
   }
-  // The browser creates an empty file as soon as it is chosen. Some browsers cannot remove it again.
+  // The browser creates an empty file as soon as the user has chosen it. Some browsers cannot remove the file again.
   if (typeof outcome !== 'number') await file?.remove?.().catch(() => {})
   return outcome
 }
@@ -68,7 +72,7 @@ function queryOf(filters: UsageEventFilters): URLSearchParams {
   return new URLSearchParams(all)
 }
 
-/** File errors and cancelling are DOMExceptions; network errors are not. */
+/** Returns null if the user cancelled. File errors and cancellations are DOMExceptions. Network errors are not. */
 function faultOf(error: unknown): CallError | null {
   const isOfFile = error instanceof DOMException
   if (isOfFile && error.name === 'AbortError') return null

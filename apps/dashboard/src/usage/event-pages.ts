@@ -3,19 +3,19 @@ import { type InfiniteData, infiniteQueryOptions } from '@tanstack/react-query'
 import { api, REFRESH_INTERVAL_MS, trpc } from '../call/trpc.ts'
 
 const PAGE_EVENTS = 50
-/** Newer events are added to the first page up to this number, so that the page does not grow without end. */
+/** New events are added to the first page until it has this many events, so that the page does not grow without limit. */
 const FIRST_PAGE_EVENTS_MAX = 500
-/** The most calls for one page, if few events match. */
+/** The most calls for one page of events. Several calls are needed if few events match. */
 const CALLS_MAX = 40
 
 interface EventPage {
   data: UsageEvent[]
   nextCursor: string | null
-  /** True if there are newer events that cannot be added on top. The reader can load the list again. */
+  /** True if newer events exist that cannot be added at the top. The user can then load the list again. */
   hasNewer?: boolean
 }
 
-/** The matching events, newest first. A refetch adds new events and keeps the loaded pages. */
+/** Loads the matching events, newest first. A refetch adds new events and keeps the loaded pages. */
 export function eventPages(filters: UsageEventFilters) {
   const queryKey = [...trpc.usage.pathKey(), 'events', filters]
   return infiniteQueryOptions({
@@ -35,7 +35,10 @@ export function eventPages(filters: UsageEventFilters) {
   })
 }
 
-/** A call examines a limited number of events and may find few or none. The next call then continues from there. */
+/**
+ * Loads one page of events. A call examines a limited number of events and may find few or none. The next call then continues
+ * from there.
+ */
 async function search(ask: (cursor: string | null) => Promise<EventPage>, from: string | null): Promise<EventPage> {
   const data: UsageEvent[] = []
   let cursor = from
@@ -48,7 +51,10 @@ async function search(ask: (cursor: string | null) => Promise<EventPage>, from: 
   return { data, nextCursor: cursor }
 }
 
-/** Adds new events to the first page. If there may be a gap between new and loaded events, only marks that newer ones exist. */
+/**
+ * Adds new events to the first page. If the page is full, or if events may be missing between the new and the loaded ones, only
+ * sets `hasNewer`.
+ */
 function withNewer(newest: EventPage, loaded: EventPage, isAlone: boolean): EventPage {
   if (isAlone && (newest.nextCursor === null || newest.data.length === PAGE_EVENTS)) return newest
   const top = loaded.data[0]?.sequence ?? 0

@@ -2,7 +2,7 @@ import type { EventVerdict } from '@keymeter/contract'
 
 const VERDICTS = {
   charged: { text: 'Charged', group: 'charged' },
-  // Settling a hold charges credits.
+  // A settle charges credits.
   settled: { text: 'Settled', group: 'charged' },
   held: { text: 'Held', group: null },
   released: { text: 'Released', group: null },
@@ -22,7 +22,10 @@ const VERDICTS = {
 type VerdictGroup = 'charged' | 'refused'
 const GROUPS: Record<VerdictGroup, string> = { charged: 'Charged', refused: 'Refused' }
 
-/** The verdict in words. A page that was opened before an upgrade of the server may not know it and shows its raw name. */
+/**
+ * Returns the verdict in words. If the server was upgraded after the page was opened, the page perhaps does not know a verdict.
+ * It then shows the raw name.
+ */
 export function describeVerdict(verdict: string): string {
   return isKnown(verdict) ? VERDICTS[verdict].text : verdict.replaceAll('_', ' ')
 }
@@ -37,7 +40,10 @@ export const VERDICT_OPTIONS = [
   ...inGroup('refused').map((value) => ({ value, text: `Refused: ${VERDICTS[value].text.toLowerCase()}` })),
 ]
 
-/** The verdicts in the chosen group, or the chosen verdict. Undefined, which means all, for anything else. */
+/**
+ * Returns the verdicts of the chosen group, or the chosen verdict. For any other text, returns undefined, which means all
+ * verdicts.
+ */
 export function verdictsOf(chosen: string | undefined): EventVerdict[] | undefined {
   if (chosen === 'charged' || chosen === 'refused') return inGroup(chosen)
   return chosen !== undefined && isKnown(chosen) ? [chosen] : undefined

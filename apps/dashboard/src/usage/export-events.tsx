@@ -26,7 +26,7 @@ export function ExportEvents({ filters, isReady }: { filters: UsageEventFilters;
       setProgress({ state: 'running', bytes })
     }
     const outcome = await downloadEvents(filters, { signal: controller.signal, onProgress })
-    // If writing the file failed, this ends the request, whose answer nobody reads any more.
+    // If writing the file failed, the request is still running. Abort it, because nobody reads its answer any more.
     controller.abort()
     if (outcome === null) setProgress({ state: 'idle' })
     else if (typeof outcome !== 'number') setProgress({ state: 'failed', error: outcome })
@@ -43,7 +43,7 @@ export function ExportEvents({ filters, isReady }: { filters: UsageEventFilters;
           <span role="status">{isRunning && 'Exporting…'}</span>{' '}
           {isRunning && <span className="figures">{formatBytes(progress.bytes)}</span>}
         </span>
-        {/* One button for both, so that it keeps the focus. */}
+        {/* One button starts and cancels the export, so that it keeps the focus. */}
         <Button variant="secondary" disabled={!isReady} onClick={isRunning ? () => leaving.current?.abort() : start}>
           {isRunning ? 'Cancel' : 'Export CSV'}
         </Button>

@@ -3,7 +3,10 @@ import { useEffect, useState } from 'react'
 import { accessToken } from '../call/session.ts'
 import { queryClient, trpc } from '../call/trpc.ts'
 
-/** Refreshes the pages when the stream reports spending, and shows that it does. Without a stream, pages still poll. */
+/**
+ * Refreshes the pages when the stream reports spending, and shows whether the stream is open. Without a stream, the pages are
+ * still refreshed by polling.
+ */
 export function RealTime({ userId }: { userId: string }) {
   const [isOpen, setIsOpen] = useState(false)
   // biome-ignore lint/correctness/useExhaustiveDependencies: another user needs another stream
@@ -16,7 +19,7 @@ export function RealTime({ userId }: { userId: string }) {
     )
     return () => leaving.abort()
   }, [userId])
-  // Not a live region: a screen reader would announce it after every break of the network.
+  // This text is not a live region, because a screen reader would announce it after every network failure.
   return (
     <span
       title="Spending appears as it happens"
@@ -29,8 +32,8 @@ export function RealTime({ userId }: { userId: string }) {
 }
 
 /**
- * Refreshes the visible data that depends on spending, in one request; other data is refreshed when it becomes visible. A
- * list that is loading its next page is left alone, because a refresh would cancel that.
+ * Refreshes the visible data that depends on spending, in one request. Other data is refreshed when it becomes visible. A list
+ * that is loading its next page is not refreshed, because a refresh would cancel the loading.
  */
 async function refresh(): Promise<void> {
   const predicate = ({ state }: Query) => state.fetchStatus === 'idle' || state.fetchMeta?.fetchMore === undefined

@@ -2,13 +2,13 @@ import { type KeyboardEvent, useRef, useState } from 'react'
 import { formatCredits } from '../ui/format.ts'
 
 interface ChartBucket {
-  /** When it begins, as ISO-8601. */
+  /** The start of the bucket, as ISO-8601. */
   start: string
-  /** `5 Mar` */
+  /** The label of the bucket, e.g. `5 Mar`. */
   name: string
 }
 
-/** The credits of one key or operation, one number per bucket. */
+/** The credits of one key or operation. `credits` contains one number for each bucket. */
 export interface ChartSeries {
   id: string
   name: string
@@ -17,9 +17,9 @@ export interface ChartSeries {
 
 interface UsageChartProps {
   buckets: ChartBucket[]
-  /** At most `CHART_SERIES_MAX`, the largest first. The first is drawn at the bottom. */
+  /** At most `CHART_SERIES_MAX` series, the largest first. The largest is drawn at the bottom. */
   series: ChartSeries[]
-  /** The index of the bucket that contains the present. */
+  /** The index of the bucket that contains the current time. */
   current: number
   timeZone: string
 }
@@ -32,11 +32,14 @@ const COLUMN_WIDTH = 10
 const BAR_WIDTH = 7
 const HEIGHT = 100
 
-/** Stacked columns. The pointer or the arrow keys choose a column; its figures are below the chart and in its label. */
+/**
+ * Draws stacked columns. The user chooses a column with the pointer or the arrow keys. The figures of this column are below the
+ * chart and in its label for screen readers.
+ */
 export function UsageChart({ buckets, series, current, timeZone }: UsageChartProps) {
   const totals = buckets.map((_, i) => series.reduce((sum, { credits }) => sum + (credits[i] ?? 0), 0))
   const highest = Math.max(1, ...totals)
-  /** The start of the chosen bucket. If it is null or no longer in the range, the current bucket is shown. */
+  /** The start of the chosen bucket. If it is null or outside the range, the figures of the current bucket are shown. */
   const [chosen, setChosen] = useState<string | null>(null)
   const columns = useRef<HTMLDivElement>(null)
   const found = buckets.findIndex(({ start }) => start === chosen)

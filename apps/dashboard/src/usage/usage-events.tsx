@@ -21,7 +21,7 @@ export function UsageEvents() {
   const { range = 'cycle', when, keyId, operation, action, verdict } = useSearch({ from: '/signed-in/usage' })
   useMinute()
   const billing = useQuery(trpc.billing.get.queryOptions())
-  /** The start of the billing cycle is part of the account, so the events wait for it. */
+  /** The events are loaded after the account, because the account contains the start of the billing cycle. */
   const isReady = !billing.isPending
   const { from = billing.data?.account?.billingCycle.start } = askFor(range, Date.now())
   const filters = {
@@ -50,7 +50,7 @@ function Events({ filters, isReady }: { filters: UsageEventFilters; isReady: boo
   const pages = eventPages(filters)
   const list = useInfiniteQuery({ ...pages, placeholderData: keepPreviousData, enabled: isReady })
   const showNewer = async () => {
-    // The button disappears, and the focus must not jump to the top of the page.
+    // The button disappears. Focus the heading, because otherwise the focus would jump to the top of the page.
     document.getElementById('events')?.focus()
     await queryClient.resetQueries({ queryKey: pages.queryKey })
   }

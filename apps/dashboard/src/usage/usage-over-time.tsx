@@ -10,16 +10,18 @@ import { askFor } from './usage-range.ts'
 import type { UsageRange } from './usage-search.ts'
 import { UsageTotals } from './usage-totals.tsx'
 
-/** The reader's time zone, so that days are the reader's days. UTC if the server does not accept the name. */
+/**
+ * The user's time zone, so that a day starts at the user's midnight. It is UTC if the server does not accept the name of the
+ * zone.
+ */
 const TIME_ZONE = UsageTimeseries.shape.timeZone.safeParse(Intl.DateTimeFormat().resolvedOptions().timeZone).data ?? 'UTC'
 
-/** The usage chart and the totals below it. */
 export function UsageOverTime({ range, by }: { range: UsageRange; by: UsageTimeseries['by'] }) {
   useMinute()
   const input = { ...askFor(range, Date.now()), by, timeZone: TIME_ZONE }
   const usage = useQuery({
     queryKey: [...trpc.usage.pathKey(), 'timeseries', input],
-    // Keep the input with the result: this result stays visible while the next input loads.
+    // The result contains its own input, because it stays visible while the result for the next input loads.
     queryFn: async ({ signal }) => ({ ...(await api.usage.timeseries.query(input, { signal })), ...input, range }),
     placeholderData: keepPreviousData,
     refetchInterval: REFRESH_INTERVAL_MS,
@@ -49,7 +51,7 @@ function Shown({ buckets, series, unit, by, range, isBusy }: ShownProps) {
   const names = distinctNames(series, nameOf, (one) => `${nameOf(one)} (${one.keyPrefix}…)`)
   const named = series.map((one, i) => ({ ...one, id: one.keyId ?? one.operation ?? '', name: names[i] ?? '' }))
   const starts = distinctNames(buckets, formatStart(unit), formatStart(unit, { timeZoneName: 'short' }))
-  // The reader's clock may be slow: a bucket that has usage has begun.
+  // The user's clock may be slow. A bucket that has usage has begun, even if that clock shows an earlier time.
   const used = buckets.findLastIndex((_, i) => series.some(({ credits }) => credits[i] !== 0))
   const current = Math.max(
     0,
@@ -63,7 +65,7 @@ function Shown({ buckets, series, unit, by, range, isBusy }: ShownProps) {
           key={range}
           buckets={buckets
             .map((start, i) => ({ start, name: starts[i] ?? '' }))
-            // Show a billing cycle to its end, and any other range up to now.
+            // A billing cycle is shown to its end. Any other range is shown up to now.
             .slice(0, range === 'cycle' ? undefined : current + 1)}
           series={withOthers(named)}
           current={current}

@@ -4,10 +4,13 @@ import { z } from 'zod'
 export const UsageRange = z.enum(['cycle', 'month', 'day'])
 export type UsageRange = z.infer<typeof UsageRange>
 const UsageGroup = z.enum(['key', 'operation'])
-/** The format of operations, actions and verdicts. The contract's own schemas would add to the script that every page loads. */
+/**
+ * The format of operations, actions and verdicts. The contract's own schemas are not used, because they would make the script
+ * larger that every page loads.
+ */
 const Label = /^[a-z0-9._:-]{1,64}$/
 
-/** The search parameters of the usage page. Defaults are left out. */
+/** The search parameters of the usage page. Default values are left out. */
 export interface UsageSearch {
   range?: UsageRange | undefined
   by?: z.infer<typeof UsageGroup> | undefined
@@ -15,11 +18,11 @@ export interface UsageSearch {
   operation?: string | undefined
   action?: string | undefined
   verdict?: string | undefined
-  /** `any` lists events of any time, not only of the range. */
+  /** `any` lists events of any time. If it is absent, only the events of `range` are listed. */
   when?: 'any' | undefined
 }
 
-/** Drops invalid parameters, because anybody can write anything into a URL, and defaults. */
+/** Ignores invalid parameters, because a URL can contain anything. Leaves out default values. */
 export function parseUsageSearch(raw: Record<string, unknown>): UsageSearch {
   const range = UsageRange.safeParse(raw['range']).data
   const by = UsageGroup.safeParse(raw['by']).data
@@ -34,7 +37,7 @@ export function parseUsageSearch(raw: Record<string, unknown>): UsageSearch {
   }
 }
 
-/** The router parses `?operation=42` as a number. */
+/** Converts the parameter to a text, because the router parses `?operation=42` as a number. */
 function label(raw: unknown): string | undefined {
   const text = String(raw ?? '')
   return Label.test(text) ? text : undefined

@@ -2,7 +2,7 @@ import type { UsageSeries, UsageTimeseries } from '@keymeter/contract'
 import { formatCredits } from '../ui/format.ts'
 import type { ChartSeries } from './usage-chart.tsx'
 
-/** The total usage of each key or operation in the whole range. */
+/** Shows the total usage of each key or operation in the whole range. */
 export function UsageTotals({ series, by }: { series: (ChartSeries & UsageSeries)[]; by: UsageTimeseries['by'] }) {
   return (
     <div className="overflow-hidden rounded-2xl border border-line bg-surface">

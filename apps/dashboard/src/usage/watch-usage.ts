@@ -1,24 +1,27 @@
 import { EventSource } from 'eventsource'
 
-/** The server sends a ping more often than this, so a stream that is silent for longer is dead. */
+/** The server sends a ping more often than this. A stream that is silent for longer is dead and is opened again. */
 const SILENCE_MS_MAX = 25_000
-/** The pause after a refusal, or after an answer that is not a stream. The library reopens a broken stream sooner. */
+/**
+ * The pause before the stream is opened again after a refusal, or after an answer that is not a stream. After a break of the
+ * connection, the library opens the stream sooner.
+ */
 const REOPEN_PAUSE_MS = 10_000
 const REFRESH_PAUSE_MS = 300
 
 export interface WatchUsageOptions {
   accessToken: () => Promise<string | null>
-  /** Called when the stream opens and soon after each change, but never while the previous call is still running. */
+  /** Called when the stream opens and soon after each change, but never while a previous call is running. */
   refresh: () => Promise<unknown>
   onOpenChange: (isOpen: boolean) => void
   signal: AbortSignal
 }
 
 /**
- * Keeps a stream of `usage.watch` open until `signal` is aborted, but only while the page is visible: a browser opens few
- * connections to one server, and nobody reads a hidden page.
+ * Keeps a stream of `usage.watch` open until `signal` is aborted. The stream is closed while the page is hidden: a browser
+ * opens few connections to one server, and nobody reads a hidden page.
  *
- * It does not use tRPC's link for streams, which would add to the script that every page loads.
+ * tRPC's own link for streams is not used, because it would make the script larger that every page loads.
  */
 export function watchUsage({ accessToken, refresh, onOpenChange, signal }: WatchUsageOptions): void {
   const onChange = oneAtATime(refresh, REFRESH_PAUSE_MS)
@@ -38,8 +41,8 @@ export function watchUsage({ accessToken, refresh, onOpenChange, signal }: Watch
     }, ms)
   }
   const open = () => {
-    // The browser's own EventSource cannot send headers, and a token in the URL would end up in access logs. Each connection
-    // gets a fresh token, because the server ends a stream when its token expires.
+    // The browser's own EventSource is not used: it cannot send headers, and a token in the URL would get into access logs.
+    // Each connection gets a fresh token, because the server ends a stream when its token expires.
     const opened = new EventSource('/trpc/usage.watch', {
       fetch: async (url, init) => {
         const token = await accessToken()
@@ -55,7 +58,7 @@ export function watchUsage({ accessToken, refresh, onOpenChange, signal }: Watch
       isAlive()
       onChange()
     })
-    // The server refused. The library would reconnect immediately.
+    // The server refused the stream. Close it, because the library would reconnect immediately.
     opened.addEventListener('serialized-error', () => {
       close()
       reopenIn(REOPEN_PAUSE_MS)
@@ -76,7 +79,7 @@ export function watchUsage({ accessToken, refresh, onOpenChange, signal }: Watch
   update()
 }
 
-/** Returns a function that runs `work`, and runs it again afterwards if it was called in the meantime. */
+/** Returns a function that runs `work`. If the function is called while `work` runs, `work` runs once more afterwards. */
 function oneAtATime(work: () => Promise<unknown>, pauseMs: number): () => void {
   let isRunning = false
   let isDue = false
