@@ -21,7 +21,7 @@ export interface ApiDeps {
 
 /** The context of a call. All calls in one HTTP request share it. */
 export interface Context extends ApiDeps, CallOrigin {
-  /** Adds the request id to each line of the log. */
+  /** A logger that adds the request id to each line. */
   log: Logger
   /** The `authorization` header, which is not verified yet. Only the base procedures in trpc.ts verify it. */
   authorization: string | null

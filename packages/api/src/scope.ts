@@ -4,9 +4,9 @@ import type { Logger } from 'pino'
 import { AppError } from './errors.ts'
 
 /**
- * The first argument of an operation on one account. An operation can access the database only through it. `userId` comes from
- * the caller's verified access token, and never from the input. Only operator/operate.ts takes it from the input, because the
- * service key can act for every account.
+ * The first argument of an operation on one account. An operation can access the database only through this argument. `userId`
+ * comes from the caller's verified access token, and never from the input. The only exception is operator/operate.ts, because
+ * the service key can act for every account.
  */
 export interface Scope extends CallOrigin {
   db: Transaction<DB>

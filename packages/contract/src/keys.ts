@@ -148,8 +148,8 @@ export const RotateKey = KeyRef.extend({
 export type RotateKey = z.infer<typeof RotateKey>
 
 /**
- * `keyPrefix` identifies the lost secret. If e.g. another tab has already replaced that secret, the new secret is not
- * replaced.
+ * `keyPrefix` identifies the lost secret. If another request, e.g. from another tab, has already replaced that secret, the new
+ * secret is not replaced.
  */
 export const ReplaceLostSecret = KeyRef.extend({ keyPrefix: z.string().max(100) })
 export type ReplaceLostSecret = z.infer<typeof ReplaceLostSecret>

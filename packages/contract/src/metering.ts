@@ -41,10 +41,13 @@ export const Charge = z
 export type Charge = z.infer<typeof Charge>
 
 /**
- * Identifies the usage event of a charge or a settle, so that a refund can refer to it. Callers must not rely on its format.
+ * The id of the usage event of a charge or a settle. A refund refers to this id. Callers must not rely on the format of the
+ * id.
  */
 export const ChargeId = z.string().regex(/^charge_[\w-]{32}$/, 'Send the chargeId of a charge or a settle.')
-/** Identifies the usage event of a hold, so that a settle or a release can refer to it. Callers must not rely on its format. */
+/**
+ * The id of the usage event of a hold. A settle or a release refers to this id. Callers must not rely on the format of the id.
+ */
 export const HoldId = z.string().regex(/^hold_[\w-]{32}$/, 'Send the holdId of a hold.')
 
 /**

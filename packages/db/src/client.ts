@@ -9,8 +9,8 @@ export type Db = Kysely<DB>
 
 const POOL_CONNECTIONS_MAX = 10
 /**
- * After these times, a connection attempt or a query fails instead of hanging. In addition, Postgres has timeouts for the
- * server's role.
+ * A connection attempt or a query that takes longer than these times fails instead of hanging. Postgres also has timeouts for
+ * the server's role.
  */
 const CONNECT_TIMEOUT_MS = 5_000
 const QUERY_TIMEOUT_MS = 10_000
@@ -43,8 +43,8 @@ export function createDb(
 }
 
 /**
- * Closes a connection after Postgres reports that it is read-only, and does not return it to the pool. After a failover, the
- * old primary can stay up as a standby, and every write on its connections would fail.
+ * Closes a connection that Postgres reports to be read-only, instead of returning it to the pool. After a failover, the old
+ * primary can stay up as a standby, and every write on its connections would fail.
  */
 function withoutReadOnlyConnections(pool: pg.Pool): PostgresPool {
   const readOnly = new WeakSet<object>()

@@ -17,8 +17,8 @@ export interface ChainedEntry {
 
 /**
  * Returns the hash of one entry in an account's audit log: SHA-256 over the previous hash (empty for the first entry),
- * followed by the entry as a JSON array with its fields in the order below. If an entry is changed, removed or inserted, all
- * later hashes become wrong.
+ * followed by the entry as a JSON array with its fields in the order below. If somebody changes, removes or inserts an entry,
+ * the later hashes no longer match.
  */
 export function chainHash(previous: Buffer | null, entry: ChainedEntry): Buffer {
   const fields = [

@@ -7,7 +7,7 @@ export interface AuditRecord {
   action: AuditAction
   /** Null if the action does not concern a key. */
   keyId: string | null
-  /** `customer` if it is not set. */
+  /** The default is `customer`. */
   actor?: AuditActor
   detail?: Record<string, unknown>
 }

@@ -68,7 +68,10 @@ function supabaseFor({ supabase, clientAddress }: Context) {
   })
 }
 
-/** Converts an error of Supabase Auth. All error codes: https://supabase.com/docs/guides/auth/debugging/error-codes */
+/**
+ * Returns the error for the client. The error codes of Supabase Auth are listed at
+ * https://supabase.com/docs/guides/auth/debugging/error-codes
+ */
 function refusal(error: AuthError): Error {
   switch (error.code) {
     case 'user_already_exists':

@@ -56,8 +56,8 @@ function withSecret(jwtSecret: string) {
 }
 
 /**
- * The token causes these errors while its key is searched. All other errors of the search mean that the published keys are
- * unavailable.
+ * If the search for a token's key fails with one of these errors, the token is wrong. All other errors of the search mean that
+ * the published keys are unavailable.
  */
 const TOKENS_FAULTS = [errors.JWKSNoMatchingKey, errors.JWKSMultipleMatchingKeys, errors.JOSENotSupported]
 

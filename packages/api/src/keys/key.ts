@@ -68,8 +68,8 @@ export function selectKeysWithUsage(scope: Scope, now: Date, cycleStart: Date) {
 }
 
 /**
- * Returns the SQL expression for a key's status. It needs `api_keys` with the alias `keys`. It tests revoked, disabled and
- * expired in the same order as the charge engine.
+ * Returns the SQL expression for a key's status, for a query that selects from `api_keys as keys`. The expression tests
+ * revoked, disabled and expired in the same order as the charge engine.
  */
 export function keyStatus(now: Date) {
   return sql<string>`case

@@ -237,7 +237,7 @@ const CHECKS: Record<string, RawBuilder<Row>> = {
       full join (select distinct user_id, operation from api_key_usage) as expected
         on (expected.user_id, expected.operation) = (stored.user_id, stored.operation)
      where stored.operation is null
-        -- Events with this operation may exist in dropped months, so a missing event is not an error.
+        -- The dropped months can contain events with this operation, so an operation without a kept event is not an error.
         or (expected.operation is null and not exists (select from usage_retention as dropped where dropped.user_id = stored.user_id))`,
   'idempotency key': sql`
     select user_id as "userId", 'idempotency key ' || idempotency_key as subject, count(*)::text as stored, '1' as expected

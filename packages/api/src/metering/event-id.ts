@@ -10,7 +10,7 @@ export function encodeEventId(kind: 'charge' | 'hold', userId: string, sequence:
   return `${kind}_${bytes.toString('base64url')}`
 }
 
-/** Returns null for a text that `encodeEventId` cannot have returned. */
+/** Returns the account and the sequence of a usage event, or null if the text is not the id of an event. */
 export function parseEventId(id: string): { userId: string; sequence: number } | null {
   const bytes = Buffer.from(id.slice(id.indexOf('_') + 1), 'base64url')
   if (bytes.length !== ID_BYTES) return null

@@ -18,9 +18,9 @@ interface Queued<Item, Answer> extends Waiting<Item, Answer> {
 }
 
 /**
- * Sends one batch of calls. It answers each call as soon as the call is decided, and returns the undecided calls, which the
- * lane puts at the start of the next batch. The lane sends the next batch only after this promise has settled, so the promise
- * must always settle.
+ * Sends one batch of calls. It answers each call as soon as the call is decided, and returns the undecided calls. The lane
+ * puts the undecided calls at the start of the next batch. The lane sends the next batch only after the returned promise has
+ * settled, so this promise must always settle.
  */
 export type SendBatch<Item, Answer> = (calls: readonly Waiting<Item, Answer>[]) => Promise<readonly Waiting<Item, Answer>[]>
 
@@ -89,7 +89,6 @@ export class Lane<Item extends Timed, Answer> {
     this.#isRunning = false
   }
 
-  /** Removes the oldest calls from the queue and returns them. */
   #takeBatch(): Queued<Item, Answer>[] {
     const batch: Queued<Item, Answer>[] = []
     for (const call of this.#queue) {

@@ -45,7 +45,6 @@ export class Lanes {
     this.#shared = new Lane(CHARGES_MAX, (calls) => this.#send(calls))
   }
 
-  /** The duration of the last batch in milliseconds. */
   get lastBatchMs(): number {
     return this.#lastBatchMs
   }
@@ -57,8 +56,8 @@ export class Lanes {
   }
 
   /**
-   * True if another session has locked the account, and too many locked accounts already have waiting calls: more than
-   * `LOCKED_ACCOUNTS_MAX`.
+   * True if another session has locked the account, and more than `LOCKED_ACCOUNTS_MAX` locked accounts already have waiting
+   * calls.
    */
   isRefused(userId: string): boolean {
     if (!this.#locked.has(userId)) return false
@@ -93,7 +92,7 @@ export class Lanes {
     } catch (error) {
       if (calls.length === 1 || error instanceof AppError) for (const { reject } of calls) reject(error)
       else {
-        // Send the items one by one, so that an item that the database rejects does not fail the items of other callers.
+        // Send the items one by one. Otherwise an item that the database rejects would fail the items of other callers.
         this.#log.error({ err: error, items: calls.length }, 'a batch of charges failed: sending its items one by one')
         for (const call of calls) await this.#decide([call])
       }

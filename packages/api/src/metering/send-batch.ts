@@ -11,7 +11,7 @@ import { type BatchItem, type Decision, findLockedAccounts, meterBatch } from '.
  */
 const TRY_MS_MAX = 6_000
 /**
- * If the callers of a batch wait for less than this time, the batch is not sent, because its answer would probably come too
+ * If all callers of a batch stop waiting within this time, the batch is not sent, because its answer would probably come too
  * late.
  */
 const TRY_MS_MIN = 100
@@ -70,10 +70,7 @@ async function tryOnce(db: Db, items: readonly (BatchItem & Timed)[]): Promise<B
   }
 }
 
-/**
- * Runs the query and waits for its result as long as any caller waits. If the time is over, Postgres can still execute the
- * query.
- */
+/** Runs the query and waits for its result as long as any caller waits. After that, Postgres can still execute the query. */
 async function inTime<T>(items: readonly Timed[], query: () => Promise<T>): Promise<T> {
   const leftMs = timeLeftMs(items)
   if (leftMs < TRY_MS_MIN) throw timedOut()

@@ -5,8 +5,8 @@ import { AppError } from '../errors.ts'
 import type { Scope } from '../scope.ts'
 
 /**
- * Changes the plan of an account. A plan with fewer credits than the current cycle applies from the next cycle on. Any other
- * plan applies immediately, and the account gets the additional credits. A change to the current plan cancels a planned
+ * Changes the plan of an account. A plan with fewer credits than the current cycle has applies from the next cycle on. Any
+ * other plan applies immediately, and the account gets the additional credits. A change to the current plan cancels a planned
  * change.
  *
  * @returns The time from which the plan applies.

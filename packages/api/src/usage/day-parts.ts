@@ -9,8 +9,8 @@ export interface DayParts {
   /** The last 15-minute bucket (0 to 95) of each part, in ascending order. All days are cut into the same parts. */
   ends: number[]
   /**
-   * Returns the index of the interval that contains each 15-minute bucket of a UTC day. Null means that no interval contains
-   * the bucket. `day` is the number of days since 1970-01-01.
+   * Returns 96 values for a UTC day. Each value is the index of the interval that contains this 15-minute bucket of the day,
+   * or null if no interval contains the bucket. `day` is the number of days since 1970-01-01.
    */
   intervalsOf(day: number): (number | null)[]
 }
@@ -22,7 +22,7 @@ export interface DayParts {
  */
 export function dayParts(starts: readonly Date[], end: Date | null): DayParts {
   const bounds = [...starts, ...(end === null ? [] : [end])].map((bound) => Math.floor(bound.getTime() / QUARTER_HOUR_MS))
-  // Times before 1970 are negative numbers, so the first remainder can be negative.
+  // Bounds before 1970 are negative numbers, and `%` returns a negative remainder for them.
   const lastBefore = (bound: number) => (((bound - 1) % QUARTERS_PER_DAY) + QUARTERS_PER_DAY) % QUARTERS_PER_DAY
   const ends = [...new Set([...bounds.map(lastBefore), QUARTERS_PER_DAY - 1])].sort((a, b) => a - b)
 
