@@ -25,7 +25,7 @@ const TimeZone = z.string().refine((name) => {
 const BucketStart = z.iso
   .datetime({ offset: true, error: 'Enter a moment as ISO-8601, like 2027-01-31T12:00:00Z.' })
   .refine((moment) => Date.parse(moment) % BUCKET_MS === 0, 'Choose a multiple of 15 minutes.')
-  // A series consists of whole days, so it can begin before the requested range and end after it. The years of these days must
+  // A series by day has whole days, so it can begin before the requested range and end after it. The years of these days must
   // have four digits too.
   .refine(
     (moment) => /^[1-9]\d{3}-/.test(new Date(Date.parse(moment) + 48 * 3_600_000).toISOString()),
