@@ -4,9 +4,9 @@ import type { Logger } from 'pino'
 import { AppError } from './errors.ts'
 
 /**
- * The first argument of an operation on one account. An operation can access the database only through this argument. `userId`
- * comes from the caller's verified access token, and never from the input. The only exception is operator/operate.ts, because
- * the service key can act for every account.
+ * The first argument of an operation on one account. An operation can access the database only through this argument. For a
+ * signed-in user, `userId` comes from the verified access token, and never from the input. Only the operator's procedures and
+ * commands take the account from their input, because the operator can act for every account.
  */
 export interface Scope extends CallOrigin {
   db: Transaction<DB>

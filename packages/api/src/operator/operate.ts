@@ -7,9 +7,9 @@ import { inAccount, type Scope } from '../scope.ts'
 import { announceUsage } from '../usage/announcements.ts'
 
 /**
- * Runs `operation`, a change by the operator, on one account. Unlike all other operations, it takes the account from the
- * input, because the service key can act for every account. The account is locked before `operation` starts. After the commit,
- * the open streams of the account get a new snapshot.
+ * Runs `operation`, a change by the operator, on one account. The input names the account, because the operator can act for
+ * every account. The account is locked before `operation` starts. After the commit, the open streams of the account get a new
+ * snapshot.
  *
  * @returns The result of `operation`, and the changed account.
  * @throws AppError `account_not_found`.
