@@ -1,6 +1,6 @@
 /**
- * Writes docs/api.md, the reference of every procedure, from the router and the schemas of its inputs and outputs.
- * `pnpm generate` runs it. With --check it writes nothing, and fails when the committed file differs.
+ * Writes docs/api.md, the reference of all procedures, from the router and the schemas of its inputs and outputs. `pnpm
+ * generate` runs this script. With --check the script writes nothing, and fails if the committed file differs.
  */
 import { readFileSync, writeFileSync } from 'node:fs'
 import * as contract from '@keymeter/contract'
@@ -10,7 +10,7 @@ import { publicProcedure, serviceProcedure, signedInProcedure, signedInStream } 
 
 const FILE = new URL('../../../docs/api.md', import.meta.url)
 
-/** What tRPC keeps about a procedure, and about the base that it was built from. Its types show only a part of it. */
+/** The internal data of a procedure or of a base procedure. tRPC's public types contain only a part of these fields. */
 interface Definition {
   type: 'query' | 'mutation' | 'subscription'
   meta?: { description: string }
@@ -27,7 +27,10 @@ const KINDS = {
   subscription: 'Stream of server-sent events (GET)',
 } satisfies Record<Definition['type'], string>
 
-/** A procedure has the middlewares of its base, which decide who may call it. The first match counts. */
+/**
+ * A procedure contains the middlewares of its base procedure, and these decide who can call it. The first entry that matches
+ * counts.
+ */
 const CALLERS = [
   { middlewares: definitionOf(signedInProcedure).middlewares, text: 'a signed-in user' },
   { middlewares: definitionOf(signedInStream).middlewares, text: 'a signed-in user' },
@@ -39,9 +42,9 @@ const procedures = Object.entries(appRouter._def.procedures as unknown as Record
   .map(([path, procedure]) => ({ path, definition: definitionOf(procedure) }))
   .sort((one, other) => (one.path < other.path ? -1 : 1))
 
-/** The names of the contract's schemas, so that a type that occurs often is described once. */
+/** The names of the contract's schemas. A named schema is described only once, even if many procedures use it. */
 const names = z.registry<{ id: string }>()
-/** The named types that occur, by name. `toJson` collects them. */
+/** The named types that the schemas use, by name. `toJson` fills this map. */
 const types = new Map<string, Json>()
 nameTypes()
 const objectTypes = collectObjectTypes()
@@ -83,7 +86,10 @@ function definitionOf(procedure: unknown): Definition {
   return (procedure as { _def: Definition })._def
 }
 
-/** Inputs, outputs and unions get no name: they are described where they are used, with all of their fields. */
+/**
+ * Gives a name to each schema of the contract, except for inputs, outputs and unions. The reference describes those in full at
+ * each procedure that uses them.
+ */
 function nameTypes(): void {
   const inPlace = new Set<unknown>()
   for (const { definition } of procedures) {
@@ -92,13 +98,13 @@ function nameTypes(): void {
   }
   for (const [id, schema] of Object.entries(contract)) {
     const isUnion = schema instanceof z.ZodDiscriminatedUnion
-    // The base of every output has only the request id.
+    // `Output`, the base of every output, contains only the request id and needs no name.
     const isBase = schema instanceof z.ZodObject && Object.keys(schema.shape).join() === 'requestId'
     if (schema instanceof z.ZodType && !isUnion && !isBase && !inPlace.has(schema)) names.add(schema, { id })
   }
 }
 
-/** The named types that have fields. An output often consists of such a type and a few fields more. */
+/** Returns the named types that have fields. An output often consists of all fields of such a type and a few more. */
 function collectObjectTypes(): { name: string; schema: z.ZodType; fields: Fields }[] {
   return Object.entries(contract).flatMap(([name, schema]) => {
     if (!(schema instanceof z.ZodObject && names.has(schema))) return []
@@ -110,18 +116,18 @@ function withoutDefault(schema: z.ZodType): z.ZodType {
   return schema instanceof z.ZodDefault ? (schema.unwrap() as z.ZodType) : schema
 }
 
-/** The schema of one event of a stream, which `streamOf` attaches to the output. */
+/** Returns the schema of one event of a stream. `streamOf` attaches this schema to the output. */
 function eventOf({ output }: Definition): z.ZodType | undefined {
   return output?.meta()?.['event'] as z.ZodType | undefined
 }
 
 function toJson(schema: z.ZodType, io: 'input' | 'output', collected = types): Json {
-  // Inside another object, a named type becomes a reference and a definition.
+  // zod describes a named type as a reference and a definition, but only if the type is inside another object.
   const { properties, $defs = {} } = z.toJSONSchema(z.object({ schema }), { metadata: names, io, unrepresentable: 'any' })
   const definitions = new Map(Object.entries($defs) as Fields)
   const json = (properties?.['schema'] ?? {}) as Json
   for (const [name, type] of definitions) {
-    // Names with underscores are zod's own, for recursive schemas.
+    // Names that begin with two underscores are zod's own names for recursive schemas.
     if (!name.startsWith('__')) collected.set(name, type)
   }
   return definitions.get(nameOf(json)) ?? json
@@ -143,7 +149,7 @@ function describeProcedure({ path, definition }: (typeof procedures)[number]): s
 
 function describeInput(schema: z.ZodType): string {
   const json = toJson(withoutDefault(schema), 'input')
-  // `direction` has no effect. tRPC's client for infinite queries sends it.
+  // Leave out `direction`: tRPC's client adds it to infinite queries, and the server ignores it.
   const fields = fieldsOf(json).filter(([name]) => name !== 'direction')
   return table(
     ['input', 'type', 'required, or default'],
@@ -161,7 +167,7 @@ function describeOutput(schema: z.ZodType): string {
   return describeVerdicts(verdicts)
 }
 
-/** The verdicts about a known key have fields in common, which are listed once. */
+/** Describes the verdicts of a metering call. The fields that all verdicts about a known key contain are listed only once. */
 function describeVerdicts(verdicts: Fields[]): string {
   const about = (verdict: Fields) => verdict.some(([name]) => name === 'keyId')
   const [first = [], ...others] = verdicts.filter(about)
@@ -183,13 +189,16 @@ function describeVerdicts(verdicts: Fields[]): string {
   )}\n\nThe fields of the key are ${spelledOut(common).join('; ')}.`
 }
 
-/** The alternatives of a union, and the parts of an intersection. */
+/** Returns the alternatives of a union or the parts of an intersection. */
 function partsOf(json: Json): Json[] {
   const parts = (json.allOf ?? json.anyOf ?? json.oneOf) as Json[] | undefined
   return parts?.flatMap(partsOf) ?? [json]
 }
 
-/** Rows of name and type. The fields of the largest named type that they contain become one row. */
+/**
+ * Returns one row of name and type for each field. If the fields include all fields of a named type, one row for that type
+ * replaces their rows. If several types match, the type with the most fields is chosen.
+ */
 function describeFields(all: Fields): string[][] {
   const fields = all.filter(([name]) => name !== 'requestId')
   const described = new Map(fields.map(([name, type]) => [name, describe(type)]))
@@ -212,7 +221,7 @@ function describeType([name, json]: [string, Json]): string {
 }
 
 function describe(json: Json): string {
-  // A named type that was narrowed (`Credits.min(1)`) has the reference beside its own bounds.
+  // For a narrowed named type (`Credits.min(1)`), the JSON schema contains both `$ref` and the narrower limits.
   if (json.$ref !== undefined) return nameOf(json).startsWith('__') ? 'any JSON value' : `${link(nameOf(json))}${range(json)}`
   if (json.const !== undefined) return code(json.const)
   if (json.enum !== undefined) return json.enum.map(code).join(', ')
@@ -231,7 +240,10 @@ function describe(json: Json): string {
   return json.type === undefined ? 'any JSON value' : `${json.format ?? json.type}${json.type === 'null' ? '' : range(json)}`
 }
 
-/** The bounds of a number, or of the length of a string or list. The largest safe integer bounds every integer: no news. */
+/**
+ * Returns the limits of a number, or of the length of a string or list. The limits of safe integers are left out, because all
+ * integers have them.
+ */
 function range({ minimum, exclusiveMinimum, maximum, minLength, maxLength, minItems, maxItems }: Json): string {
   const least = typeof exclusiveMinimum === 'number' ? exclusiveMinimum + 1 : (minimum ?? minLength ?? minItems)
   const most = maximum ?? maxLength ?? maxItems

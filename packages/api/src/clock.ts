@@ -2,8 +2,10 @@ import { sql } from 'kysely'
 import type { Scope } from './scope.ts'
 
 /**
- * The database's clock, to the millisecond. It decides everything about accounts and keys. Read it once for a decision, after
- * the account is locked. Otherwise a change that waits for the lock gets an earlier time than the change that holds the lock.
+ * Reads the database's clock, to the millisecond. All decisions about accounts and keys use this clock.
+ *
+ * Read the clock only once for a decision, and only after the account is locked. If a call read it before it waits for the
+ * lock, its change would get an earlier time than the change that holds the lock.
  */
 export async function readClock({ db }: Scope): Promise<Date> {
   const { rows } = await sql<{ now: Date }>`select keymeter.now() as now`.execute(db)

@@ -5,7 +5,7 @@ import type { Metering } from './metering/metering.ts'
 import type { CallOrigin } from './scope.ts'
 import type { UsageWatch } from './usage/watch.ts'
 
-/** What the process passes to the router when it starts. */
+/** The dependencies of the router. The process creates them when it starts. */
 export interface ApiDeps {
   db: Db
   log: Logger
@@ -13,16 +13,16 @@ export interface ApiDeps {
   verifyAccessToken: AccessTokenVerifier
   metering: Metering
   usageWatch: UsageWatch
-  /** The secret of the company's backend. Null: all calls that need it are refused. */
+  /** The service key of the company's backend. Null means that all calls that need the service key are refused. */
   serviceKey: string | null
   /** The first part of every token: `km` in `km_dev_…`. */
   keyBrand: string
 }
 
-/** The context of a call. There is one for each HTTP request. */
+/** The context of a call. All calls in one HTTP request share it. */
 export interface Context extends ApiDeps, CallOrigin {
-  /** Each line contains the request id. */
+  /** A logger that adds the request id to each line. */
   log: Logger
-  /** The `authorization` header. Only the base procedures in trpc.ts verify it. */
+  /** The `authorization` header, which is not verified yet. Only the base procedures in trpc.ts verify it. */
   authorization: string | null
 }

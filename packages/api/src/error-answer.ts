@@ -3,7 +3,7 @@ import { getTRPCErrorShape, type TRPCError } from '@trpc/server'
 import { AppError } from './errors.ts'
 import { appRouter } from './router.ts'
 
-/** The body of an error outside tRPC, in the same shape as the errors of tRPC. */
+/** Returns the body of an error that occurs outside tRPC. The body has the same shape as the errors of tRPC. */
 export function errorAnswer(error: Reason | TRPCError) {
   const shape = getTRPCErrorShape({
     config: appRouter._def._config,

@@ -2,7 +2,7 @@ import { type Issue, KEYS_LIVE_MAX, type Reason, STREAMS_PER_ACCOUNT_MAX } from 
 import { type TRPC_ERROR_CODE_KEY, TRPCError } from '@trpc/server'
 import { ZodError } from 'zod'
 
-/** The tRPC code of each reason, which decides the HTTP status, and its message, unless the error has its own message. */
+/** The tRPC code and the default message of each reason. tRPC derives the HTTP status from the code. */
 const REASONS = {
   bad_request: {
     code: 'BAD_REQUEST',
@@ -69,7 +69,7 @@ const REASONS = {
   },
 } as const satisfies Record<Reason, { code: TRPC_ERROR_CODE_KEY; message: string }>
 
-/** The reasons of errors that tRPC itself throws, before any of our code runs. */
+/** The reasons of the errors that tRPC itself throws before any of our code runs. */
 const FRAMEWORK_REASONS: Partial<Record<TRPC_ERROR_CODE_KEY, Reason>> = {
   PARSE_ERROR: 'bad_request',
   BAD_REQUEST: 'bad_request',
@@ -79,10 +79,10 @@ const FRAMEWORK_REASONS: Partial<Record<TRPC_ERROR_CODE_KEY, Reason>> = {
   PAYLOAD_TOO_LARGE: 'request_too_large',
 }
 
-/** A refusal. The client gets `reason`, `message` and `issues`. The `cause` only goes to the log. */
+/** An error that refuses a call. The client gets `reason`, `message` and `issues`. `cause` goes only to the log. */
 export class AppError extends TRPCError {
   readonly reason: Reason
-  /** The faults of the input, one for each field. */
+  /** The invalid fields of the input. */
   readonly issues: Issue[]
 
   constructor(reason: Reason, options: { message?: string; field?: string; cause?: unknown } = {}) {
@@ -93,15 +93,19 @@ export class AppError extends TRPCError {
   }
 }
 
-/** An error that is neither a refusal nor a known fault of the request is a bug: `internal_error`. */
+/**
+ * Returns the reason of an error. An error that is neither an `AppError` nor a known error of tRPC is a bug, so its reason is
+ * `internal_error`.
+ */
 export function reasonOf(error: TRPCError): Reason {
   if (error instanceof AppError) return error.reason
   return FRAMEWORK_REASONS[error.code] ?? 'internal_error'
 }
 
 /**
- * The parts of an error that a client may see. Refusals show their own message, and invalid inputs show the faults of their
- * fields. Every other error shows the message of its reason, because its own message may quote SQL or a secret.
+ * Returns the parts of an error that a client may see. An `AppError` shows its own message, and an invalid input shows what is
+ * wrong with each field. Every other error shows the default message of its reason, because its own message can contain SQL or
+ * a secret.
  */
 export function describeError(error: TRPCError): { reason: Reason; message: string; issues: Issue[] } {
   const reason = reasonOf(error)

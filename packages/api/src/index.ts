@@ -1,6 +1,6 @@
 /**
- * The router's types, for front ends: `import type { AppRouter } from '@keymeter/api'`. A value import of this entry does not
- * resolve, so that no server code can reach a browser. The server imports `@keymeter/api/server`.
+ * Exports the router's types for front ends: `import type { AppRouter } from '@keymeter/api'`. A value import of
+ * `@keymeter/api` does not resolve, so no server code can reach a browser. The server imports `@keymeter/api/server`.
  */
 import type { inferRouterInputs, inferRouterOutputs } from '@trpc/server'
 import type { AppRouter } from './router.ts'

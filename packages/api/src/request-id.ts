@@ -1,12 +1,11 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 
 /**
- * The id of the current HTTP request. Errors need it even without a context: tRPC refuses a malformed batch or an unknown
- * content type before it creates one.
+ * The id of the current HTTP request. tRPC refuses a malformed batch or an unknown content type before it creates a context.
+ * The responses to such requests must contain the request id too, so the id is not stored in the context.
  */
 export const requestIds = new AsyncLocalStorage<string>()
 
-/** Adds the request id to an output, as every output of the contract has it. */
 export async function withRequestId<T extends object>(
   { requestId }: { requestId: string },
   output: Promise<T>,

@@ -4,8 +4,9 @@ import type { Logger } from 'pino'
 import { AppError } from './errors.ts'
 
 /**
- * The first argument of an operation on one account, and its only way to the database. The account comes from the caller's
- * verified token, never from input.
+ * The first argument of an operation on one account. An operation can access the database only through this argument. For a
+ * signed-in user, `userId` comes from the verified access token, and never from the input. Only the operator's procedures and
+ * commands take the account from their input, because the operator can act for every account.
  */
 export interface Scope extends CallOrigin {
   db: Transaction<DB>
@@ -14,24 +15,27 @@ export interface Scope extends CallOrigin {
   keyBrand: string
 }
 
-/** Where a call came from, for the audit log. The network or the client may not provide an address or a user agent. */
+/**
+ * Where a call came from, for the audit log. `clientAddress` and `userAgent` are null if the network or the client did not
+ * provide them.
+ */
 export interface CallOrigin {
   requestId: string
   clientAddress: string | null
   userAgent: string | null
 }
 
-/** All queries of a `read only` call see the same snapshot, so that their numbers add up. */
+/** All queries of a `read only` call see the same snapshot, so their numbers are consistent. */
 type AccessMode = 'read only' | 'read write'
 
 /**
- * Runs `operation` in one transaction that sees and changes only the rows of `userId`. Row level security reads the setting
- * `app.user_id`, which ends with the transaction, so a pooled connection never keeps it. Returns after the commit. When
- * `operation` throws, the transaction is rolled back.
+ * Runs `operation` in one transaction that can see and change only the rows of `userId`. The policies of row level security
+ * compare each row with the setting `app.user_id`. The setting ends with the transaction, so a pooled connection never keeps
+ * it. The function returns after the commit. If `operation` throws, the transaction is rolled back.
  *
- * @throws AppError `database_unavailable` when Postgres cannot be reached, shuts down, accepts no writes, exceeds a timeout
- * or detects a deadlock.
- * @throws AppError `not_signed_in` when the user was deleted after the token was issued.
+ * @throws AppError `database_unavailable` if Postgres cannot be reached, shuts down, accepts no writes, exceeds a timeout or
+ *   detects a deadlock.
+ * @throws AppError `not_signed_in` if the user was deleted after the access token was issued.
  */
 export async function inAccount<T>(
   { db, ...call }: Omit<Scope, 'db'> & { db: Db },
@@ -44,9 +48,9 @@ export async function inAccount<T>(
       .setAccessMode(accessMode)
       .setIsolationLevel(accessMode === 'read only' ? 'repeatable read' : 'read committed')
       .execute(async (transaction) => {
-        // A call reads few rows of one account by an index, which takes less time than starting parallel workers. These rows
-        // are close together and mostly in memory: with the default cost of 4, Postgres scans a whole table when most of it
-        // belongs to one account.
+        // A call reads few rows of one account by an index, which takes less time than starting parallel workers. The rows are
+        // close together and mostly in memory, so reading them by an index is cheaper than the default `random_page_cost` of 4
+        // suggests. With this default, Postgres scans the whole table if most of its rows belong to one account.
         await sql`select set_config('app.user_id', ${call.userId}, true),
                          set_config('max_parallel_workers_per_gather', '0', true), set_config('random_page_cost', '1.1', true)`.execute(
           transaction,
@@ -55,9 +59,10 @@ export async function inAccount<T>(
       })
   } catch (error) {
     if (error instanceof AppError) throw error
-    // The user is deleted during the call (billing/lock-account.ts), so a new row cannot refer to the user or the account.
+    // The user was deleted during the call (billing/lock-account.ts), so a new row refers to a user or an account that no
+    // longer exists.
     if (violatedForeignKey(error)?.endsWith('_user_id_fkey')) throw new AppError('not_signed_in', { cause: error })
-    // A write in a read-only call is a bug of ours.
+    // A write in a read-only call is a bug in our code, so the error must not become `database_unavailable`.
     if (accessMode === 'read only' && isReadOnly(error)) throw error
     if (isUnavailable(error) || isConflict(error)) throw new AppError('database_unavailable', { cause: error })
     throw error

@@ -1,4 +1,4 @@
-/** The entry for the server and the CLI. */
+/** The entry of this package for the server and the CLI. */
 
 export { createAccessTokenVerifier } from './auth/verify-access-token.ts'
 export { getAccount } from './billing/get-account.ts'

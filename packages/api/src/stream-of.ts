@@ -2,7 +2,7 @@ import type { TrackedEnvelope } from '@trpc/server'
 import { isTrackedEnvelope, tracked } from '@trpc/server'
 import { z } from 'zod'
 
-/** The output schema of a subscription: a stream of tracked events, each validated by `event`. */
+/** Returns the output schema of a subscription, which is a stream of tracked events. `event` validates each event. */
 export function streamOf<Event extends z.ZodType>(event: Event) {
   type Stream = AsyncIterable<TrackedEnvelope<z.infer<Event>>>
   return z

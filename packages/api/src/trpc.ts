@@ -5,21 +5,21 @@ import { describeError } from './errors.ts'
 import { requestIds } from './request-id.ts'
 import { inAccount } from './scope.ts'
 
-/** Shorter than the time after which proxies close an idle connection. */
+/** The interval between two pings on a stream. Proxies close an idle connection, but only after a longer time. */
 const PING_INTERVAL_MS = 10_000
 
 const t = initTRPC
   .context<Context>()
   .meta<{ description: string }>()
   .create({
-    // A client that receives nothing for longer than this considers the stream dead, and opens a new one.
+    // If a client receives nothing for `reconnectAfterInactivityMs`, it considers the stream dead and opens another one.
     sse: {
       ping: { enabled: true, intervalMs: PING_INTERVAL_MS },
       client: { reconnectAfterInactivityMs: 2.5 * PING_INTERVAL_MS },
     },
-    // Stack traces only go to the log, also in development.
+    // Never send stack traces to a client, not even in development. The log contains them.
     isDev: false,
-    // Nothing else shapes errors.
+    // All errors of the router get their shape here.
     errorFormatter: ({ shape, error, ctx }) => {
       const { reason, message, issues } = describeError(error)
       return {
@@ -41,8 +41,9 @@ export const router = t.router
 export const publicProcedure = t.procedure
 
 /**
- * A call by a signed-in person. `ctx.scope` is one transaction on the person's own account. It is committed before the answer
- * is sent, and rolled back when the procedure fails. The transaction of a query is read-only.
+ * The base of every procedure for a signed-in person. `ctx.scope` contains a transaction on the person's own account. The
+ * transaction is committed before the response is sent, and rolled back if the procedure fails. A query gets a read-only
+ * transaction.
  */
 export const signedInProcedure = t.procedure.use(async ({ ctx, type, next }) => {
   const { userId } = await ctx.verifyAccessToken(ctx.authorization)
@@ -53,12 +54,15 @@ export const signedInProcedure = t.procedure.use(async ({ ctx, type, next }) => 
   })
 })
 
-/** A stream for a signed-in person. It has no transaction, because it may stay open for hours: each read needs its own. */
+/**
+ * The base of every stream for a signed-in person. A stream can stay open for hours, so it has no transaction. Each read opens
+ * its own transaction.
+ */
 export const signedInStream = t.procedure.use(
   async ({ ctx, next }) => await next({ ctx: { caller: await ctx.verifyAccessToken(ctx.authorization) } }),
 )
 
-/** A call by the company's backend, which proves itself with the service key. The input names the account. */
+/** The base of every procedure for the company's backend, which sends the service key. The input identifies the account. */
 export const serviceProcedure = t.procedure.use(async ({ ctx, next }) => {
   verifyServiceKey(ctx.serviceKey, ctx.authorization)
   return await next()

@@ -4,7 +4,7 @@ import { Output, Timestamp } from './output.ts'
 
 export const AUDIT_PAGE_MAX = 100
 
-/** A change of a key, or a change of the account by the operator. */
+/** What an audit entry records: a change of a key, or a change that the operator made to the account. */
 export const AuditAction = z.enum([
   'key.created',
   'key.updated',
@@ -26,14 +26,14 @@ export type AuditAction = z.infer<typeof AuditAction>
 export const AuditActor = z.enum(['customer', 'operator'])
 export type AuditActor = z.infer<typeof AuditActor>
 
-/** One change, who made it and from where. `detail` contains what changed, and never a secret. */
+/** One entry of the audit log: who changed what, when, and from where. `detail` never contains a secret. */
 export const AuditEntry = z.object({
-  /** Counts the entries of the account from 1, without a gap. */
+  /** The number of the entry in the account's audit log: 1 for the first entry, without gaps. */
   sequence: z.int().positive(),
   actor: AuditActor,
   action: AuditAction,
   keyId: KeyId.nullable(),
-  /** The current name of the key. Null when the entry is not about a key. */
+  /** The current name of the key. Null if the entry is not about a key. */
   keyName: z.string().nullable(),
   detail: z.record(z.string(), z.json()),
   requestId: z.string(),
@@ -43,16 +43,16 @@ export const AuditEntry = z.object({
 })
 export type AuditEntry = z.infer<typeof AuditEntry>
 
-/** Newest first. `from` is included, `to` is not. */
+/** Lists entries from newest to oldest. The range includes `from` and excludes `to`. */
 export const ListAudit = z.strictObject({
   action: AuditAction.optional(),
   keyId: KeyId.optional(),
   from: z.iso.datetime({ offset: true }).optional(),
   to: z.iso.datetime({ offset: true }).optional(),
-  /** `nextCursor` of the previous page. */
+  /** The `nextCursor` of the previous page. The first page needs no cursor. */
   cursor: z.int().positive().nullish(),
   limit: z.int().min(1).max(AUDIT_PAGE_MAX).default(50),
-  /** Added by tRPC's infinite queries. */
+  /** tRPC's client adds this field to infinite queries. The server ignores it. */
   direction: z.literal('forward').optional(),
 })
 export type ListAudit = z.infer<typeof ListAudit>

@@ -5,7 +5,7 @@ import { Output, Timestamp } from './output.ts'
 export const PASSWORD_LENGTH_MIN = 8
 /** Supabase Auth uses bcrypt, which ignores everything after the first 72 bytes. */
 export const PASSWORD_BYTES_MAX = 72
-/** The longest address that mail can be sent to (RFC 5321). */
+/** The maximum length of an e-mail address that mail can be sent to (RFC 5321). */
 export const EMAIL_LENGTH_MAX = 254
 
 export const Email = z
@@ -21,18 +21,18 @@ export const Password = z
     (password) => new TextEncoder().encode(password).length <= PASSWORD_BYTES_MAX,
     `Use at most ${PASSWORD_BYTES_MAX} bytes.`,
   )
-  // Supabase Auth stores users in Postgres, whose texts cannot contain NUL.
+  // Supabase Auth stores users in Postgres, and a text in Postgres cannot contain NUL.
   .refine((password) => password.isWellFormed() && !password.includes('\0'), 'Leave out control characters.')
 
 export const SignUp = z.strictObject({ email: Email, password: Password })
 export type SignUp = z.infer<typeof SignUp>
 
-/** The tokens of Supabase Auth. supabase-js takes them in `supabase.auth.setSession(…)`. */
+/** The session from Supabase Auth. A client passes both tokens to `supabase.auth.setSession(…)` of supabase-js. */
 export const Session = z.object({ accessToken: z.string(), refreshToken: z.string(), expiresAt: Timestamp })
 
 /**
- * `session` and `defaultKey` are null when the project requires e-mail confirmation first. `defaultKey` is also null when
- * provisioning failed. Then the next `auth.provision` creates the key.
+ * `session` and `defaultKey` are null if the Supabase project requires e-mail confirmation. `defaultKey` is also null if the
+ * server could not create the account or the key. In both cases the next `auth.provision` creates them.
  */
 export const SignUpOutput = Output.extend({
   user: z.object({ id: z.guid(), email: z.string() }),
@@ -40,5 +40,5 @@ export const SignUpOutput = Output.extend({
   defaultKey: NewKey.nullable(),
 })
 
-/** `defaultKey` has its secret in the one call that creates it, and is null in every other call. */
+/** If this call created the first key, `defaultKey` contains the key with its secret. Otherwise it is null. */
 export const ProvisionOutput = Output.extend({ defaultKey: NewKey.nullable() })

@@ -1,51 +1,65 @@
 import { z } from 'zod'
 import { Credits, Output, Timestamp } from './output.ts'
 
-/** The half-open interval `[start, end)`; `end` is the start of the next cycle. */
+/** A billing cycle as the half-open interval `[start, end)`. `end` is the start of the next cycle. */
 export const BillingCycle = z.object({ start: Timestamp, end: Timestamp })
 export type BillingCycle = z.infer<typeof BillingCycle>
 
-/** The most credits that one grant can give. Far less than the largest balance, so that several grants fit into it. */
+/**
+ * The maximum number of credits of one grant. It is far below the maximum balance of 2^53 - 1, so that an account can get
+ * several grants.
+ */
 const CREDITS_GIVEN_MAX = 2 ** 50
 export const GivenCredits = Credits.max(CREDITS_GIVEN_MAX, 'Give at most 2^50 credits.')
 
-/** The name of a plan, which the operator chooses. */
+/** The name of a plan. The operator chooses it. */
 export const Plan = z.string().regex(/^[a-z0-9._-]{1,32}$/, 'Use 1 to 32 of a-z, 0-9 and . _ -.')
 
 /**
- * The balance of the current cycle: `creditsPerCycle + topUps - creditsUsed - creditsHeld = creditsRemaining`. The cycle's
- * own credits are spent first, and then top-ups. Only top-ups are kept when the cycle ends.
+ * The balance of the current cycle: `creditsPerCycle + topUps - creditsUsed - creditsHeld = creditsRemaining`. The credits of
+ * the plan are spent before the top-ups. When the cycle ends, the account keeps only the top-ups.
  */
 export const BillingAccount = z.object({
   plan: Plan,
-  /** The plan of the next cycle. Null when the plan does not change. */
+  /** The plan from the next cycle on. Null if no change is planned. */
   nextPlan: Plan.nullable(),
   creditsPerCycle: Credits,
   topUps: Credits,
-  /** Charges less refunds of all keys of the account, including revoked keys. */
+  /** Charges minus refunds of all keys of the account, including revoked keys. */
   creditsUsed: Credits,
-  /** Taken by holds until they are settled or released, or expire. */
+  /** The credits of open holds. A hold is open until it is settled or released, or until it expires. */
   creditsHeld: Credits,
   creditsRemaining: Credits,
-  /** Since this moment, charges and holds are refused. */
+  /**
+   * The time when the operator suspended the account. Charges and holds are refused from then on. Null if the account is not
+   * suspended.
+   */
   suspendedAt: Timestamp.nullable(),
   billingCycle: BillingCycle,
 })
 export type BillingAccount = z.infer<typeof BillingAccount>
 
-/** `account` is null until the account has been provisioned. */
+/** `account` is null if the account does not exist yet. */
 export const BillingAccountOutput = Output.extend({ account: BillingAccount.nullable() })
 
-/** The ledger of one cycle: of the current one, or of the cycle that starts at `cycleStart`. */
+/**
+ * Selects the ledger of the cycle that starts at `cycleStart`. Without `cycleStart`, it selects the ledger of the current
+ * cycle.
+ */
 export const GetLedger = z.strictObject({ cycleStart: z.iso.datetime({ offset: true }).optional() })
 export type GetLedger = z.infer<typeof GetLedger>
 
 /**
- * - `carried_over`: top-ups that were left when the cycle began. `grant`: the credits of the plan for the cycle.
- * - `plan_change`: the additional credits of a larger plan. `top_up`: credits that are kept when the cycle ends.
- * - `charges`: all charges of a day (UTC). `refund`: all refunds of a day. `refund_top_up`: all refunds of a day for charges
- *   of earlier cycles.
- * - `held`: the credits of the open holds of the cycle. `lapsed`: granted credits that were left when the cycle ended.
+ * The kinds of lines in the ledger of a cycle:
+ * - `carried_over`: top-ups that were left at the end of the previous cycle.
+ * - `grant`: the credits that the plan grants for the cycle.
+ * - `plan_change`: the additional credits that the account got when it changed to a larger plan.
+ * - `top_up`: credits that the operator granted. The account keeps them when the cycle ends.
+ * - `charges`: the sum of all charges on one UTC day.
+ * - `refund`: the sum of all refunds on one UTC day for charges of this cycle.
+ * - `refund_top_up`: the sum of all refunds on one UTC day for charges of earlier cycles. These refunds became top-ups.
+ * - `held`: the credits of the open holds of the cycle.
+ * - `lapsed`: granted credits that were left when the cycle ended.
  */
 export const LedgerKind = z.enum([
   'carried_over',
@@ -62,27 +76,36 @@ export type LedgerKind = z.infer<typeof LedgerKind>
 
 export const LedgerEntry = z.object({
   kind: LedgerKind,
-  /** The moment of the entry, or the beginning of its day when the entry is a sum. */
+  /** The time of the entry. If the entry is a sum, this is the start of its UTC day. */
   at: Timestamp,
-  /** The change of the balance: negative for credits that were taken. */
+  /** The change of the balance. It is negative if credits were taken. */
   credits: z.int(),
   /** The balance after the entry. */
   balance: z.int(),
-  /** The number of charges or refunds in the sum. Null for the other kinds. */
+  /** The number of charges or refunds in the sum. Null if the entry is not a sum. */
   count: z.int().nonnegative().nullable(),
-  /** The plan that grants the credits. Null for the other kinds, and for the `grant` of a cycle in which the plan changed. */
+  /**
+   * The plan that grants the credits. It is null if the kind is neither `grant` nor `plan_change`. It is also null for the
+   * `grant` of a cycle in which the plan changed, because the earlier plan is not stored.
+   */
   plan: Plan.nullable(),
   note: z.string().nullable(),
 })
 export type LedgerEntry = z.infer<typeof LedgerEntry>
 
-/** Entries are sorted from oldest to newest. Their credits sum to `balance`, which the account can spend in a current cycle. */
+/**
+ * Entries are sorted from oldest to newest. `balance` is the sum of their credits. In the current cycle, the account can spend
+ * this balance.
+ */
 export const LedgerOutput = Output.extend({
   billingCycle: BillingCycle.nullable(),
   isCurrent: z.boolean(),
   entries: z.array(LedgerEntry),
   balance: Credits,
-  /** The `cycleStart` for the ledger of the previous cycle. Null when there is none. */
+  /**
+   * The start of the previous cycle. To get the ledger of that cycle, send it as `cycleStart`. Null if there is no previous
+   * cycle.
+   */
   previousCycleStart: Timestamp.nullable(),
 })
 export type LedgerOutput = z.infer<typeof LedgerOutput>

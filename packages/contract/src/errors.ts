@@ -1,8 +1,9 @@
 import { z } from 'zod'
 
 /**
- * Why a call was refused or failed, as `error.data.reason`. docs/errors.md describes each reason, its status and its remedy. A
- * test compares this list with the document. No reason is also a verdict.
+ * Why a call was refused or failed. Clients get the reason as `error.data.reason`. docs/errors.md describes each reason, its
+ * HTTP status and its remedy, and a test compares this list with that document. A reason and a verdict never have the same
+ * name.
  */
 export const Reason = z.enum([
   'bad_request',
@@ -31,6 +32,6 @@ export const Reason = z.enum([
 ])
 export type Reason = z.infer<typeof Reason>
 
-/** One fault of an input. `field` is a dotted path, e.g. `name`, or empty when the fault is in the input as a whole. */
+/** One invalid field of an input. `field` is a dotted path, e.g. `name`. It is empty if the input as a whole is invalid. */
 export const Issue = z.object({ field: z.string(), message: z.string() })
 export type Issue = z.infer<typeof Issue>

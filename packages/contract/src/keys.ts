@@ -3,49 +3,62 @@ import { BillingCycle } from './billing.ts'
 import { Credits, isPlainText, NOT_PLAIN_TEXT, Output, Timestamp } from './output.ts'
 
 export const KEY_NAME_LENGTH_MAX = 64
-/** Live keys of one account, i.e. keys that are not revoked. */
+/** The maximum number of live keys (keys that are not revoked) of one account. */
 export const KEYS_LIVE_MAX = 100
-/** The longest grace period of a rotated secret: 7 days. */
+/** The longest grace period: 7 days. In the grace period, the previous secret of a rotated key still works. */
 export const GRACE_SECONDS_MAX = 7 * 86_400
 export const GRACE_SECONDS_DEFAULT = 86_400
 export const KEYS_PAGE_MAX = 100
 
-/** A label: keys of both types spend the same credits. */
+/** The type is only a label: keys of both types spend the credits of the same account. */
 export const KeyType = z.enum(['dev', 'prod'])
 export type KeyType = z.infer<typeof KeyType>
 
-/** The form of a whole secret, with any brand. Names and searches are shown or stored, so they must not contain one. */
+/**
+ * Matches a whole secret with any brand. Names and search texts must not contain a secret, because they are stored or shown.
+ */
 const SECRET = /[a-z][a-z0-9]{0,15}_(?:dev|prod)_[0-9A-Za-z]{55}/
 
-/** Any Unicode, trimmed, 1 to 64 characters (code points, as Postgres counts them), no control characters, no secret. */
+/**
+ * The name of a key: 1 to 64 characters of any language. The characters are counted as code points, as Postgres counts them.
+ */
 export const KeyName = z
   .string()
   .trim()
   .min(1, 'Enter a name.')
   .refine((name) => [...name].length <= KEY_NAME_LENGTH_MAX, `Use at most ${KEY_NAME_LENGTH_MAX} characters.`)
   .refine(isPlainText, NOT_PLAIN_TEXT)
-  .refine((name) => !SECRET.test(name), 'This is a secret, and names are shown: choose another name.')
+  .refine((name) => !SECRET.test(name), 'This is a secret, and names are shown on pages: choose another name.')
 
-/** A uuid as Postgres accepts it: any 128 bits, without a check of the version. */
+/** The id of a key. Like Postgres, this schema accepts any 128 bits as a UUID and does not check the version. */
 export const KeyId = z.guid()
 
-/** When several apply, the first of revoked, disabled and expired is the status. Only an active key can be charged. */
+/**
+ * The status of a key. If several apply, `revoked` comes before `disabled`, and `disabled` comes before `expired`. Only an
+ * active key can be charged.
+ */
 export const KeyStatus = z.enum(['active', 'disabled', 'expired', 'revoked'])
 export type KeyStatus = z.infer<typeof KeyStatus>
 
-/** The most credits that a key may spend in one billing cycle. Null means no limit besides the account's credits. */
+/**
+ * The maximum number of credits that a key can spend in one billing cycle. Null means that only the account's credits limit
+ * the key.
+ */
 const CreditLimit = z
   .int('Enter a whole number up to 9,007,199,254,740,991.')
   .nonnegative('Enter a number that is not negative.')
   .nullable()
 
-/** Accepted with any offset, and stored in UTC. */
+/** The time when a key expires, with any UTC offset. It is stored in UTC. Null means that the key never expires. */
 const ExpiresAt = z.iso.datetime({ offset: true, error: 'Enter a moment as ISO-8601, like 2027-01-31T12:00:00Z.' }).nullable()
 
 /**
- * A key without its secret. `keyPrefix` contains the brand, the type and the first 8 random characters of its current secret.
- * `isSecretSaved` is false until a person confirms that the secret is saved, or the secret is used: the answer with the secret
- * may be lost, and `keys.replaceLostSecret` replaces it. The previous secret still works until `graceEndsAt`.
+ * A key without its secret.
+ *
+ * - `keyPrefix` contains the brand, the type and the first 8 random characters of the current secret.
+ * - `isSecretSaved` becomes true when a person confirms that the secret is saved, or when the secret is first used. While it
+ *   is false, the response with the secret was perhaps lost, and `keys.replaceLostSecret` can replace the secret.
+ * - `graceEndsAt` is the time until which the previous secret still works.
  */
 export const Key = z.object({
   id: KeyId,
@@ -64,11 +77,11 @@ export const Key = z.object({
 })
 export type Key = z.infer<typeof Key>
 
-/** A key with a new secret. No other output contains the secret. */
+/** A key with its new secret. Only outputs of this type contain a secret. */
 export const NewKey = Key.extend({ secret: z.string() })
 export type NewKey = z.infer<typeof NewKey>
 
-/** `creditsUsed` are the key's charges less its refunds in the current billing cycle, or in the requested one. */
+/** `creditsUsed` is the sum of the key's charges minus its refunds in one billing cycle. */
 export const KeyWithUsage = Key.extend({ creditsUsed: Credits })
 export type KeyWithUsage = z.infer<typeof KeyWithUsage>
 
@@ -80,14 +93,14 @@ export const CreateKey = z.strictObject({
 })
 export type CreateKey = z.infer<typeof CreateKey>
 
-/** The keys that a list contains: keys with one status, live keys (not revoked), or all keys. */
+/** Selects the keys to list: keys with one status, live keys (not revoked), or all keys. */
 export const KeyFilter = z.enum(['live', ...KeyStatus.options, 'all'])
 export type KeyFilter = z.infer<typeof KeyFilter>
 
 export const KeySort = z.enum(['newest', 'oldest', 'name', 'lastUsed'])
 export type KeySort = z.infer<typeof KeySort>
 
-/** `search` finds parts of names and key prefixes, and ignores case. */
+/** `search` selects the keys whose name or key prefix contains this text. Case is ignored. */
 export const ListKeys = z.strictObject({
   status: KeyFilter.default('live'),
   sort: KeySort.default('newest'),
@@ -98,25 +111,25 @@ export const ListKeys = z.strictObject({
     .refine(isPlainText, NOT_PLAIN_TEXT)
     .refine(
       (text) => !SECRET.test(text),
-      'This is a whole secret, and searches appear in addresses: search for the key prefix instead.',
+      'This is a whole secret, and searches appear in URLs: search for the key prefix instead.',
     )
     .default(''),
-  /** `nextCursor` of the previous page. */
+  /** The `nextCursor` of the previous page. The first page needs no cursor. */
   cursor: z.string().max(1000).nullish(),
   limit: z.int().min(1).max(KEYS_PAGE_MAX).default(KEYS_PAGE_MAX),
-  /** Added by tRPC's infinite queries. */
+  /** tRPC's client adds this field to infinite queries. The server ignores it. */
   direction: z.literal('forward').optional(),
 })
 export type ListKeys = z.infer<typeof ListKeys>
 
-/** The current billing cycle, or the one that starts at `cycleStart`. */
+/** Selects the billing cycle that starts at `cycleStart`. Without `cycleStart`, it selects the current cycle. */
 export const KeyUsage = z.strictObject({ cycleStart: z.iso.datetime({ offset: true }).optional() })
 export type KeyUsage = z.infer<typeof KeyUsage>
 
 export const KeyRef = z.strictObject({ id: KeyId })
 export type KeyRef = z.infer<typeof KeyRef>
 
-/** Fields that are left out stay the same. The type cannot change, because the secret contains it. */
+/** Missing fields stay unchanged. The type of a key cannot change, because the secret contains it. */
 export const UpdateKey = KeyRef.extend({
   name: KeyName.optional(),
   expiresAt: ExpiresAt.optional(),
@@ -125,7 +138,7 @@ export const UpdateKey = KeyRef.extend({
 export type UpdateKey = z.infer<typeof UpdateKey>
 
 export const RotateKey = KeyRef.extend({
-  /** How long the previous secret still works. */
+  /** The time for which the previous secret still works. */
   graceSeconds: z
     .int('Enter a whole number of seconds.')
     .min(0, 'Enter 0 or more seconds.')
@@ -134,11 +147,14 @@ export const RotateKey = KeyRef.extend({
 })
 export type RotateKey = z.infer<typeof RotateKey>
 
-/** `keyPrefix` names the lost secret, so that a newer secret is not replaced, e.g. one that another tab requested. */
+/**
+ * `keyPrefix` identifies the lost secret. If another request, e.g. from another tab, has already replaced that secret, the new
+ * secret is not replaced.
+ */
 export const ReplaceLostSecret = KeyRef.extend({ keyPrefix: z.string().max(100) })
 export type ReplaceLostSecret = z.infer<typeof ReplaceLostSecret>
 
-/** `keyPrefix` names the saved secret, so that the newer secret of a key that was rotated since stays unsaved. */
+/** `keyPrefix` identifies the saved secret. If the key has been rotated since then, its new secret is not marked as saved. */
 export const ConfirmSecretSaved = KeyRef.extend({ keyPrefix: z.string().max(100).optional() })
 export type ConfirmSecretSaved = z.infer<typeof ConfirmSecretSaved>
 
@@ -148,8 +164,9 @@ export const KeyWithUsageOutput = Output.extend(KeyWithUsage.shape)
 /** `nextCursor` is null on the last page. */
 export const ListKeysOutput = Output.extend({ data: z.array(KeyWithUsage), nextCursor: z.string().nullable() })
 /**
- * `data` are the live keys. `revokedCreditsUsed` is what revoked keys used in the same cycle: both together are the credits
- * that the account used. `billingCycle` is null until the account exists; then `data` is empty.
+ * `data` contains the live keys. `revokedCreditsUsed` is the number of credits that revoked keys used in the same cycle, so
+ * both together are the credits that the account used. If the account does not exist yet, `billingCycle` is null and `data` is
+ * empty.
  */
 export const KeyUsageOutput = Output.extend({
   data: z.array(KeyWithUsage),

@@ -3,29 +3,29 @@ import { KeyId, KeyType } from './keys.ts'
 import { Credits, Output, Timestamp } from './output.ts'
 
 export const IDEMPOTENCY_KEY_LENGTH_MAX = 255
-/** Distinct operations of one account. */
+/** The maximum number of different operations of one account. */
 export const OPERATIONS_MAX = 100
-/** Charges in one call of `chargeMany`, and items in one batch of the database. */
+/** The maximum number of charges in one call of `chargeMany`, and of items in one batch of the database. */
 export const CHARGES_MAX = 500
-/** For this long, a retry with the same idempotency key gets the original verdict. */
+/** For this many days, a retry with the same idempotency key gets the original verdict. */
 export const IDEMPOTENCY_DAYS = 35
-/** Open holds of one account. */
+/** The maximum number of open holds of one account. */
 export const HOLDS_OPEN_MAX = 10_000
 export const HOLD_SECONDS_DEFAULT = 15 * 60
 export const HOLD_SECONDS_MAX = 7 * 86_400
 
-/** The caller's label for the work. It groups usage. */
+/** The caller's label for the work. Usage can be grouped by this label. */
 export const Operation = z.string().regex(/^[a-z0-9._:-]{1,64}$/, 'Use 1 to 64 of a-z, 0-9 and . _ : -.')
 
-/** Names one logical request: every retry of the request sends the same key. Printable ASCII. */
+/** Identifies one logical request: every retry of the request sends the same idempotency key. */
 export const IdempotencyKey = z
   .string()
   .regex(/^[\x21-\x7e]+$/, 'Use printable ASCII characters without spaces.')
   .max(IDEMPOTENCY_KEY_LENGTH_MAX, `Use at most ${IDEMPOTENCY_KEY_LENGTH_MAX} characters.`)
 
 /**
- * Takes `credits` for the key whose secret is `key`. 0 credits only verify the key. A charge of credits must have an
- * idempotency key, so that a retry never pays twice.
+ * Takes `credits` from the account of the key whose secret is `key`. 0 credits only verify the key. A charge of more than 0
+ * credits must have an idempotency key, so that a retry does not take the credits twice.
  */
 export const Charge = z
   .strictObject({
@@ -40,14 +40,19 @@ export const Charge = z
   })
 export type Charge = z.infer<typeof Charge>
 
-/** Names the usage event of a charge or a settle, which a refund refers to. Opaque to callers. */
+/**
+ * The id of the usage event of a charge or a settle. A refund refers to this id. Callers must not rely on the format of the
+ * id.
+ */
 export const ChargeId = z.string().regex(/^charge_[\w-]{32}$/, 'Send the chargeId of a charge or a settle.')
-/** Names the usage event of a hold, which a settle or a release refers to. Opaque to callers. */
+/**
+ * The id of the usage event of a hold. A settle or a release refers to this id. Callers must not rely on the format of the id.
+ */
 export const HoldId = z.string().regex(/^hold_[\w-]{32}$/, 'Send the holdId of a hold.')
 
 /**
- * Takes `credits` before work whose cost is known only afterwards. The account gets them back after `ttlSeconds`, unless the
- * hold is settled or released earlier.
+ * Takes `credits` before work whose cost is known only afterwards. If the hold is not settled or released within `ttlSeconds`,
+ * it expires, and the account gets the credits back.
  */
 export const Hold = z.strictObject({
   key: z.string().max(1000),
@@ -58,17 +63,20 @@ export const Hold = z.strictObject({
 })
 export type Hold = z.infer<typeof Hold>
 
-/** Charges `credits` of a hold, which may be 0 and at most all of it. The account gets the rest back. */
+/**
+ * Ends a hold and charges `credits`: at least 0, and at most the credits of the hold. The account gets the remaining credits
+ * of the hold back.
+ */
 export const Settle = z.strictObject({ holdId: HoldId, credits: Credits, idempotencyKey: IdempotencyKey })
 export type Settle = z.infer<typeof Settle>
 
-/** Ends a hold without a charge, because the work was not done. The account gets all its credits back. */
+/** Ends a hold without a charge, e.g. because the work was not done. The account gets all credits of the hold back. */
 export const Release = z.strictObject({ holdId: HoldId, idempotencyKey: IdempotencyKey })
 export type Release = z.infer<typeof Release>
 
 /**
- * Gives back `credits` of a charge. A charge may be refunded in several parts, but never more than it charged. A charge can
- * be refunded while its usage event is kept (`pnpm keymeter drop-usage` drops old months).
+ * Gives back `credits` of a charge. A charge can be refunded in several parts, which together never exceed the charge. After
+ * `pnpm keymeter drop-usage` has dropped the usage event of a charge, the charge can no longer be refunded.
  */
 export const Refund = z.strictObject({
   chargeId: ChargeId,
@@ -77,7 +85,7 @@ export const Refund = z.strictObject({
 })
 export type Refund = z.infer<typeof Refund>
 
-/** The key that a verdict is about, and what its account can spend after the verdict. */
+/** The fields of every verdict about a known key. `remaining` is what the account can spend after the verdict. */
 const Known = z.object({
   keyId: KeyId,
   accountId: z.guid(),
@@ -85,12 +93,15 @@ const Known = z.object({
   remaining: Credits,
   /** The end of the account's current billing cycle. */
   cycleEnd: Timestamp,
-  /** Whether this is the verdict of an earlier request with the same idempotency key. */
+  /** True if this is the verdict of an earlier request with the same idempotency key. */
   replayed: z.boolean(),
 })
 export type Known = z.infer<typeof Known>
 
-/** Why a charge or a hold of a known key takes nothing. When several apply, the first one in this order is the verdict. */
+/**
+ * The reasons why a charge or a hold for a known key takes nothing. If several apply, the verdict is the first of them in this
+ * list.
+ */
 export const Refusal = z.enum([
   'revoked',
   'disabled',
@@ -101,7 +112,7 @@ export const Refusal = z.enum([
 ])
 export type Refusal = z.infer<typeof Refusal>
 
-// Recorded as a usage event, and returned again to a retry with the same idempotency key.
+// These verdicts are recorded as usage events. A retry with the same idempotency key gets the recorded verdict.
 const Charged = Known.extend({ verdict: z.literal('charged'), credits: Credits, chargeId: ChargeId.nullable() })
 const Held = Known.extend({ verdict: z.literal('held'), holdId: HoldId, credits: Credits, expiresAt: Timestamp })
 const Refused = Known.extend({ verdict: z.literal(Refusal.options) })
@@ -112,13 +123,13 @@ const ExceedsHold = Known.extend({ verdict: z.literal('exceeds_hold') })
 const Refunded = Known.extend({ verdict: z.literal('refunded'), credits: Credits, becameTopUp: z.boolean() })
 const ExceedsCharge = Known.extend({ verdict: z.literal('exceeds_charge') })
 
-// Not recorded. A retry is decided again.
+// These verdicts are not recorded. A retry is decided again.
 const NotFound = z.object({ verdict: z.literal('not_found') })
 const Conflict = z.object({ verdict: z.literal('conflict') })
 const OperationLimitExceeded = z.object({ verdict: z.literal('operation_limit_exceeded') })
 const HoldLimitExceeded = z.object({ verdict: z.literal('hold_limit_exceeded') })
 
-// Not decided by the database.
+// The server returns this verdict without a query.
 const Overloaded = z.object({ verdict: z.literal('overloaded'), retryAfterMs: z.int().positive() })
 
 const DecidedCharge = z.discriminatedUnion('verdict', [Charged, Refused, NotFound, Conflict, OperationLimitExceeded])
@@ -135,50 +146,63 @@ const DecidedRelease = z.discriminatedUnion('verdict', [Released, HoldOver, NotF
 const DecidedRefund = z.discriminatedUnion('verdict', [Refunded, ExceedsCharge, NotFound, Conflict])
 
 /**
- * - `charged`: the credits are taken, durably. `chargeId` is null when nothing is recorded: for 0 credits without an
- *   idempotency key.
- * - A refusal: the key is known, and nothing is taken. A refusal is remembered under its idempotency key, like a charge.
- * - `not_found`: there is no such key. `conflict`: the idempotency key belongs to a different request.
- *   `operation_limit_exceeded`: the account already has 100 operations. These three are not remembered.
+ * The verdict of a charge:
+ * - `charged`: the credits are taken, and the charge is committed. `chargeId` is null if the charge has 0 credits and no
+ *   idempotency key, because such a charge is not recorded.
+ * - A refusal (`Refusal`): the key is known, and nothing is taken. A retry with the same idempotency key gets the same
+ *   refusal.
+ * - `not_found`: the key does not exist. `conflict`: a different request has already used the idempotency key.
+ *   `operation_limit_exceeded`: the account already has 100 operations. After these three verdicts, a retry is decided again.
  * - `overloaded`: too many calls wait, so the charge was not tried.
  */
 export const ChargeVerdict = z.discriminatedUnion('verdict', [...DecidedCharge.options, Overloaded])
 export type ChargeVerdict = z.infer<typeof ChargeVerdict>
 
 /**
+ * The verdict of a hold:
  * - `held`: the credits are taken until `expiresAt`.
- * - `hold_limit_exceeded`: the account already has 10,000 open holds. This is not remembered.
- * - The other verdicts mean the same as those of a charge.
+ * - `hold_limit_exceeded`: the account already has 10,000 open holds. A retry is decided again.
+ * - The other verdicts have the same meaning as for a charge.
  */
 export const HoldVerdict = z.discriminatedUnion('verdict', [...DecidedHold.options, Overloaded])
 export type HoldVerdict = z.infer<typeof HoldVerdict>
 
 /**
- * - `settled`: `credits` are charged, and the rest is given back. The charge counts in the cycle of the hold.
- * - `hold_expired`: the hold expired earlier. `hold_ended`: another request settled or released it. `exceeds_hold`: the hold
- *   has fewer credits, and stays open. Nothing is charged. These three are remembered, like refusals.
+ * The verdict of a settle:
+ * - `settled`: `credits` are charged, and the account gets the remaining credits of the hold back. The charge counts in the
+ *   billing cycle of the hold.
+ * - `hold_expired`: the hold expired before the settle. `hold_ended`: another request has settled or released the hold.
+ *   `exceeds_hold`: the settle asks for more credits than the hold has, and the hold stays open. In these three cases nothing
+ *   is charged, and a retry with the same idempotency key gets the same verdict.
+ * - The other verdicts have the same meaning as for a charge.
  */
 export const SettleVerdict = z.discriminatedUnion('verdict', [...DecidedSettle.options, Overloaded])
 export type SettleVerdict = z.infer<typeof SettleVerdict>
 
-/** `released`: all `credits` of the hold are given back. */
+/**
+ * The verdict of a release. `released` means that the account gets all `credits` of the hold back. The other verdicts have the
+ * same meaning as for a settle.
+ */
 export const ReleaseVerdict = z.discriminatedUnion('verdict', [...DecidedRelease.options, Overloaded])
 export type ReleaseVerdict = z.infer<typeof ReleaseVerdict>
 
 /**
- * - `refunded`: `credits` are given back to the cycle of the charge. If that cycle has ended, they become a top-up instead
- *   (`becameTopUp`).
- * - `exceeds_charge`: earlier refunds left fewer credits of the charge. This is remembered, like a refusal.
+ * The verdict of a refund:
+ * - `refunded`: the account gets `credits` back in the billing cycle of the charge. If that cycle has ended, the credits
+ *   become a top-up in the current cycle instead, and `becameTopUp` is true.
+ * - `exceeds_charge`: the refund asks for more credits than earlier refunds have left of the charge. A retry with the same
+ *   idempotency key gets the same verdict.
+ * - The other verdicts have the same meaning as for a charge.
  */
 export const RefundVerdict = z.discriminatedUnion('verdict', [...DecidedRefund.options, Overloaded])
 export type RefundVerdict = z.infer<typeof RefundVerdict>
 
-/** The words of `verdict` in these schemas. */
+/** Returns the values that `verdict` can have in these schemas. */
 function wordsOf<Word extends string>(verdicts: readonly { shape: { verdict: z.ZodLiteral<Word> } }[]): Word[] {
   return verdicts.flatMap(({ shape }) => [...shape.verdict.values])
 }
 
-/** The verdicts that the database can return for each action: all but `overloaded`. */
+/** The verdicts that the database can return for each action. `overloaded` is not among them. */
 export const DECIDED = {
   charge: z.enum(wordsOf(DecidedCharge.options)),
   hold: z.enum(wordsOf(DecidedHold.options)),
@@ -187,7 +211,7 @@ export const DECIDED = {
   refund: z.enum(wordsOf(DecidedRefund.options)),
 }
 
-/** The verdicts that usage events have: those that are recorded. */
+/** The verdicts that are recorded as usage events. */
 export const EventVerdict = z.enum(
   wordsOf([Charged, Held, Refused, Settled, Released, HoldOver, ExceedsHold, Refunded, ExceedsCharge]),
 )

@@ -5,10 +5,16 @@ import { Credits, isPlainText, NOT_PLAIN_TEXT, Output, Timestamp } from './outpu
 
 export const TOP_UP_NOTE_LENGTH_MAX = 200
 
-/** In lower case, like in the database: the id is hashed into the audit chain, and compared with the accounts of watchers. */
+/**
+ * The id is converted to lower case, because it is hashed into the audit chain and compared with the ids of watched accounts.
+ * The database also returns ids in lower case.
+ */
 const OfAccount = z.strictObject({ accountId: z.guid().toLowerCase() })
 
-/** Grants credits that the account keeps until they are spent. An idempotency key grants only once, without time limit. */
+/**
+ * Grants credits that the account keeps until they are spent. An idempotency key grants credits only once, without a time
+ * limit.
+ */
 export const GrantTopUp = OfAccount.extend({
   credits: GivenCredits.min(1, 'Grant at least 1 credit.'),
   idempotencyKey: IdempotencyKey,
@@ -16,7 +22,7 @@ export const GrantTopUp = OfAccount.extend({
 })
 export type GrantTopUp = z.infer<typeof GrantTopUp>
 export const GrantTopUpOutput = Output.extend({
-  /** The moment of the grant, also in a replay. */
+  /** The time of the grant. A replay returns the time of the original grant. */
   grantedAt: Timestamp,
   credits: Credits,
   replayed: z.boolean(),
@@ -26,7 +32,10 @@ export const GrantTopUpOutput = Output.extend({
 export const ChangePlan = OfAccount.extend({ plan: Plan })
 export type ChangePlan = z.infer<typeof ChangePlan>
 export const ChangePlanOutput = Output.extend({
-  /** A plan with more credits takes effect immediately and grants the difference. Otherwise, the start of the next cycle. */
+  /**
+   * The time from which the plan applies. A plan with fewer credits applies from the next cycle on. Any other plan applies
+   * immediately, and the account gets the additional credits.
+   */
   effectiveAt: Timestamp,
   account: BillingAccount,
 })

@@ -3,17 +3,20 @@ import { z } from 'zod'
 /** A moment as ISO-8601 in UTC with milliseconds, e.g. `2026-02-14T09:30:00.000Z`. */
 export const Timestamp = z.iso.datetime({ precision: 3 })
 
-/** Whole numbers that JSON represents exactly. */
+/** A number of credits: a whole number from 0 to 2^53 - 1, which JSON represents exactly. */
 export const Credits = z.int().nonnegative()
 
-/** Whether a text has no control characters and no lone surrogates. UTF-8 cannot represent lone surrogates. */
+/** True if the text has no control characters and no lone surrogates. UTF-8 cannot represent lone surrogates. */
 export function isPlainText(text: string): boolean {
   return text.isWellFormed() && !/\p{Cc}/u.test(text)
 }
 export const NOT_PLAIN_TEXT = 'Leave out control characters.'
 
-/** Calls in one HTTP request of a tRPC batch. */
+/** The maximum number of calls in one HTTP request (a tRPC batch). */
 export const BATCH_CALLS_MAX = 10
 
-/** Every output has the id of its HTTP request, as the header `x-request-id` and the server's log have it. */
+/**
+ * The base of every output. `requestId` is the id of the HTTP request. The header `x-request-id` and the server's log contain
+ * the same id.
+ */
 export const Output = z.object({ requestId: z.string() })

@@ -1,6 +1,8 @@
 import { z } from 'zod'
 
-/** The public settings of a deployment. The dashboard loads them from `/config.json`, so one build works everywhere. */
+/**
+ * The public settings of a deployment. The dashboard loads them from `/config.json`, so one build works in every deployment.
+ */
 export const Settings = z.object({
   supabaseUrl: z.url(),
   supabasePublishableKey: z.string(),

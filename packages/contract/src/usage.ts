@@ -4,14 +4,15 @@ import { KeyId, KeyType } from './keys.ts'
 import { EventVerdict, IdempotencyKey, Operation } from './metering.ts'
 import { Credits, Output, Timestamp } from './output.ts'
 
-/** Usage is summed in 15-minute buckets, because the hours and days of every time zone consist of whole buckets. */
+/** Usage is summed in 15-minute buckets. The hours and days of every time zone consist of whole buckets. */
 const BUCKET_MS = 15 * 60_000
 export const TIMESERIES_DAYS_MAX = 400
 export const TIMESERIES_HOURS_MAX = 31 * 24
 
 /**
- * A time zone that both this runtime and Postgres know, e.g. `Asia/Kolkata`. Other names mean something else to Postgres: it
- * reads a name without a region as an abbreviation (`CET` without summer time, `IST` as Israel's), and inverts offsets.
+ * The name of a time zone that both this runtime and Postgres know: `UTC`, or a name with a region, e.g. `Asia/Kolkata`.
+ * Postgres reads a name without a region as an abbreviation: `CET` has no summer time, and `IST` is the time of Israel. It
+ * reads `UTC+2` as two hours west of UTC.
  */
 const TimeZone = z.string().refine((name) => {
   try {
@@ -24,7 +25,8 @@ const TimeZone = z.string().refine((name) => {
 const BucketStart = z.iso
   .datetime({ offset: true, error: 'Enter a moment as ISO-8601, like 2027-01-31T12:00:00Z.' })
   .refine((moment) => Date.parse(moment) % BUCKET_MS === 0, 'Choose a multiple of 15 minutes.')
-  // The first day may begin earlier and the last day may end later, and their years must have four digits too.
+  // A series by day has whole days, so it can begin before the requested range and end after it. The years of these days must
+  // have four digits too.
   .refine(
     (moment) => /^[1-9]\d{3}-/.test(new Date(Date.parse(moment) + 48 * 3_600_000).toISOString()),
     'Choose a year from 1000 to 9999.',
@@ -34,8 +36,8 @@ export const TimeseriesUnit = z.enum(['hour', 'day'])
 export type TimeseriesUnit = z.infer<typeof TimeseriesUnit>
 
 /**
- * Selects the usage of a billing cycle (the current one, or the cycle that starts at `cycleStart`), or the usage from `from`
- * (included) to `to` (not included). `from` and `to` need each other.
+ * Selects the usage of the billing cycle that starts at `cycleStart`, or the usage of a time range from `from` (inclusive) to
+ * `to` (exclusive). Without any of these fields, it selects the current cycle.
  */
 export const UsageTimeseries = z
   .strictObject({
@@ -69,11 +71,11 @@ export const UsageTimeseries = z
   )
 export type UsageTimeseries = z.infer<typeof UsageTimeseries>
 
-/** The usage of one key or one operation: one number for each hour or day, which may be 0. */
+/** The usage of one key or one operation. `credits` and `charges` contain one number for each hour or day, which can be 0. */
 export const UsageSeries = z.object({
   keyId: KeyId.nullable(),
   keyName: z.string().nullable(),
-  /** Distinguishes keys with the same name. */
+  /** The key prefix distinguishes keys with the same name. */
   keyPrefix: z.string().nullable(),
   operation: z.string().nullable(),
   credits: z.array(Credits),
@@ -82,8 +84,9 @@ export const UsageSeries = z.object({
 export type UsageSeries = z.infer<typeof UsageSeries>
 
 /**
- * `buckets` are the starts of the hours or days in the requested time zone. The first one may start before `from`, but only
- * contains usage since `from`. `series` contains keys or operations with usage, sorted from largest to smallest.
+ * `buckets` contains the start of each hour or day in the requested time zone. The first hour or day can start before `from`,
+ * but only its usage since `from` is counted. `series` contains only keys or operations with usage, those with the most
+ * credits first.
  */
 export const UsageTimeseriesOutput = Output.extend({
   from: Timestamp,
@@ -92,15 +95,18 @@ export const UsageTimeseriesOutput = Output.extend({
   series: z.array(UsageSeries),
 })
 
-/** Open streams of one account in one process of the server. */
+/** The maximum number of open streams of one account in one process of the server. */
 export const STREAMS_PER_ACCOUNT_MAX = 20
 
-/** A client that reconnects sends the `lastEventId` that it received. The stream ignores it and starts with the current state. */
+/**
+ * A client that reconnects sends the id of the last event that it received. The server ignores this id, because each stream
+ * starts with the current state.
+ */
 export const WatchUsage = z.strictObject({ lastEventId: z.string().max(64).optional() })
 
 /**
- * The balance, the plan and the suspension of an account after one commit. `sequence` is the sequence of the account's last
- * usage event, and the id of the stream's event.
+ * The balance, the plan and the suspension of an account, read from one commit. `sequence` is the sequence of the account's
+ * last usage event. It is also the id of the event on the stream.
  */
 export const UsageSnapshot = Output.extend({
   sequence: z.int().nonnegative(),
@@ -115,18 +121,18 @@ export const UsageSnapshot = Output.extend({
 export type UsageSnapshot = z.infer<typeof UsageSnapshot>
 export const EVENTS_PAGE_MAX = 100
 
-/** The action of a usage event. `settle` and `release` end a hold, and `refund` gives back credits of a charge. */
+/** The request that a usage event records. `settle` and `release` end a hold, and `refund` gives back credits of a charge. */
 export const UsageAction = z.enum(['charge', 'hold', 'settle', 'release', 'refund'])
 export type UsageAction = z.infer<typeof UsageAction>
 
-/** A verdict to search for. Only its form is checked: no event has a verdict that does not exist. */
+/** A verdict to filter by. The schema checks only the form, because a verdict that does not exist matches no event. */
 const VerdictName = z.string().regex(/^[a-z_]{1,40}$/, 'Enter a verdict, like insufficient_credits.')
 
-/** Selects events that match every filter. `from` is included, `to` is not. */
+/** Selects the events that match all filters. The time range includes `from` and excludes `to`. */
 export const UsageEventFilters = z.strictObject({
   keyId: KeyId.optional(),
   operation: Operation.optional(),
-  /** The event has one of these verdicts. */
+  /** The event must have one of these verdicts. */
   verdicts: z.array(VerdictName).min(1).max(20).optional(),
   action: UsageAction.optional(),
   from: z.iso.datetime({ offset: true }).optional(),
@@ -135,20 +141,20 @@ export const UsageEventFilters = z.strictObject({
 })
 export type UsageEventFilters = z.infer<typeof UsageEventFilters>
 
-/** Newest first. */
+/** Lists usage events from newest to oldest. */
 export const ListUsageEvents = z.strictObject({
   ...UsageEventFilters.shape,
-  /** `nextCursor` of the previous page. */
+  /** The `nextCursor` of the previous page. The first page needs no cursor. */
   cursor: z.string().max(64).nullish(),
   limit: z.int().min(1).max(EVENTS_PAGE_MAX).default(50),
-  /** Added by tRPC's infinite queries. */
+  /** tRPC's client adds this field to infinite queries. The server ignores it. */
   direction: z.literal('forward').optional(),
 })
 export type ListUsageEvents = z.infer<typeof ListUsageEvents>
 
 /** One recorded decision of the charge engine. */
 export const UsageEvent = z.object({
-  /** Counts the events of the account from 1, without a gap. */
+  /** The number of the event in its account: 1 for the first event, without gaps. */
   sequence: z.int().positive(),
   createdAt: Timestamp,
   keyId: KeyId,
@@ -159,20 +165,20 @@ export const UsageEvent = z.object({
   operation: z.string(),
   verdict: EventVerdict,
   creditsRequested: Credits,
-  /** Negative for a refund. */
+  /** The change of the used credits. It is negative for a refund. If the refund became a top-up, it is 0. */
   creditsCharged: z.int(),
   /** The credits that the account could spend after the event. */
   remaining: Credits,
   idempotencyKey: z.string().nullable(),
-  /** The sequence of the hold that the event ends, or of the charge that it refunds. */
+  /** The sequence of the hold that the event ends, or of the charge that the event refunds. Null for charges and holds. */
   refersTo: z.int().positive().nullable(),
-  /** The moment when a hold expires. */
+  /** The time when a hold expires. Null for the other actions. */
   expiresAt: Timestamp.nullable(),
 })
 export type UsageEvent = z.infer<typeof UsageEvent>
 
 /**
- * `nextCursor` is null on the last page only. A page examines a limited number of events, so an earlier page may contain fewer
- * events than requested, or none.
+ * `nextCursor` is null only on the last page. A page examines a limited number of events, so a page before the last one can
+ * contain fewer events than requested, or none.
  */
 export const ListUsageEventsOutput = Output.extend({ data: z.array(UsageEvent), nextCursor: z.string().nullable() })

@@ -4,19 +4,22 @@ import pg from 'pg'
 import { isReadOnly } from './errors.ts'
 import type { DB } from './schema.gen.ts'
 
-/** A handle of the database: it takes a connection of a pool for each statement or transaction. */
+/** The handle of the database. Each statement or transaction takes a connection from its pool. */
 export type Db = Kysely<DB>
 
 const POOL_CONNECTIONS_MAX = 10
-/** After these times a query fails instead of hanging. The role of the server has timeouts in Postgres too. */
+/**
+ * A connection attempt or a query that takes longer than these times fails instead of hanging. Postgres also has timeouts for
+ * the server's role.
+ */
 const CONNECT_TIMEOUT_MS = 5_000
 const QUERY_TIMEOUT_MS = 10_000
 
 /**
- * Creates a pool for `url`. It connects with the first query. Connections have no session state (no named statements, no
- * session settings), so that a pooler in transaction mode works.
+ * Creates a connection pool for `url`. The first query opens the first connection. Connections have no session state (no named
+ * statements, no session settings), so a pooler in transaction mode works.
  *
- * @param onConnectionError is called for each connection that breaks, e.g. because the server shuts down.
+ * @param onConnectionError Receives the error of each connection that breaks, e.g. because the server shuts down.
  */
 export function createDb(
   url: string,
@@ -32,16 +35,16 @@ export function createDb(
     application_name: 'keymeter',
     types: { getTypeParser },
   })
-  // A connection may also break while it is idle, or between two statements of a transaction. Without a listener, Node
-  // would end the process.
+  // A connection can break while it is idle, or between two statements of a transaction. If nothing listened for the error,
+  // Node would end the process.
   pool.on('error', onConnectionError)
   pool.on('connect', (client) => client.on('error', onConnectionError))
   return new Kysely<DB>({ dialect: new PostgresDialect({ pool: withoutReadOnlyConnections(pool) }) })
 }
 
 /**
- * Closes a connection that turns out to be read-only instead of returning it to the pool. After a failover, the old primary
- * may stay up as a standby, and every write on its connections would fail.
+ * Closes a connection that Postgres reports to be read-only, instead of returning it to the pool. After a failover, the old
+ * primary can stay up as a standby, and every write on its connections would fail.
  */
 function withoutReadOnlyConnections(pool: pg.Pool): PostgresPool {
   const readOnly = new WeakSet<object>()
@@ -64,9 +67,9 @@ function withoutReadOnlyConnections(pool: pg.Pool): PostgresPool {
 }
 
 /**
- * Closes a connection that is silent for longer than a query may take: it is dead. In the pool it would be the first to be
- * used again, and each query on it would wait behind the lost one. The pool closes idle connections a little earlier, so that
- * a connection that is only idle is never reported as broken.
+ * Closes a connection that is silent for longer than a query may take, because it is probably dead. Otherwise the pool would
+ * use this connection first, and each query would wait behind the query that got no answer. The pool closes an idle connection
+ * slightly earlier, so an idle connection is never reported as broken.
  */
 function createSocket(queryTimeoutMs: number): Socket {
   const socket = new Socket()
@@ -74,19 +77,19 @@ function createSocket(queryTimeoutMs: number): Socket {
   return socket.setTimeout(queryTimeoutMs + 1_000, () => socket.destroy(new Error('Connection terminated: Postgres is silent')))
 }
 
-/** `bigint` and `numeric` contain credits. JSON must contain them exactly, so larger numbers throw. */
+/** `bigint` and `numeric` values contain credits. JSON must represent them exactly, so larger numbers throw. */
 function toSafeInteger(text: string): number {
   const value = Number(text)
   if (!Number.isSafeInteger(value)) throw new RangeError(`${text} is not a whole number that JSON can carry exactly`)
   return value
 }
 
-/** Parses an array that contains no nulls. */
+/** Parses an array of integers without nulls, e.g. `{1,2}`. */
 function toSafeIntegers(text: string): number[] {
   return text === '{}' ? [] : text.slice(1, -1).split(',').map(toSafeInteger)
 }
 
-/** The oids of `smallint[]` and `bigint[]`, which the driver does not name. Its own parser takes three times as long. */
+/** The oids of `smallint[]` and `bigint[]`. The driver has no names for them, and its own parser takes three times as long. */
 const INTEGER_ARRAYS: readonly number[] = [1005, 1016]
 const getTypeParser: typeof pg.types.getTypeParser = (oid, format) => {
   if (format !== 'binary' && (oid === pg.types.builtins.INT8 || oid === pg.types.builtins.NUMERIC)) return toSafeInteger

@@ -1,18 +1,18 @@
-// What an error of a query means. Each function also finds the error of Postgres in the causes of an error, because other
-// layers wrap it.
+// These functions classify the error of a failed query. They also search the chain of `cause`, because other layers wrap the
+// error from Postgres.
 
 /**
- * SQLSTATE classes of a server that cannot serve at the moment: 08 connection, 28 login, 53 resources, 57 operator
- * intervention (shutdown, statement timeout), 55P03 lock timeout.
+ * The SQLSTATE codes of a server that cannot serve a query at the moment: class 08 (connection), class 28 (login), class 53
+ * (resources), class 57 (e.g. shutdown or statement timeout), and 55P03 (lock timeout).
  */
 const UNAVAILABLE_SQLSTATE = /^(08|28|53|57|55P03)/
-/** Codes of Node when the connection itself fails. These errors have no SQLSTATE. */
+/** The error codes of Node for a failed connection. Such an error has no SQLSTATE. */
 const CONNECTION_FAILURE = /^(ECONNREFUSED|ECONNRESET|EPIPE|ETIMEDOUT|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH)$/
-/** Messages of pg when the connection itself fails. */
+/** The messages of the driver pg for a failed connection. */
 const CONNECTION_LOST_MESSAGE =
   /timeout exceeded when trying to connect|connection terminated|query read timeout|not queryable/i
 
-/** Whether the database is at fault, not the statement: a retry may succeed. */
+/** True if the database caused the error, and not the statement. A retry can succeed. */
 export function isUnavailable(error: unknown): boolean {
   if (error instanceof AggregateError) return error.errors.some(isUnavailable)
   if (!(error instanceof Error)) return false
@@ -22,35 +22,38 @@ export function isUnavailable(error: unknown): boolean {
 }
 
 /**
- * Whether Postgres accepts no writes on this connection: 25006 read-only transaction, or 0A000 for the start of a read-write
- * transaction on a standby. After a failover, this is the old primary.
+ * True if Postgres accepts no writes on this connection, e.g. because it is the old primary after a failover. The SQLSTATE is
+ * 25006 (read-only transaction), or 0A000 if a standby refuses to start a read-write transaction.
  */
 export function isReadOnly(error: unknown): boolean {
   const { sqlState, message } = postgresError(error)
   return sqlState === '25006' || (sqlState === '0A000' && message.includes('during recovery'))
 }
 
-/** Whether Postgres cancelled the transaction because of another one: 40001 serialization failure, 40P01 deadlock. */
+/**
+ * True if Postgres cancelled the transaction because of another transaction: 40001 (serialization failure) or 40P01
+ * (deadlock).
+ */
 export function isConflict(error: unknown): boolean {
   return /^40(001|P01)$/.test(postgresError(error).sqlState)
 }
 
-/** 55P03: another session held a lock for too long. */
+/** True if the statement waited too long for a lock of another session (55P03). */
 export function isLockTimeout(error: unknown): boolean {
   return postgresError(error).sqlState === '55P03'
 }
 
-/** 57014: the statement took longer than the statement timeout. */
+/** True if the statement took longer than the statement timeout (57014). */
 export function isStatementTimeout(error: unknown): boolean {
   return postgresError(error).sqlState === '57014'
 }
 
-/** 22023: the value of a parameter is not valid, e.g. a time zone that Postgres does not know. */
+/** True if the value of a parameter is not valid (22023), e.g. a time zone that Postgres does not know. */
 export function isInvalidParameter(error: unknown): boolean {
   return postgresError(error).sqlState === '22023'
 }
 
-/** 23503: the name of the foreign key that a statement violated. Null for other errors. */
+/** Returns the name of the foreign key that the statement violated (23503). Returns null for other errors. */
 export function violatedForeignKey(error: unknown): string | null {
   const { sqlState, constraint } = postgresError(error)
   return sqlState === '23503' ? constraint : null

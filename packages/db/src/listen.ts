@@ -2,7 +2,7 @@ import { Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import pg from 'pg'
 
-/** A connection that does not answer a ping within the timeout counts as dead. */
+/** A connection counts as dead if it does not answer a ping within `TIMEOUT_MS`. */
 const PING_INTERVAL_MS = 15_000
 const TIMEOUT_MS = 5_000
 const RECONNECT_PAUSE_MS_MIN = 100
@@ -10,15 +10,15 @@ const RECONNECT_PAUSE_MS_MAX = 5_000
 
 export interface ListenHandlers {
   onMessage: (payload: string) => void
-  /** From now on every message arrives. Messages between the end of the previous connection and now are lost. */
+  /** Called when a connection has started to listen. Messages that were sent while no connection was listening are lost. */
   onListening: () => void
-  /** The connection broke or could not be opened. The next one is tried after a pause. */
+  /** Called when the connection breaks or cannot be opened. `listen` opens another connection after a pause. */
   onError: (error: Error) => void
 }
 
 /**
- * Listens to a channel on a connection of its own, and opens another connection when that one breaks. `url` must lead to
- * Postgres itself: a pooler in transaction mode would give the listening connection to another client.
+ * Listens to a channel on a separate connection. If that connection breaks, `listen` opens another one. `url` must lead
+ * directly to Postgres: a pooler in transaction mode would give the listening connection to another client.
  */
 export function listen(url: string, channel: string, handlers: ListenHandlers): { close(): Promise<void> } {
   const closing = new AbortController()
@@ -46,7 +46,7 @@ async function keepListening(url: string, channel: string, handlers: ListenHandl
   }
 }
 
-/** Listens until the connection ends. Resolves to the reason. */
+/** Listens until the connection ends, and returns the reason why it ended. */
 async function listenOnce(url: string, channel: string, handlers: ListenHandlers, closing: AbortSignal): Promise<Error> {
   const socket = new Socket()
   const client = new pg.Client({
@@ -78,12 +78,12 @@ async function listenOnce(url: string, channel: string, handlers: ListenHandlers
     return error instanceof Error ? error : new Error(String(error))
   } finally {
     closing.removeEventListener('abort', onClosing)
-    // `client.end` would wait for the answer of a connection that may be dead.
+    // `client.end()` would wait for an answer, but the connection is perhaps dead.
     socket.destroy()
   }
 }
 
-/** Does not keep the process alive. Ends early when `signal` aborts. */
+/** Waits `ms` without keeping the process alive. The wait ends early if `signal` is aborted. */
 async function pause(ms: number, signal: AbortSignal): Promise<void> {
   await sleep(ms, undefined, { ref: false, signal }).catch(() => {})
 }

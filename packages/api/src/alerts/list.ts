@@ -1,10 +1,10 @@
 import type { Alert } from '@keymeter/contract'
 import type { Scope } from '../scope.ts'
 
-/** The alerts of 13 cycles with 10 thresholds each: a year and the current cycle. Older ones are not listed. */
+/** The alerts of 13 cycles (one year and the current cycle) with 10 thresholds each. Older alerts are not listed. */
 const ALERTS_MAX = 130
 
-/** Newest first. By the primary key: a cycle has few alerts, so sorting them by time costs nothing. */
+/** Lists the newest alerts first. The query uses the primary key. A cycle has few alerts, so sorting them by time is cheap. */
 export async function listAlerts({ db, userId }: Scope): Promise<Alert[]> {
   const rows = await db
     .selectFrom('alerts')

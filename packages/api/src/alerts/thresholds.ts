@@ -1,7 +1,7 @@
 import { ensureAccount } from '../billing/ensure-account.ts'
 import type { Scope } from '../scope.ts'
 
-/** Percent of the cycle's credits, ascending. */
+/** Returns the thresholds in percent of the cycle's credits, in ascending order. */
 export async function getAlertThresholds({ db, userId }: Scope): Promise<number[]> {
   const account = await db
     .selectFrom('billing_accounts')
@@ -11,9 +11,13 @@ export async function getAlertThresholds({ db, userId }: Scope): Promise<number[
   return account?.alert_thresholds ?? []
 }
 
-/** Applies from the next charge on. That charge also reaches each threshold that the usage has already passed. */
+/**
+ * Sets the thresholds from the next charge on. That charge also records an alert for each threshold that the usage has already
+ * passed.
+ */
 export async function setAlertThresholds(scope: Scope, thresholds: readonly number[]): Promise<number[]> {
-  // meter_batch looks only at the first threshold to decide whether a charge can reach one.
+  // `meter_batch` compares the usage with the first threshold to decide whether a charge can reach any threshold, so the first
+  // threshold must be the lowest.
   const ascending = thresholds.toSorted((a, b) => a - b)
   await ensureAccount(scope)
   await scope.db

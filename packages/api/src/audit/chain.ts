@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 
-/** The fields of an entry that its hash covers. `detail` is the stored text. */
+/** The fields of an audit entry that its hash covers. `detail` is the text as the database stores it. */
 export interface ChainedEntry {
   userId: string
   sequence: number
@@ -16,8 +16,9 @@ export interface ChainedEntry {
 }
 
 /**
- * The hash of one entry of an account's audit log: SHA-256 over the previous hash (nothing for the first entry) and the entry
- * as a JSON array, in this order. An entry that is changed, removed or inserted breaks every later hash.
+ * Returns the hash of one entry in an account's audit log: SHA-256 over the previous hash (empty for the first entry),
+ * followed by the entry as a JSON array with its fields in the order below. If somebody changes, removes or inserts an entry,
+ * the later hashes no longer match.
  */
 export function chainHash(previous: Buffer | null, entry: ChainedEntry): Buffer {
   const fields = [

@@ -2,8 +2,8 @@ import { AuditAction, AuditActor, type AuditEntry, type ListAudit } from '@keyme
 import type { Scope } from '../scope.ts'
 
 /**
- * One page of the account's audit log, newest first: by the primary key, or by `audit_log_key_idx` for one key. The cursor is
- * a sequence, so new entries do not shift the pages.
+ * Returns one page of the account's audit log, newest entries first. The query uses the primary key, or `audit_log_key_idx`
+ * for one key. The cursor is the sequence of an entry, so new entries do not shift the pages.
  */
 export async function listAudit(
   { db, userId }: Scope,

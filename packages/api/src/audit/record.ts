@@ -7,14 +7,14 @@ export interface AuditRecord {
   action: AuditAction
   /** Null if the action does not concern a key. */
   keyId: string | null
-  /** Default: `customer`. */
+  /** The default is `customer`. */
   actor?: AuditActor
   detail?: Record<string, unknown>
 }
 
 /**
- * Appends one entry to the account's audit log, in the transaction of the change. The caller must hold the account's lock:
- * without it, two concurrent entries would follow the same one. `now` is the time of the change.
+ * Appends one entry to the account's audit log, in the transaction of the change. The caller must hold the account's lock.
+ * Without the lock, two concurrent entries would continue the hash chain from the same entry. `now` is the time of the change.
  */
 export async function recordAudit(scope: Scope, now: Date, record: AuditRecord): Promise<void> {
   const { action, keyId, actor = 'customer', detail = {} } = record

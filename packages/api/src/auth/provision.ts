@@ -6,9 +6,9 @@ import type { Scope } from '../scope.ts'
 const DEFAULT_KEY = CreateKey.parse({ name: 'default' })
 
 /**
- * Creates the account if it does not exist, and the key `default` if the account has never had a key. Returns the key with
- * its secret in the one call that creates it, and null in every other call. The account is locked, so exactly one of several
- * concurrent calls creates the key.
+ * Creates the account if it does not exist, and the key `default` if the account has never had a key. Returns the key with its
+ * secret if this call created it, otherwise null. `ensureAccount` locks the account, so only one of several concurrent calls
+ * creates the key.
  */
 export async function provision(scope: Scope): Promise<NewKey | null> {
   await ensureAccount(scope)
@@ -16,7 +16,8 @@ export async function provision(scope: Scope): Promise<NewKey | null> {
     .selectFrom('api_keys')
     .select('id')
     .where('user_id', '=', scope.userId)
-    // Without the order of an index, Postgres may read the whole table for an account with many keys.
+    // Order by the columns of `api_keys_created_idx`. Otherwise Postgres can scan the whole table for an account with many
+    // keys.
     .orderBy('created_at', 'desc')
     .limit(1)
     .executeTakeFirst()

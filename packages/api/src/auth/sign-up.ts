@@ -9,10 +9,11 @@ import { provision } from './provision.ts'
 const SUPABASE_TIMEOUT_MS = 10_000
 
 /**
- * Signs a person up at Supabase Auth, and provisions the account and its first key. When provisioning fails, the sign-up
- * still succeeds: the failure is logged, and the next `auth.provision` repeats the provisioning.
+ * Signs a person up with Supabase Auth, and creates the account and its first key. If the account or the key cannot be
+ * created, the sign-up still succeeds. The failure is logged, and the next call of `auth.provision` creates them.
  *
- * @throws AppError `email_taken`, `email_invalid`, `password_weak`, `sign_up_disabled`, `too_many_attempts`, `auth_unavailable`.
+ * @throws AppError `email_taken`, `email_invalid`, `password_weak`, `sign_up_disabled`, `too_many_attempts`,
+ *   `auth_unavailable`.
  */
 export async function signUp(
   ctx: Context,
@@ -20,15 +21,16 @@ export async function signUp(
 ): Promise<Omit<z.infer<typeof SignUpOutput>, 'requestId'>> {
   const supabase = supabaseFor(ctx)
   let { data, error } = await supabase.auth.signUp({ email, password })
-  // Of two concurrent sign-ups with one address, the second violates a unique key of Supabase. A retry gets the reason.
+  // If two requests sign up the same address concurrently, the second violates a unique key of Supabase and gets status 500. A
+  // retry gets the actual reason.
   if (error?.status === 500) ({ data, error } = await supabase.auth.signUp({ email, password }))
   if (error !== null) throw refusal(error)
   if (data.user === null)
     throw new AppError('auth_unavailable', { message: 'The auth server did not return a user: try again shortly.' })
 
   const user = { id: data.user.id, email: data.user.email ?? email }
-  // Without a session, the project requires e-mail confirmation first. Supabase then returns an invented user for an address
-  // that is taken, so there may be no user to provision.
+  // Without a session, the project requires e-mail confirmation first. If the address is already taken, Supabase then returns
+  // an invented user, so no account is created here.
   if (data.session === null) return { user, session: null, defaultKey: null }
 
   const { access_token, refresh_token, expires_at, expires_in } = data.session
@@ -36,8 +38,8 @@ export async function signUp(
   return {
     user,
     session: { accessToken: access_token, refreshToken: refresh_token, expiresAt: expiresAt.toISOString() },
-    // People who sign in with Google are not signed up here. `auth.provision` provisions their accounts, and the dashboard
-    // calls it when it first loads a session.
+    // People who sign in with Google never call `signUp`. For them, the dashboard calls `auth.provision` when it first loads a
+    // session.
     defaultKey: await provisionOrWarn(ctx, user.id),
   }
 }
@@ -51,19 +53,25 @@ async function provisionOrWarn(ctx: Context, userId: string): Promise<NewKey | n
   }
 }
 
-/** A client for one request. It keeps no session, and Supabase applies its limits to the address of the caller. */
+/**
+ * Returns a Supabase client for one request. The client stores no session. It sends the caller's address, so that Supabase
+ * applies its rate limits to the caller instead of this server.
+ */
 function supabaseFor({ supabase, clientAddress }: Context) {
   return createClient(supabase.url, supabase.publishableKey, {
     auth: { persistSession: false, autoRefreshToken: false, detectSessionInUrl: false },
     global: {
-      // Supabase uses this header if the project allows it, and ignores it otherwise.
+      // Supabase uses this header only if the project allows it.
       headers: clientAddress === null ? {} : { 'sb-forwarded-for': clientAddress },
       fetch: (input, init) => fetch(input, { ...init, signal: AbortSignal.timeout(SUPABASE_TIMEOUT_MS) }),
     },
   })
 }
 
-/** Supabase's error codes: https://supabase.com/docs/guides/auth/debugging/error-codes */
+/**
+ * Returns the error for the client. The error codes of Supabase Auth are listed at
+ * https://supabase.com/docs/guides/auth/debugging/error-codes
+ */
 function refusal(error: AuthError): Error {
   switch (error.code) {
     case 'user_already_exists':
@@ -84,7 +92,7 @@ function refusal(error: AuthError): Error {
   }
   const status = error.status ?? 0
   if (status === 429) return new AppError('too_many_attempts', { cause: error })
-  // The auth server is unreachable or fails. Any other error is unexpected, e.g. a wrong API key.
+  // These errors mean that the auth server is unreachable or has failed. Any other error is unexpected, e.g. a wrong API key.
   return isAuthRetryableFetchError(error) || status === 0 || status >= 500
     ? new AppError('auth_unavailable', { cause: error })
     : error

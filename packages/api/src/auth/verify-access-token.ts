@@ -3,15 +3,15 @@ import { z } from 'zod'
 import { AppError } from '../errors.ts'
 
 /**
- * Verifies an `authorization` header. Returns its user, and the time when the access token expires.
+ * Verifies an `authorization` header. Returns the user's id, and the time when the access token expires.
  *
  * @throws AppError `not_signed_in`, or `auth_unavailable` if the project's public keys cannot be fetched.
  */
 export type AccessTokenVerifier = (authorization: string | null) => Promise<{ userId: string; expiresAt: Date }>
 
 /**
- * The claims of a person's token. The project's `anon` and `service_role` keys are tokens with the same signature, but they
- * have no user. An anonymous user is refused, because it has no account.
+ * The claims of a signed-in user's access token. The project's `anon` and `service_role` keys are tokens with the same
+ * signature, but they have no user. An anonymous user has no account and is refused.
  */
 const Claims = z.object({
   sub: z.guid().toLowerCase(),
@@ -24,10 +24,11 @@ const CLOCK_TOLERANCE_SECONDS = 5
 const BEARER = /^Bearer ([\w-]+\.[\w-]+\.[\w-]+)$/i
 
 /**
- * Verifies Supabase's access tokens in this process, without a request to Supabase for each token. The settings decide how a
- * token must be signed. A token that names another algorithm, or contains its own key, is refused.
+ * Creates a verifier that checks Supabase's access tokens in this process, without a request to Supabase for each token. The
+ * settings decide how a token must be signed. A token that names another algorithm, or that contains its own key, is refused.
  *
- * @param options.jwtSecret The project's shared secret (HS256). Null: the keys that the project publishes (JWKS).
+ * @param options.jwtSecret The project's shared secret (HS256). Null means that tokens are verified with the keys that the
+ *   project publishes (JWKS).
  */
 export function createAccessTokenVerifier(options: { supabaseUrl: string; jwtSecret: string | null }): AccessTokenVerifier {
   const verifySignature = options.jwtSecret === null ? withPublishedKeys(options.supabaseUrl) : withSecret(options.jwtSecret)
@@ -54,7 +55,10 @@ function withSecret(jwtSecret: string) {
   return async (token: string) => (await jwtVerify(token, secret, { ...REQUIRED, algorithms: ['HS256'] })).payload
 }
 
-/** Errors in the search for the token's key that are the token's fault. All other errors of the search are outages. */
+/**
+ * If the search for a token's key fails with one of these errors, the token is wrong. All other errors of the search mean that
+ * the published keys are unavailable.
+ */
 const TOKENS_FAULTS = [errors.JWKSNoMatchingKey, errors.JWKSMultipleMatchingKeys, errors.JOSENotSupported]
 
 function withPublishedKeys(supabaseUrl: string) {

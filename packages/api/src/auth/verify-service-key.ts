@@ -2,8 +2,8 @@ import { createHash, timingSafeEqual } from 'node:crypto'
 import { AppError } from '../errors.ts'
 
 /**
- * Checks the service key of the company's backend. Both keys are hashed first, so the time of the comparison does not depend
- * on the key that was sent. Without a `serviceKey` every call is refused.
+ * Checks the service key that the company's backend sends. Both keys are hashed before the comparison, so its duration reveals
+ * nothing about the expected key. If no service key is configured, every call is refused.
  *
  * @throws AppError `service_key_invalid`.
  */

@@ -3,7 +3,7 @@ import { sql } from 'kysely'
 import { AppError } from '../errors.ts'
 import type { Scope } from '../scope.ts'
 
-/** A billing cycle: the half-open interval `[start, end)`, and the credits that the account used in it. */
+/** A billing cycle as the half-open interval `[start, end)`, and the credits that the account used in it. */
 export interface Cycle {
   start: Date
   end: Date
@@ -11,8 +11,9 @@ export interface Cycle {
 }
 
 /**
- * The account's current billing cycle, or the one that starts at `cycleStart`. Null until the account exists. The database
- * computes it, so a cycle that has ended since the last write counts as ended.
+ * Returns the account's current billing cycle, or the cycle that starts at `cycleStart`. Returns null if the account does not
+ * exist yet. The database computes the current cycle from its clock, so the result is correct even if the rollover has not
+ * been written yet.
  *
  * @throws AppError `bad_request` if no cycle of the account starts at `cycleStart`.
  */

@@ -4,8 +4,8 @@ import type { Scope } from '../scope.ts'
 import { lockAccount } from './lock-account.ts'
 
 /**
- * Creates the billing account on the plan `free` if it does not exist, and locks its row until the transaction ends.
- * A concurrent call for the same account waits here.
+ * Creates the billing account on the plan `free` if it does not exist, and locks its row until the transaction ends. A
+ * concurrent call for the same account waits for that lock.
  *
  * @throws AppError `not_signed_in` if the user is being deleted.
  */

@@ -17,14 +17,16 @@ interface Row {
 }
 
 /**
- * The account at the present time of the database: a cycle or a hold that has ended since the last write counts as ended.
- * Null until the account exists.
+ * Returns the account at the current time of the database's clock. If a cycle or a hold has ended since the last write, the
+ * returned balance already takes this into account. Returns null if the account does not exist yet.
  */
 export async function getAccount(scope: Scope): Promise<BillingAccount | null> {
   return (await getAccountAndSequence(scope))?.account ?? null
 }
 
-/** The same, with the sequence of the account's last usage event. One statement reads both, so they are from one commit. */
+/**
+ * Returns the account and the sequence of its last usage event. One statement reads both, so they come from the same commit.
+ */
 export async function getAccountAndSequence({
   db,
   userId,
@@ -48,7 +50,8 @@ export async function getAccountAndSequence({
     topUps,
     creditsUsed: row.used,
     creditsHeld: row.held,
-    // Verdicts have the same bound: the largest whole number that JSON can hold exactly.
+    // Cap the number at 2^53 - 1, the largest whole number that JSON represents exactly. Verdicts cap `remaining` at the same
+    // number.
     creditsRemaining: Math.min(Number.MAX_SAFE_INTEGER, Math.max(0, row.granted + topUps - row.used - row.held)),
     suspendedAt: row.suspendedAt?.toISOString() ?? null,
     billingCycle: { start: row.cycleStart.toISOString(), end: row.cycleEnd.toISOString() },

@@ -6,7 +6,10 @@ import type { Scope } from '../scope.ts'
 type Ledger = Omit<LedgerOutput, 'requestId'>
 type Line = Omit<LedgerEntry, 'at' | 'balance'> & { at: Date }
 
-/** Within a day, lines that add credits come first. Otherwise the balance after a line could be negative. */
+/**
+ * Within a day, lines that add credits come before lines that take credits. Otherwise the balance after a line could be
+ * negative.
+ */
 const ORDER: Record<LedgerKind, number> = {
   carried_over: 0,
   grant: 1,
@@ -21,10 +24,11 @@ const ORDER: Record<LedgerKind, number> = {
 const DAY_MS = 86_400_000
 
 /**
- * Everything that changed the balance in one cycle, oldest first, with the balance after each line. Charges are summed by UTC
- * day from the roll-ups, and refunds from their entries (`ledger_entries_cycle_idx`). A settle counts on the day of its hold.
+ * Lists everything that changed the balance in one cycle, oldest first, with the balance after each line. The roll-ups give
+ * one line for all charges of a UTC day. The ledger entries (`ledger_entries_cycle_idx`) give one line for all refunds of a
+ * UTC day. The credits of a settle count on the day of its hold.
  *
- * @throws AppError `bad_request` if none of the account's cycles starts at `cycleStart`.
+ * @throws AppError `bad_request` if no cycle of the account starts at `cycleStart`.
  */
 export async function getLedger(scope: Scope, { cycleStart }: GetLedger): Promise<Ledger> {
   const cycles = await readCycles(scope)
@@ -39,7 +43,7 @@ export async function getLedger(scope: Scope, { cycleStart }: GetLedger): Promis
   }
   const [days, written] = [await chargesByDay(scope, cycle), await writtenEntries(scope, cycle)]
   const addedInCycle = written.filter(({ kind }) => kind === 'plan_change').reduce((sum, { credits }) => sum + credits, 0)
-  // The plan at the start of the cycle is not stored, so it is unknown after a change.
+  // The database does not store the plan at the start of a cycle, so this plan is unknown if the plan changed in the cycle.
   const isChanged = written.some(({ kind, plan }) => kind === 'plan_change' && plan === cycle.plan)
   const plain = { count: null, plan: null, note: null }
   const lines: Line[] = [
@@ -100,7 +104,7 @@ async function chargesByDay({ db, userId }: Scope, { start, end }: LedgerCycle):
   return rows.map((row) => ({ ...row, kind: 'charges', plan: null, note: null }))
 }
 
-/** The plan changes and top-ups one by one, and the refunds of each day as one line. */
+/** Returns one line for each plan change, for each top-up, and for the refunds of each day. */
 async function writtenEntries({ db, userId }: Scope, { start }: LedgerCycle): Promise<Line[]> {
   const { rows } = await sql<Line>`
     select kind, created_at as at, credits, null::bigint as count, plan, note
@@ -112,7 +116,7 @@ async function writtenEntries({ db, userId }: Scope, { start }: LedgerCycle): Pr
   return rows
 }
 
-/** Above this bound, JSON cannot hold each whole number exactly. */
+/** Caps a number at 2^53 - 1, because JSON does not represent larger whole numbers exactly. */
 function toSafe(credits: number): number {
   return Math.min(Number.MAX_SAFE_INTEGER, credits)
 }

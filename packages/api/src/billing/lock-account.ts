@@ -2,9 +2,10 @@ import type { Scope } from '../scope.ts'
 
 /**
  * Locks the account's row until the transaction ends, so that changes of an account, its keys and its credits happen one after
- * the other. Every call takes this lock before any other, so two calls cannot deadlock. The deletion of a user locks in
- * another order, so it can deadlock with a call. Postgres then cancels one of the two: a call gets `database_unavailable` or
- * `not_signed_in`.
+ * the other. Every call takes this lock before any other lock, so two calls cannot deadlock.
+ *
+ * The deletion of a user takes locks in another order, so it can deadlock with a call. Postgres then cancels the deletion or
+ * the call. The call can fail with `database_unavailable` or `not_signed_in`.
  *
  * @returns False if the account does not exist.
  */

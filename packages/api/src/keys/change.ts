@@ -8,16 +8,16 @@ import { AppError } from '../errors.ts'
 import type { Scope } from '../scope.ts'
 import { getKey } from './get.ts'
 
-/** The entry for the audit log. Null when there was nothing to change. */
+/** The entry for the audit log. Null means that nothing changed. */
 type KeyChange = Omit<AuditRecord, 'keyId'> | null
 
 /**
- * Changes a key, and adds an entry to the audit log. The account is locked first, so that changes and charges of its keys
- * happen one after the other. `change` receives the locked key and the moment of the change.
+ * Changes a key, and adds an entry to the audit log. The account is locked first, so that changes and charges of the account's
+ * keys happen one after the other. `change` receives the current key, read under this lock, and the time of the change.
  *
- * @returns the key after the change.
- * @throws AppError `key_not_found` for an id that does not exist or belongs to another account; `key_revoked`, unless
- * `includingRevoked`.
+ * @returns The key after the change.
+ * @throws AppError `key_not_found` if the id does not exist or belongs to another account.
+ * @throws AppError `key_revoked` if the key is revoked and `includingRevoked` is false.
  */
 export async function changeKey(
   scope: Scope,

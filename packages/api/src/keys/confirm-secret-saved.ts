@@ -3,8 +3,8 @@ import type { Scope } from '../scope.ts'
 import { changeKey } from './change.ts'
 
 /**
- * Records that the owner has saved the key's current secret, so that no replacement is offered. If `keyPrefix` belongs to
- * another secret, because the secret was replaced, it changes nothing.
+ * Records that the owner has saved the key's current secret, so that the dashboard no longer offers to replace it. If the
+ * secret has been replaced, so that `keyPrefix` belongs to an older secret, nothing changes.
  *
  * @throws AppError `key_not_found`, `key_revoked`.
  */

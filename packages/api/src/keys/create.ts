@@ -10,10 +10,11 @@ import { getKey } from './get.ts'
 import { addSecret, mintSecret } from './secret.ts'
 
 /**
- * Creates a key, and the account if it does not exist yet. Only this answer contains the secret: the database stores its
- * hash. Live keys are counted under the account's lock, so concurrent calls cannot exceed the limit.
+ * Creates a key, and the account if it does not exist yet. Only this response contains the secret, because the database stores
+ * only its hash. The live keys are counted under the account's lock, so concurrent calls cannot exceed the limit.
  *
- * @throws AppError `key_limit_reached`; `bad_request` when the expiry is not in the future.
+ * @throws AppError `key_limit_reached`.
+ * @throws AppError `bad_request` if the expiry is not in the future.
  */
 export async function createKey(scope: Scope, input: CreateKey): Promise<NewKey> {
   const { name, keyType, expiresAt, creditLimit, ...unhandled } = input
@@ -40,7 +41,8 @@ export async function createKey(scope: Scope, input: CreateKey): Promise<NewKey>
       key_prefix: keyPrefix,
       expires_at: expiry,
       credit_limit: creditLimit,
-      // Later than the account's other keys, so that a new key never appears in the middle of a list.
+      // The new key must be later than all other keys of the account. Otherwise it could appear in the middle of a list that
+      // is sorted by time.
       created_at: sql<Date>`greatest(${now}::timestamptz,
         (select max(created_at) + interval '1 microsecond' from api_keys where user_id = ${userId}))`,
     })

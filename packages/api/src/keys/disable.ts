@@ -3,7 +3,7 @@ import type { Scope } from '../scope.ts'
 import { changeKey, setKey } from './change.ts'
 
 /**
- * Disables a key from the next charge on, until `enableKey`. A disabled key stays as it is.
+ * Disables a key from the next charge on, until `enableKey` is called. If the key is already disabled, nothing changes.
  *
  * @throws AppError `key_not_found`, `key_revoked`.
  */
@@ -16,7 +16,7 @@ export async function disableKey(scope: Scope, { id }: KeyRef): Promise<Key> {
 }
 
 /**
- * Enables a disabled key. An enabled key stays as it is.
+ * Enables a disabled key. If the key is not disabled, nothing changes.
  *
  * @throws AppError `key_not_found`, `key_revoked`.
  */

@@ -4,7 +4,8 @@ import { changeKey } from './change.ts'
 import { endOlderSecrets } from './secret.ts'
 
 /**
- * Ends the grace period of a rotated key's previous secret immediately. Without a grace period it changes nothing.
+ * Immediately ends the grace period, in which the previous secret of a rotated key still works. If the key has no grace
+ * period, nothing changes.
  *
  * @throws AppError `key_not_found`, `key_revoked`.
  */

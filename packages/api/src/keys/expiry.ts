@@ -1,12 +1,12 @@
 import { AppError } from '../errors.ts'
 
-/** The last year with four digits. An input with an offset can be in the next year in UTC. */
+/** The last year with four digits. If the input has a UTC offset, its time can be in the year 10000 in UTC. */
 const YEAR_MAX = 9999
 
 /**
- * The time when a key expires. Null: it never expires.
+ * Returns the time when a key expires. Null means that the key never expires.
  *
- * @throws AppError `bad_request` if the time is not in the future, or after the year 9999.
+ * @throws AppError `bad_request` if the time is not in the future, or if it is after the year 9999.
  */
 export function parseExpiry(expiresAt: string | null, now: Date): Date | null {
   if (expiresAt === null) return null

@@ -6,7 +6,7 @@ import type { Scope } from '../scope.ts'
 import { selectKeys, selectKeysWithUsage, toKey, toKeyWithUsage } from './key.ts'
 
 /**
- * One key, also a revoked one, with the credits that it used in the current billing cycle.
+ * Returns one key with any status, and the credits that it used in the current billing cycle.
  *
  * @throws AppError `key_not_found` if the account has no key with this id.
  */
@@ -20,7 +20,7 @@ export async function getKeyWithUsage(scope: Scope, id: string): Promise<KeyWith
 }
 
 /**
- * One key, with its status at the time `now`.
+ * Returns one key, with its status at the time `now`.
  *
  * @throws AppError `key_not_found` if the account has no key with this id.
  */

@@ -3,8 +3,8 @@ import { sql } from 'kysely'
 import type { Scope } from '../scope.ts'
 
 /**
- * The account's keys, with their status at the time `now`. The caller adds the filter and the order. The sub-selects use
- * `api_key_secrets_current_idx` and `api_key_secrets_key_idx`.
+ * Selects the account's keys, with their status at the time `now`. The caller adds filters and the sort order. The subqueries
+ * for the secrets use `api_key_secrets_current_idx` and `api_key_secrets_key_idx`.
  */
 export function selectKeys({ db, userId }: Scope, now: Date) {
   return db
@@ -47,8 +47,9 @@ export function selectKeys({ db, userId }: Scope, now: Date) {
 }
 
 /**
- * The same with the credits that each key used in the billing cycle that starts at `cycleStart`, 0 without usage. The roll-up
- * has one row per key and cycle, found by its primary key, so the number of usage events has no effect.
+ * Selects the account's keys like `selectKeys`, and the credits that each key used in the billing cycle that starts at
+ * `cycleStart`. A key without usage has 0 credits. The query finds one row of `usage_by_cycle` for each key by the primary
+ * key, so its cost does not depend on the number of usage events.
  */
 export function selectKeysWithUsage(scope: Scope, now: Date, cycleStart: Date) {
   return selectKeys(scope, now)
@@ -66,7 +67,10 @@ export function selectKeysWithUsage(scope: Scope, now: Date, cycleStart: Date) {
     .select(({ ref }) => ref('usage.creditsUsed').$notNull().as('creditsUsed'))
 }
 
-/** An SQL expression over `api_keys as keys`. The charge engine checks a key in the same order. */
+/**
+ * Returns the SQL expression for a key's status, for a query that selects from `api_keys as keys`. The expression tests
+ * revoked, disabled and expired in the same order as the charge engine.
+ */
 export function keyStatus(now: Date) {
   return sql<string>`case
     when keys.revoked_at is not null then 'revoked'
@@ -93,7 +97,7 @@ export function toKey(row: KeyRow): Key {
     createdAt: row.createdAt.toISOString(),
     lastUsedAt: row.lastUsedAt?.toISOString() ?? null,
     expiresAt: row.expiresAt?.toISOString() ?? null,
-    // No secret of a revoked key works.
+    // A revoked key has no grace period, because none of its secrets works.
     graceEndsAt: row.revokedAt === null ? (row.graceEndsAt?.toISOString() ?? null) : null,
     disabledAt: row.disabledAt?.toISOString() ?? null,
     revokedAt: row.revokedAt?.toISOString() ?? null,

@@ -13,11 +13,14 @@ interface Sort {
   value: RawBuilder<string | number>
 }
 
-/** Sorts and lowers the letters of all languages, independent of the locale of the database. */
+/** This collation sorts and lower-cases the letters of all languages, independent of the database's locale. */
 const UNICODE = sql.raw('"und-x-icu"')
 const NAME = sql<string>`lower(keys.name collate ${UNICODE})`
 
-/** Keys with equal values are sorted by id. Times are in whole microseconds, the precision of Postgres. */
+/**
+ * The sort orders of a list. Keys with equal sort values are sorted by id. `value` is the sort value in a cursor. Times are in
+ * whole microseconds, the precision of Postgres.
+ */
 const SORTS = {
   newest: { column: sql`keys.created_at`, direction: 'desc', value: microseconds('keys.created_at') },
   oldest: { column: sql`keys.created_at`, direction: 'asc', value: microseconds('keys.created_at') },
@@ -30,9 +33,10 @@ const SORTS = {
 } satisfies Record<KeySort, Sort>
 
 /**
- * One page of the account's keys, each with the credits that it used in the current billing cycle. The cursor contains the
- * sort value and the id of the last row, so new keys do not shift the pages. `newest` and `oldest` read `api_keys_live_idx` or
- * `api_keys_created_idx` in order. The other orders sort all keys of the account.
+ * Returns one page of the account's keys, each with the credits that it used in the current billing cycle. The cursor contains
+ * the sort value and the id of the last key of the page, so new keys do not shift the pages. For `newest` and `oldest`,
+ * Postgres reads `api_keys_live_idx` or `api_keys_created_idx` in order. For the other sort orders, it sorts all keys of the
+ * account.
  *
  * @throws AppError `bad_request` if the cursor is not valid or belongs to another sort order.
  */

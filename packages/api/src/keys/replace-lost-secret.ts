@@ -5,10 +5,10 @@ import { changeKey, setKey } from './change.ts'
 import { addSecret, endCurrentSecret, mintSecret } from './secret.ts'
 
 /**
- * Replaces a secret whose response never arrived. The lost secret ends immediately. The previous secret may still be in use,
- * so it keeps its grace period.
+ * Replaces the current secret of a key, because the response with the secret was lost. The lost secret ends immediately. The
+ * previous secret is perhaps still in use, so it keeps its grace period.
  *
- * @throws AppError `secret_not_lost` if the secret was saved or used, or if it is no longer the current one, e.g. because
+ * @throws AppError `secret_not_lost` if the secret was saved or used, or if it is no longer the current secret, e.g. because
  *   another tab replaced it.
  * @throws AppError `key_not_found`, `key_revoked`.
  */

@@ -3,7 +3,8 @@ import type { Scope } from '../scope.ts'
 import { changeKey, setKey } from './change.ts'
 
 /**
- * Revokes a key and all its secrets, from the next charge on. A revoke is final. A repeated revoke changes nothing.
+ * Revokes a key and all its secrets, from the next charge on. A revoke cannot be undone. If the key is already revoked,
+ * nothing changes.
  *
  * @throws AppError `key_not_found`.
  */

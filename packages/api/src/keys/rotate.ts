@@ -4,8 +4,8 @@ import { changeKey, setKey } from './change.ts'
 import { addSecret, endCurrentSecret, endOlderSecrets, mintSecret } from './secret.ts'
 
 /**
- * Gives a key a new secret. The key keeps its id, name, limits and usage. The previous secret works for `graceSeconds` more.
- * An older secret that is still in its grace period ends immediately, so at most two secrets work.
+ * Gives a key a new secret. The key keeps its id, name, limits and usage. The previous secret still works for `graceSeconds`.
+ * If an even older secret is still in its grace period, it ends immediately, so at most two secrets of a key work.
  *
  * @throws AppError `key_not_found`, `key_revoked`.
  */

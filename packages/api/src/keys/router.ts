@@ -36,13 +36,15 @@ export const keysRouter = {
     .mutation(({ ctx, input }) => withRequestId(ctx, createKey(ctx.scope, input))),
 
   get: signedInProcedure
-    .meta({ description: 'One key with any status, and the credits that it used in the current billing cycle.' })
+    .meta({ description: 'Returns one key with any status, and the credits that it used in the current billing cycle.' })
     .input(KeyRef)
     .output(KeyWithUsageOutput)
     .query(({ ctx, input }) => withRequestId(ctx, getKeyWithUsage(ctx.scope, input.id))),
 
   list: signedInProcedure
-    .meta({ description: 'A page of keys: by default the live ones, newest first. Can filter by status, search and sort.' })
+    .meta({
+      description: 'Lists keys in pages: by default the live keys, newest first. The input can filter, search and sort them.',
+    })
     .input(ListKeys.default(ListKeys.parse({})))
     .output(ListKeysOutput)
     .query(({ ctx, input }) => withRequestId(ctx, listKeys(ctx.scope, input))),
@@ -50,14 +52,14 @@ export const keysRouter = {
   usage: signedInProcedure
     .meta({
       description:
-        'All live keys, newest first, and the credits that each used in the current billing cycle or in an earlier one.',
+        'Lists all live keys, newest first, and the credits that each key used in the current billing cycle or in an earlier one.',
     })
     .input(KeyUsage.default({}))
     .output(KeyUsageOutput)
     .query(({ ctx, input }) => withRequestId(ctx, keyUsage(ctx.scope, input))),
 
   update: signedInProcedure
-    .meta({ description: 'Changes the name, the expiry or the credit limit of a key. Fields that are left out stay the same.' })
+    .meta({ description: 'Changes the name, the expiry or the credit limit of a key. Missing fields stay unchanged.' })
     .input(UpdateKey)
     .output(KeyOutput)
     .mutation(({ ctx, input }) => withRequestId(ctx, updateKey(ctx.scope, input))),
@@ -77,14 +79,14 @@ export const keysRouter = {
   rotate: signedInProcedure
     .meta({
       description:
-        'Gives a key a new secret. Only this answer contains it. The previous secret still works for the grace period.',
+        'Gives a key a new secret. Only this answer contains the new secret. The previous secret still works for the grace period.',
     })
     .input(RotateKey)
     .output(NewKeyOutput)
     .mutation(({ ctx, input }) => withRequestId(ctx, rotateKey(ctx.scope, input))),
 
   endGrace: signedInProcedure
-    .meta({ description: 'Ends the grace period of the older secret of a rotated key immediately.' })
+    .meta({ description: 'Immediately ends the grace period, in which the previous secret of a rotated key still works.' })
     .input(KeyRef)
     .output(KeyOutput)
     .mutation(({ ctx, input }) => withRequestId(ctx, endGrace(ctx.scope, input))),
@@ -96,13 +98,13 @@ export const keysRouter = {
     .mutation(({ ctx, input }) => withRequestId(ctx, confirmSecretSaved(ctx.scope, input))),
 
   replaceLostSecret: signedInProcedure
-    .meta({ description: 'Replaces a secret that was neither confirmed as saved nor ever used.' })
+    .meta({ description: 'Replaces a lost secret: one that was neither confirmed as saved nor ever used.' })
     .input(ReplaceLostSecret)
     .output(NewKeyOutput)
     .mutation(({ ctx, input }) => withRequestId(ctx, replaceLostSecret(ctx.scope, input))),
 
   revoke: signedInProcedure
-    .meta({ description: 'Revokes a key, which cannot be undone. Revoking it again returns the same answer.' })
+    .meta({ description: 'Revokes a key, which cannot be undone. If the key is already revoked, nothing changes.' })
     .input(KeyRef)
     .output(KeyOutput)
     .mutation(({ ctx, input }) => withRequestId(ctx, revokeKey(ctx.scope, input))),

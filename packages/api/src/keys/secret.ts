@@ -2,13 +2,16 @@ import type { KeyType } from '@keymeter/contract'
 import type { Scope } from '../scope.ts'
 import { hashToken, mintToken, tokenPrefix } from './token.ts'
 
-/** Generates a secret for a key of the account. Stores nothing. */
+/** Generates a secret for a key of the account, but does not store it. */
 export function mintSecret({ userId, keyBrand }: Scope, keyType: KeyType) {
   const secret = mintToken(keyBrand, keyType, userId)
   return { secret, keyPrefix: tokenPrefix(secret), hash: hashToken(secret) }
 }
 
-/** Stores `hash` as the key's current secret. The previous secret must already have an end. */
+/**
+ * Stores `hash` as the hash of the key's current secret. The caller must first end the previous secret with
+ * `endCurrentSecret`.
+ */
 export async function addSecret({ db, userId }: Scope, keyId: string, hash: Buffer, now: Date): Promise<void> {
   await db
     .insertInto('api_key_secrets')
@@ -16,7 +19,7 @@ export async function addSecret({ db, userId }: Scope, keyId: string, hash: Buff
     .execute()
 }
 
-/** Makes the key's current secret an older one, which works until `until` (exclusive). */
+/** Turns the key's current secret into a previous secret, which works until `until` (exclusive). */
 export async function endCurrentSecret({ db, userId }: Scope, keyId: string, until: Date): Promise<void> {
   await db
     .updateTable('api_key_secrets')
@@ -27,7 +30,7 @@ export async function endCurrentSecret({ db, userId }: Scope, keyId: string, unt
     .execute()
 }
 
-/** Ends the older secrets of the key that still work. */
+/** Ends all previous secrets of the key that still work. The current secret continues to work. */
 export async function endOlderSecrets({ db, userId }: Scope, keyId: string, now: Date): Promise<void> {
   await db
     .updateTable('api_key_secrets')

@@ -3,21 +3,21 @@ import type { Scope } from '../scope.ts'
 import { changeKey, setKey } from './change.ts'
 import { parseExpiry } from './expiry.ts'
 
-/** All fields that an update can change. */
 type Fields = { [F in Exclude<keyof UpdateKey, 'id'>]-?: Exclude<UpdateKey[F], undefined> }
 type Value = Fields[keyof Fields]
 type Changes = Record<string, { from: Value; to: Value }>
 
 /**
- * Changes the fields of a key that the input contains.
+ * Changes only the fields of a key that the input contains.
  *
- * @throws AppError `key_not_found`, `key_revoked`; `bad_request` when a new expiry is not in the future.
+ * @throws AppError `key_not_found`, `key_revoked`.
+ * @throws AppError `bad_request` if a new expiry is not in the future.
  */
 export async function updateKey(scope: Scope, { id, ...input }: UpdateKey): Promise<Key> {
   return await changeKey(scope, id, async (key, now) => {
     const fields: Fields = {
       name: input.name ?? key.name,
-      // Only a new expiry must be in the future: the current one may have passed.
+      // Only a new expiry must be in the future, because the current expiry can be in the past.
       expiresAt: input.expiresAt === undefined ? key.expiresAt : (parseExpiry(input.expiresAt, now)?.toISOString() ?? null),
       creditLimit: input.creditLimit === undefined ? key.creditLimit : input.creditLimit,
     }

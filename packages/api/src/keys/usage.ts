@@ -11,11 +11,12 @@ interface Usage {
 }
 
 /**
- * All live keys, newest first (`api_keys_live_idx`), each with the credits that it used in the current billing cycle, or in the
- * cycle that starts at `cycleStart`.
+ * Returns all live keys, newest first (`api_keys_live_idx`), each with the credits that it used in the current billing cycle,
+ * or in the cycle that starts at `cycleStart`.
  *
- * `revokedCreditsUsed` is the account's `creditsUsed` minus the credits of the live keys. A sum over the revoked keys would
- * read each of them, and an account may have any number (docs/decisions/0017-usage-of-revoked-keys.md).
+ * `revokedCreditsUsed` is the number of credits that the account used, minus those of its live keys. A sum over the revoked
+ * keys would have to read each of them, and an account can have any number of revoked keys
+ * (docs/decisions/0017-usage-of-revoked-keys.md).
  *
  * @throws AppError `bad_request` if no cycle of the account starts at `cycleStart`.
  */
@@ -29,6 +30,7 @@ export async function keyUsage(scope: Scope, { cycleStart }: KeyUsage): Promise<
     .execute()
   const data = rows.map(toKeyWithUsage)
   const ofLiveKeys = data.reduce((sum, { creditsUsed }) => sum + creditsUsed, 0)
-  // It is negative only if the totals are wrong, which `reconcile` reports. The keys are returned even then.
+  // The difference is negative only if stored totals are wrong. `reconcile` reports wrong totals, and the keys are returned
+  // even then.
   return { data, revokedCreditsUsed: Math.max(0, cycle.creditsUsed - ofLiveKeys), billingCycle: toBillingCycle(cycle) }
 }

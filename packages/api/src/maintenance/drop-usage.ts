@@ -5,37 +5,41 @@ import { sql, type Transaction } from 'kysely'
 import { makeUsagePartitions } from './make-usage-partitions.ts'
 import { reconcile } from './reconcile.ts'
 
-/** While the drop waits for its locks, all charges wait behind it. So it gives up after this time, pauses, and tries again. */
+/**
+ * While the drop waits for its locks, all charges wait behind it. After this time the drop stops waiting, pauses, and tries
+ * again.
+ */
 const LOCK_TIMEOUT_MS = 100
 const LOCK_PAUSE_MS = 400
 const LOCK_TRIES_MAX = 120
-/** Accounts that one transaction brings into their current cycle, or whose holds it deletes. */
+/** The number of accounts that one transaction brings into their current cycle, or whose holds it deletes. */
 const ACCOUNTS_BATCH = 500
 const LISTED_ACCOUNTS_MAX = 10
 
-/** Why the events cannot be dropped yet. */
+/** A reason why the usage events cannot be dropped yet. */
 export interface Obstacle {
   reason: 'idempotency' | 'open_holds' | 'open_cycles' | 'differences'
   message: string
-  /** What the operator can do about it. */
+  /** What the operator can do to remove the obstacle. */
   remedy: string
 }
 
 export interface DroppedUsage {
-  /** The months that are dropped if there is no obstacle, e.g. `2026-01`. A dry run only lists them. */
+  /** The months to drop, e.g. `2026-01`. They are dropped only if there is no obstacle. A dry run only lists them. */
   months: string[]
   obstacles: Obstacle[]
 }
 
 /**
- * Drops the usage events of whole months (UTC) that end at `before` or earlier, and their holds, unless something still needs
- * them. Roll-ups, closed cycles and the ledger keep their totals. `usage_retention` keeps what `reconcile` has to know about
- * the dropped events. Charging continues during the drop.
+ * Drops the usage events of all whole months (UTC) that end at `before` or earlier, and their holds. If there is an obstacle,
+ * no events are dropped. Roll-ups, closed cycles and the ledger keep their totals. `usage_retention` keeps the facts about the
+ * dropped events that `reconcile` needs. Charging continues during the drop.
  *
- * Takes the handle of the database's owner.
+ * `db` must be the handle of the database's owner.
  *
- * @param options.closeCycles First close the ended cycles of idle accounts. An open cycle needs its events.
- * @param options.isDryRun Change nothing.
+ * @param options.closeCycles Closes the ended cycles of idle accounts first. Otherwise the events of these cycles cannot be
+ *   dropped.
+ * @param options.isDryRun Changes nothing.
  * @throws Error if other sessions hold locks on the events for about a minute.
  */
 export async function dropUsage(
@@ -43,11 +47,11 @@ export async function dropUsage(
   before: Date,
   { isDryRun = false, closeCycles = false }: { isDryRun?: boolean; closeCycles?: boolean } = {},
 ): Promise<DroppedUsage> {
-  // Events in the default partition cannot be dropped by month, so they get a partition of their own.
+  // Events in the default partition cannot be dropped by month, so move them to partitions of their months first.
   if (!isDryRun) await makeUsagePartitions(db)
   const partitions = await partitionsUntil(db, before)
   const months = partitions.map(monthOf)
-  // If an earlier drop failed between the events and their holds, the holds are still there.
+  // If an earlier drop failed after it dropped events and before it deleted their holds, these holds still exist.
   if (!isDryRun) await dropEndedHolds(db)
   if (partitions.length === 0) return { months, obstacles: [] }
   if (closeCycles && !isDryRun) await rollOverIdleAccounts(db, before)
@@ -59,7 +63,7 @@ export async function dropUsage(
   return { months, obstacles }
 }
 
-/** Oldest first, so that a failure in between leaves no gap in the events. */
+/** Returns the partitions to drop, oldest first. If a drop fails in between, the remaining events have no gap. */
 async function partitionsUntil(db: Db, before: Date): Promise<string[]> {
   const { rows } = await sql<{ name: string }>`
     select relname as name from pg_inherits join pg_class on pg_class.oid = inhrelid
@@ -120,7 +124,10 @@ function listAccounts(userIds: string[]): string {
   return `${all.slice(0, LISTED_ACCOUNTS_MAX).join(', ')}${all.length > LISTED_ACCOUNTS_MAX ? ', …' : ''}`
 }
 
-/** Accounts whose stored cycle has events before `before`. It reads events of idle accounts only, by their primary key. */
+/**
+ * Returns the accounts whose current cycle, as it is stored, contains events before `before`. The query reads the events of
+ * accounts that have not rolled over since `before`, and finds these events by the primary key.
+ */
 async function accountsWithOpenCycle(db: Db, before: Date): Promise<string[]> {
   const { rows } = await sql<{ user_id: string }>`
     select user_id from billing_accounts as accounts
@@ -146,12 +153,14 @@ async function rollOverIdleAccounts(db: Db, before: Date): Promise<void> {
 }
 
 /**
- * Writes `usage_retention` and drops the partition, in one transaction. No event is added to a partition that is so old.
+ * Writes `usage_retention` and drops the partition in one transaction. No transaction adds events to such an old partition.
  *
- * The locks are taken in the order of all other transactions: the advisory lock of `make_usage_partitions`, the accounts, the
- * events. (The drop of the partition drops its foreign key, which locks the accounts too.) So the product's calls cannot
- * deadlock with it, and they wait only until the table is dropped or the lock times out. The deletion of a user locks in
- * another order (billing/lock-account.ts), so the two can wait for each other. Then one of them fails and must be tried again.
+ * All transactions take their locks in the same order: first the advisory lock of `make_usage_partitions`, then the accounts,
+ * then the events. (Dropping a partition also drops its foreign key, which locks the accounts.) Therefore the drop and the
+ * product's calls cannot deadlock. The calls wait only until the partition is dropped or the lock times out.
+ *
+ * The deletion of a user takes locks in another order (billing/lock-account.ts), so it can deadlock with the drop. One of the
+ * two then fails and must be repeated.
  */
 async function dropPartition(db: Db, partition: string): Promise<void> {
   await db.transaction().execute(async (transaction) => {
@@ -169,7 +178,7 @@ async function dropPartition(db: Db, partition: string): Promise<void> {
   })
 }
 
-/** Deletes the ended holds whose events were dropped, a batch of accounts in each transaction. */
+/** Deletes the ended holds whose events were dropped. Each transaction handles one batch of accounts. */
 async function dropEndedHolds(db: Db): Promise<void> {
   for (let after = '00000000-0000-0000-0000-000000000000'; ; ) {
     const last = await db.transaction().execute(async (transaction) => {

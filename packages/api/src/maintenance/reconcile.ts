@@ -1,12 +1,12 @@
 import type { Db } from '@keymeter/db'
 import { type RawBuilder, sql } from 'kysely'
 
-/** A stored value that differs from the value that the usage events and the ledger give. */
+/** A stored value that differs from the expected value, which is computed from the usage events and the ledger. */
 export interface Difference {
   userId: string
-  /** The check that found it. */
+  /** The name of the check that found the difference. */
   what: string
-  /** What the value belongs to, e.g. a cycle, a key or an operation. */
+  /** The thing that the value belongs to, e.g. a cycle, a key or an operation. */
   subject: string
   stored: string
   expected: string
@@ -14,20 +14,20 @@ export interface Difference {
 
 type Row = Omit<Difference, 'what'>
 
-/** Whether the event `sequence` of the account has not been dropped. */
+/** Returns the SQL condition that the event `sequence` of the account has not been dropped. */
 const isEventKept = (userId: string, sequence: string) =>
   sql.raw(`coalesce(${sequence} > (select last_event_sequence from usage_retention where user_id = ${userId}), true)`)
 
-/** A moment as text, independent of the settings of the session. */
+/** Returns the SQL expression for a time as text in UTC. The text does not depend on the settings of the session. */
 const utc = (column: string) => sql.raw(`to_char(${column} at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')`)
 
-/** Whether all events of the account since `moment` are kept, so that their sums can be recomputed. */
+/** Returns the SQL condition that all events of the account since `moment` are kept. Only then can their sums be recomputed. */
 const isKept = (userId: string, moment: string) =>
   sql.raw(`coalesce(${moment} >= (select kept_from from usage_retention where user_id = ${userId}), true)`)
 
 /**
- * One query per check. Each returns the rows where the stored value differs from the recomputed one. The usage events and
- * the entries of the ledger are the truth. The credits that a plan granted are not checked: they are stored only once.
+ * One query for each check. Each query returns the rows whose stored value differs from the recomputed value. The usage events
+ * and the ledger entries count as correct. The credits that a plan granted are not checked, because they are stored only once.
  */
 const CHECKS: Record<string, RawBuilder<Row>> = {
   balance: sql`
@@ -65,7 +65,7 @@ const CHECKS: Record<string, RawBuilder<Row>> = {
       from api_key_usage
      where case verdict when 'charged' then credits_charged <> credits_requested
                         when 'settled' then credits_charged <> credits_requested
-                        -- A refund that became a top-up charges 0.
+                        -- A refund that became a top-up charges 0 credits.
                         when 'refunded' then credits_charged not in (0, -credits_requested)
                         else credits_charged <> 0 end
         or coalesce(counted_at, created_at) < cycle_start or created_at >= cycle_end or remaining < 0`,
@@ -132,7 +132,7 @@ const CHECKS: Record<string, RawBuilder<Row>> = {
            top_up_balance::text as stored, (coalesce(granted, 0) - coalesce(spent, 0))::text as expected
       from billing_accounts as accounts
       left join (select user_id, sum(credits) as granted from ledger_entries where kind in ('top_up', 'refund_top_up') group by 1) as entries using (user_id)
-      -- A cycle uses top-ups only after its own credits.
+      -- A cycle uses top-ups only after the credits that the plan granted.
       left join (select user_id, sum(greatest(0, credits_used + credits_held - credits_granted)) as spent from billing_cycles group by 1) as cycles
         using (user_id)
      where top_up_balance <> coalesce(granted, 0) - coalesce(spent, 0)`,
@@ -223,7 +223,8 @@ const CHECKS: Record<string, RawBuilder<Row>> = {
      cross join lateral generate_series(0, keymeter.cycle_index(billing_cycle_anchor, billing_cycle_start) - 1) as k
      where not exists (select from billing_cycles as cycles
                         where cycles.user_id = accounts.user_id and cycles.cycle_start = keymeter.cycle_boundary(billing_cycle_anchor, k))
-       -- If the anchor was moved back, there are cycles before the first one with data. They are not closed.
+       -- If the anchor was moved back, the account has cycles before its first data. These cycles have no row in
+       -- billing_cycles.
        and keymeter.cycle_boundary(billing_cycle_anchor, k) >= least(
              (select min(cycle_start) from api_key_usage as events where events.user_id = accounts.user_id),
              (select min(cycle_start) from ledger_entries as entries where entries.user_id = accounts.user_id),
@@ -236,7 +237,7 @@ const CHECKS: Record<string, RawBuilder<Row>> = {
       full join (select distinct user_id, operation from api_key_usage) as expected
         on (expected.user_id, expected.operation) = (stored.user_id, stored.operation)
      where stored.operation is null
-        -- The account's events with this operation may have been dropped.
+        -- The dropped months can contain events with this operation, so an operation without a kept event is not an error.
         or (expected.operation is null and not exists (select from usage_retention as dropped where dropped.user_id = stored.user_id))`,
   'idempotency key': sql`
     select user_id as "userId", 'idempotency key ' || idempotency_key as subject, count(*)::text as stored, '1' as expected
@@ -245,7 +246,7 @@ const CHECKS: Record<string, RawBuilder<Row>> = {
      where since < interval '35 days' group by user_id, idempotency_key`,
 }
 
-/** The tables that the checks read. With `userIds`, each name means the rows of these accounts. */
+/** The tables that the checks read. With `userIds`, each table name refers only to the rows of these accounts. */
 const TABLES = [
   'billing_accounts',
   'billing_cycles',
@@ -260,15 +261,15 @@ const TABLES = [
 ]
 
 export interface ReconcileOptions {
-  /** Only these accounts. */
+  /** If it is set, only these accounts are checked. */
   userIds?: readonly string[]
   /** Receives the name of each check before it runs. */
   onCheck?: (what: string) => void
 }
 
 /**
- * Recomputes balances, roll-ups, holds, the ledger and the cycles from the usage events, in one snapshot, and returns every
- * difference. Takes a handle that sees all accounts: the owner's.
+ * Recomputes balances, roll-ups, holds, the ledger and the cycles from the usage events, and returns every difference from the
+ * stored values. All checks read one snapshot. `db` must be the handle of the database's owner, which sees all accounts.
  */
 export async function reconcile(db: Db, { userIds, onCheck = () => {} }: ReconcileOptions = {}): Promise<Difference[]> {
   const only = TABLES.map(
@@ -280,11 +281,13 @@ export async function reconcile(db: Db, { userIds, onCheck = () => {} }: Reconci
     .setIsolationLevel('repeatable read')
     .setAccessMode('read only')
     .execute(async (snapshot) => {
-      // Makes the queries fail for a role that sees only some rows. Otherwise it would find no difference in them.
+      // This setting makes the queries fail if the role can see only some rows. Without it, such a role would miss differences
+      // in the other rows.
       await sql`set local row_security = off`.execute(snapshot)
-      // The checks read every event, which takes longer than a call may take.
+      // The checks read every event, which can take longer than the statement timeout allows.
       await sql`set local statement_timeout = 0`.execute(snapshot)
-      // The lock comes before the snapshot, so that no partition is dropped between the snapshot and the first check.
+      // Take the lock before the first query takes the snapshot. Otherwise a partition could be dropped between the snapshot
+      // and the first check.
       await sql`lock table api_key_usage in access share mode`.execute(snapshot)
       const differences: Difference[] = []
       for (const [what, check] of Object.entries(CHECKS)) {

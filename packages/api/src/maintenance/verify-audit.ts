@@ -2,7 +2,7 @@ import type { DB, Db } from '@keymeter/db'
 import { sql, type Transaction } from 'kysely'
 import { type ChainedEntry, chainHash } from '../audit/chain.ts'
 
-/** The first broken link of one account's chain. `sequence` is the altered or missing entry. */
+/** The first fault in the hash chain of an account's audit log. `sequence` is the sequence of the altered or missing entry. */
 export interface AuditFault {
   userId: string
   sequence: number
@@ -16,13 +16,15 @@ export interface AuditVerdict {
 }
 
 interface VerifyOptions {
-  /** Receives the number of entries that are verified so far. */
+  /** Receives the number of entries that have been verified so far. */
   report?: (entries: number) => void | Promise<void>
   accountsPage?: number
   entriesPage?: number
 }
 
-/** Numbers and times are text, because a tampered row can contain values that JavaScript cannot represent. */
+/**
+ * Numbers and times are read as text, because a row that somebody altered can contain values that JavaScript cannot represent.
+ */
 type StoredEntry = Omit<ChainedEntry, 'sequence'> & { sequence: string; hash: Buffer }
 
 interface Head {
@@ -35,12 +37,12 @@ const ACCOUNTS_PAGE = 500
 const ENTRIES_PAGE = 5_000
 
 /**
- * Recomputes the audit chain of every account and compares it with the stored hashes, and with the account's head and length.
- * It reads one snapshot, so entries that are written during the check are not faults. Takes a handle that sees all accounts:
- * the owner's.
+ * Recomputes the hash chain of every account's audit log. Compares it with the stored hashes, and with the last hash (the
+ * head) and the number of entries, which the account stores. All queries read one snapshot, so entries that are written during
+ * the check are not faults. `db` must be the handle of the database's owner, which sees all accounts.
  *
- * It cannot detect that an owner of the database rewrote a chain to its end, including the head. Copies of the heads outside
- * the database would show it.
+ * The check cannot detect that an owner of the database rewrote the last entries of a chain together with its head. Copies of
+ * the heads outside the database would reveal this.
  */
 export async function verifyAudit(
   db: Db,
@@ -51,7 +53,8 @@ export async function verifyAudit(
     .setIsolationLevel('repeatable read')
     .setAccessMode('read only')
     .execute(async (snapshot) => {
-      // Makes the queries fail for a role that sees only some rows. Otherwise it would find no fault in them.
+      // This setting makes the queries fail if the role can see only some rows. Without it, such a role would miss faults in
+      // the other rows.
       await sql`set local row_security = off`.execute(snapshot)
       const verdict: AuditVerdict = { accounts: 0, entries: 0, faults: [] }
       for await (const heads of accountPages(snapshot, accountsPage)) {
@@ -126,7 +129,7 @@ async function* accountPages(db: Transaction<DB>, limit: number): AsyncGenerator
   }
 }
 
-/** The entries of these accounts, ordered by account and sequence: the order of the primary key. */
+/** Returns the entries of these accounts, sorted by account and sequence, which is the order of the primary key. */
 async function* entriesOf(db: Transaction<DB>, accounts: Head[], limit: number): AsyncGenerator<StoredEntry> {
   const [first, last] = [accounts[0]?.userId ?? '', accounts.at(-1)?.userId ?? '']
   let after = { userId: first, sequence: '0' }

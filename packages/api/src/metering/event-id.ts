@@ -1,7 +1,7 @@
 /**
- * The id of a usage event for the company's backend, which sends it to settle, release or refund. It is `charge_` or `hold_`,
- * and then 24 bytes as base64url: the account and the sequence of the event. The id is not a secret and grants nothing, since
- * these calls need the service key.
+ * Returns the public id of a usage event. The company's backend sends this id to settle, release or refund. The id is
+ * `charge_` or `hold_`, followed by 24 bytes as base64url: the account and the sequence of the event. The id is not a secret
+ * and grants nothing, because these calls need the service key.
  */
 export function encodeEventId(kind: 'charge' | 'hold', userId: string, sequence: number): string {
   const bytes = Buffer.alloc(ID_BYTES)
@@ -10,7 +10,7 @@ export function encodeEventId(kind: 'charge' | 'hold', userId: string, sequence:
   return `${kind}_${bytes.toString('base64url')}`
 }
 
-/** Returns null for a text that `encodeEventId` cannot have returned. */
+/** Returns the account and the sequence of a usage event, or null if the text is not the id of an event. */
 export function parseEventId(id: string): { userId: string; sequence: number } | null {
   const bytes = Buffer.from(id.slice(id.indexOf('_') + 1), 'base64url')
   if (bytes.length !== ID_BYTES) return null

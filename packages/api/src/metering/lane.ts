@@ -1,12 +1,12 @@
 import { AppError } from '../errors.ts'
 
-/** An item whose caller waits until a deadline. */
+/** An item with a deadline. The caller of the item stops waiting at the deadline. */
 export interface Timed {
-  /** On the clock of `performance.now()`, in milliseconds. */
+  /** A time on the clock of `performance.now()`, in milliseconds. */
   deadline: number
 }
 
-/** A caller that waits for the answer to its item. */
+/** An item, and the functions that answer the caller that waits for it. */
 export interface Waiting<Item, Answer> {
   readonly item: Item
   readonly resolve: (answer: Answer) => void
@@ -18,17 +18,18 @@ interface Queued<Item, Answer> extends Waiting<Item, Answer> {
 }
 
 /**
- * Answers the calls of one batch, each as soon as it is decided. Returns the calls that it could not decide: they form the
- * head of the next batch. The next batch is sent only when the promise settles, so it must always settle.
+ * Sends one batch of calls. It answers each call as soon as the call is decided, and returns the undecided calls. The lane
+ * puts the undecided calls at the start of the next batch. The lane sends the next batch only after the returned promise has
+ * settled, so this promise must always settle.
  */
 export type SendBatch<Item, Answer> = (calls: readonly Waiting<Item, Answer>[]) => Promise<readonly Waiting<Item, Answer>[]>
 
 /**
- * Group commit: one batch is in flight, and calls that arrive in the meantime form the next batch. There is no timer, so a
- * single call does not wait, and batches grow with the load.
+ * A queue with group commit: one batch is in flight, and calls that arrive in the meantime form the next batch. The lane does
+ * not wait for more calls before it sends a batch. So a single call is not delayed, and batches grow with the load.
  *
- * A call that waits past its deadline is rejected with `database_unavailable`, in the queue and in flight. In the queue it
- * also gives up its place.
+ * A call that is not decided by its deadline is rejected with `database_unavailable`, both in the queue and in flight. If it
+ * is still in the queue, it is also removed from the queue.
  */
 export class Lane<Item extends Timed, Answer> {
   readonly #batchMax: number
@@ -36,13 +37,13 @@ export class Lane<Item extends Timed, Answer> {
   #queue = new Set<Queued<Item, Answer>>()
   #isRunning = false
 
-  /** @param send receives at most `batchMax` calls. */
+  /** @param send Receives at most `batchMax` calls. */
   constructor(batchMax: number, send: SendBatch<Item, Answer>) {
     this.#batchMax = batchMax
     this.#send = send
   }
 
-  /** Whether nothing is in flight and nothing waits. */
+  /** True if no batch is in flight and no call waits. */
   get isIdle(): boolean {
     return !this.#isRunning
   }
@@ -69,7 +70,7 @@ export class Lane<Item extends Timed, Answer> {
       this.#queue.add(call)
       if (this.#isRunning) return
       this.#isRunning = true
-      // After this tick, so that calls of the same tick share the first batch.
+      // Start after this tick, so that all calls of this tick share the first batch.
       queueMicrotask(() => void this.#run())
     })
   }
@@ -88,7 +89,6 @@ export class Lane<Item extends Timed, Answer> {
     this.#isRunning = false
   }
 
-  /** Removes the oldest calls from the queue. */
   #takeBatch(): Queued<Item, Answer>[] {
     const batch: Queued<Item, Answer>[] = []
     for (const call of this.#queue) {

@@ -6,19 +6,26 @@ import { Lane, type SendBatch, type Timed, type Waiting } from './lane.ts'
 import type { BatchItem, Decision } from './meter-batch.ts'
 import { sendBatch } from './send-batch.ts'
 
-/** Locked accounts that wait for their lock at a time. Each of them occupies a connection of the pool. */
+/**
+ * The maximum number of locked accounts whose batches are in flight concurrently. Each batch occupies a connection of the pool
+ * while it waits for the lock.
+ */
 const LOCKED_ACCOUNTS_MAX = 4
-/** A batch that is decided account by account delays the next batch by about this time, plus the time of one account. */
+/**
+ * The time limit for a batch that is decided account by account. Such a batch delays the next batch by about this time, plus
+ * the time of one account.
+ */
 const BY_ACCOUNT_MS_MAX = 2_000
 
 type Call = BatchItem & Timed
 type WaitingCall = Waiting<Call, Decision>
 
 /**
- * Chooses the lane in which a call waits, and sends the batches of all lanes.
+ * Chooses the lane (the queue) in which a call waits, and sends the batches of all lanes.
  *
- * Accounts share one lane: on one Postgres, one batch in flight is the fastest. When another session locks an account, the
- * account gets a lane of its own until a batch with it is decided, so that only its own calls wait for the lock.
+ * All accounts share one lane, because Postgres is fastest with one batch in flight. If another session has locked an account,
+ * this account gets its own lane until one of its batches is decided. This way, only the calls of the locked account wait for
+ * the lock.
  */
 export class Lanes {
   readonly #db: Db
@@ -30,7 +37,7 @@ export class Lanes {
   readonly #waitForPlace: (() => void)[] = []
   #lastBatchMs = 0
 
-  /** @param onDecided receives the accounts of each batch, after its commit. It must not throw. */
+  /** @param onDecided Receives the accounts of each batch after its commit. It must not throw. */
   constructor(db: Db, log: Logger, onDecided: (userIds: Iterable<string>) => void) {
     this.#db = db
     this.#log = log
@@ -38,18 +45,20 @@ export class Lanes {
     this.#shared = new Lane(CHARGES_MAX, (calls) => this.#send(calls))
   }
 
-  /** How long the last batch took, in milliseconds. */
   get lastBatchMs(): number {
     return this.#lastBatchMs
   }
 
-  /** @throws AppError `database_unavailable` at the deadline. */
+  /** @throws AppError `database_unavailable` if the call is not decided by `deadline`. */
   async decide(item: BatchItem, deadline: number): Promise<Decision> {
     const lane = this.#locked.get(item.userId) ?? this.#shared
     return await lane.enqueue({ ...item, deadline })
   }
 
-  /** Whether the account is locked, and more accounts than can wait at a time already wait for their locks. */
+  /**
+   * True if another session has locked the account, and more than `LOCKED_ACCOUNTS_MAX` locked accounts already have waiting
+   * calls.
+   */
   isRefused(userId: string): boolean {
     if (!this.#locked.has(userId)) return false
     const waiting = [...this.#locked.values()].filter(({ isIdle }) => !isIdle)
@@ -64,7 +73,7 @@ export class Lanes {
     return undecided
   }
 
-  /** Answers the calls as they are decided. Returns the calls that have to be sent again. */
+  /** Answers each call as soon as it is decided. Returns the calls that must be sent again. */
   async #decide(calls: readonly WaitingCall[]): Promise<readonly WaitingCall[]> {
     const accounts = Map.groupBy(calls, ({ item }) => item.userId)
     try {
@@ -83,7 +92,7 @@ export class Lanes {
     } catch (error) {
       if (calls.length === 1 || error instanceof AppError) for (const { reject } of calls) reject(error)
       else {
-        // An item that the database rejects must not fail the items of other callers.
+        // Send the items one by one. Otherwise an item that the database rejects would fail the items of other callers.
         this.#log.error({ err: error, items: calls.length }, 'a batch of charges failed: sending its items one by one')
         for (const call of calls) await this.#decide([call])
       }
@@ -91,9 +100,9 @@ export class Lanes {
     }
   }
 
-  /** Moves the calls of locked accounts to lanes of their own, which answer them. Returns the other calls. */
+  /** Moves the calls of locked accounts to the lanes of these accounts, which answer them. Returns the other calls. */
   #separate(calls: readonly WaitingCall[], userIds: string[]): readonly WaitingCall[] {
-    this.#log.warn({ userIds }, 'other sessions lock accounts: their charges wait in lanes of their own')
+    this.#log.warn({ userIds }, 'other sessions have locked accounts: charges of these accounts wait in separate lanes')
     for (const userId of userIds)
       if (!this.#locked.has(userId)) this.#locked.set(userId, new Lane(CHARGES_MAX, (locked) => this.#sendLocked(locked)))
     return calls.filter(({ item, resolve, reject }) => {
@@ -103,7 +112,10 @@ export class Lanes {
     })
   }
 
-  /** Sends a batch of a locked account. Few of these are in flight, so that the shared lane always finds a connection. */
+  /**
+   * Sends a batch of a locked account. At most `LOCKED_ACCOUNTS_MAX` such batches are in flight, so that the shared lane
+   * always finds a free connection.
+   */
   async #sendLocked(calls: readonly WaitingCall[]): Promise<readonly WaitingCall[]> {
     if (this.#lockedInFlight >= LOCKED_ACCOUNTS_MAX) await new Promise<void>((resolve) => this.#waitForPlace.push(resolve))
     else this.#lockedInFlight++
@@ -116,7 +128,7 @@ export class Lanes {
     }
   }
 
-  /** Decides one account after the other. Returns the calls for which there is no time. */
+  /** Decides one account after the other. Returns the calls that were not sent within `BY_ACCOUNT_MS_MAX`. */
   async #decideByAccount(accounts: WaitingCall[][]): Promise<readonly WaitingCall[]> {
     const end = performance.now() + BY_ACCOUNT_MS_MAX
     for (const [n, calls] of accounts.entries()) {

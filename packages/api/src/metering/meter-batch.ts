@@ -4,7 +4,7 @@ import { sql } from 'kysely'
 
 export type Action = keyof typeof DECIDED
 
-/** One request as the database decides it. The account comes from the parsed token or event id. */
+/** One request in the form that the database decides. `userId` comes from the parsed token or event id. */
 export interface BatchItem {
   action: Action
   userId: string
@@ -12,25 +12,28 @@ export interface BatchItem {
   keyHash: Buffer | null
   /** The sequence of the event that a settle, a release or a refund refers to. Null for the other actions. */
   refersTo: number | null
-  /** 0 for a release. */
+  /** The credits to take or to give back. It is 0 for a release, which always gives back all credits of the hold. */
   credits: number
   idempotencyKey: string | null
-  /** Null for the actions that use the operation of the event that they refer to. */
+  /** Null for a settle, a release and a refund, because they use the operation of the event that they refer to. */
   operation: string | null
-  /** Set for holds only. */
+  /** The lifetime of a hold. Null for the other actions. */
   lifetimeSeconds: number | null
 }
 
-/** What the SQL function `meter_batch` decided about one item. */
+/** The decision of the SQL function `meter_batch` about one item. */
 export interface Decision {
-  /** Parsed by `verdict.ts`, separately for each call, so that an unknown verdict fails only its own call. */
+  /**
+   * This text is not parsed yet. verdict.ts parses it separately for each call, so that an unknown verdict fails only its own
+   * call.
+   */
   verdict: string
   is_replayed: boolean
-  /** The sequence of the item's usage event. Null when the item has none. */
+  /** The sequence of the usage event that records the item. Null if no event records it. */
   sequence: number | null
   api_key_id: string | null
   key_type: KeyType | null
-  /** For a release, the credits of the hold. */
+  /** The requested credits. For a release, these are all credits of the hold. */
   credits_requested: number
   credits_charged: number
   remaining: number | null
@@ -39,8 +42,8 @@ export interface Decision {
 }
 
 /**
- * Decides a batch in one call and one commit. Returns one decision for each item, in their order. When a batch is sent
- * again, an item with an idempotency key gets its original decision.
+ * Decides a batch in one SQL call and one commit. Returns one decision for each item, in the order of the items. If a batch is
+ * sent again, an item with an idempotency key gets its original decision.
  */
 export async function meterBatch(db: Db, items: readonly BatchItem[]): Promise<Decision[]> {
   const { rows } = await sql<Decision>`select * from keymeter.meter_batch(
@@ -57,7 +60,7 @@ export async function meterBatch(db: Db, items: readonly BatchItem[]): Promise<D
   return rows
 }
 
-/** Returns the accounts that another session locks at this moment. Does not wait for a lock. */
+/** Returns the accounts that another session has locked at this moment, without waiting for any lock. */
 export async function findLockedAccounts(db: Db, userIds: readonly string[]): Promise<string[]> {
   const { rows } = await sql<{
     user_id: string

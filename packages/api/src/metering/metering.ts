@@ -20,32 +20,33 @@ import { Lanes } from './lanes.ts'
 import type { Action, BatchItem, Decision } from './meter-batch.ts'
 import { toChargeVerdict, toHoldVerdict, toRefundVerdict, toReleaseVerdict, toSettleVerdict } from './verdict.ts'
 
-/** Calls that wait at a time. A call beyond this is answered `overloaded` immediately. */
+/** The maximum number of calls that wait at the same time. Further calls immediately get the verdict `overloaded`. */
 const WAITING_MAX = 10_000
 /** A call that is not decided within this time fails with `database_unavailable`. */
 const ANSWERED_WITHIN_MS = 10_000
 const RETRY_AFTER_MS_MIN = 100
 
-/** Verdicts that need no decision of the database. Every action has them. */
+/** The verdicts that every action can return without asking the database. */
 type Undecided = Extract<ChargeVerdict, { verdict: 'not_found' | 'overloaded' }>
 
 export interface MeteringOptions {
-  /** A pool that nothing else uses: charges must not wait behind the dashboard's calls. */
+  /** A pool that only the charge engine uses, so that charges do not wait behind calls of the dashboard. */
   db: Db
   keyBrand: string
   log: Logger
   waitingMax?: number
   answeredWithinMs?: number
-  /** Receives the accounts of each batch, after its commit. It must not throw, and nothing waits for it. */
+  /** Receives the accounts of each batch after its commit. It must not throw. Callers do not wait for it. */
   onDecided?: (userIds: Iterable<string>) => void
 }
 
 /**
- * The charge engine of one process. It turns requests into items of batches (`Lanes`), and the decisions into verdicts.
+ * The charge engine of one process. It turns requests into items of batches (see `Lanes`), and turns the decisions of the
+ * database into verdicts.
  *
- * Every method answers after the commit, and its request may be retried with the same idempotency key.
+ * Every method returns after the commit. A request can be retried safely with the same idempotency key.
  *
- * @throws AppError `database_unavailable`, from each method, when the database does not decide in time.
+ * @throws AppError `database_unavailable`, from each method, if the database does not decide in time.
  */
 export class Metering {
   readonly #lanes: Lanes
@@ -68,14 +69,14 @@ export class Metering {
     this.#answeredWithinMs = answeredWithinMs
   }
 
-  /** Takes credits for a key. 0 credits only verify the key. */
+  /** Takes credits from the account of a key. 0 credits only verify the key. */
   async charge(request: Charge): Promise<ChargeVerdict> {
     return await this.#meter(this.#itemOfKey('charge', request, null), toChargeVerdict)
   }
 
   /**
-   * Decides at most 500 charges in their order, each with its own verdict. No procedure calls it yet: it is for the REST
-   * gateway, whose requests may contain several charges.
+   * Decides at most 500 charges in their order, each with its own verdict. No procedure calls this method yet. It is for the
+   * planned REST gateway, whose requests can contain several charges.
    *
    * @throws AppError `bad_request` for more than 500 charges.
    */
@@ -85,27 +86,27 @@ export class Metering {
     return await Promise.all(requests.map((request) => this.charge(request)))
   }
 
-  /** Takes credits until `settle` reports what the work cost, or until the hold expires. */
+  /** Takes credits until `settle` or `release` ends the hold, or until the hold expires. */
   async hold({ ttlSeconds, ...request }: Hold): Promise<HoldVerdict> {
     return await this.#meter(this.#itemOfKey('hold', request, ttlSeconds), toHoldVerdict)
   }
 
-  /** Charges what the work cost, and returns the rest of the hold to the account. */
+  /** Charges the actual cost of the work, and gives the remaining credits of the hold back to the account. */
   async settle({ holdId, credits, idempotencyKey }: Settle): Promise<SettleVerdict> {
     return await this.#meter(itemOfEvent('settle', holdId, credits, idempotencyKey), toSettleVerdict)
   }
 
-  /** Returns all credits of a hold to the account. */
+  /** Gives all credits of a hold back to the account. */
   async release({ holdId, idempotencyKey }: Release): Promise<ReleaseVerdict> {
     return await this.#meter(itemOfEvent('release', holdId, 0, idempotencyKey), toReleaseVerdict)
   }
 
-  /** Returns credits of a charge to the account: some of them or all. */
+  /** Gives some or all credits of a charge back to the account. */
   async refund({ chargeId, credits, idempotencyKey }: Refund): Promise<RefundVerdict> {
     return await this.#meter(itemOfEvent('refund', chargeId, credits, idempotencyKey), toRefundVerdict)
   }
 
-  /** @param item is null when the request names no account. Then the database is not asked. */
+  /** @param item Null if the request does not name an account. The verdict is then `not_found`, without a query. */
   async #meter<V>(item: BatchItem | null, toVerdict: (userId: string, decision: Decision) => V): Promise<V | Undecided> {
     if (item === null) return { verdict: 'not_found' }
     if (this.#waiting >= this.#waitingMax || this.#lanes.isRefused(item.userId))
@@ -119,12 +120,14 @@ export class Metering {
     }
   }
 
-  /** About as long as the batches of all waiting calls take. */
+  /** Estimates the time until all waiting calls are decided, from the duration of the last batch. */
   #retryAfterMs(): number {
     return Math.max(RETRY_AFTER_MS_MIN, Math.ceil((this.#waiting / CHARGES_MAX) * this.#lanes.lastBatchMs))
   }
 
-  /** An item about a key, whose token names the account. Null for a text that is not a token of this brand. */
+  /**
+   * Returns the item for a charge or a hold. The token names the account. Returns null if `key` is not a token of this brand.
+   */
   #itemOfKey(
     action: Extract<Action, 'charge' | 'hold'>,
     { key, credits, idempotencyKey, operation }: Charge,
@@ -137,7 +140,10 @@ export class Metering {
   }
 }
 
-/** An item about an earlier event, whose id names the account. Null for a text that is not the id of an event. */
+/**
+ * Returns the item for a settle, a release or a refund. The event's id names the account. Returns null if `eventId` is not the
+ * id of an event.
+ */
 function itemOfEvent(
   action: Extract<Action, 'settle' | 'release' | 'refund'>,
   eventId: string,

@@ -26,14 +26,16 @@ export const meteringRouter = {
   hold: serviceProcedure
     .meta({
       description:
-        'Takes credits before work whose cost is known only afterwards, until they are settled or released, or the hold expires.',
+        'Takes credits before work whose cost is known only afterwards. The hold ends when it is settled or released, or when it expires.',
     })
     .input(Hold)
     .output(HoldOutput)
     .mutation(({ ctx, input }) => withRequestId(ctx, ctx.metering.hold(input))),
 
   settle: serviceProcedure
-    .meta({ description: 'Charges the cost of the work from a hold, and gives the rest back.' })
+    .meta({
+      description: 'Charges the actual cost of the work against a hold, and gives the remaining credits of the hold back.',
+    })
     .input(Settle)
     .output(SettleOutput)
     .mutation(({ ctx, input }) => withRequestId(ctx, ctx.metering.settle(input))),

@@ -6,21 +6,26 @@ import type { Timed } from './lane.ts'
 import { type BatchItem, type Decision, findLockedAccounts, meterBatch } from './meter-batch.ts'
 
 /**
- * A batch that Postgres does not answer within this time is sent again on another connection, because this connection is
- * probably dead. Postgres itself cancels a statement of the server's role after 5 s.
+ * If Postgres does not answer a batch within this time, its connection is probably dead, and the batch is sent again on
+ * another connection. If Postgres is alive, it cancels a statement of the server's role after 5 s.
  */
 const TRY_MS_MAX = 6_000
-/** A batch is not sent when its callers wait for less than this: the answer would probably come too late. */
+/**
+ * If all callers of a batch stop waiting within this time, the batch is not sent, because its answer would probably come too
+ * late.
+ */
 const TRY_MS_MIN = 100
-/** The pause before each try. A batch is sent again after a broken connection, a timeout or a deadlock. */
+/** The pause before each attempt to send a batch. A batch is sent again after a broken connection, a timeout or a deadlock. */
 const TRY_PAUSES_MS = [0, 50, 200, 1000]
 
 /**
- * - `decided`: one decision for each item, in their order.
- * - `accounts_locked`: nothing is decided, because other sessions lock some of the accounts of the batch.
- * - `too_slow`: nothing is decided, because the accounts together take longer than a statement may.
+ * The result of sending a batch:
+ * - `decided`: contains one decision for each item, in the order of the items.
+ * - `accounts_locked`: nothing is decided, because other sessions have locked some accounts of the batch.
+ * - `too_slow`: nothing is decided, because the batch exceeds the statement timeout.
  *
- * The last two are outcomes of batches with several accounts only. A batch with one account is sent again instead.
+ * Only a batch with several accounts can have the status `accounts_locked` or `too_slow`. A batch with one account is sent
+ * again instead.
  */
 export type BatchOutcome =
   | { status: 'decided'; decisions: Decision[] }
@@ -28,12 +33,12 @@ export type BatchOutcome =
   | { status: 'too_slow' }
 
 /**
- * Sends one batch until Postgres answers it, for as long as any of its callers waits. A connection that breaks may break
- * after the commit, so a batch that is sent again may be decided already. That is safe: an item with an idempotency key gets
- * its original decision, and an item without one takes no credits.
+ * Sends one batch until Postgres answers it, as long as any of its callers waits. A connection can break after the commit, so
+ * a batch that is sent again is perhaps already decided. Sending it again is safe: an item with an idempotency key gets its
+ * original decision, and an item without an idempotency key takes no credits.
  *
- * @throws AppError `database_unavailable` when Postgres does not answer in time. The batch may still be decided later.
- * @throws Error for any other error of Postgres, e.g. when it rejects an item. Nothing is decided then.
+ * @throws AppError `database_unavailable` if Postgres does not answer in time. The batch can still be decided later.
+ * @throws Error for any other error from Postgres, e.g. if it rejects an item. In this case nothing is decided.
  */
 export async function sendBatch(db: Db, log: Logger, items: readonly (BatchItem & Timed)[]): Promise<BatchOutcome> {
   let failure: unknown
@@ -65,7 +70,7 @@ async function tryOnce(db: Db, items: readonly (BatchItem & Timed)[]): Promise<B
   }
 }
 
-/** Runs the query while any caller waits for it. A query that is given up may still be executed. */
+/** Runs the query and waits for its result as long as any caller waits. After that, Postgres can still execute the query. */
 async function inTime<T>(items: readonly Timed[], query: () => Promise<T>): Promise<T> {
   const leftMs = timeLeftMs(items)
   if (leftMs < TRY_MS_MIN) throw timedOut()

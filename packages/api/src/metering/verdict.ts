@@ -11,15 +11,16 @@ import type { z } from 'zod'
 import { encodeEventId } from './event-id.ts'
 import type { Decision } from './meter-batch.ts'
 
-// The decisions of the database as verdicts of the contract. Each function throws for a verdict that its action does not
-// have. The decision is committed then, and a retry throws again: the caller gets an internal error, not a wrong answer.
+// These functions turn the decisions of the database into verdicts of the contract. Each function throws if the verdict is not
+// possible for its action. The decision is already committed then, and a retry throws again. So the caller gets an internal
+// error instead of a wrong answer.
 
 export function toChargeVerdict(userId: string, decision: Decision): ChargeVerdict {
   const { sequence, credits_requested: credits } = decision
   const verdict = parseVerdict(DECIDED.charge, decision)
   switch (verdict) {
     case 'charged':
-      // A verification without an idempotency key records no event, and there is nothing to refund.
+      // A verification without an idempotency key records no usage event, so there is no charge to refund.
       return {
         verdict,
         ...known(userId, decision),
@@ -110,7 +111,8 @@ export function toRefundVerdict(userId: string, decision: Decision): RefundVerdi
   const verdict = parseVerdict(DECIDED.refund, decision)
   switch (verdict) {
     case 'refunded':
-      // A refund in the cycle of its charge has negative `credits_charged`. A top-up leaves the usage as it is.
+      // `credits_charged` is negative if the refund counts in the cycle of its charge. It is 0 if the refund became a top-up,
+      // because a top-up does not change the usage.
       return { verdict, ...known(userId, decision), credits, becameTopUp: credits_charged === 0 }
     case 'exceeds_charge':
       return { verdict, ...known(userId, decision) }

@@ -5,8 +5,9 @@ import { AppError } from '../errors.ts'
 import type { Scope } from '../scope.ts'
 
 /**
- * Changes the plan of an account. A plan with more credits than the cycle has applies immediately and adds the difference. Any
- * other plan applies from the next cycle on. A change to the present plan cancels a planned change.
+ * Changes the plan of an account. A plan with fewer credits than the current cycle has applies from the next cycle on. Any
+ * other plan applies immediately, and the account gets the additional credits. A change to the current plan cancels a planned
+ * change.
  *
  * @returns The time from which the plan applies.
  * @throws AppError `plan_not_found`.

@@ -3,10 +3,10 @@ import { sql } from 'kysely'
 import { AppError } from '../errors.ts'
 
 /**
- * Finds an account by its id or by the e-mail address of its user, and returns its id. Takes a handle that sees all accounts:
- * the owner's.
+ * Finds an account by its id or by the e-mail address of its user, and returns its id. `db` must be the handle of the
+ * database's owner, which sees all accounts.
  *
- * @throws AppError `account_not_found` if no account or more than one matches.
+ * @throws AppError `account_not_found` if no account matches, or if more than one matches.
  */
 export async function findAccount(db: Db, idOrEmail: string): Promise<string> {
   const { rows } = await sql<{ id: string; isProvisioned: boolean }>`

@@ -5,9 +5,9 @@ import { AppError } from '../errors.ts'
 import type { Scope } from '../scope.ts'
 
 /**
- * Adds credits that do not end with the cycle. A retry with the same idempotency key grants nothing more.
+ * Adds credits that the account keeps when the cycle ends. A retry with the same idempotency key adds nothing.
  *
- * @throws AppError `idempotency_key_reused` if an earlier grant with this key granted another number of credits.
+ * @throws AppError `idempotency_key_reused` if an earlier grant with this idempotency key granted another number of credits.
  * @throws AppError `bad_request` if the account would have more than 2^53 - 1 credits.
  */
 export async function grantTopUp(

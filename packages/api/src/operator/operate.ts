@@ -7,8 +7,9 @@ import { inAccount, type Scope } from '../scope.ts'
 import { announceUsage } from '../usage/announcements.ts'
 
 /**
- * Runs an operator's `operation` on one account. Only these operations take the account from their input, because the service
- * key may act for every account. The account is locked first. Its watchers get a snapshot after the commit.
+ * Runs `operation`, a change by the operator, on one account. The input names the account, because the operator can act for
+ * every account. The account is locked before `operation` starts. After the commit, the open streams of the account get a new
+ * snapshot.
  *
  * @returns The result of `operation`, and the changed account.
  * @throws AppError `account_not_found`.
@@ -22,8 +23,9 @@ export async function operate<T>(
     if (!(await lockAccount(scope))) throw new AppError('account_not_found', { field: 'accountId' })
     const result = await operation(scope)
     const account = await getAccount(scope)
-    if (account === null) throw new Error('an account that was locked is gone')
-    // Unlike that of a charge, this announcement is part of the transaction. It locks other commits, but these calls are rare.
+    if (account === null) throw new Error('the account disappeared while it was locked')
+    // This announcement is part of the transaction, unlike the announcement of a charge. Its lock delays other commits, but
+    // calls by the operator are rare.
     await announceUsage(scope.db, [accountId])
     return { result, account }
   })

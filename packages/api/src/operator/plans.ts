@@ -6,8 +6,8 @@ export interface PlanCredits {
 }
 
 /**
- * Creates a plan, or changes its credits. Accounts on the plan keep their credits: an account copies them when it changes to
- * the plan, and a new account copies those of `free`.
+ * Creates a plan, or changes its credits. The change does not affect accounts that already have the plan, because an account
+ * copies the credits when it changes to the plan. A new account copies the credits of the plan `free`.
  */
 export async function setPlan(db: Db, { plan, creditsPerCycle }: PlanCredits): Promise<void> {
   await db

@@ -27,7 +27,7 @@ export const operatorRouter = {
   changePlan: serviceProcedure
     .meta({
       description:
-        'Changes the plan of an account. A plan with more credits applies immediately, any other from the next cycle on.',
+        'Changes the plan of an account. A plan with fewer credits applies from the next cycle on, any other plan immediately.',
     })
     .input(ChangePlan)
     .output(ChangePlanOutput)

@@ -3,7 +3,9 @@ import { recordAudit } from '../audit/record.ts'
 import { readClock } from '../clock.ts'
 import type { Scope } from '../scope.ts'
 
-/** From the next call on, nothing is charged or held for the account. Open holds can still be settled or released. */
+/**
+ * Suspends an account: from the next call on, its charges and holds are refused. Open holds can still be settled or released.
+ */
 export async function suspendAccount(scope: Scope): Promise<void> {
   await setSuspended(scope, true)
 }

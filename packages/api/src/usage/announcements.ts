@@ -5,23 +5,26 @@ import type { Logger } from 'pino'
 import type { UsageWatch } from './watch.ts'
 
 const CHANNEL = 'keymeter_usage'
-/** The pause between two announcements of this process. */
+/** The pause between two announcements of one process. */
 const PAUSE_MS = 100
-/** The payload of a notification must be shorter than 8,000 bytes. An id and a space take 37. */
+/** The payload of a notification must be shorter than 8,000 bytes. The id of an account and a space take 37 bytes. */
 const ACCOUNTS_PER_MESSAGE_MAX = 200
 
 /** Announces to all processes of the server which accounts have a changed balance. */
 export interface UsageAnnouncer {
-  /** Returns immediately. Several changes of an account before the next announcement are announced once. */
+  /** Returns immediately. If an account changes several times before the next announcement, it is announced only once. */
   announce(userIds: Iterable<string>): void
-  /** Resolves after everything that was announced so far is sent. */
+  /** Resolves when all pending announcements have been sent. */
   flush(): Promise<void>
 }
 
 /**
- * Announcements are sent after the commit, in separate statements: a transaction that contains a notification holds a lock of
- * the whole cluster while it commits, so charges would commit one after the other. If the process or the database stops before
- * an announcement is sent, it is lost. Watched accounts are re-read every 15 seconds for that reason.
+ * Creates the announcer of one process. It sends the announcements after the commit of a charge, in separate statements. A
+ * transaction that contains a notification holds a lock of the whole cluster while it commits. With the notification in the
+ * transaction, charges would therefore commit one after the other.
+ *
+ * If the process or the database stops before an announcement is sent, the announcement is lost. For this reason, watched
+ * accounts are also read every 15 seconds.
  */
 export function createUsageAnnouncer(db: Db, log: Logger): UsageAnnouncer {
   const pending = new Set<string>()
@@ -48,7 +51,10 @@ export function createUsageAnnouncer(db: Db, log: Logger): UsageAnnouncer {
   }
 }
 
-/** Inside a transaction it is sent with the commit. Only one such transaction of the cluster commits at a time. */
+/**
+ * Sends an announcement. If `db` is a transaction, Postgres sends the announcement with the commit. Only one transaction of
+ * the whole cluster that contains an announcement can commit at a time.
+ */
 export async function announceUsage(db: Db, userIds: string[]): Promise<void> {
   const messages: string[] = []
   for (let i = 0; i < userIds.length; i += ACCOUNTS_PER_MESSAGE_MAX)
@@ -56,7 +62,10 @@ export async function announceUsage(db: Db, userIds: string[]): Promise<void> {
   await sql`select pg_notify(${CHANNEL}, message) from unnest(${messages}::text[]) as message`.execute(db)
 }
 
-/** Refreshes the announced accounts in `watch`, and all accounts after a reconnect, because announcements may have got lost. */
+/**
+ * Refreshes the announced accounts in `watch`. After a reconnect it refreshes all accounts, because announcements were perhaps
+ * lost.
+ */
 export function listenForUsage(
   databaseUrl: string,
   watch: Pick<UsageWatch, 'refresh' | 'refreshAll'>,

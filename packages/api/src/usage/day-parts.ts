@@ -2,27 +2,27 @@ const QUARTER_HOUR_MS = 900_000
 export const QUARTERS_PER_DAY = 96
 
 /**
- * UTC days, cut into parts, so that each part is inside one interval or outside of all. An interval is an hour or a day of the
- * series, in any time zone.
+ * UTC days, cut into parts. Each part lies in exactly one interval of a time series, or in none. An interval is an hour or a
+ * day in any time zone.
  */
 export interface DayParts {
-  /** The last 15-minute bucket (0 to 95) of each part, in ascending order. All days have the same parts. */
+  /** The last 15-minute bucket (0 to 95) of each part, in ascending order. All days are cut into the same parts. */
   ends: number[]
   /**
-   * For each 15-minute bucket of a UTC day, the index of the interval that contains it. Null: it is in none of them. `day`
-   * counts from 1970-01-01.
+   * Returns 96 values for a UTC day. Each value is the index of the interval that contains this 15-minute bucket of the day,
+   * or null if no interval contains the bucket. `day` is the number of days since 1970-01-01.
    */
   intervalsOf(day: number): (number | null)[]
 }
 
 /**
- * @param starts The starts of the intervals, in ascending order. Offsets of time zones are multiples of 15 minutes; older
- *   offsets are rounded.
- * @param end The end of the last interval. Null: it has no end.
+ * @param starts The starts of the intervals, in ascending order. Historical UTC offsets that are not multiples of 15 minutes
+ *   are rounded.
+ * @param end The end of the last interval. Null means that the last interval is open.
  */
 export function dayParts(starts: readonly Date[], end: Date | null): DayParts {
   const bounds = [...starts, ...(end === null ? [] : [end])].map((bound) => Math.floor(bound.getTime() / QUARTER_HOUR_MS))
-  // Times before 1970 are negative, so the remainder can be negative too.
+  // Bounds before 1970 are negative numbers, and `%` returns a negative remainder for them.
   const lastBefore = (bound: number) => (((bound - 1) % QUARTERS_PER_DAY) + QUARTERS_PER_DAY) % QUARTERS_PER_DAY
   const ends = [...new Set([...bounds.map(lastBefore), QUARTERS_PER_DAY - 1])].sort((a, b) => a - b)
 

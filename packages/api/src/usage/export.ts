@@ -5,7 +5,7 @@ import { sql } from 'kysely'
 import { inAccount, type Scope } from '../scope.ts'
 import { listUsageEvents } from './events/page.ts'
 
-/** Events that are read in one transaction, and held in memory. */
+/** The number of events that one transaction reads. The process holds this number of events in memory. */
 const PAGE_EVENTS = 1_000
 
 const COLUMNS = [
@@ -26,13 +26,15 @@ const COLUMNS = [
 ] as const satisfies (keyof UsageEvent)[]
 
 /**
- * The account's usage events as CSV (RFC 4180), newest first, one page at a time. It contains exactly the events that exist
- * when the export begins, because later events come above its first page. The names of keys are read with each page. A
- * transaction lasts only for one page, so a slow reader does not hold one open.
+ * Returns the account's usage events as CSV (RFC 4180), newest first, one page at a time. The export contains exactly the
+ * events that exist when it begins, because its first page starts below all later events. The names of keys are read with each
+ * page. Each page has its own transaction, so a slow reader does not keep a transaction open.
  *
- * A spreadsheet runs text that begins like a formula, so such text gets an apostrophe. Numbers do not.
+ * A spreadsheet runs text that begins like a formula, so the export puts an apostrophe before such text. Numbers get no
+ * apostrophe.
  *
- * @throws AppError, also after the first pages. The consumer must then cut the connection, or the file looks complete.
+ * @throws AppError, possibly after the first pages. The consumer must then cut the connection. Otherwise the incomplete file
+ *   would look complete.
  */
 export async function* exportUsage(call: Omit<Scope, 'db'> & { db: Db }, filters: UsageEventFilters): AsyncGenerator<string> {
   yield toCsv([COLUMNS])
@@ -41,8 +43,8 @@ export async function* exportUsage(call: Omit<Scope, 'db'> & { db: Db }, filters
   do {
     const read = async (scope: Scope) => await listUsageEvents(scope, { ...filters, cursor, limit: PAGE_EVENTS })
     const page = await inAccount(call, 'read only', read)
-    // A partition that is dropped or moved disappears from all snapshots immediately, so a page can miss its events. A later
-    // transaction finds out whether that happened.
+    // If a partition is dropped or moved, its events immediately disappear from all snapshots, so this page can lack them. A
+    // later transaction detects this.
     if ((await inAccount(call, 'read only', readKeptEvents)) !== kept)
       throw new Error('the account or its older events were deleted, or a month got its own partition, during an export')
     if (page.data.length > 0) yield toCsv(page.data.map((event) => COLUMNS.map((column) => event[column])))
@@ -50,7 +52,10 @@ export async function* exportUsage(call: Omit<Scope, 'db'> & { db: Db }, filters
   } while (cursor !== null)
 }
 
-/** Names the account's kept events and the number of partitions. Null if the account does not exist. */
+/**
+ * Returns a text that changes when older events of the account are dropped, or when the number of partitions changes. Returns
+ * null if the account does not exist.
+ */
 async function readKeptEvents({ db, userId }: Scope): Promise<string | null> {
   const account = await db
     .selectFrom('billing_accounts as accounts')
@@ -68,7 +73,7 @@ function toCsv(rows: readonly (readonly unknown[])[]): string {
   return stringify(rows as unknown[][], {
     record_delimiter: '\r\n',
     escape_formulas: true,
-    // The library quotes cells that contain CR LF, but not cells with only one of the two.
+    // The library quotes cells that contain CR LF, but not cells that contain only CR or only LF.
     quoted_match: /[\r\n]/,
   })
 }

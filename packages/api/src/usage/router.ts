@@ -32,7 +32,10 @@ export const usageRouter = {
     .output(UsageTimeseriesOutput)
     .query(({ ctx, input }) => withRequestId(ctx, usageTimeseries(ctx.scope, input))),
   watch: signedInStream
-    .meta({ description: 'Streams the balance of the account: now, and within a second after each change.' })
+    .meta({
+      description:
+        'Streams the balance of the account: the current balance, and another within a second after each change by a call. The start of a billing cycle and expired holds are shown within 15 seconds.',
+    })
     .input(WatchUsage.default({}))
     .output(streamOf(UsageSnapshot))
     .subscription(async function* ({ ctx, signal }) {

@@ -2,7 +2,10 @@ import type { UsageSnapshot } from '@keymeter/contract'
 import { getAccountAndSequence } from '../billing/get-account.ts'
 import type { Scope } from '../scope.ts'
 
-/** The account's balance now, with the sequence of its last usage event. Null until the account exists. */
+/**
+ * Returns the account's current balance and the sequence of its last usage event. Returns null if the account does not exist
+ * yet.
+ */
 export async function usageSnapshot(scope: Scope): Promise<Omit<UsageSnapshot, 'requestId'> | null> {
   const now = await getAccountAndSequence(scope)
   if (now === null) return null

@@ -22,11 +22,12 @@ interface Timeseries {
 const EPOCH = new Date(0).toISOString()
 
 /**
- * An account's usage over time, by hours or days of any time zone. Hours and days without usage are 0. The series of a cycle by
- * key have the sums that `keys.usage` returns for the cycle, even if the cycle starts inside a 15-minute bucket, because the
- * roll-ups of each cycle are separate.
+ * Returns an account's usage over time, by hours or days of any time zone. An hour or day without usage has 0 credits. For a
+ * billing cycle by key, the sum of each series is the number of credits that `keys.usage` returns for the key. This is true
+ * even if the cycle starts inside a 15-minute bucket, because each cycle has its own roll-ups.
  *
- * @throws AppError `bad_request` if no cycle starts at `cycleStart`, or if Postgres does not know the time zone.
+ * @throws AppError `bad_request` if no cycle of the account starts at `cycleStart`, or if Postgres does not know the time
+ *   zone.
  */
 export async function usageTimeseries(scope: Scope, input: UsageTimeseries): Promise<Timeseries> {
   const { by, cycleStart, from, to } = input
@@ -54,20 +55,20 @@ export async function usageTimeseries(scope: Scope, input: UsageTimeseries): Pro
   }
 }
 
-/** The starts of the hours or days that overlap the range. The first one may start before it. */
+/** Returns the starts of the hours or days that overlap the range. The first hour or day can start before the range. */
 async function intervalStarts({ db }: Scope, { start, end }: Range, { unit, timeZone }: UsageTimeseries): Promise<Date[]> {
   const first = sql`date_bin('15 minutes', ${start}::timestamptz, 'epoch')`
   const last = sql`${end}::timestamptz - interval '1 microsecond'`
   const { rows } = await sql<{ start: Date }>`${
     unit === 'hour'
-      ? // An hour ends where the clock changes, even by half an hour. A clock that goes back starts another hour.
+      ? // A change of the clock ends an hour, even if the change is only half an hour. If the clock goes back, another hour starts.
         sql`select min(moment) as start
               from (select moment, moment at time zone ${timeZone} as shown
                       from generate_series(${first} - interval '45 minutes', ${last}, interval '15 minutes') as moment) as moments
              group by date_trunc('hour', shown), shown - moment at time zone 'UTC'
             having max(moment) >= ${first}`
-      : // If the clock goes back to midnight or across it, midnight occurs twice. Postgres returns the second one, but the day
-        // starts at the first.
+      : // If the clock goes back to midnight or across it, midnight occurs twice. Postgres returns the second midnight, but
+        // the day starts at the first midnight.
         sql`select coalesce((select min(earlier)
                                from generate_series(midnight - interval '3 hours', midnight - interval '15 minutes', interval '15 minutes') as earlier
                               where (earlier at time zone ${timeZone})::date = day), midnight) as start
@@ -90,19 +91,22 @@ interface Used {
   charges: number[]
 }
 
-/** One UTC day of a series, from the SQL function `keymeter.usage_totals`. */
+/** The usage of one series on one UTC day, from the SQL function `keymeter.usage_totals`. */
 interface DayTotals {
   series: string
   /** Days since 1970-01-01. */
   day: number
-  /** The 15-minute buckets that the totals belong to. Null: the `ends` of the parts of a day. */
+  /**
+   * The 15-minute buckets that the totals belong to. Null means that the totals belong to the ends of the day's parts
+   * (`DayParts`).
+   */
   quarters: number[] | null
-  /** Running totals: from the start of the day to the end of each bucket. */
+  /** The credits from the start of the day to the end of each bucket (running totals). `charges` has running totals too. */
   credits: number[]
   charges: number[]
 }
 
-/** The usage of each series, by the hours or days that start at `starts`. Series without usage are left out. */
+/** Returns the usage of each series in the hours or days that start at `starts`. Series without usage are left out. */
 async function readUsage(
   { db, userId }: Scope,
   range: Range,
@@ -111,7 +115,7 @@ async function readUsage(
 ): Promise<Map<string, Used>> {
   const { by, keyId = null, operation = null } = input
   const isCycle = input.from === undefined
-  // The rows of a cycle contain only its own usage, so nothing is cut off at the start and the end of a cycle.
+  // The roll-up rows of a cycle contain only usage of this cycle, so usage outside of the cycle need not be cut off.
   const { ends, intervalsOf } = isCycle ? dayParts(starts, null) : dayParts([range.start, ...starts.slice(1)], range.end)
   const { rows } = await sql<DayTotals>`
     select series, day - date 'epoch' as day, ${quartersOf(ends)} as quarters, ${totalsAt(ends, 'credits')} as credits, ${totalsAt(ends, 'charges')} as charges
@@ -134,12 +138,12 @@ async function readUsage(
   return used
 }
 
-/** With more ends than this, it costs less to send a day as it is than to search it for each end. */
+/** The maximum number of ends for which a day is searched. With more ends, it is cheaper to send the whole day. */
 const SEARCHED_ENDS_MAX = 8
-/** A full day has the total of bucket n in place n + 1, and is not searched. */
+/** A full day has all 96 buckets, so the total of bucket n is element n + 1 and needs no search. */
 const IS_FULL = sql`cardinality(quarters) = ${sql.lit(QUARTERS_PER_DAY)}`
 
-/** The running totals at the ends of the parts of a day, or those of all `quarters` of the day. */
+/** Returns the SQL expression for the running totals of a day: at the ends of its parts, or at all of its `quarters`. */
 function totalsAt(ends: number[], column: 'credits' | 'charges'): RawBuilder<number[]> {
   const totals = sql.ref(column)
   const inPlace = ends.map((end) => sql`${totals}[${sql.lit(end + 1)}]`)
@@ -148,7 +152,10 @@ function totalsAt(ends: number[], column: 'credits' | 'charges'): RawBuilder<num
   return sql`case when ${IS_FULL} then array[${sql.join(inPlace)}] else ${otherwise} end`
 }
 
-/** The buckets that the totals of a day belong to, or null where these are the ends of its parts. */
+/**
+ * Returns the SQL expression for the buckets that the totals of a day belong to. It is null if the totals belong to the ends
+ * of the day's parts.
+ */
 function quartersOf(ends: number[]): RawBuilder<number[] | null> {
   return ends.length > SEARCHED_ENDS_MAX ? sql`case when not ${IS_FULL} then quarters end` : sql`null::smallint[]`
 }

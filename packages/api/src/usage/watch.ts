@@ -4,20 +4,23 @@ import { AppError } from '../errors.ts'
 
 /** The shortest time between two reads of one account. All watchers of the account share the reads. */
 const READ_PAUSE_MS = 200
-/** Across all accounts. The other connections of the pool stay free for other calls. */
+/** The maximum number of concurrent reads of all accounts. The other connections of the pool stay free for other calls. */
 const CONCURRENT_READS_MAX = 4
-/** Watched accounts are also read without an announcement: an announcement can get lost, and a new cycle sends none. */
+/**
+ * Watched accounts are also read at this interval, because an announcement can get lost, and because the start of a new cycle
+ * is not announced.
+ */
 const REREAD_INTERVAL_MS = 15_000
-/** A stream ends after this time even if its access token is valid for longer. The client then opens another. */
+/** A stream ends after this time, even if its access token is valid for longer. The client then opens another stream. */
 const STREAM_MS_MAX = 3_600_000
 
 type Snapshot = Omit<UsageSnapshot, 'requestId'>
 
 interface Watcher {
   read: () => Promise<Snapshot | null>
-  /** The latest snapshot, until the client takes it. Older ones are dropped, so a slow client needs no queue. */
+  /** The latest snapshot that the client has not taken yet. A newer snapshot replaces it, so a slow client needs no queue. */
   next: Snapshot | null
-  /** The snapshot that the client took last, as JSON. */
+  /** The last snapshot that the client took, as JSON. */
   sent: string
   isEnded: boolean
   wake: () => void
@@ -26,15 +29,18 @@ interface Watcher {
 interface Account {
   watchers: Set<Watcher>
   isStale: boolean
-  /** True from the time when it is queued until the pause after its read is over. */
+  /** True from the time when the account is queued for a read until the pause after that read is over. */
   isBusy: boolean
 }
 
-/** The streams of one process. It reads an account when a change of it is announced, and sends the snapshot to its watchers. */
+/**
+ * The streams of one process. When a change of an account is announced, the process reads the account and sends the snapshot
+ * to all its watchers.
+ */
 export class UsageWatch {
   readonly #log: Logger
   readonly #accounts = new Map<string, Account>()
-  /** Accounts that wait for a read. No account is in it twice. */
+  /** The accounts that wait for a read. Each account is in the queue at most once. */
   readonly #queue: Account[] = []
   #concurrentReads = 0
   #rereading: NodeJS.Timeout | null = null
@@ -45,10 +51,11 @@ export class UsageWatch {
   }
 
   /**
-   * The current snapshot of the account, and another after each change. No change is missed, because the account is watched
-   * before it is first read. A client that is slower than the changes gets only the latest snapshot.
+   * Yields the current snapshot of the account, and another one after each change. No change is missed, because the account is
+   * watched before it is first read. If several changes occur before the client takes a snapshot, the client gets only the
+   * latest one.
    *
-   * The stream never ends normally, because a client would then not reconnect. It throws when `signal` is aborted, at
+   * The stream never ends normally, because the client would then not reconnect. It throws when `signal` is aborted, at
    * `endsAt`, and when this process stops. The client then opens another stream with a valid token.
    *
    * @param read Reads the account. All watchers of the account share one read.
@@ -94,7 +101,7 @@ export class UsageWatch {
     }
   }
 
-  /** Call it when the snapshots of these accounts may have changed. Accounts without a watcher cost nothing. */
+  /** Reads these accounts again and sends the changes to their watchers. Accounts without a watcher are ignored. */
   refresh(userIds: Iterable<string>): void {
     for (const userId of userIds) {
       const account = this.#accounts.get(userId)
@@ -136,14 +143,14 @@ export class UsageWatch {
     const account = this.#queue.shift()
     if (account === undefined) return
     this.#concurrentReads++
-    // It is reset before the read, so that an announcement during the read causes another one.
+    // Reset `isStale` before the read, so that an announcement during the read causes another read.
     account.isStale = false
     try {
       const [first] = account.watchers
       const snapshot = (await first?.read()) ?? null
       if (snapshot !== null) send(account, snapshot)
     } catch (error) {
-      // The next announcement, a reconnect of the listener, or the next re-read tries again.
+      // A later announcement, a reconnect of the listener, or the next regular read tries again.
       this.#log.warn({ err: error }, 'could not read the balance of a watched account; trying again within 15 seconds')
     }
     this.#concurrentReads--

@@ -1,13 +1,16 @@
 import { z } from 'zod'
 import { AppError } from '../../errors.ts'
 
-/** Where a list goes on: every event that is left has a sequence below `before` and was created at `at` or earlier. */
+/**
+ * A place in the list of usage events, which is sorted from newest to oldest. All events that the list has not returned yet
+ * have a sequence below `before`, and were created at `at` or earlier.
+ */
 export interface Place {
   before: number
   at: Date
 }
 
-/** Later than every event. */
+/** The latest time that a cursor can contain. It is later than every event. */
 const TIME_MAX_MS = Date.UTC(9999, 11, 31)
 
 const Cursor = z.tuple([z.coerce.number().pipe(z.int().positive()), z.coerce.number().pipe(z.int().min(0).max(TIME_MAX_MS))])

@@ -3,12 +3,18 @@ import { type RawBuilder, type SqlBool, sql } from 'kysely'
 import type { Scope } from '../../scope.ts'
 import type { Place } from './cursor.ts'
 
-/** The most events that one read examines in the order of their sequences. */
+/** The maximum number of events that one read examines in the order of their sequences. */
 const EXAMINED_MAX = 3_000
-/** The same for uncounted events. It is smaller, because they lie far apart in the table. */
+/**
+ * The maximum number of uncounted events that one read examines. It is smaller than `EXAMINED_MAX`, because uncounted events
+ * lie far apart in the table.
+ */
 export const UNCOUNTED_EXAMINED_MAX = 600
 
-/** The account's events of the month of `at` that are below `before`. By the primary key of one partition. */
+/**
+ * Selects the account's events in the month of `at` whose sequence is below `before`. The query reads one partition by its
+ * primary key.
+ */
 export function ofMonth({ userId }: Scope, { before, at }: Place): RawBuilder<unknown> {
   const { start, end } = monthOf(at)
   return sql`
@@ -16,30 +22,36 @@ export function ofMonth({ userId }: Scope, { before, at }: Place): RawBuilder<un
      where user_id = ${userId} and created_at >= ${start} and created_at < ${end} and sequence < ${before}`
 }
 
-/** The newest of these events, as many as one read may examine. */
+/** Selects the newest events of `ofMonth`, as many as one read may examine. */
 export function newestOfMonth(scope: Scope, place: Place): RawBuilder<unknown> {
   return sql`${ofMonth(scope, place)} and sequence > ${oldestExamined(place) - 1}`
 }
 
-/** The lowest sequence that `newestOfMonth` can contain. Sequences have no gaps. */
+/** Returns the lowest sequence that `newestOfMonth` can contain. Sequences have no gaps. */
 export function oldestExamined({ before }: Place): number {
   return before - EXAMINED_MAX
 }
 
-/** The newest uncounted events of the month: the roll-ups do not contain them. By `api_key_usage_uncounted_idx`. */
+/**
+ * Selects the newest uncounted events of the month: all events except charges with the verdict `charged`. The query uses
+ * `api_key_usage_uncounted_idx`.
+ */
 export function uncountedOfMonth(scope: Scope, place: Place): RawBuilder<unknown> {
   return sql`
     ${ofMonth(scope, place)} and (verdict <> 'charged' or action <> 'charge')
      order by sequence desc limit ${sql.lit(UNCOUNTED_EXAMINED_MAX)}`
 }
 
-/** Events of all months, at most one in 35 days. By `api_key_usage_idempotency_idx`. */
+/**
+ * Selects the account's events with this idempotency key in all months. There is at most one such event in 35 days. The query
+ * uses `api_key_usage_idempotency_idx`.
+ */
 export function byIdempotencyKey({ userId }: Scope, { before }: Place, idempotencyKey: string): RawBuilder<unknown> {
   return sql`
     select * from api_key_usage where user_id = ${userId} and sequence < ${before} and idempotency_key = ${idempotencyKey}`
 }
 
-/** The month that contains `time`, in UTC, like the partitions. */
+/** Returns the UTC month that contains `time`. Each partition of the usage events contains one UTC month. */
 export function monthOf(time: Date): { start: Date; end: Date } {
   const [year, month] = [time.getUTCFullYear(), time.getUTCMonth()]
   return { start: new Date(Date.UTC(year, month)), end: new Date(Date.UTC(year, month + 1)) }

@@ -6,8 +6,8 @@ import { matches, mayBeUncounted, ofMonth, oldestExamined, UNCOUNTED_EXAMINED_MA
 import { firstSequenceOfMonth, isWithinRange, placeInEarlierMonth, placeOfTime } from './place.ts'
 
 /**
- * Where a list goes on after a read of `newestOfMonth`: below the examined events, or in an earlier month. With a filter by
- * key or operation it skips events that cannot match.
+ * Returns the place where a list continues after a read of `newestOfMonth`: below the examined events, or in an earlier month.
+ * With a filter by key or operation, the place skips events that cannot match. Returns null if no matching event is left.
  */
 export async function nextAfterExamined(scope: Scope, place: Place, filters: UsageEventFilters): Promise<Place | null> {
   const { from, keyId, operation } = filters
@@ -24,7 +24,7 @@ export async function nextAfterExamined(scope: Scope, place: Place, filters: Usa
   return charge !== null && (uncounted === null || charge.before > uncounted.before) ? charge : uncounted
 }
 
-/** Where a list goes on after a read of `uncountedOfMonth`. */
+/** Returns the place where a list continues after a read of `uncountedOfMonth`. Returns null if no event is left. */
 export async function nextAfterUncounted(scope: Scope, place: Place, { from }: UsageEventFilters): Promise<Place | null> {
   const { rows } = await sql<{ last: number | null }>`
     select case when count(*) = ${sql.lit(UNCOUNTED_EXAMINED_MAX)} then min(sequence) end as last
@@ -35,8 +35,8 @@ export async function nextAfterUncounted(scope: Scope, place: Place, { from }: U
 }
 
 /**
- * The same place, with the time of the newest event that is left. With the time of an examined event, `newestChargeBelow`
- * could find the 15-minute bucket of examined events again, and skip nothing.
+ * Returns `place` with an earlier time: the time of the newest event below `place`. With the time of an event that was already
+ * examined, `newestChargeBelow` could find the 15-minute bucket of the examined events again, and would skip nothing.
  */
 async function lowerTime(scope: Scope, place: Place): Promise<Place> {
   const { rows } = await sql<{ at: Date }>`
@@ -45,12 +45,14 @@ async function lowerTime(scope: Scope, place: Place): Promise<Place> {
 }
 
 /**
- * A place above the newest charge that is left and that has the key and the operation of the filters. Null if there is none.
+ * Returns a place above the newest charge below `place` that has the key and the operation of the filters. Returns null if
+ * there is no such charge.
  *
- * The roll-ups name the 15-minute bucket of that charge: one look-up in `usage_by_quarter_hour` for each operation of the key,
- * or for each key of the operation. The search reads few cycles. For a key, it reads the two newest cycles in which the key was
- * used: in the newest one, all usage may be after the place, but in the other one it is before. For an operation of any key, it
- * reads one cycle. If it finds no bucket there, the list goes on at the start of these cycles.
+ * The query finds the 15-minute bucket of this charge in `usage_by_quarter_hour`. It makes one look-up for each operation of
+ * the key, or one for each key of the operation. To make few look-ups, the query reads few cycles. For a key, it reads the two
+ * newest cycles in which the key was used: all usage in the newest cycle can be after `place`, but the usage in the cycle
+ * before is not. For an operation of any key, the query reads one cycle. If it finds no bucket in these cycles, the list
+ * continues at their start.
  */
 async function newestChargeBelow(scope: Scope, place: Place, { keyId, operation }: UsageEventFilters): Promise<Place | null> {
   const { db, userId } = scope
@@ -78,7 +80,10 @@ async function newestChargeBelow(scope: Scope, place: Place, { keyId, operation 
   return found !== null && found.before > place.before ? { before: place.before, at: found.at } : found
 }
 
-/** A place above the newest uncounted event that is left and matches. If no examined one matches, the place is below them. */
+/**
+ * Returns a place above the newest uncounted event below `place` that matches the filters. If none of the examined events
+ * matches, the returned place is below them. Returns null if no event is left.
+ */
 async function newestUncountedBelow(scope: Scope, place: Place, filters: UsageEventFilters): Promise<Place | null> {
   const { rows } = await sql<{ before: number | null }>`
     select coalesce(max(sequence) filter (where ${matches(filters)}) + 1,

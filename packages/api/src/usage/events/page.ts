@@ -13,7 +13,10 @@ import { byIdempotencyKey, matches, mayBeCounted, newestOfMonth, uncountedOfMont
 import { nextAfterExamined, nextAfterUncounted } from './next-place.ts'
 import { firstPlace } from './place.ts'
 
-/** Without filters, a page of an account with few events reads several months. */
+/**
+ * The maximum number of months that one page reads if the list has no filters. An account with few events needs several months
+ * to fill a page.
+ */
 const MONTHS_PER_PAGE_MAX = 3
 
 interface Page {
@@ -22,9 +25,10 @@ interface Page {
 }
 
 /**
- * One page of the account's usage events, newest first. It takes a few milliseconds at any depth and with any filters, because
- * it reads one month's partition at a time and examines a bounded number of events there. If few of them match, the page is
- * short or empty, and its cursor points to where the next match can be (docs/decisions/0012-finding-usage-events.md).
+ * Returns one page of the account's usage events, newest first. It takes a few milliseconds at any depth and with any filters,
+ * because it reads the partition of one month at a time and examines a limited number of events in it. If few of these events
+ * match, the page is short or empty, and its cursor points to where the next match can be
+ * (docs/decisions/0012-finding-usage-events.md).
  *
  * @throws AppError `bad_request` if the cursor is not valid.
  */
@@ -44,7 +48,9 @@ export async function listUsageEvents(
   return { data, nextCursor: place && formatCursor(place) }
 }
 
-/** The matching events among those that one read examines, and the place where the next read goes on. */
+/**
+ * Examines a limited number of events of one month. Returns the matching events, and the place where the next read continues.
+ */
 async function readOneMonth(
   scope: Scope,
   place: Place,
@@ -85,7 +91,10 @@ interface Row {
   expires_at: Date | null
 }
 
-/** The newest matching events among `examined`. The join comes after the limit, so it reads only the keys that are returned. */
+/**
+ * Returns the newest matching events of `examined`. The join with the keys comes after the limit, so it reads only keys of
+ * returned events.
+ */
 async function selectEvents(
   { db, userId }: Scope,
   examined: RawBuilder<unknown>,

@@ -4,10 +4,13 @@ import type { Scope } from '../../scope.ts'
 import type { Place } from './cursor.ts'
 import { monthOf, ofMonth } from './examined.ts'
 
-/** The search for an older event reads this many months first: a query over few partitions is planned faster. */
+/**
+ * The search for an older event first reads only this number of months, because Postgres plans a query over few partitions
+ * faster.
+ */
 const NEAR_MONTHS = 3
 
-/** Where a list begins that has no cursor. Null if no event is in the range. */
+/** Returns the place where a list without a cursor begins. Returns null if no event is in the range. */
 export async function firstPlace(scope: Scope, { from, to }: UsageEventFilters): Promise<Place | null> {
   const account = await scope.db
     .selectFrom('billing_accounts')
@@ -20,14 +23,15 @@ export async function firstPlace(scope: Scope, { from, to }: UsageEventFilters):
   return isWithinRange(place, from) ? place : null
 }
 
-/** Whether events at or after `from` can be left below the place. */
+/** True if there can be events below the place that were created at `from` or later. */
 export function isWithinRange(place: Place | null, from: string | undefined): place is Place {
   return place !== null && (from === undefined || place.at >= new Date(from))
 }
 
 /**
- * A place above every event that was created before `time`, and at most 1,000 events above the newest of them. By
- * `api_key_usage_milestone_idx`, which contains every thousandth event, or by the last event of the month.
+ * Returns a place above all events that were created before `time`. The place is at most 1,000 events above the newest of
+ * these events. The query finds it by `api_key_usage_milestone_idx`, which contains every thousandth event, or by the last
+ * event of the month.
  */
 export async function placeOfTime(scope: Scope, time: Date): Promise<Place | null> {
   const at = new Date(time.getTime() - 1)
@@ -41,8 +45,8 @@ export async function placeOfTime(scope: Scope, time: Date): Promise<Place | nul
 }
 
 /**
- * The place of the account's newest event before the month of `at`. Null if there is no such event, if it was dropped, or if
- * it is before `from`.
+ * Returns the place of the account's newest event before the month of `at`. Returns null if no such event exists, if it was
+ * dropped, or if it was created before `from`.
  */
 export async function placeInEarlierMonth(
   { db, userId }: Scope,
@@ -67,8 +71,9 @@ export async function placeInEarlierMonth(
 }
 
 /**
- * The sequence at which a list can leave the month of `at`: the first one of the month. If `from` is in this month, it is the
- * sequence after the last thousandth event before `from` (`api_key_usage_milestone_idx`): no event below it is in the range.
+ * Returns the lowest sequence that a list has to read in the month of `at`. Normally this is the first sequence of the month.
+ * If `from` is in this month, the result is the sequence after the last thousandth event before `from`
+ * (`api_key_usage_milestone_idx`), because all lower sequences are before `from`.
  */
 export async function firstSequenceOfMonth(scope: Scope, { at }: Place, from: string | undefined): Promise<number> {
   const month = ofMonth(scope, { before: Number.MAX_SAFE_INTEGER, at })
