@@ -267,26 +267,22 @@ describe('the daily roll-up', () => {
     return [...new Set(names.filter((name) => name.startsWith('usage_by_day_')))]
   }
 
-  it('is found by the operation for a chart by key, and by the key for a chart by operation', async () => {
-    expect(await indexesOf({ by: 'key' })).toEqual([byOperation])
-    expect(await indexesOf({ by: 'key', operation: 'default' })).toEqual([byOperation])
-    expect(await indexesOf({ by: 'operation' })).toEqual([byKey])
-    expect(await indexesOf({ by: 'operation', keyId: account.defaultKey.id })).toEqual([byKey])
-  })
-
-  it('is found the same way if all rows belong to one account and the chart needs an eighth of them', async () => {
+  it('is read by the operation for a chart by key, and by the key for a chart by operation, if all rows belong to one busy account', async () => {
     await database.owner.query('truncate usage_by_day')
     await database.owner.query(
       `insert into usage_by_day
        select user_id, billing_cycle_start, day::date, api_key_id, operation, of_day.quarters, of_day.totals, of_day.totals, 0
          from billing_accounts, generate_series(billing_cycle_start, billing_cycle_end - interval '2 days', interval '1 day') as day,
-              (select gen_random_uuid() as api_key_id from generate_series(1, 97)) as api_keys,
+              (select null::uuid as api_key_id union all select $2::uuid union all select gen_random_uuid() from generate_series(1, 95)) as api_keys,
               (select nullif('operation-' || n, 'operation-0') as operation from generate_series(0, 7) as n) as operations,
               (select array_agg(n::smallint) as quarters, array_agg(n::bigint) as totals from generate_series(0, 30) as n) as of_day
         where user_id = $1 order by random()`,
-      [account.userId],
+      [account.userId, account.defaultKey.id],
     )
     await database.owner.query('analyze usage_by_day')
-    for (const operation of [undefined, 'operation-1']) expect(await indexesOf({ by: 'key', operation })).toEqual([byOperation])
+    expect(await indexesOf({ by: 'key' })).toEqual([byOperation])
+    expect(await indexesOf({ by: 'key', operation: 'operation-1' })).toEqual([byOperation])
+    expect(await indexesOf({ by: 'operation' })).toEqual([byKey])
+    expect(await indexesOf({ by: 'operation', keyId: account.defaultKey.id })).toEqual([byKey])
   })
 })
