@@ -356,13 +356,14 @@ comment on column public.api_key_usage.expires_at is 'The time when the hold exp
 create index api_key_usage_idempotency_idx on public.api_key_usage (user_id, idempotency_key);
 -- Used to find the earlier refunds of a charge. This index contains no charges, so a charge does not write to it.
 create index api_key_usage_refers_to_idx on public.api_key_usage (user_id, refers_to) where refers_to is not null;
--- The next two indexes and the primary key serve the list of usage events. An index for each filter would make charges 6 to 23
--- % slower (docs/decisions/0012-finding-usage-events.md). A charge with the verdict `charged` does not write to these two
+-- The next two indexes and the primary key serve the list of usage events. An index for each filter would make charges slower,
+-- by 6 to 23 % (docs/decisions/0012-finding-usage-events.md). A charge with the verdict `charged` does not write to these two
 -- indexes, except that every thousandth event of an account is a milestone.
 --
--- Milestones. They are used to find the sequence that belongs to a time.
+-- This index contains the milestones. It is used to find the sequence that belongs to a time.
 create index api_key_usage_milestone_idx on public.api_key_usage (user_id, created_at, sequence) where sequence % 1000 = 0;
--- Uncounted events: refusals, and all actions other than charges.
+-- This index contains the uncounted events: refusals, and all actions other than charges. The roll-ups do not show them at
+-- created_at, so they need an index to be found.
 create index api_key_usage_uncounted_idx on public.api_key_usage (user_id, sequence) where verdict <> 'charged' or action <> 'charge';
 
 -- This partition takes the events of every month that has no partition of its own. So a charge does not fail if a partition is
