@@ -13,12 +13,12 @@ drop table public.api_key_usage, public.api_keys, public.billing_accounts;
 
 -- The role of the server, and the schema of its functions.
 --
--- `keymeter_api` is neither an owner nor a superuser, so row level security applies to it. The operator gives it a login:
--- `alter role keymeter_api login password '…'`. Its settings limit the cost of one call. They belong to the role, so they also
--- apply behind a connection pooler in transaction mode.
+-- The server logs in as `keymeter_api`. This role is neither an owner nor a superuser, so row level security applies to it. The
+-- operator allows the login: `alter role keymeter_api login password '…'`. The role's timeouts limit the cost of one call. They
+-- are settings of the role, so they also apply behind a connection pooler in transaction mode.
 --
--- A role belongs to the cluster and outlives a database: another database of the cluster may have created it, or may be
--- creating it at this moment.
+-- Roles belong to the whole Postgres cluster. A migration of another database in the same cluster may have created this role
+-- already, or may create it concurrently. So it is not an error if the role exists.
 do $$
 begin
   if not exists (select from pg_catalog.pg_roles where rolname = 'keymeter_api') then
@@ -32,51 +32,54 @@ exception
 end
 $$;
 
--- PUBLIC has no USAGE on a new schema. If a restore loses the REVOKEs of permissions.sql, nobody can call these functions.
+-- PUBLIC has no USAGE on a new schema. So nobody else can call the functions of this schema, even if a restore of the database
+-- loses the revokes of permissions.sql.
 create schema keymeter;
-comment on schema keymeter is 'The functions and types of Keymeter. Its tables are in public.';
+comment on schema keymeter is 'The functions and types of Keymeter. The tables of Keymeter are in the schema public.';
 
 -- supabase/schemas/functions/limits/idempotency_window.sql
 
--- How long an idempotency key returns its original verdict. `IDEMPOTENCY_DAYS` of the contract is the same number; a test
--- compares them.
+-- The time for which a retry with the same idempotency key returns the original verdict. It must equal `IDEMPOTENCY_DAYS` in
+-- packages/contract. A test compares the two.
 create function keymeter.idempotency_window() returns interval
   language sql immutable parallel safe
   as $$ select interval '35 days' $$;
 
 -- supabase/schemas/functions/limits/max_credits.sql
 
--- The largest number of credits: the largest integer that JSON and JavaScript carry exactly, 2^53 - 1.
+-- The largest number of credits, 2^53 - 1. JavaScript cannot represent all larger integers exactly.
 create function keymeter.max_credits() returns bigint
   language sql immutable parallel safe
   as $$ select 9007199254740991 $$;
 
 -- supabase/schemas/functions/limits/max_open_holds.sql
 
--- How many holds of an account can be open. When all of them expire at the same time, the next charge of the account ends each
--- of them, and that must fit into one statement. `HOLDS_OPEN_MAX` of the contract is the same number; a test compares them.
+-- The maximum number of open holds of an account. If all of them expire at the same time, the next charge of the account must
+-- end all of them before its statement times out. This limit must equal `HOLDS_OPEN_MAX` in packages/contract. A test compares
+-- the two.
 create function keymeter.max_open_holds() returns int
   language sql immutable parallel safe
   as $$ select 10000 $$;
 
 -- supabase/schemas/functions/limits/max_operations.sql
 
--- How many different operations an account can use. `OPERATIONS_MAX` of the contract is the same number; a test compares them.
+-- The maximum number of operations of an account. It must equal `OPERATIONS_MAX` in packages/contract. A test compares the two.
 create function keymeter.max_operations() returns int
   language sql immutable parallel safe
   as $$ select 100 $$;
 
 -- supabase/schemas/functions/limits/min_rows_of_daily_roll_up.sql
 
--- From this number of 15-minute rows on, an account gets a daily roll-up. Fewer rows are as fast to read as they are.
--- Tests replace this function.
+-- An account gets a daily roll-up when it has this number of rows in usage_by_quarter_hour. Reads of fewer rows are fast
+-- without a daily roll-up. Tests replace this function with a smaller number.
 create function keymeter.min_rows_of_daily_roll_up() returns int
   language sql immutable parallel safe
   as $$ select 1000 $$;
 
 -- supabase/schemas/functions/time/months_between.sql
 
--- The difference between the calendar months of two moments, in UTC. Days do not count: January 31 to February 1 is 1.
+-- Returns the difference between the calendar months of two times, in UTC. The day is ignored: from January 31 to February 1 is
+-- 1 month.
 create function keymeter.months_between(anchor timestamptz, moment timestamptz) returns int
   language sql immutable parallel safe
   as $$
@@ -86,19 +89,21 @@ create function keymeter.months_between(anchor timestamptz, moment timestamptz) 
 
 -- supabase/schemas/functions/time/cycle_boundary.sql
 
--- Boundary `months` of the billing cycles of `anchor`: that many calendar months later, in UTC, at the same time of day, clipped
--- to the length of the month. Always computed from the anchor, never from the previous boundary: Jan 31, Feb 28, Mar 31.
+-- Returns the cycle boundary that is `months` calendar months after `anchor`, in UTC, at the same time of day. If the month is
+-- too short for the day of the anchor, the boundary is on the last day of the month. A boundary is always computed from the
+-- anchor, never from the previous boundary: Jan 31, Feb 28, Mar 31.
 --
--- This function and the other functions of cycles are plain expressions, neither strict nor with a FROM clause, so Postgres
--- inlines them.
+-- Postgres inlines this function and the other functions of cycles. So keep them plain expressions: not strict, without a FROM
+-- clause.
 create function keymeter.cycle_boundary(anchor timestamptz, months int) returns timestamptz
   language sql immutable parallel safe
   as $$ select ((anchor at time zone 'UTC') + make_interval(months => months)) at time zone 'UTC' $$;
 
 -- supabase/schemas/functions/time/cycle_index.sql
 
--- The number of the billing cycle that contains `moment`, from 0. A moment before the anchor belongs to cycle 0.
--- There is one boundary in each calendar month, so the difference of the months is either right or one too large.
+-- Returns the number of the billing cycle that contains `moment`. The first cycle has the number 0. A moment before the anchor
+-- also gets the number 0. Each calendar month contains one cycle boundary, so months_between is either this number or larger by
+-- one.
 create function keymeter.cycle_index(anchor timestamptz, moment timestamptz) returns int
   language sql immutable parallel safe
   as $$
@@ -108,16 +113,17 @@ create function keymeter.cycle_index(anchor timestamptz, moment timestamptz) ret
 
 -- supabase/schemas/functions/time/account_time.sql
 
--- The time of an account at `moment`. It never runs backwards: it is never before the last event or the start of the current
--- cycle, even if somebody sets the clock back. Postgres inlines this function.
+-- Returns the account time at `moment`: the time that decisions about the account use. It equals `moment`, except that it is
+-- never earlier than the account's last event or the start of its stored cycle. So the account time does not go back if
+-- somebody sets the clock of the database back.
 create function keymeter.account_time(moment timestamptz, last_event_at timestamptz, billing_cycle_start timestamptz) returns timestamptz
   language sql immutable parallel safe
   as $$ select greatest(moment, last_event_at, billing_cycle_start) $$;
 
 -- supabase/schemas/functions/time/cycle_end.sql
 
--- The end of the billing cycle that starts at `cycle_start`. If the anchor was moved so that `cycle_start` is no longer a
--- boundary, the cycle is over: the result is `cycle_start` itself, and the next charge computes the right cycle.
+-- Returns the end of the billing cycle that starts at `cycle_start`. If the anchor was changed and `cycle_start` is no longer a
+-- boundary, it returns `cycle_start` itself. The cycle then counts as ended, and the next charge starts the right cycle.
 create function keymeter.cycle_end(anchor timestamptz, cycle_start timestamptz) returns timestamptz
   language sql immutable parallel safe
   as $$
@@ -128,9 +134,11 @@ create function keymeter.cycle_end(anchor timestamptz, cycle_start timestamptz) 
 
 -- supabase/schemas/functions/time/now.sql
 
--- The clock of every decision about accounts and keys: the database's clock, in milliseconds, which SQL and JavaScript share.
--- clock_timestamp() and not now(): a transaction reads the clock after it has the account's lock, so decisions on one account
--- are in the order of their times.
+-- Returns the current time for all decisions about accounts and keys. It is the clock of the database, in milliseconds, because
+-- JavaScript cannot represent microseconds. Tests replace this function.
+--
+-- It uses clock_timestamp(), because now() returns the time at which the transaction began. A transaction reads the clock after
+-- it has locked an account. So later decisions about the account have later times.
 create function keymeter.now() returns timestamptz
   language sql volatile parallel safe set search_path = ''
   as $$ select date_trunc('milliseconds', clock_timestamp()) $$;
@@ -139,14 +147,16 @@ create function keymeter.now() returns timestamptz
 
 -- Billing accounts, their plans and their billing cycles.
 --
--- `user_id` is the id of the account and the first column of every key of every table, so that accounts can be distributed over
--- several servers. Every change of an account, of its keys or of its credits locks the account's row first. That makes the charge
--- engine exact: nothing that it reads under the lock can change before its commit.
+-- `user_id` is the id of an account. It is the first column of every key of every table that contains accounts' data, so
+-- accounts can be distributed over several servers.
+--
+-- Every transaction that changes an account, its keys or its credits locks the account's row first. So nothing that the charge
+-- engine reads after it has locked an account can change before the engine commits.
 
 create domain keymeter.credits as bigint check (value between 0 and keymeter.max_credits());
-comment on domain keymeter.credits is 'A number of credits that is not negative.';
+comment on domain keymeter.credits is 'A number of credits, from 0 to 2^53 - 1.';
 create domain keymeter.credit_change as bigint check (value between - keymeter.max_credits() and keymeter.max_credits());
-comment on domain keymeter.credit_change is 'A change of a number of credits: negative when it gives credits back.';
+comment on domain keymeter.credit_change is 'A change of a number of credits. It is negative when credits are given back.';
 
 create table public.plans (
   plan text primary key check (plan ~ '^[a-z0-9._-]{1,32}$'),
@@ -154,7 +164,7 @@ create table public.plans (
   created_at timestamptz not null default now()
 );
 comment on table public.plans is
-  'The plans that an operator offers. A new account is on the plan free. An account copies the credits of its plan when it changes to it, so a later change of the plan does not affect it.';
+  'The plans that the operator offers. A new account gets the plan free. When an account changes to a plan, the account copies the plan''s credits. A later change of the plan does not affect the account.';
 
 insert into public.plans (plan, credits_per_cycle) values ('free', 1000);
 
@@ -164,8 +174,8 @@ create table public.billing_accounts (
   credits_per_cycle keymeter.credits not null,
   billing_cycle_anchor timestamptz(3) not null default date_trunc('milliseconds', now()),
   billing_cycle_start timestamptz(3) not null default date_trunc('milliseconds', now()),
-  -- Written with one function call: Postgres reads the stored expression for every row that is updated, and a long expression
-  -- took a fifth of the time of a batch of many accounts.
+  -- Keep this expression as short as one function call. Postgres reads the stored expression again for every updated row. A
+  -- long expression took a fifth of the time of a batch with many accounts.
   billing_cycle_end timestamptz(3) generated always as (keymeter.cycle_end(billing_cycle_anchor, billing_cycle_start)) stored,
   created_at timestamptz not null default now(),
   suspended_at timestamptz(3),
@@ -190,33 +200,33 @@ create table public.billing_accounts (
 
   check (billing_cycle_start >= billing_cycle_anchor),
   check ((audit_length = 0) = (audit_head is null))
--- Leaves room for the new version of a row beside the old one. No index contains a column that a charge changes, so a charge
--- writes no index entry here.
+-- The fillfactor leaves room for the new version of a changed row on the same page. No index contains a column that a charge
+-- changes. So Postgres does not add index entries when a charge updates an account.
 ) with (fillfactor = 70);
 
 comment on table public.billing_accounts is
-  'One row per account: its plan, the balance of the current billing cycle, and what the charge engine has to know before it decides.';
-comment on column public.billing_accounts.user_id is 'The id of the account. It equals the id of the user who opened it.';
-comment on column public.billing_accounts.credits_per_cycle is 'The credits that the plan grants in each cycle. A change to a larger plan raises it immediately.';
+  'One row for each account. It contains the plan, the balance of the current billing cycle, and the state that the charge engine reads before it decides.';
+comment on column public.billing_accounts.user_id is 'The id of the account. It is also the id of the account''s user in Supabase Auth.';
+comment on column public.billing_accounts.credits_per_cycle is 'The credits that the plan grants in each cycle. A change to a plan with more credits raises this number immediately.';
 comment on column public.billing_accounts.billing_cycle_anchor is
-  'The start of the first billing cycle; every other boundary is computed from it. Do not move it: a cycle that starts at none of its boundaries is closed with nothing used.';
+  'The start of the first billing cycle. All other cycle boundaries are computed from the anchor. Do not change the anchor: if the current cycle does not start at a boundary of the new anchor, the next charge closes the current cycle with a usage of 0.';
 comment on column public.billing_accounts.billing_cycle_start is
-  'The start of the cycle that credits_used, credits_held and topped_up_this_cycle belong to. It may be months old: the next charge moves it, and reads compute the current cycle.';
-comment on column public.billing_accounts.suspended_at is 'While it is set, nothing is charged or held.';
-comment on column public.billing_accounts.credits_held is 'Credits of open holds that were made in this cycle.';
+  'The start of the cycle that credits_used, credits_held and topped_up_this_cycle belong to. If nobody used the account, this cycle may have ended months ago. The next charge then starts the current cycle. Until then, reads compute the current cycle and write nothing.';
+comment on column public.billing_accounts.suspended_at is 'The time when the operator suspended the account. Nothing can be charged or held while the account is suspended. Null means that the account is not suspended.';
+comment on column public.billing_accounts.credits_held is 'The credits of the open holds that were made in this cycle.';
 comment on column public.billing_accounts.top_up_balance is
-  'Credits that do not end with the cycle: what was left at the start of the cycle, and what was added since. A cycle spends them after its own credits.';
+  'The top-ups that were left at the start of the cycle, plus the top-ups that were added in the cycle. The usage of the cycle is subtracted only when the cycle ends. The granted credits of a cycle are spent before top-ups.';
 comment on column public.billing_accounts.topped_up_this_cycle is 'The part of top_up_balance that was added in this cycle.';
-comment on column public.billing_accounts.next_plan is 'The plan from the next cycle on. Null: the same plan.';
-comment on column public.billing_accounts.next_credits_per_cycle is 'The credits of next_plan when the change was requested. Null: next_plan is null.';
-comment on column public.billing_accounts.alert_thresholds is 'Percent of credits_per_cycle, in ascending order.';
-comment on column public.billing_accounts.last_event_sequence is 'The sequence of the last usage event.';
-comment on column public.billing_accounts.last_event_at is 'The time of the last usage event.';
-comment on column public.billing_accounts.holds_expire_at is 'When the first open hold expires. Null: no hold is open.';
-comment on column public.billing_accounts.usage_by_day_until is 'usage_by_day contains the usage before this moment.';
-comment on column public.billing_accounts.usage_by_day_due_at is 'From this moment on, the next charge checks whether usage_by_day needs new rows.';
-comment on column public.billing_accounts.audit_length is 'The number of entries of the audit log.';
-comment on column public.billing_accounts.audit_head is 'The hash of the last entry of the audit log. Null: there is no entry.';
+comment on column public.billing_accounts.next_plan is 'The plan from the next cycle on. Null means that the plan does not change.';
+comment on column public.billing_accounts.next_credits_per_cycle is 'The credits of next_plan at the time when the plan change was requested. Null means that next_plan is null.';
+comment on column public.billing_accounts.alert_thresholds is 'The thresholds of the account, in percent of credits_per_cycle, in ascending order.';
+comment on column public.billing_accounts.last_event_sequence is 'The sequence of the account''s last usage event. 0 means that there is no event.';
+comment on column public.billing_accounts.last_event_at is 'The time of the account''s last usage event. Null means that there is no event.';
+comment on column public.billing_accounts.holds_expire_at is 'The time when the next open hold expires. Null means that no hold is open.';
+comment on column public.billing_accounts.usage_by_day_until is 'usage_by_day contains all usage before this time. Newer usage is only in usage_by_quarter_hour.';
+comment on column public.billing_accounts.usage_by_day_due_at is 'From this time on, the next charge checks whether new usage must be added to usage_by_day.';
+comment on column public.billing_accounts.audit_length is 'The number of entries in the account''s audit log.';
+comment on column public.billing_accounts.audit_head is 'The hash of the last entry in the account''s audit log. Null means that there is no entry.';
 
 create table public.billing_cycles (
   user_id uuid not null references public.billing_accounts (user_id) on delete cascade,
@@ -230,8 +240,8 @@ create table public.billing_cycles (
   primary key (user_id, cycle_start)
 );
 comment on table public.billing_cycles is
-  'Closed cycles with their totals. A hold that outlives its cycle is settled into it, so credits_used can still grow by what was held.';
-comment on column public.billing_cycles.credits_held is 'Credits of holds that were open when the cycle ended and still are.';
+  'Closed cycles with their totals. A hold can stay open after its cycle has ended. When such a hold is settled, credits_held of the closed cycle becomes smaller and credits_used grows.';
+comment on column public.billing_cycles.credits_held is 'The credits of the holds that were made in this cycle and are still open.';
 
 alter table public.plans enable row level security;
 alter table public.billing_accounts enable row level security;
@@ -255,16 +265,16 @@ create table public.api_keys (
   last_used_at timestamptz,
   primary key (user_id, id)
 );
-comment on table public.api_keys is 'API keys. A key keeps its id, its limits and its history when its secret is rotated. Revoked keys stay as rows.';
-comment on column public.api_keys.key_prefix is 'Brand, type and the first 8 random characters of the current secret: enough to recognise it, useless for calls.';
-comment on column public.api_keys.key_type is 'A label: dev and prod keys spend the same credits.';
-comment on column public.api_keys.credit_limit is 'The most that the key may use and hold in one billing cycle. Null: only the account limits it.';
-comment on column public.api_keys.expires_at is 'From this moment on, the key is expired.';
-comment on column public.api_keys.last_used_at is 'To the minute.';
+comment on table public.api_keys is 'API keys. When a key gets a new secret, the key keeps its id, its limit and its usage. Rows of revoked keys are not deleted.';
+comment on column public.api_keys.key_prefix is 'The brand, the type and the first 8 random characters of the current secret. A person can recognise the key by this prefix, but nobody can use the prefix to call the API.';
+comment on column public.api_keys.key_type is 'The label dev or prod. Keys of both types spend the same credits.';
+comment on column public.api_keys.credit_limit is 'The largest number of credits that the key may use and hold in one billing cycle. Null means that the key has no limit of its own.';
+comment on column public.api_keys.expires_at is 'The time from which the key is expired. Null means that the key does not expire.';
+comment on column public.api_keys.last_used_at is 'The last use of the key. It is updated at most once a minute.';
 
 -- Serves the lists of live keys, newest first, and keys.usage.
 create index api_keys_live_idx on public.api_keys (user_id, created_at desc, id desc) where revoked_at is null;
--- Serves the lists that contain revoked keys too, newest first.
+-- Serves the lists that also contain revoked keys, newest first.
 create index api_keys_created_idx on public.api_keys (user_id, created_at desc, id desc);
 
 create table public.api_key_secrets (
@@ -275,27 +285,27 @@ create table public.api_key_secrets (
   created_at timestamptz(3) not null default date_trunc('milliseconds', now()),
   saved_at timestamptz(3),
   last_used_at timestamptz(3),
-  -- The token of a key contains the account, so a secret is found by the account and the hash.
+  -- A token contains the id of its account. So a secret is found by the account and the hash.
   primary key (user_id, key_hash),
   foreign key (user_id, api_key_id) references public.api_keys (user_id, id) on delete cascade
 );
 comment on table public.api_key_secrets is
-  'The secrets of keys, as hashes. A secret that has ended stays as a row, so that it can never be mistaken for the secret of another key.';
-comment on column public.api_key_secrets.key_hash is 'SHA-256 of the whole secret.';
+  'The hashes of all secrets of all keys. The row of an expired secret is not deleted, so a charge with this secret still gets the verdict expired.';
+comment on column public.api_key_secrets.key_hash is 'The SHA-256 hash of the whole secret.';
 comment on column public.api_key_secrets.valid_until is
-  'From this moment on, the secret is expired. Null: the current secret. A revoked key has no valid secret, even if this column is null.';
+  'The time from which the secret is expired. Null means that this is the current secret of its key. If the key is revoked, its current secret does not work either.';
 comment on column public.api_key_secrets.saved_at is
-  'When the owner confirmed that the secret is saved. Null and never used: the answer that contained it may be lost.';
-comment on column public.api_key_secrets.last_used_at is 'To the minute.';
+  'The time when the user confirmed that the secret is saved. If saved_at and last_used_at are both null, the secret is perhaps lost, because the user perhaps never received it.';
+comment on column public.api_key_secrets.last_used_at is 'The last use of the secret. It is updated at most once a minute. Null means that the secret was never used.';
 
--- A key has one current secret.
+-- A key has at most one current secret.
 create unique index api_key_secrets_current_idx on public.api_key_secrets (user_id, api_key_id) where valid_until is null;
 -- Serves the reads of all secrets of a key, and the cascade from its key.
 create index api_key_secrets_key_idx on public.api_key_secrets (user_id, api_key_id, valid_until);
 
--- An average misleads the planner about accounts: most have few rows and some have very many. With a small number of distinct
--- accounts the planner expects many rows per account, and uses the index that names the row. Other tables set it for the same
--- reason.
+-- Most accounts have few rows and some accounts have very many, so the average number of rows misleads the planner. We set
+-- `n_distinct` low, so the planner expects many rows for each account and chooses the index on the full key. Other tables set
+-- `n_distinct` for the same reason.
 alter table public.api_keys alter column user_id set (n_distinct = 20);
 alter table public.api_key_secrets alter column user_id set (n_distinct = 20);
 
@@ -323,36 +333,41 @@ create table public.api_key_usage (
   cycle_end timestamptz(3) not null,
   counted_at timestamptz(3),
   expires_at timestamptz(3),
-  -- Keep created_at last. Earlier in the key, the planner believes that a range of created_at is selective, prefers this key to
-  -- the idempotency index, and reads all events of the account on every charge.
+  -- Keep created_at last. If it came earlier, the planner would believe that a range of created_at is selective. It would then
+  -- choose this key instead of the idempotency index, and every charge would read all events of its account.
   primary key (user_id, sequence, created_at),
   foreign key (user_id) references public.billing_accounts (user_id) on delete cascade
 ) partition by range (created_at);
 comment on table public.api_key_usage is
-  'Usage events, one per decided request, refusals included. Append-only, partitioned by month. They store the answer, so that a retry gets the same answer.';
-comment on column public.api_key_usage.sequence is 'Per account, from 1, without gaps.';
-comment on column public.api_key_usage.refers_to is 'The sequence of the hold that is settled or released, or of the charge that is refunded.';
-comment on column public.api_key_usage.credits_charged is 'The change of the usage of the cycle cycle_start. Negative for a refund.';
-comment on column public.api_key_usage.remaining is 'The credits that the account had left after this event.';
-comment on column public.api_key_usage.cycle_start is 'The cycle that the credits belong to: for a settle the cycle of its hold, for a refund the cycle of its charge.';
-comment on column public.api_key_usage.cycle_end is 'The end of the cycle of created_at, as the answer contained it.';
+  'Usage events: one row for each decided request, also for a refused request. Rows are never changed. An event stores the answer to its request, so a retry gets the same answer. The table is partitioned by month.';
+comment on column public.api_key_usage.sequence is 'The number of the event in its account. The first event is 1, and there are no gaps.';
+comment on column public.api_key_usage.refers_to is 'The sequence of the hold that this event settles or releases, or of the charge that it refunds. Null for charges and holds.';
+comment on column public.api_key_usage.credits_charged is 'The credits that this event adds to the usage of the cycle that starts at cycle_start. The number is negative for a refund.';
+comment on column public.api_key_usage.remaining is 'The credits that the account could still spend after this event.';
+comment on column public.api_key_usage.cycle_start is 'The start of the cycle that the credits count in. A settle counts in the cycle of its hold. A refund counts in the cycle of its charge, or becomes a top-up if that cycle has ended.';
+comment on column public.api_key_usage.cycle_end is 'The end of the cycle that contains created_at. The answer to the request contained this time.';
 comment on column public.api_key_usage.counted_at is
-  'When the work was requested, if that is not created_at: for a settle the time of its hold, for a refund the time of its charge. Roll-ups count the usage at this time.';
-comment on column public.api_key_usage.expires_at is 'Set for holds: when the hold expires by itself.';
+  'If it is set, the roll-ups count this event at this time and not at created_at. It is the time of the hold for a settle or a release, and the time of the charge for a refund.';
+comment on column public.api_key_usage.expires_at is 'The time when the hold expires, if nobody ends it earlier. Null means that the event is not a hold.';
 
--- Serves the search for an earlier request with the same idempotency key. It is not unique: a unique key of a partitioned table
--- must contain created_at. The search is exact because it runs under the lock of the account.
+-- Used to find an earlier request with the same idempotency key. This index is not unique, because a unique index of a
+-- partitioned table must contain created_at. The search is still exact, because every charge holds the lock of its account
+-- while it searches.
 create index api_key_usage_idempotency_idx on public.api_key_usage (user_id, idempotency_key);
--- Serves the refunds of a charge. It contains no charges, so they do not pay for it.
+-- Used to find the earlier refunds of a charge. This index contains no charges, so a charge does not write to it.
 create index api_key_usage_refers_to_idx on public.api_key_usage (user_id, refers_to) where refers_to is not null;
--- These two serve the list of usage events, together with the primary key. One index per filter would cost every charge 6 to 23 %
--- (docs/decisions/0012-finding-usage-events.md). A plain charge writes to neither, except for every thousandth.
--- From a moment to a sequence:
+-- The next two indexes and the primary key serve the list of usage events. An index for each filter would make charges slower,
+-- by 6 to 23 % (docs/decisions/0012-finding-usage-events.md). A charge with the verdict `charged` does not write to these two
+-- indexes, except that every thousandth event of an account is a milestone.
+--
+-- This index contains the milestones. It is used to find the sequence that belongs to a time.
 create index api_key_usage_milestone_idx on public.api_key_usage (user_id, created_at, sequence) where sequence % 1000 = 0;
--- Events that the roll-ups do not count: refusals, and actions other than charges.
+-- This index contains the uncounted events: refusals, and all actions other than charges. The roll-ups do not show them at
+-- created_at, so they need an index to be found.
 create index api_key_usage_uncounted_idx on public.api_key_usage (user_id, sequence) where verdict <> 'charged' or action <> 'charge';
 
--- Events of a month without a partition go here, so that a charge never fails because a partition is missing.
+-- This partition takes the events of every month that has no partition of its own. So a charge does not fail if a partition is
+-- missing.
 create table public.api_key_usage_default partition of public.api_key_usage default;
 
 create table public.operations (
@@ -360,7 +375,7 @@ create table public.operations (
   operation text not null check (operation ~ '^[a-z0-9._:-]{1,64}$'),
   primary key (user_id, operation)
 );
-comment on table public.operations is 'The operations that an account has used. Their number is limited.';
+comment on table public.operations is 'The operations that an account has used. keymeter.max_operations() limits their number.';
 
 create table public.usage_by_cycle (
   user_id uuid not null,
@@ -368,14 +383,15 @@ create table public.usage_by_cycle (
   api_key_id uuid not null,
   credits_charged bigint not null,
   charges bigint not null,
-  -- Without a check: an upsert checks the row that it would insert, which is negative for a settle, before it adds it.
+  -- This column cannot have a check. For a settle, the upsert proposes a row with negative credits, and Postgres checks the
+  -- proposed row before it adds these credits to the existing row.
   credits_held bigint not null default 0,
   primary key (user_id, api_key_id, cycle_start),
   foreign key (user_id, api_key_id) references public.api_keys (user_id, id) on delete cascade
 ) with (fillfactor = 80);
-comment on table public.usage_by_cycle is 'Roll-up: the usage of a key in a billing cycle. The transaction of the charge updates it, so it is always exact.';
-comment on column public.usage_by_cycle.charges is 'The number of charges and settles.';
-comment on column public.usage_by_cycle.credits_held is 'The credits of open holds of the key that were made in the cycle.';
+comment on table public.usage_by_cycle is 'Roll-up: the usage of a key in a billing cycle. The transaction of a charge also updates this table, so the totals are exact at every commit.';
+comment on column public.usage_by_cycle.charges is 'The number of charges and settles in the cycle.';
+comment on column public.usage_by_cycle.credits_held is 'The credits of the open holds that the key made in the cycle.';
 
 create table public.usage_by_quarter_hour (
   user_id uuid not null,
@@ -390,12 +406,12 @@ create table public.usage_by_quarter_hour (
   foreign key (user_id, api_key_id) references public.api_keys (user_id, id) on delete cascade
 ) with (fillfactor = 80);
 comment on table public.usage_by_quarter_hour is
-  'Roll-up: the usage of a key and an operation in 15 minutes. The days of every time zone are sums of these buckets. The cycle is part of the key, because a cycle can start inside a bucket.';
-comment on column public.usage_by_quarter_hour.quarter_hour is 'The start of the 15 minutes.';
-comment on column public.usage_by_quarter_hour.credits_charged is 'What was charged, minus refunds in the same cycle.';
+  'Roll-up: the usage of a key and an operation in a 15-minute bucket. The days of every time zone are sums of whole buckets. The primary key contains the cycle, because a cycle can start inside a bucket.';
+comment on column public.usage_by_quarter_hour.quarter_hour is 'The start of the 15-minute bucket.';
+comment on column public.usage_by_quarter_hour.credits_charged is 'The charged credits, minus the credits that were refunded before the cycle ended.';
 
--- Serves the usage of an account over a range of time. Its columns never change, so a charge that adds to a bucket writes no
--- index entry.
+-- Serves the usage of an account in a range of time. The indexed columns of a row never change, so a charge that updates an
+-- existing bucket does not write to this index.
 create index usage_by_quarter_hour_time_idx on public.usage_by_quarter_hour (user_id, quarter_hour);
 
 create table public.usage_by_day (
@@ -411,22 +427,23 @@ create table public.usage_by_day (
   unique nulls not distinct (user_id, operation, day, api_key_id, cycle_start)
 );
 comment on table public.usage_by_day is
-  'Roll-up: one row per UTC day, with a running total for each 15 minutes. Only accounts with many rows in usage_by_quarter_hour have it. Only keymeter.usage_totals reads it.';
-comment on column public.usage_by_day.api_key_id is 'Null: the sum of all keys.';
-comment on column public.usage_by_day.operation is 'Null: the sum of all operations.';
-comment on column public.usage_by_day.quarters is 'The 15-minute buckets of the day with usage, 0 to 95, in ascending order.';
-comment on column public.usage_by_day.credits_charged is 'For each of quarters, the credits from the start of the day to the end of that bucket.';
-comment on column public.usage_by_day.charges is 'For each of quarters, the charges from the start of the day to the end of that bucket.';
-comment on column public.usage_by_day.credits_refunded is 'The refunds of the whole day.';
+  'Roll-up: one row for each UTC day, with a running total for each 15-minute bucket that has usage. Only accounts with many rows in usage_by_quarter_hour have rows in this table. Read this table with keymeter.usage_totals.';
+comment on column public.usage_by_day.api_key_id is 'The key of the usage. Null means that the row is the sum of all keys.';
+comment on column public.usage_by_day.operation is 'The operation of the usage. Null means that the row is the sum of all operations.';
+comment on column public.usage_by_day.quarters is 'The numbers of the 15-minute buckets that have usage, in ascending order. Bucket 0 starts at midnight, bucket 95 at 23:45.';
+comment on column public.usage_by_day.credits_charged is 'One running total for each element of quarters: the credits from the start of the day to the end of that bucket.';
+comment on column public.usage_by_day.charges is 'One running total for each element of quarters: the number of charges from the start of the day to the end of that bucket.';
+comment on column public.usage_by_day.credits_refunded is 'The refunded credits of all charges of the day.';
 
--- Serves all operations of a key, and the sum of all keys. The unique key serves all keys of an operation, and the sum of all
--- operations.
+-- This index serves reads of one key by operation, and reads of the sums of all keys by operation. The unique key of the table
+-- serves reads of one operation by key, and reads of the sums of all operations by key.
 create index usage_by_day_key_idx on public.usage_by_day (user_id, api_key_id, day, operation);
--- A full day has the largest size that Postgres stores without compression. Compressed, every read would have to decompress it.
+-- By default, Postgres may compress the arrays of a day with much usage, and every read would have to decompress them. Storage
+-- `plain` prevents this. Even a full day fits into a page without compression.
 alter table public.usage_by_day
   alter column quarters set storage plain, alter column credits_charged set storage plain, alter column charges set storage plain;
--- Its unique key contains nulls, so it cannot identify a row for logical replication. Without this, a publication of all tables
--- would make the updates fail, and with them the charges.
+-- The unique key contains nulls, so it cannot identify a row for logical replication. Without a replica identity, Postgres
+-- refuses updates of this table if a publication contains all tables. Then charges would fail.
 alter table public.usage_by_day replica identity full;
 
 create table public.usage_retention (
@@ -436,13 +453,13 @@ create table public.usage_retention (
   kept_from timestamptz(3) not null check (kept_from > last_event_at)
 );
 comment on table public.usage_retention is
-  'Accounts with dropped usage events, and what is needed to prove that nothing else is missing. The roll-ups, cycles and ledger of dropped months stay.';
+  'One row for each account whose old usage events were dropped. It identifies the last dropped event, so reconcile can prove that no later event is missing. Roll-ups, cycles and ledger entries of the dropped months are kept.';
 comment on column public.usage_retention.last_event_sequence is 'The sequence of the last dropped event.';
 comment on column public.usage_retention.last_event_at is 'The time of the last dropped event.';
 comment on column public.usage_retention.kept_from is
-  'Every event since this moment is kept. Roll-ups and cycles that begin earlier cannot be recomputed.';
+  'All events from this time on are kept. Roll-ups and cycles that begin earlier cannot be recomputed from the events.';
 
--- See keys.sql. keymeter.make_usage_partitions sets it for each partition.
+-- keys.sql explains n_distinct. keymeter.make_usage_partitions sets n_distinct for each partition.
 alter table public.api_key_usage alter column user_id set (n_distinct = 20);
 alter table public.api_key_usage_default alter column user_id set (n_distinct = 20);
 alter table public.operations alter column user_id set (n_distinct = 20);
@@ -460,7 +477,7 @@ alter table public.usage_retention enable row level security;
 
 -- supabase/schemas/credits.sql
 
--- Credits outside of plain charges: holds, the ledger, alerts.
+-- Holds, the ledger and alerts.
 
 create table public.credit_holds (
   user_id uuid not null references public.billing_accounts (user_id) on delete cascade,
@@ -477,12 +494,12 @@ create table public.credit_holds (
   check ((outcome is null) = (ended_at is null))
 );
 comment on table public.credit_holds is
-  'Credits that are taken before work whose cost is known only afterwards. A hold is open while outcome is null and expires_at is in the future.';
+  'Credits that are taken before the work starts, because its cost is known only afterwards. A hold is open while outcome is null and expires_at is in the future.';
 comment on column public.credit_holds.sequence is 'The sequence of the usage event that made the hold.';
-comment on column public.credit_holds.cycle_start is 'The cycle in which the hold was made. It is settled into that cycle, even after the cycle has ended.';
-comment on column public.credit_holds.ended_at is 'For an expired hold: expires_at.';
+comment on column public.credit_holds.cycle_start is 'The start of the cycle in which the hold was made. A settle of the hold counts in that cycle, even after the cycle has ended.';
+comment on column public.credit_holds.ended_at is 'The time when the hold was settled or released. For an expired hold, it equals expires_at.';
 
--- Serves the search for holds that have expired, for the next one that will, and the count of open holds.
+-- Used to find expired holds and the next hold to expire, and to count open holds.
 create index credit_holds_open_idx on public.credit_holds (user_id, expires_at) where outcome is null;
 
 create table public.ledger_entries (
@@ -498,15 +515,15 @@ create table public.ledger_entries (
   note text,
   primary key (user_id, sequence)
 );
-comment on table public.ledger_entries is 'Every change of the balance except usage. The ledger page takes charges from the roll-ups.';
-comment on column public.ledger_entries.sequence is 'Per account, from 1, without gaps.';
-comment on column public.ledger_entries.cycle_start is 'The cycle that was current at created_at.';
+comment on table public.ledger_entries is 'The top-ups, plan changes and refunds of an account. Charges are not entries: the ledger page reads them from the roll-ups.';
+comment on column public.ledger_entries.sequence is 'The number of the entry in the account''s ledger. The first entry is 1, and there are no gaps.';
+comment on column public.ledger_entries.cycle_start is 'The start of the cycle that contains created_at.';
 comment on column public.ledger_entries.kind is
-  'refund: a refund in the cycle of its charge. refund_top_up: a refund after that cycle has ended, which adds to the top-up balance.';
-comment on column public.ledger_entries.credits is 'What the entry added to the balance.';
-comment on column public.ledger_entries.event_sequence is 'Set for refunds: the sequence of the usage event.';
-comment on column public.ledger_entries.plan is 'Set for plan changes: the new plan.';
-comment on column public.ledger_entries.idempotency_key is 'Set for top-ups. A repeated key returns the original entry, without a time limit.';
+  'The kind refund means that the cycle of the charge had not ended. The kind refund_top_up means that it had ended, so the refund became a top-up.';
+comment on column public.ledger_entries.credits is 'The credits that the entry added to the balance. It is 0 for a plan change that adds no credits.';
+comment on column public.ledger_entries.event_sequence is 'The sequence of the usage event of a refund. Null means that the entry is not a refund.';
+comment on column public.ledger_entries.plan is 'The new plan of a plan change. Null means that the entry is not a plan change.';
+comment on column public.ledger_entries.idempotency_key is 'The idempotency key of a top-up. A retry with the same key returns this entry, without a time limit. Null means that the entry is not a top-up.';
 
 create index ledger_entries_cycle_idx on public.ledger_entries (user_id, cycle_start, kind);
 create unique index ledger_entries_idempotency_idx on public.ledger_entries (user_id, idempotency_key) where idempotency_key is not null;
@@ -520,9 +537,10 @@ create table public.alerts (
   credits_granted bigint not null,
   primary key (user_id, cycle_start, threshold)
 );
-comment on table public.alerts is 'The thresholds that the usage of an account has reached, each at most once per cycle.';
-comment on column public.alerts.threshold is 'Percent of credits_granted.';
+comment on table public.alerts is 'One row for each threshold that the usage of an account has reached in a cycle.';
+comment on column public.alerts.threshold is 'The threshold, in percent of credits_granted.';
 
+-- keys.sql explains n_distinct.
 alter table public.credit_holds alter column user_id set (n_distinct = 20);
 alter table public.ledger_entries alter column user_id set (n_distinct = 20);
 
@@ -532,7 +550,7 @@ alter table public.alerts enable row level security;
 
 -- supabase/schemas/audit.sql
 
--- The audit log: who did what to which key or account, and when.
+-- The audit log records who changed which key or account, and when.
 
 create table public.audit_log (
   user_id uuid not null references public.billing_accounts (user_id) on delete cascade,
@@ -540,7 +558,7 @@ create table public.audit_log (
   actor text not null check (actor in ('customer', 'operator')),
   action text not null check (action ~ '^[a-z]+(\.[a-z_]+)+$'),
   api_key_id uuid,
-  -- json and not jsonb: the hash covers the text as it was written.
+  -- The type is json, because the hash covers the text exactly as it was written. jsonb would store a different text.
   detail json not null,
   request_id text not null,
   client_address text,
@@ -550,24 +568,24 @@ create table public.audit_log (
   primary key (user_id, sequence)
 );
 comment on table public.audit_log is
-  'One entry per change, written in the transaction of the change. Entries form a hash chain: an altered, removed or cut-off entry is detected.';
-comment on column public.audit_log.sequence is 'Per account, from 1, without gaps.';
+  'One entry for each change. The entry is written in the transaction of the change. The entries of an account form a hash chain, so a changed or removed entry is detected.';
+comment on column public.audit_log.sequence is 'The number of the entry in the account''s audit log. The first entry is 1, and there are no gaps.';
 comment on column public.audit_log.hash is
-  'SHA-256 over the entry and the previous hash; packages/api/src/audit/chain.ts defines it. billing_accounts stores the last hash and the number of entries.';
+  'SHA-256 over the hash of the previous entry and the fields of this entry. packages/api/src/audit/chain.ts defines the format. billing_accounts contains the last hash and the number of entries.';
 
--- Serves the log of one key, newest first.
+-- Serves the audit log of one key, newest entry first.
 create index audit_log_key_idx on public.audit_log (user_id, api_key_id, sequence desc);
 
 alter table public.audit_log enable row level security;
 
 -- supabase/schemas/functions/accounts/account_cycles.sql
 
--- The cycles of an account up to the one that contains `moment`, as keymeter.advance_accounts would write them then. Changes
--- nothing.
+-- Returns the billing cycles of an account, up to the cycle that contains `moment`. The rows are those that
+-- keymeter.advance_accounts would write at `moment`, but this function writes nothing.
 --
--- In each cycle carried + granted + topped_up - used - held is what is left, and never negative; in the current cycle it is what
--- the account can spend. What is left of the granted credits ends with the cycle. What is left of the top-ups is carried over:
--- greatest(0, used + held - granted) less than before.
+-- In each cycle, `carried + granted + topped_up - used - held` credits are left. This number is never negative. In the current
+-- cycle, it is the number of credits that the account can spend. When a cycle ends, the unused granted credits lapse and the
+-- unused top-ups are carried over. A cycle uses `greatest(0, used + held - granted)` credits of the top-ups.
 create function keymeter.account_cycles(account uuid, moment timestamptz) returns table (
   cycle_start timestamptz, cycle_end timestamptz, is_current boolean, plan text,
   credits_carried bigint, credits_granted bigint, credits_topped_up bigint, credits_used bigint, credits_held bigint
@@ -605,7 +623,8 @@ create function keymeter.account_cycles(account uuid, moment timestamptz) return
       from held
   )
   select cycle_start, cycle_end, is_current, plan,
-         -- Negative only after an owner of the database lowered granted credits below what was used. That debt is forgiven.
+         -- The sum `top_ups` is negative only if the owner of the database has set the granted credits of a closed cycle below
+         -- its usage. Subtract the smallest sum, so nothing is carried over as a debt.
          (top_ups - least(0, min(top_ups) over (order by cycle_start)))::bigint,
          credits_granted, credits_topped_up, credits_used, credits_held
     from summed
@@ -613,14 +632,15 @@ $$;
 
 -- supabase/schemas/functions/accounts/advance_accounts.sql
 
--- Applies to locked accounts what has come due by `v_now`: ended cycles, expired holds, rows of the daily roll-up. The result
--- depends only on the time, not on how often it is called; keymeter.account_cycles computes the same without writing.
+-- Brings accounts up to date at the time `v_now`: closes ended cycles, ends expired holds, and backfills the daily roll-up. The
+-- caller must hold the locks of the accounts. The balances depend only on the time, not on the number of earlier calls.
+-- keymeter.account_cycles computes the same balances without a write.
 create function keymeter.advance_accounts(user_ids uuid[], v_now timestamptz) returns void
   language plpgsql volatile set search_path = '' set timezone = 'UTC'
   as $$
 begin
-  -- Takes the locks of the partitions before it writes to an account: make_usage_partitions holds such a lock while it waits for
-  -- sessions that write to accounts. Reads nothing.
+  -- This statement reads no rows. It locks the partitions before this function writes to an account, which prevents a deadlock:
+  -- make_usage_partitions holds the lock of a partition while it waits for sessions that write to accounts.
   perform from public.api_key_usage where user_id = any(user_ids) limit 0;
   perform keymeter.close_cycles(user_ids, v_now);
   perform keymeter.expire_holds(user_ids, v_now);
@@ -630,8 +650,8 @@ $$;
 
 -- supabase/schemas/functions/accounts/close_cycles.sql
 
--- Closes the cycles of these accounts that have ended, idle ones included, and starts the current cycle. What is left of the
--- granted credits ends with the cycle; top-ups pay for what was used and held beyond them, and the rest is carried over.
+-- Closes all ended cycles of these accounts, also cycles without usage, and starts the current cycle. Unused granted credits
+-- lapse. Top-ups pay for the used and held credits that exceed the granted credits. The remaining top-ups are carried over.
 create function keymeter.close_cycles(user_ids uuid[], v_now timestamptz) returns void
   language plpgsql volatile set search_path = '' set timezone = 'UTC'
   as $$
@@ -668,7 +688,7 @@ begin
                            billing_cycle_anchor, keymeter.account_time(v_now, last_event_at, billing_cycle_start))) as cycle_start
                     from public.billing_accounts
                    where user_id = any(user_ids)) as current
-            -- A new cycle has no usage, unless somebody moved the anchor.
+            -- A new cycle has usage only if somebody changed the anchor of the account.
             left join lateral (select sum(usage.credits_charged) as credits_used, sum(usage.credits_held) as credits_held
                                  from public.usage_by_cycle as usage
                                 where usage.user_id = current.user_id and usage.cycle_start = current.cycle_start) as used on true
@@ -679,7 +699,7 @@ $$;
 
 -- supabase/schemas/functions/accounts/create_account.sql
 
--- Opens the account of a new customer on the plan `free`, with the credits that it grants now. Does nothing when the account
+-- Creates the account of a new user, with the plan `free` and the credits that this plan has now. Does nothing if the account
 -- exists.
 create function keymeter.create_account(account uuid) returns void
   language sql volatile security definer set search_path = ''
@@ -691,14 +711,15 @@ create function keymeter.create_account(account uuid) returns void
 
 -- supabase/schemas/functions/accounts/current_account.sql
 
--- The account whose rows the server may see in this transaction. Null outside of such a transaction: no row is visible.
+-- Returns the id of the account whose rows the server may see in this transaction. The setting `app.user_id` contains the id.
+-- Returns null if the transaction has not set it, so the server sees no rows.
 create function keymeter.current_account() returns uuid
   language sql stable parallel safe
   as $$ select nullif(current_setting('app.user_id', true), '')::uuid $$;
 
 -- supabase/schemas/functions/accounts/expire_holds.sql
 
--- Ends the holds of these accounts that have expired. Their credits go back to the cycle in which they were made.
+-- Ends all expired holds of these accounts. The credits of a hold are given back to the cycle in which the hold was made.
 create function keymeter.expire_holds(user_ids uuid[], v_now timestamptz) returns void
   language plpgsql volatile set search_path = '' set timezone = 'UTC'
   as $$
@@ -720,7 +741,7 @@ begin
       from of_cycles as freed
      where (closed.user_id, closed.cycle_start) = (freed.user_id, freed.cycle_start)
     returning closed.user_id,
-              -- The top-ups that the ended cycle had used for the hold.
+              -- The top-ups that the closed cycle had used for its expired holds.
               greatest(0, closed.credits_used + closed.credits_held + freed.credits - closed.credits_granted)
                 - greatest(0, closed.credits_used + closed.credits_held - closed.credits_granted) as top_ups
   )
@@ -737,8 +758,8 @@ $$;
 
 -- supabase/schemas/functions/accounts/may_add_credits.sql
 
--- Whether the account can get more credits: its plan, its top-ups, and what may come back from holds of ended cycles must stay
--- together within the largest number of credits. Then every sum of them can be shown.
+-- Returns true if the account can get `more` credits. The sum of its granted credits, its top-ups and the held credits of its
+-- closed cycles must not exceed keymeter.max_credits(), because clients cannot read larger numbers exactly.
 create function keymeter.may_add_credits(account uuid, more bigint) returns boolean
   language sql stable
   as $$
@@ -750,8 +771,8 @@ create function keymeter.may_add_credits(account uuid, more bigint) returns bool
 
 -- supabase/schemas/functions/usage/add_to_usage_by_day.sql
 
--- Adds usage to its rows of usage_by_day. In-order usage is appended; late usage is inserted and raises the running totals that
--- follow.
+-- Adds usage to usage_by_day. Usage that is newer than the last bucket of its row is appended. Late usage is inserted in its
+-- bucket, and the running totals of all later buckets of the row grow.
 create function keymeter.add_to_usage_by_day(added public.usage_by_quarter_hour[]) returns void
   language sql volatile set search_path = '' set timezone = 'UTC'
   as $$
@@ -765,16 +786,17 @@ create function keymeter.add_to_usage_by_day(added public.usage_by_quarter_hour[
                            (extract(epoch from quarter_hour - date_trunc('day', quarter_hour)) / 900)::smallint as quarter,
                            sum(credits_charged) as credits, sum(charges) as charges, sum(credits_refunded) as refunded
                       from unnest(added)
-                     -- The sums of all keys and of all operations have a null there.
+                     -- `cube` also makes the rows for all keys together, with a null key, and for all operations together, with
+                     -- a null operation.
                      group by user_id, cycle_start, quarter_hour, cube (api_key_id, operation)) as used
             window until_then as (partition by user_id, cycle_start, day, api_key_id, operation order by quarter)) as days
      group by user_id, cycle_start, day, api_key_id, operation
-     -- Rows that are read together are written together.
+     -- Reads select rows in this order, so write the rows in this order to place them on few pages.
      order by user_id, operation nulls first, api_key_id nulls first, day
     on conflict (user_id, operation, day, api_key_id, cycle_start) do update
        set credits_refunded = kept.credits_refunded + excluded.credits_refunded,
            (quarters, credits_charged, charges) = (
-             -- In order: appended.
+             -- If all buckets of the new usage are after the last bucket of the row, append them.
              select kept.quarters || excluded.quarters,
                     kept.credits_charged || array(select kept.credits_charged[cardinality(kept.quarters)] + more
                                                     from unnest(excluded.credits_charged) with ordinality as appended (more, n) order by n),
@@ -782,7 +804,7 @@ create function keymeter.add_to_usage_by_day(added public.usage_by_quarter_hour[
                                             from unnest(excluded.charges) with ordinality as appended (more, n) order by n)
               where kept.quarters[cardinality(kept.quarters)] < excluded.quarters[1]
              union all
-             -- Late: both are split into the usage of each bucket, merged, and summed again.
+             -- If not, compute the usage of each bucket from the running totals of both, merge the buckets, and sum again.
              select array_agg(quarter order by quarter), array_agg(credits order by quarter), array_agg(charges order by quarter)
                from (select quarter, (sum(sum(credits)) over until_then)::bigint as credits, (sum(sum(charges)) over until_then)::bigint as charges
                        from (select quarter, credits - lag(credits, 1, 0::bigint) over (order by quarter) as credits,
@@ -799,9 +821,9 @@ create function keymeter.add_to_usage_by_day(added public.usage_by_quarter_hour[
 
 -- supabase/schemas/functions/usage/make_usage_partitions.sql
 
--- Creates the missing partitions of api_key_usage: those of the current month, of the two before and of `months` after it, and of
--- each month that has rows in the default partition, which it moves. Can be called at any time and concurrently. Returns the
--- names of the new partitions.
+-- Creates the missing partitions of api_key_usage, for these months: the current month, the two previous months, the next
+-- `months` months, and each month with rows in the default partition. Moves such rows from the default partition to the new
+-- partition. This function can be called at any time, also concurrently. Returns the names of the new partitions.
 create function keymeter.make_usage_partitions(months int default 3) returns setof text
   language plpgsql volatile security definer set search_path = '' set timezone = 'UTC'
   as $$
@@ -814,10 +836,10 @@ begin
   if months not between 0 and 24 then
     raise exception 'make_usage_partitions: months must be between 0 and 24' using errcode = '22023';
   end if;
-  -- One call at a time. The lock ends with the transaction.
+  -- With this lock, concurrent calls run one after the other. The lock ends with the transaction.
   perform pg_advisory_xact_lock(hashtext('keymeter.make_usage_partitions'));
   for v_start in
-    -- Two months back, because a charge searches for its idempotency key that far.
+    -- Start two months ago, because a charge searches the last 35 days for its idempotency key.
     select generate_series(v_first - interval '2 months', v_first + make_interval(months => months), interval '1 month')
     union
     select distinct date_trunc('month', created_at) from public.api_key_usage_default
@@ -826,7 +848,7 @@ begin
     v_end := v_start + interval '1 month';
     v_name := 'api_key_usage_' || to_char(v_start, 'YYYY_MM');
     continue when to_regclass('public.' || v_name) is not null;
-    -- Charges of that month wait here while the rows are moved.
+    -- Charges wait for this lock while rows are moved.
     lock table public.api_key_usage_default in access exclusive mode;
     execute format('create table public.%I (like public.api_key_usage including defaults including constraints)', v_name);
     execute format('alter table public.%I enable row level security', v_name);
@@ -843,12 +865,13 @@ $$;
 
 -- supabase/schemas/functions/usage/update_usage_by_day.sql
 
--- Adds new usage to usage_by_day for those of these locked accounts that are due: the 15-minute buckets that have ended. An
--- account with few new rows waits.
+-- Backfills usage_by_day: adds the ended 15-minute buckets of each account that is due. The caller must hold the locks of the
+-- accounts. Accounts with fewer than 1,000 new rows in usage_by_quarter_hour get no new rows.
 --
--- A charge waits for this call, so it reads about 2,000 rows in total, across all accounts. Accounts that it does not reach come
--- first in the next call. A bucket with more rows than that is added whole, and a bucket with more than 20,000 rows never: reads
--- are exact without it.
+-- A charge waits for this function. So one call reads about 2,000 rows in total, across all accounts. The next call starts with
+-- the accounts that this call did not reach. A bucket with more than 2,000 rows is added as a whole. A bucket with more than
+-- 20,000 rows is never added, and the account is then no longer backfilled. Reads stay exact, because they read the buckets
+-- that are not in usage_by_day from usage_by_quarter_hour.
 create function keymeter.update_usage_by_day(user_ids uuid[], v_now timestamptz) returns void
   language plpgsql volatile set search_path = '' set timezone = 'UTC'
   as $$
@@ -869,7 +892,7 @@ begin
      order by usage_by_day_due_at, user_id
   loop
     exit when rows_read >= rows_max;
-    -- By usage_by_quarter_hour_time_idx.
+    -- This query uses usage_by_quarter_hour_time_idx.
     select count(*) as rows, min(quarter_hour) as first, max(quarter_hour) as last into fresh
       from (select quarter_hour from public.usage_by_quarter_hour as used
              where used.user_id = account.user_id and used.quarter_hour >= account.since and used.quarter_hour < account.current_bucket
@@ -890,7 +913,8 @@ begin
     update public.billing_accounts as accounts
        set usage_by_day_until = v_until,
            usage_by_day_due_at = case when fresh.rows > rows_max and v_until > account.since then usage_by_day_due_at
-                                      -- With few rows it takes a while until there are many.
+                                      -- If the account has few new rows now, the next check can wait, because many rows need
+                                      -- time to appear.
                                       when fresh.rows < rows_min / 2 then account.current_bucket + interval '1 hour'
                                       else account.current_bucket + interval '15 minutes' end
      where accounts.user_id = account.user_id;
@@ -900,16 +924,19 @@ $$;
 
 -- supabase/schemas/functions/usage/usage_totals.sql
 
--- The usage of an account as running totals per UTC day: one row for each day, cycle and series. `series_by` is 'api_key_id',
--- 'operation', or null for one series. `quarters` are the 15-minute buckets of the day with usage (0 to 95, ascending);
--- `credits` and `charges` are the totals from the start of the day to the end of each of them.
+-- Returns the usage of an account as running totals, with one or two rows for each UTC day, cycle and series. `series_by` is
+-- 'api_key_id' or 'operation'; null means that all usage is one series. `quarters` contains the numbers of the 15-minute
+-- buckets of the day with usage (0 to 95, ascending). `credits` and `charges` contain one total for each of these buckets: from
+-- the start of the row's first bucket to the end of the bucket.
 --
--- A day may contain usage outside of [range_start, range_end), which the caller subtracts. With `of_cycle`, only usage of the
--- cycle that starts then. With `of_key` or `of_operation`, only usage of that key or operation.
+-- The first and the last day can contain usage outside of the range from `range_start` to `range_end`. The caller must subtract
+-- it. If `of_cycle`, `of_key` or `of_operation` is not null, only usage of that cycle (named by its start), key or operation is
+-- returned.
 --
--- The rows come from usage_by_day (by its unique key or usage_by_day_key_idx), and from usage_by_quarter_hour for buckets that
--- are not in it yet (by usage_by_quarter_hour_time_idx). It is one statement, because a charge may move usage from one table to
--- the other between two. Postgres inlines it and removes the conditions that do not apply: keep it without SET and not strict.
+-- Days come from usage_by_day, by its unique key or usage_by_day_key_idx. Buckets that are not in usage_by_day yet come from
+-- usage_by_quarter_hour, by usage_by_quarter_hour_time_idx. Both are read in one statement, so a charge cannot move a bucket to
+-- usage_by_day between the two reads. Postgres inlines this function and removes the conditions that do not apply. It does not
+-- inline a function that is strict or has a SET clause.
 create function keymeter.usage_totals(
   account uuid, range_start timestamptz, range_end timestamptz, of_cycle timestamptz, series_by text, of_key uuid, of_operation text
 ) returns table (series text, day date, quarters smallint[], credits bigint[], charges bigint[], refunded bigint)
@@ -920,7 +947,7 @@ create function keymeter.usage_totals(
       from public.usage_by_day
      where user_id = account and day between (range_start at time zone 'UTC')::date and (range_end at time zone 'UTC')::date
        and (of_cycle is null or cycle_start = of_cycle)
-       -- The rows of all keys together have a null key, and those of all operations a null operation.
+       -- A row for all keys together has a null key, and a row for all operations together has a null operation.
        and ((of_key is not null and api_key_id = of_key)
             or (of_key is null and series_by = 'api_key_id' and api_key_id is not null)
             or (of_key is null and series_by is distinct from 'api_key_id' and api_key_id is null))
@@ -950,10 +977,10 @@ create function keymeter.usage_totals(
 
 -- supabase/schemas/functions/metering/types.sql
 
--- The state of keymeter.meter_batch: an item, an account, what one step returns, and what the lookup knows about an item.
+-- The types of the variables of keymeter.meter_batch.
 
 create type keymeter.metering_item as (
-  -- The request.
+  -- These fields are the request.
   "position" int,
   action text,
   user_id uuid,
@@ -963,7 +990,7 @@ create type keymeter.metering_item as (
   idempotency_key text,
   operation text,
   lifetime int,
-  -- The answer. An item with a sequence becomes a usage event, unless it is a replay.
+  -- These fields are the answer. An item with a sequence is stored as a usage event, unless it is a replay.
   verdict text,
   is_replayed boolean,
   sequence bigint,
@@ -973,7 +1000,7 @@ create type keymeter.metering_item as (
   remaining bigint,
   cycle_end timestamptz,
   expires_at timestamptz,
-  -- What it adds to the roll-ups of the cycle cycle_start, if is_counted.
+  -- These fields are used for the roll-ups. If is_counted is true, the item is added to the cycle that starts at cycle_start.
   is_counted boolean,
   credits_held bigint,
   moment timestamptz,
@@ -981,7 +1008,7 @@ create type keymeter.metering_item as (
   counted_at timestamptz
 );
 
--- An account, as the items decided so far have left it.
+-- The state of an account after the items that were decided so far.
 create type keymeter.metering_account as (
   user_id uuid,
   moment timestamptz,
@@ -994,39 +1021,42 @@ create type keymeter.metering_account as (
   holds_expire_at timestamptz,
   last_event_sequence bigint,
   last_ledger_sequence bigint,
-  -- The highest credits_used after a charge of this batch: decides on alerts.
+  -- The highest credits_used after any charge of the batch. Alerts are written for the thresholds up to this number.
   peak_usage bigint,
-  -- Null: not counted yet, because the batch has made no hold.
+  -- The number of open holds. It is null until the first hold of the batch, because only holds need it.
   open_holds int,
-  -- The keys with a credit limit that the batch has met, and what each can still use. Negative after a limit was lowered.
+  -- The keys of the batch that have a credit limit, and the credits that each of them can still use. This number is negative if
+  -- the limit was set below the usage of the key.
   limited_keys uuid[],
   limited_left bigint[]
 );
 
+-- What a function that decides an item returns: the decided item, and the account after the decision.
 create type keymeter.metering_step as (item keymeter.metering_item, account keymeter.metering_account);
 
+-- What keymeter.look_up_items returns for an item.
 create type keymeter.metering_lookup as (
-  -- The item before its decision, and its account before the batch.
+  -- The item before its decision, and the state of its account before the batch.
   item keymeter.metering_item,
   account keymeter.metering_account,
-  -- Why the key must not be charged. Null: it may be.
+  -- The verdict if the key or the account cannot be charged, e.g. `revoked`. Null means that it can be charged.
   refusal text,
   credit_limit bigint,
   is_known_operation boolean,
   is_last_use_stale boolean,
-  -- The item of an earlier request with the same idempotency key.
+  -- The stored event of an earlier request with the same idempotency key, as an item.
   original keymeter.metering_item,
   is_replay boolean,
   is_same_request boolean,
   usage_by_day_until timestamptz,
-  -- The usage at which the first alert fires, in hundredths of a credit.
+  -- The usage at which the account reaches its lowest threshold, in hundredths of a credit.
   alert_from bigint
 );
 
 -- supabase/schemas/functions/metering/add_operation.sql
 
--- Adds an operation to the account. Returns false when the account has reached the limit of operations. An earlier item of the
--- same batch may have added it already.
+-- Adds an operation to an account. Returns false if the account already has the maximum number of operations. Returns true if
+-- an earlier item of the batch has already added the operation.
 create function keymeter.add_operation(account uuid, new_operation text) returns boolean
   language plpgsql volatile
   as $$
@@ -1044,7 +1074,8 @@ $$;
 
 -- supabase/schemas/functions/metering/advance_due_accounts.sql
 
--- Applies to the accounts of a batch what has come due. Returns the latest of their account times, null for unknown accounts.
+-- Brings the accounts of a batch up to date, if a cycle has ended, a hold has expired or a daily roll-up is due. Returns the
+-- latest account time (keymeter.account_time) of these accounts, or null if none of them exists.
 create function keymeter.advance_due_accounts(user_ids uuid[], v_now timestamptz) returns timestamptz
   language plpgsql volatile
   as $$
@@ -1065,7 +1096,7 @@ $$;
 
 -- supabase/schemas/functions/metering/answers.sql
 
--- The answers to a batch, in the order of its items. An item without a verdict was not found. Inlined.
+-- Returns the answers to a batch, in the order of its items. An item without a verdict gets the verdict `not_found`.
 create function keymeter.answers(items keymeter.metering_item[], credits bigint[]) returns table (
   verdict text, is_replayed boolean, sequence bigint, api_key_id uuid, key_type text,
   credits_requested bigint, credits_charged bigint, remaining bigint, cycle_end timestamptz, expires_at timestamptz
@@ -1080,15 +1111,15 @@ create function keymeter.answers(items keymeter.metering_item[], credits bigint[
 
 -- supabase/schemas/functions/metering/available.sql
 
--- The credits that the account can use or hold now.
+-- Returns the number of credits that the account can still charge or hold.
 create function keymeter.available(account keymeter.metering_account) returns bigint
   language sql immutable
   as $$ select greatest(0, account.credits_granted + account.top_up_balance - account.credits_used - account.credits_held) $$;
 
 -- supabase/schemas/functions/metering/count_open_holds.sql
 
--- The number of open holds, counted up to the limit. Uses credit_holds_open_idx from `moment` on, past the entries of expired
--- holds that vacuum has not removed yet.
+-- Counts the open holds of an account, up to the maximum. The scan of credit_holds_open_idx starts at `moment`. So it skips the
+-- index entries of expired holds that vacuum has not removed yet.
 create function keymeter.count_open_holds(account uuid, moment timestamptz) returns int
   language plpgsql stable
   as $$
@@ -1101,8 +1132,8 @@ $$;
 
 -- supabase/schemas/functions/metering/end_hold.sql
 
--- Decides a settle or a release. Its credits count in the cycle and at the time of the hold. Without a verdict: there is no such
--- hold.
+-- Decides a settle or a release. Its credits count in the cycle of the hold, at the time of the hold. If the hold does not
+-- exist, the returned item has no verdict.
 create function keymeter.end_hold(item keymeter.metering_item, account keymeter.metering_account) returns keymeter.metering_step
   language plpgsql volatile
   as $$
@@ -1137,7 +1168,7 @@ begin
       account.credits_used := account.credits_used + item.credits_charged;
       account.credits_held := account.credits_held + item.credits_held;
     else
-      -- The ended cycle used top-ups for the hold. The account gets back what the hold did not use of them.
+      -- If the closed cycle paid for this hold with top-ups, return the unused part of those top-ups.
       update public.billing_cycles as closed
          set credits_used = closed.credits_used + item.credits_charged, credits_held = closed.credits_held + item.credits_held
        where closed.user_id = item.user_id and closed.cycle_start = hold.cycle_start
@@ -1152,7 +1183,8 @@ $$;
 
 -- supabase/schemas/functions/metering/find_first_items.sql
 
--- For each item the first item of the batch with the same account and idempotency key. Null when no key is repeated.
+-- Returns, for each item of a batch, the position of the first item with the same account and the same idempotency key. Returns
+-- null if no idempotency key occurs twice in the batch.
 create function keymeter.find_first_items(user_ids uuid[], idempotency_keys text[]) returns int[]
   language plpgsql immutable
   as $$
@@ -1172,7 +1204,8 @@ $$;
 
 -- supabase/schemas/functions/metering/find_locked_accounts.sql
 
--- Which of the accounts another session holds locked at this moment. Does not wait. Its own locks end with the call.
+-- Returns those of the accounts that another session has locked now. It does not wait for locks. It locks the other accounts
+-- until the end of its transaction.
 create function keymeter.find_locked_accounts(user_ids uuid[]) returns setof uuid
   language sql volatile security definer set search_path = ''
   as $$
@@ -1184,8 +1217,8 @@ create function keymeter.find_locked_accounts(user_ids uuid[]) returns setof uui
 
 -- supabase/schemas/functions/metering/follow.sql
 
--- The answer to an idempotency key that the item `lead` of the same batch has decided: the same answer, or a conflict when that is
--- a different request.
+-- Answers `item`, which has the same idempotency key as `lead`, an earlier item of the same batch. Returns the answer to
+-- `lead`, or the verdict `conflict` if the two items are different requests.
 create function keymeter.follow(item keymeter.metering_item, lead keymeter.metering_item) returns keymeter.metering_item
   language plpgsql immutable
   as $$
@@ -1205,8 +1238,9 @@ $$;
 
 -- supabase/schemas/functions/metering/give_back.sql
 
--- Completes a settle, release or refund of the key `item.api_key_id`: its type, and what its credit limit has left again. The
--- credits count in the cycle `origin`, at the time `counted_at`.
+-- Completes the item of a settle, a release or a refund. Sets the type of its key and adds the returned credits to what is left
+-- of the key's credit limit. `origin` is the start of the cycle that the item counts in, and `counted_at` is the time at which
+-- it counts.
 create function keymeter.give_back(item keymeter.metering_item, account keymeter.metering_account, origin timestamptz, counted_at timestamptz)
   returns keymeter.metering_step
   language plpgsql stable
@@ -1235,26 +1269,29 @@ $$;
 
 -- supabase/schemas/functions/metering/is_verify.sql
 
--- Whether a charge only asks about a key: it takes nothing and is not stored.
+-- Returns true if a charge is a verify: a charge of 0 credits without an idempotency key. A verify is not stored as a usage
+-- event.
 create function keymeter.is_verify(credits_requested bigint, idempotency_key text) returns boolean
   language sql immutable
   as $$ select credits_requested = 0 and idempotency_key is null $$;
 
 -- supabase/schemas/functions/metering/leaves_trace.sql
 
--- Whether an item with this verdict becomes a usage event. An item without one does not exist or was not found.
+-- Returns true if an item with this verdict is stored as a usage event. Returns null if there is no verdict.
 create function keymeter.leaves_trace(verdict text) returns boolean
   language sql immutable
   as $$ select verdict not in ('operation_limit_exceeded', 'hold_limit_exceeded') $$;
 
 -- supabase/schemas/functions/metering/look_up_items.sql
 
--- Everything that the decisions need, one row per item, account by account: the key, the account, the operation, and the usage
--- event of an earlier request with the same idempotency key. It reads each table by the index that names the row.
+-- Returns what the decisions of a batch need: for each item, its account, its key, its operation, and the usage event of an
+-- earlier request with the same idempotency key. The items are sorted by account. Each table is read by an index on the full
+-- key.
 --
--- Postgres inlines this function into meter_batch, whose planner settings it needs: keep it without SET and not strict.
+-- Postgres must inline this function into meter_batch, because it needs the planner settings of meter_batch. Postgres does not
+-- inline a function that is strict or has a SET clause.
 --
--- `latest` is the latest account time of the batch.
+-- `latest` is the latest account time (keymeter.account_time) of the batch.
 create function keymeter.look_up_items(
   v_now timestamptz, latest timestamptz, actions text[], user_ids uuid[], key_hashes bytea[], refers_to bigint[], credits bigint[],
   idempotency_keys text[], operations text[], lifetimes int[]
@@ -1288,7 +1325,7 @@ create function keymeter.look_up_items(
                false, 0, null, null, null)::keymeter.metering_item,
            event.verdict is not null,
            event.action = given.action and event.refers_to is not distinct from given.refers_to
-             -- A release requests all credits of its hold.
+             -- A request to release a hold does not contain credits, so there is nothing to compare.
              and (given.action = 'release' or event.credits_requested = given.credits)
              and (given.refers_to is not null or (event.api_key_id = keys.id and event.operation = given.operation))
              and (given.lifetime is null or event.expires_at = event.created_at + make_interval(secs => given.lifetime)),
@@ -1302,7 +1339,8 @@ create function keymeter.look_up_items(
       left join lateral (
         select events.* from public.api_key_usage as events
          where events.user_id = given.user_id and events.idempotency_key = given.idempotency_key
-           -- The first two conditions choose the partitions, once per batch. The third is exact: it uses the account's time.
+           -- The first two conditions on created_at are coarse: they select the partitions once for each batch. The third
+           -- condition compares with the account's own time.
            and events.created_at > v_now - keymeter.idempotency_window() and events.created_at <= latest
            and events.created_at + keymeter.idempotency_window()
                > keymeter.account_time(v_now, accounts.last_event_at, accounts.billing_cycle_start)
@@ -1315,27 +1353,30 @@ create function keymeter.look_up_items(
 
 -- supabase/schemas/functions/metering/meter_batch.sql
 
--- Takes credits and gives them back. Decides each item of a batch, in array order per account, and writes what it decided: one
--- call, one commit. The actions:
---   charge   takes `credits` for the key whose secret hashes to `key_hash`;
---   hold     takes them for `lifetime` seconds, until the cost of the work is known;
---   settle   charges `credits` of the hold `refers_to` and gives the rest back;
---   release  gives the hold `refers_to` back;
+-- Decides all items of a batch and stores the decisions, in one call and one transaction. The items of an account are decided
+-- in array order. The actions are:
+--   charge   takes `credits` for the key whose secret has the hash `key_hash`;
+--   hold     takes `credits` for `lifetime` seconds, until the cost of the work is known;
+--   settle   charges `credits` of the hold `refers_to` and gives the rest of the hold back;
+--   release  gives all credits of the hold `refers_to` back;
 --   refund   gives back `credits` of the charge or settle `refers_to`.
 --
--- The result is exact, because every change of an account, its keys or its credits locks the account's row first, in the order of
--- the ids: nothing that is read after the lock can change before the commit. Therefore a revoke counts from the next charge, a
--- credit is never granted twice, and the search for an idempotency key finds every earlier request.
+-- The function first locks the accounts of the batch, in the order of their ids. Every other writer of an account, its keys or
+-- its credits locks the account first too. So nothing that the function reads after the locks can change before the commit.
+-- Therefore a revoked key cannot be charged any more, a credit is never spent twice, and the search for an idempotency key
+-- finds every earlier request.
 --
--- Verdicts that are stored, and returned again for the same idempotency key: charged, held, settled, released, refunded, revoked,
--- disabled, expired, account_suspended, insufficient_credits, key_limit_exceeded, hold_expired, hold_ended, exceeds_hold,
--- exceeds_charge. Verdicts that leave no trace: not_found, conflict, operation_limit_exceeded, hold_limit_exceeded. A verify (a
--- charge of 0 credits without an idempotency key) leaves no trace either.
+-- These verdicts are stored, and a retry with the same idempotency key returns them again: charged, held, settled, released,
+-- refunded, revoked, disabled, expired, account_suspended, insufficient_credits, key_limit_exceeded, hold_expired, hold_ended,
+-- exceeds_hold, exceeds_charge. These verdicts are not stored: not_found, conflict, operation_limit_exceeded,
+-- hold_limit_exceeded. The verdict of a verify (a charge of 0 credits without an idempotency key) is not stored either.
 --
--- `distribution_key` is the account of the first item. On one Postgres it has no effect; a sharding router routes by it.
+-- `distribution_key` is the account of the first item. On one Postgres it has no effect. If accounts are distributed over
+-- several servers, a sharding router selects the server by it.
 --
--- The settings keep the plan of the lookup: one index scan per item, in the order of the joins, also on new tables without
--- statistics. The lock_timeout is short, because a locked account must not delay the batch for long.
+-- The planner settings force the plan of look_up_items: one index scan for each item, in the written order of the joins, even
+-- if the tables are new and have no statistics. lock_timeout is short, because a locked account must not delay the whole batch
+-- for long.
 create function keymeter.meter_batch(
   distribution_key uuid, actions text[], user_ids uuid[], key_hashes bytea[], refers_to bigint[], credits bigint[],
   idempotency_keys text[], operations text[], lifetimes int[]
@@ -1359,8 +1400,9 @@ declare
   step keymeter.metering_step;
   items keymeter.metering_item[] := array_fill(null::keymeter.metering_item, array[cardinality(user_ids)]);
   accounts keymeter.metering_account[] := '{}';
-  -- For idempotency keys that the batch contains more than once: firsts[i] is the first item with the key of item i, and
-  -- leads[firsts[i]] is the item whose decision counts.
+  -- These arrays are used if an idempotency key occurs more than once in the batch. firsts[i] is the position of the first item
+  -- with the idempotency key of item i. leads[firsts[i]] is the position of the item whose verdict the other items with this
+  -- key get.
   firsts int[];
   leads int[] := '{}';
   has_events boolean := false; has_stale_use boolean := false; has_late_usage boolean := false; has_alerts boolean := false;
@@ -1432,7 +1474,8 @@ $$;
 
 -- supabase/schemas/functions/metering/record_alerts.sql
 
--- Writes an alert for each threshold that the usage of a cycle has reached, once per cycle.
+-- Writes an alert for each threshold that the usage of an account has reached. An alert that exists already is not written
+-- again.
 create function keymeter.record_alerts(accounts keymeter.metering_account[]) returns void
   language sql volatile
   as $$
@@ -1447,7 +1490,7 @@ create function keymeter.record_alerts(accounts keymeter.metering_account[]) ret
 
 -- supabase/schemas/functions/metering/record_balances.sql
 
--- Writes the accounts of a batch. An account without a new event has not changed.
+-- Stores the balances of the accounts of a batch. An account without a new usage event has not changed, so it is not written.
 create function keymeter.record_balances(accounts keymeter.metering_account[]) returns void
   language plpgsql volatile
   as $$
@@ -1463,7 +1506,7 @@ $$;
 
 -- supabase/schemas/functions/metering/record_events.sql
 
--- Writes the usage events of a batch.
+-- Stores the usage events of a batch.
 create function keymeter.record_events(items keymeter.metering_item[]) returns void
   language plpgsql volatile
   as $$
@@ -1479,7 +1522,8 @@ $$;
 
 -- supabase/schemas/functions/metering/record_last_use.sql
 
--- Writes the last use of keys and secrets, at most once a minute for each. A good key without credits left was used too.
+-- Stores the last use of keys and secrets, at most once a minute for each of them. A valid key counts as used even if its
+-- charge was refused because too few credits were left.
 create function keymeter.record_last_use(items keymeter.metering_item[]) returns void
   language plpgsql volatile
   as $$
@@ -1503,8 +1547,8 @@ $$;
 
 -- supabase/schemas/functions/metering/record_late_usage.sql
 
--- Adds the items of a batch that belong to 15-minute buckets which usage_by_day contains already: settles and refunds of earlier
--- requests.
+-- Adds late usage to usage_by_day. Usage is late if usage_by_day already contains the 15-minute bucket of its time. This
+-- happens if a settle or a refund counts at the time of an earlier hold or charge.
 create function keymeter.record_late_usage(items keymeter.metering_item[]) returns void
   language plpgsql volatile
   as $$
@@ -1522,7 +1566,7 @@ $$;
 
 -- supabase/schemas/functions/metering/record_usage.sql
 
--- Adds the items of a batch to the roll-ups by cycle and by quarter of an hour.
+-- Adds the items of a batch to the roll-ups usage_by_cycle and usage_by_quarter_hour.
 create function keymeter.record_usage(items keymeter.metering_item[]) returns void
   language plpgsql volatile
   as $$
@@ -1554,10 +1598,12 @@ $$;
 
 -- supabase/schemas/functions/metering/refund.sql
 
--- Decides a refund. It counts in the cycle and at the time of its charge. If that cycle has ended, its usage stays as it is, and
--- the refund becomes a top-up. Without a verdict: there is no such charge.
+-- Decides a refund. A refund counts in the cycle of its charge, at the time of the charge. If that cycle has ended, the usage
+-- of the cycle does not change, and the refund becomes a top-up. If the charge does not exist, the returned item has no
+-- verdict.
 --
--- `items` are the items of the batch: the earlier refunds among them count too.
+-- `items` are all items of the batch. Their earlier refunds of the same charge are not in api_key_usage yet, so they are
+-- subtracted separately.
 create function keymeter.refund(item keymeter.metering_item, account keymeter.metering_account, items keymeter.metering_item[])
   returns keymeter.metering_step
   language plpgsql volatile
@@ -1605,8 +1651,8 @@ $$;
 
 -- supabase/schemas/functions/metering/replay.sql
 
--- The answer to an idempotency key that an earlier batch has decided: the original answer, or a conflict when that was a
--- different request.
+-- Answers an item whose idempotency key was used in an earlier batch. Returns the original answer, or the verdict `conflict` if
+-- the earlier request was a different one.
 create function keymeter.replay(item keymeter.metering_item, original keymeter.metering_item, is_same_request boolean)
   returns keymeter.metering_item
   language plpgsql stable
@@ -1625,7 +1671,8 @@ $$;
 
 -- supabase/schemas/functions/metering/spend.sql
 
--- Decides a charge or a hold. It takes the credits if the key and the account may be charged, and if both have enough left.
+-- Decides a charge or a hold. The credits are taken if `refusal` is null and both the account and the key's credit limit have
+-- enough credits left. `refusal` is the verdict of a key or an account that cannot be charged.
 create function keymeter.spend(
   item keymeter.metering_item, account keymeter.metering_account, refusal text, credit_limit bigint, is_known_operation boolean
 ) returns keymeter.metering_step
@@ -1635,7 +1682,7 @@ declare
   limited int;
 begin
   item.verdict := refusal;
-  -- Set for a refused hold too: a retry with another lifetime is a different request.
+  -- This is also set for a refused hold. It is stored, so a retry with another lifetime is recognised as a different request.
   item.expires_at := item.moment + make_interval(secs => item.lifetime);
   if item.action = 'hold' and refusal is null then
     account.open_holds := coalesce(account.open_holds, keymeter.count_open_holds(account.user_id, account.moment));
@@ -1689,7 +1736,8 @@ $$;
 
 -- supabase/schemas/functions/metering/track_limit.sql
 
--- The account, with what the key can still use of its credit limit in the current cycle. Each later item of the batch updates it.
+-- Adds to the state of an account how many credits a key can still use of its credit limit in the current cycle. Later items of
+-- the batch update this number.
 create function keymeter.track_limit(account keymeter.metering_account, key_id uuid, credit_limit bigint)
   returns keymeter.metering_account
   language plpgsql stable
@@ -1708,10 +1756,12 @@ $$;
 
 -- supabase/schemas/functions/operator/change_plan.sql
 
--- Changes the plan of an account. A plan with more credits adds the difference immediately. A plan with fewer credits starts with
--- the next cycle, with the credits that it grants now: a later change of the plan itself has no effect on it. A change to the plan
--- that the account is on cancels a planned change. `is_too_much` means that the account would exceed the largest number of credits;
--- nothing changes. No row: the account or the plan does not exist.
+-- Changes the plan of an account. A plan with more credits applies immediately, and the account gets the difference. A plan
+-- with fewer credits applies from the next cycle on, with the credits that the plan has at the time of this call. If the
+-- account already has the plan, a planned change is cancelled.
+--
+-- `is_too_much` is true if the account would have more than keymeter.max_credits() credits. Then nothing changes. Returns no
+-- row if the account or the plan does not exist.
 create function keymeter.change_plan(account uuid, plan text)
   returns table (is_unchanged boolean, is_too_much boolean, effective_at timestamptz)
   language plpgsql volatile security definer set search_path = '' set timezone = 'UTC'
@@ -1768,9 +1818,11 @@ $$;
 
 -- supabase/schemas/functions/operator/grant_top_up.sql
 
--- Adds credits that do not end with the cycle. Idempotent without a time limit: a repeated key returns the original entry and
--- changes nothing. `is_conflict` means that the original was for a different amount. `is_too_much` means that the account would
--- exceed the largest number of credits; nothing is granted. No row: the account does not exist.
+-- Adds a top-up to an account. A retry with the same idempotency key returns the original ledger entry and changes nothing,
+-- without a time limit.
+--
+-- `is_conflict` is true if the original top-up had a different number of credits. `is_too_much` is true if the account would
+-- have more than keymeter.max_credits() credits. Then nothing is granted. Returns no row if the account does not exist.
 create function keymeter.grant_top_up(account uuid, credits bigint, idempotency_key text, note text)
   returns table (is_replayed boolean, is_conflict boolean, is_too_much boolean, sequence bigint, created_at timestamptz)
   language plpgsql volatile security definer set search_path = '' set timezone = 'UTC'
@@ -1815,8 +1867,8 @@ $$;
 
 -- supabase/schemas/functions/operator/set_suspended.sql
 
--- Suspends an account or resumes it. While it is suspended, nothing is charged or held; open holds can still be settled. Returns
--- whether it changed.
+-- Suspends or resumes an account. A suspended account cannot be charged and cannot make holds, but its open holds can still be
+-- settled. Returns true if the account was not already in this state.
 create function keymeter.set_suspended(account uuid, is_suspended boolean) returns boolean
   language plpgsql volatile security definer set search_path = '' set timezone = 'UTC'
   as $$
@@ -1830,14 +1882,15 @@ $$;
 
 -- supabase/schemas/permissions.sql
 
--- Who may do what. This page is complete: nothing else grants, revokes or defines a policy, except that
--- keymeter.make_usage_partitions closes the partitions that it creates.
+-- All grants, revokes and policies of the schema. There is one exception: keymeter.make_usage_partitions revokes all rights on
+-- the partitions that it creates.
 --
--- The server, `keymeter_api`, may write only the columns named here. It can neither raise its own credits, nor move a key to
--- another account, nor change a usage event or an audit entry. What it cannot write, the functions below write for it, with the
--- rights of the owner.
+-- The server logs in as `keymeter_api`. This role can write only the columns that this file lists. So the server cannot add
+-- credits, move a key to another account, or change a usage event or an audit entry. The functions that are listed under
+-- "Functions that write" make such changes with the rights of their owner.
 
--- Supabase grants every new table of public to its API roles. Keymeter's data leaves only through the server.
+-- Supabase grants every new table in `public` to the roles of its Data API. Revoke these grants: clients get data only from
+-- Keymeter's server.
 revoke all on
   public.plans, public.billing_accounts, public.billing_cycles,
   public.api_keys, public.api_key_secrets,
@@ -1846,7 +1899,8 @@ revoke all on
   public.credit_holds, public.ledger_entries, public.alerts,
   public.audit_log
 from public, anon, authenticated, service_role;
--- Postgres lets everybody execute a new function. Without USAGE on the schema that has no effect; this is the second lock.
+-- Postgres lets every role execute a new function. Without USAGE on the schema `keymeter`, no role can call it. This revoke is
+-- a second protection.
 revoke all on all functions in schema keymeter from public;
 
 grant usage on schema public, keymeter to keymeter_api;
@@ -1860,14 +1914,14 @@ grant select on
   public.audit_log
 to keymeter_api;
 
--- The right to update a column is also what allows the server to lock the row of an account.
+-- The server must lock accounts. Postgres lets a role lock a row only if the role may update at least one column of the table.
 grant update (alert_thresholds, audit_length, audit_head) on public.billing_accounts to keymeter_api;
 grant insert (user_id, name, key_type, key_prefix, created_at, expires_at, credit_limit),
       update (name, key_prefix, expires_at, credit_limit, disabled_at, revoked_at) on public.api_keys to keymeter_api;
 grant insert (user_id, key_hash, api_key_id, created_at), update (valid_until, saved_at) on public.api_key_secrets to keymeter_api;
 grant insert on public.audit_log to keymeter_api;
 
--- Reads. Postgres checks the right to execute also for functions that it inlines.
+-- Functions that read. Postgres requires the right to execute a function even if Postgres inlines it.
 grant execute on function
   keymeter.now(), keymeter.account_time(timestamptz, timestamptz, timestamptz),
   keymeter.cycle_boundary(timestamptz, int), keymeter.months_between(timestamptz, timestamptz),
@@ -1877,7 +1931,7 @@ grant execute on function
   keymeter.usage_totals(uuid, timestamptz, timestamptz, timestamptz, text, uuid, text),
   keymeter.find_locked_accounts(uuid[])
 to keymeter_api;
--- Writes, with the rights of the owner.
+-- Functions that write. They run with the rights of their owner.
 grant execute on function
   keymeter.create_account(uuid),
   keymeter.meter_batch(uuid, text[], uuid[], bytea[], bigint[], bigint[], text[], text[], int[]),
@@ -1885,7 +1939,8 @@ grant execute on function
   keymeter.make_usage_partitions(int)
 to keymeter_api;
 
--- The server sees the rows of one account per transaction. The sub-select is evaluated once per query, not once per row.
+-- In each transaction, the server sees the rows of one account only. Keep the sub-select: Postgres evaluates it once for each
+-- query, and would otherwise evaluate the function for each row.
 create policy "The account of the call" on public.billing_accounts for all to keymeter_api
   using (user_id = (select keymeter.current_account())) with check (user_id = (select keymeter.current_account()));
 create policy "The account of the call" on public.api_keys for all to keymeter_api
@@ -1906,5 +1961,5 @@ create policy "The account of the call" on public.ledger_entries for select to k
 create policy "The account of the call" on public.alerts for select to keymeter_api using (user_id = (select keymeter.current_account()));
 create policy "Plans belong to no account" on public.plans for select to keymeter_api using (true);
 
--- The partitions of this month and its neighbours. They need the permissions above.
+-- This call creates the partitions for this month and the months around it. It must come after the grants.
 select keymeter.make_usage_partitions();

@@ -1,13 +1,15 @@
 -- Billing accounts, their plans and their billing cycles.
 --
--- `user_id` is the id of the account and the first column of every key of every table, so that accounts can be distributed over
--- several servers. Every change of an account, of its keys or of its credits locks the account's row first. That makes the charge
--- engine exact: nothing that it reads under the lock can change before its commit.
+-- `user_id` is the id of an account. It is the first column of every key of every table that contains accounts' data, so
+-- accounts can be distributed over several servers.
+--
+-- Every transaction that changes an account, its keys or its credits locks the account's row first. So nothing that the charge
+-- engine reads after it has locked an account can change before the engine commits.
 
 create domain keymeter.credits as bigint check (value between 0 and keymeter.max_credits());
-comment on domain keymeter.credits is 'A number of credits that is not negative.';
+comment on domain keymeter.credits is 'A number of credits, from 0 to 2^53 - 1.';
 create domain keymeter.credit_change as bigint check (value between - keymeter.max_credits() and keymeter.max_credits());
-comment on domain keymeter.credit_change is 'A change of a number of credits: negative when it gives credits back.';
+comment on domain keymeter.credit_change is 'A change of a number of credits. It is negative when credits are given back.';
 
 create table public.plans (
   plan text primary key check (plan ~ '^[a-z0-9._-]{1,32}$'),
@@ -15,7 +17,7 @@ create table public.plans (
   created_at timestamptz not null default now()
 );
 comment on table public.plans is
-  'The plans that an operator offers. A new account is on the plan free. An account copies the credits of its plan when it changes to it, so a later change of the plan does not affect it.';
+  'The plans that the operator offers. A new account gets the plan free. When an account changes to a plan, the account copies the plan''s credits. A later change of the plan does not affect the account.';
 
 insert into public.plans (plan, credits_per_cycle) values ('free', 1000);
 
@@ -25,8 +27,8 @@ create table public.billing_accounts (
   credits_per_cycle keymeter.credits not null,
   billing_cycle_anchor timestamptz(3) not null default date_trunc('milliseconds', now()),
   billing_cycle_start timestamptz(3) not null default date_trunc('milliseconds', now()),
-  -- Written with one function call: Postgres reads the stored expression for every row that is updated, and a long expression
-  -- took a fifth of the time of a batch of many accounts.
+  -- Keep this expression as short as one function call. Postgres reads the stored expression again for every updated row. A
+  -- long expression took a fifth of the time of a batch with many accounts.
   billing_cycle_end timestamptz(3) generated always as (keymeter.cycle_end(billing_cycle_anchor, billing_cycle_start)) stored,
   created_at timestamptz not null default now(),
   suspended_at timestamptz(3),
@@ -51,33 +53,33 @@ create table public.billing_accounts (
 
   check (billing_cycle_start >= billing_cycle_anchor),
   check ((audit_length = 0) = (audit_head is null))
--- Leaves room for the new version of a row beside the old one. No index contains a column that a charge changes, so a charge
--- writes no index entry here.
+-- The fillfactor leaves room for the new version of a changed row on the same page. No index contains a column that a charge
+-- changes. So Postgres does not add index entries when a charge updates an account.
 ) with (fillfactor = 70);
 
 comment on table public.billing_accounts is
-  'One row per account: its plan, the balance of the current billing cycle, and what the charge engine has to know before it decides.';
-comment on column public.billing_accounts.user_id is 'The id of the account. It equals the id of the user who opened it.';
-comment on column public.billing_accounts.credits_per_cycle is 'The credits that the plan grants in each cycle. A change to a larger plan raises it immediately.';
+  'One row for each account. It contains the plan, the balance of the current billing cycle, and the state that the charge engine reads before it decides.';
+comment on column public.billing_accounts.user_id is 'The id of the account. It is also the id of the account''s user in Supabase Auth.';
+comment on column public.billing_accounts.credits_per_cycle is 'The credits that the plan grants in each cycle. A change to a plan with more credits raises this number immediately.';
 comment on column public.billing_accounts.billing_cycle_anchor is
-  'The start of the first billing cycle; every other boundary is computed from it. Do not move it: a cycle that starts at none of its boundaries is closed with nothing used.';
+  'The start of the first billing cycle. All other cycle boundaries are computed from the anchor. Do not change the anchor: if the current cycle does not start at a boundary of the new anchor, the next charge closes the current cycle with a usage of 0.';
 comment on column public.billing_accounts.billing_cycle_start is
-  'The start of the cycle that credits_used, credits_held and topped_up_this_cycle belong to. It may be months old: the next charge moves it, and reads compute the current cycle.';
-comment on column public.billing_accounts.suspended_at is 'While it is set, nothing is charged or held.';
-comment on column public.billing_accounts.credits_held is 'Credits of open holds that were made in this cycle.';
+  'The start of the cycle that credits_used, credits_held and topped_up_this_cycle belong to. If nobody used the account, this cycle may have ended months ago. The next charge then starts the current cycle. Until then, reads compute the current cycle and write nothing.';
+comment on column public.billing_accounts.suspended_at is 'The time when the operator suspended the account. Nothing can be charged or held while the account is suspended. Null means that the account is not suspended.';
+comment on column public.billing_accounts.credits_held is 'The credits of the open holds that were made in this cycle.';
 comment on column public.billing_accounts.top_up_balance is
-  'Credits that do not end with the cycle: what was left at the start of the cycle, and what was added since. A cycle spends them after its own credits.';
+  'The top-ups that were left at the start of the cycle, plus the top-ups that were added in the cycle. The usage of the cycle is subtracted only when the cycle ends. The granted credits of a cycle are spent before top-ups.';
 comment on column public.billing_accounts.topped_up_this_cycle is 'The part of top_up_balance that was added in this cycle.';
-comment on column public.billing_accounts.next_plan is 'The plan from the next cycle on. Null: the same plan.';
-comment on column public.billing_accounts.next_credits_per_cycle is 'The credits of next_plan when the change was requested. Null: next_plan is null.';
-comment on column public.billing_accounts.alert_thresholds is 'Percent of credits_per_cycle, in ascending order.';
-comment on column public.billing_accounts.last_event_sequence is 'The sequence of the last usage event.';
-comment on column public.billing_accounts.last_event_at is 'The time of the last usage event.';
-comment on column public.billing_accounts.holds_expire_at is 'When the first open hold expires. Null: no hold is open.';
-comment on column public.billing_accounts.usage_by_day_until is 'usage_by_day contains the usage before this moment.';
-comment on column public.billing_accounts.usage_by_day_due_at is 'From this moment on, the next charge checks whether usage_by_day needs new rows.';
-comment on column public.billing_accounts.audit_length is 'The number of entries of the audit log.';
-comment on column public.billing_accounts.audit_head is 'The hash of the last entry of the audit log. Null: there is no entry.';
+comment on column public.billing_accounts.next_plan is 'The plan from the next cycle on. Null means that the plan does not change.';
+comment on column public.billing_accounts.next_credits_per_cycle is 'The credits of next_plan at the time when the plan change was requested. Null means that next_plan is null.';
+comment on column public.billing_accounts.alert_thresholds is 'The thresholds of the account, in percent of credits_per_cycle, in ascending order.';
+comment on column public.billing_accounts.last_event_sequence is 'The sequence of the account''s last usage event. 0 means that there is no event.';
+comment on column public.billing_accounts.last_event_at is 'The time of the account''s last usage event. Null means that there is no event.';
+comment on column public.billing_accounts.holds_expire_at is 'The time when the next open hold expires. Null means that no hold is open.';
+comment on column public.billing_accounts.usage_by_day_until is 'usage_by_day contains all usage before this time. Newer usage is only in usage_by_quarter_hour.';
+comment on column public.billing_accounts.usage_by_day_due_at is 'From this time on, the next charge checks whether new usage must be added to usage_by_day.';
+comment on column public.billing_accounts.audit_length is 'The number of entries in the account''s audit log.';
+comment on column public.billing_accounts.audit_head is 'The hash of the last entry in the account''s audit log. Null means that there is no entry.';
 
 create table public.billing_cycles (
   user_id uuid not null references public.billing_accounts (user_id) on delete cascade,
@@ -91,8 +93,8 @@ create table public.billing_cycles (
   primary key (user_id, cycle_start)
 );
 comment on table public.billing_cycles is
-  'Closed cycles with their totals. A hold that outlives its cycle is settled into it, so credits_used can still grow by what was held.';
-comment on column public.billing_cycles.credits_held is 'Credits of holds that were open when the cycle ended and still are.';
+  'Closed cycles with their totals. A hold can stay open after its cycle has ended. When such a hold is settled, credits_held of the closed cycle becomes smaller and credits_used grows.';
+comment on column public.billing_cycles.credits_held is 'The credits of the holds that were made in this cycle and are still open.';
 
 alter table public.plans enable row level security;
 alter table public.billing_accounts enable row level security;

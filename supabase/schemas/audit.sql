@@ -1,4 +1,4 @@
--- The audit log: who did what to which key or account, and when.
+-- The audit log records who changed which key or account, and when.
 
 create table public.audit_log (
   user_id uuid not null references public.billing_accounts (user_id) on delete cascade,
@@ -6,7 +6,7 @@ create table public.audit_log (
   actor text not null check (actor in ('customer', 'operator')),
   action text not null check (action ~ '^[a-z]+(\.[a-z_]+)+$'),
   api_key_id uuid,
-  -- json and not jsonb: the hash covers the text as it was written.
+  -- The type is json, because the hash covers the text exactly as it was written. jsonb would store a different text.
   detail json not null,
   request_id text not null,
   client_address text,
@@ -16,12 +16,12 @@ create table public.audit_log (
   primary key (user_id, sequence)
 );
 comment on table public.audit_log is
-  'One entry per change, written in the transaction of the change. Entries form a hash chain: an altered, removed or cut-off entry is detected.';
-comment on column public.audit_log.sequence is 'Per account, from 1, without gaps.';
+  'One entry for each change. The entry is written in the transaction of the change. The entries of an account form a hash chain, so a changed or removed entry is detected.';
+comment on column public.audit_log.sequence is 'The number of the entry in the account''s audit log. The first entry is 1, and there are no gaps.';
 comment on column public.audit_log.hash is
-  'SHA-256 over the entry and the previous hash; packages/api/src/audit/chain.ts defines it. billing_accounts stores the last hash and the number of entries.';
+  'SHA-256 over the hash of the previous entry and the fields of this entry. packages/api/src/audit/chain.ts defines the format. billing_accounts contains the last hash and the number of entries.';
 
--- Serves the log of one key, newest first.
+-- Serves the audit log of one key, newest entry first.
 create index audit_log_key_idx on public.audit_log (user_id, api_key_id, sequence desc);
 
 alter table public.audit_log enable row level security;

@@ -1,4 +1,4 @@
--- Credits outside of plain charges: holds, the ledger, alerts.
+-- Holds, the ledger and alerts.
 
 create table public.credit_holds (
   user_id uuid not null references public.billing_accounts (user_id) on delete cascade,
@@ -15,12 +15,12 @@ create table public.credit_holds (
   check ((outcome is null) = (ended_at is null))
 );
 comment on table public.credit_holds is
-  'Credits that are taken before work whose cost is known only afterwards. A hold is open while outcome is null and expires_at is in the future.';
+  'Credits that are taken before the work starts, because its cost is known only afterwards. A hold is open while outcome is null and expires_at is in the future.';
 comment on column public.credit_holds.sequence is 'The sequence of the usage event that made the hold.';
-comment on column public.credit_holds.cycle_start is 'The cycle in which the hold was made. It is settled into that cycle, even after the cycle has ended.';
-comment on column public.credit_holds.ended_at is 'For an expired hold: expires_at.';
+comment on column public.credit_holds.cycle_start is 'The start of the cycle in which the hold was made. A settle of the hold counts in that cycle, even after the cycle has ended.';
+comment on column public.credit_holds.ended_at is 'The time when the hold was settled or released. For an expired hold, it equals expires_at.';
 
--- Serves the search for holds that have expired, for the next one that will, and the count of open holds.
+-- Used to find expired holds and the next hold to expire, and to count open holds.
 create index credit_holds_open_idx on public.credit_holds (user_id, expires_at) where outcome is null;
 
 create table public.ledger_entries (
@@ -36,15 +36,15 @@ create table public.ledger_entries (
   note text,
   primary key (user_id, sequence)
 );
-comment on table public.ledger_entries is 'Every change of the balance except usage. The ledger page takes charges from the roll-ups.';
-comment on column public.ledger_entries.sequence is 'Per account, from 1, without gaps.';
-comment on column public.ledger_entries.cycle_start is 'The cycle that was current at created_at.';
+comment on table public.ledger_entries is 'The top-ups, plan changes and refunds of an account. Charges are not entries: the ledger page reads them from the roll-ups.';
+comment on column public.ledger_entries.sequence is 'The number of the entry in the account''s ledger. The first entry is 1, and there are no gaps.';
+comment on column public.ledger_entries.cycle_start is 'The start of the cycle that contains created_at.';
 comment on column public.ledger_entries.kind is
-  'refund: a refund in the cycle of its charge. refund_top_up: a refund after that cycle has ended, which adds to the top-up balance.';
-comment on column public.ledger_entries.credits is 'What the entry added to the balance.';
-comment on column public.ledger_entries.event_sequence is 'Set for refunds: the sequence of the usage event.';
-comment on column public.ledger_entries.plan is 'Set for plan changes: the new plan.';
-comment on column public.ledger_entries.idempotency_key is 'Set for top-ups. A repeated key returns the original entry, without a time limit.';
+  'The kind refund means that the cycle of the charge had not ended. The kind refund_top_up means that it had ended, so the refund became a top-up.';
+comment on column public.ledger_entries.credits is 'The credits that the entry added to the balance. It is 0 for a plan change that adds no credits.';
+comment on column public.ledger_entries.event_sequence is 'The sequence of the usage event of a refund. Null means that the entry is not a refund.';
+comment on column public.ledger_entries.plan is 'The new plan of a plan change. Null means that the entry is not a plan change.';
+comment on column public.ledger_entries.idempotency_key is 'The idempotency key of a top-up. A retry with the same key returns this entry, without a time limit. Null means that the entry is not a top-up.';
 
 create index ledger_entries_cycle_idx on public.ledger_entries (user_id, cycle_start, kind);
 create unique index ledger_entries_idempotency_idx on public.ledger_entries (user_id, idempotency_key) where idempotency_key is not null;
@@ -58,9 +58,10 @@ create table public.alerts (
   credits_granted bigint not null,
   primary key (user_id, cycle_start, threshold)
 );
-comment on table public.alerts is 'The thresholds that the usage of an account has reached, each at most once per cycle.';
-comment on column public.alerts.threshold is 'Percent of credits_granted.';
+comment on table public.alerts is 'One row for each threshold that the usage of an account has reached in a cycle.';
+comment on column public.alerts.threshold is 'The threshold, in percent of credits_granted.';
 
+-- keys.sql explains n_distinct.
 alter table public.credit_holds alter column user_id set (n_distinct = 20);
 alter table public.ledger_entries alter column user_id set (n_distinct = 20);
 

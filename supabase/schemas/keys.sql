@@ -14,16 +14,16 @@ create table public.api_keys (
   last_used_at timestamptz,
   primary key (user_id, id)
 );
-comment on table public.api_keys is 'API keys. A key keeps its id, its limits and its history when its secret is rotated. Revoked keys stay as rows.';
-comment on column public.api_keys.key_prefix is 'Brand, type and the first 8 random characters of the current secret: enough to recognise it, useless for calls.';
-comment on column public.api_keys.key_type is 'A label: dev and prod keys spend the same credits.';
-comment on column public.api_keys.credit_limit is 'The most that the key may use and hold in one billing cycle. Null: only the account limits it.';
-comment on column public.api_keys.expires_at is 'From this moment on, the key is expired.';
-comment on column public.api_keys.last_used_at is 'To the minute.';
+comment on table public.api_keys is 'API keys. When a key gets a new secret, the key keeps its id, its limit and its usage. Rows of revoked keys are not deleted.';
+comment on column public.api_keys.key_prefix is 'The brand, the type and the first 8 random characters of the current secret. A person can recognise the key by this prefix, but nobody can use the prefix to call the API.';
+comment on column public.api_keys.key_type is 'The label dev or prod. Keys of both types spend the same credits.';
+comment on column public.api_keys.credit_limit is 'The largest number of credits that the key may use and hold in one billing cycle. Null means that the key has no limit of its own.';
+comment on column public.api_keys.expires_at is 'The time from which the key is expired. Null means that the key does not expire.';
+comment on column public.api_keys.last_used_at is 'The last use of the key. It is updated at most once a minute.';
 
 -- Serves the lists of live keys, newest first, and keys.usage.
 create index api_keys_live_idx on public.api_keys (user_id, created_at desc, id desc) where revoked_at is null;
--- Serves the lists that contain revoked keys too, newest first.
+-- Serves the lists that also contain revoked keys, newest first.
 create index api_keys_created_idx on public.api_keys (user_id, created_at desc, id desc);
 
 create table public.api_key_secrets (
@@ -34,27 +34,27 @@ create table public.api_key_secrets (
   created_at timestamptz(3) not null default date_trunc('milliseconds', now()),
   saved_at timestamptz(3),
   last_used_at timestamptz(3),
-  -- The token of a key contains the account, so a secret is found by the account and the hash.
+  -- A token contains the id of its account. So a secret is found by the account and the hash.
   primary key (user_id, key_hash),
   foreign key (user_id, api_key_id) references public.api_keys (user_id, id) on delete cascade
 );
 comment on table public.api_key_secrets is
-  'The secrets of keys, as hashes. A secret that has ended stays as a row, so that it can never be mistaken for the secret of another key.';
-comment on column public.api_key_secrets.key_hash is 'SHA-256 of the whole secret.';
+  'The hashes of all secrets of all keys. The row of an expired secret is not deleted, so a charge with this secret still gets the verdict expired.';
+comment on column public.api_key_secrets.key_hash is 'The SHA-256 hash of the whole secret.';
 comment on column public.api_key_secrets.valid_until is
-  'From this moment on, the secret is expired. Null: the current secret. A revoked key has no valid secret, even if this column is null.';
+  'The time from which the secret is expired. Null means that this is the current secret of its key. If the key is revoked, its current secret does not work either.';
 comment on column public.api_key_secrets.saved_at is
-  'When the owner confirmed that the secret is saved. Null and never used: the answer that contained it may be lost.';
-comment on column public.api_key_secrets.last_used_at is 'To the minute.';
+  'The time when the user confirmed that the secret is saved. If saved_at and last_used_at are both null, the secret is perhaps lost, because the user perhaps never received it.';
+comment on column public.api_key_secrets.last_used_at is 'The last use of the secret. It is updated at most once a minute. Null means that the secret was never used.';
 
--- A key has one current secret.
+-- A key has at most one current secret.
 create unique index api_key_secrets_current_idx on public.api_key_secrets (user_id, api_key_id) where valid_until is null;
 -- Serves the reads of all secrets of a key, and the cascade from its key.
 create index api_key_secrets_key_idx on public.api_key_secrets (user_id, api_key_id, valid_until);
 
--- An average misleads the planner about accounts: most have few rows and some have very many. With a small number of distinct
--- accounts the planner expects many rows per account, and uses the index that names the row. Other tables set it for the same
--- reason.
+-- Most accounts have few rows and some accounts have very many, so the average number of rows misleads the planner. We set
+-- `n_distinct` low, so the planner expects many rows for each account and chooses the index on the full key. Other tables set
+-- `n_distinct` for the same reason.
 alter table public.api_keys alter column user_id set (n_distinct = 20);
 alter table public.api_key_secrets alter column user_id set (n_distinct = 20);
 

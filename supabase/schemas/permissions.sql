@@ -1,11 +1,12 @@
--- Who may do what. This page is complete: nothing else grants, revokes or defines a policy, except that
--- keymeter.make_usage_partitions closes the partitions that it creates.
+-- All grants, revokes and policies of the schema. There is one exception: keymeter.make_usage_partitions revokes all rights on
+-- the partitions that it creates.
 --
--- The server, `keymeter_api`, may write only the columns named here. It can neither raise its own credits, nor move a key to
--- another account, nor change a usage event or an audit entry. What it cannot write, the functions below write for it, with the
--- rights of the owner.
+-- The server logs in as `keymeter_api`. This role can write only the columns that this file lists. So the server cannot add
+-- credits, move a key to another account, or change a usage event or an audit entry. The functions that are listed under
+-- "Functions that write" make such changes with the rights of their owner.
 
--- Supabase grants every new table of public to its API roles. Keymeter's data leaves only through the server.
+-- Supabase grants every new table in `public` to the roles of its Data API. Revoke these grants: clients get data only from
+-- Keymeter's server.
 revoke all on
   public.plans, public.billing_accounts, public.billing_cycles,
   public.api_keys, public.api_key_secrets,
@@ -14,7 +15,8 @@ revoke all on
   public.credit_holds, public.ledger_entries, public.alerts,
   public.audit_log
 from public, anon, authenticated, service_role;
--- Postgres lets everybody execute a new function. Without USAGE on the schema that has no effect; this is the second lock.
+-- Postgres lets every role execute a new function. Without USAGE on the schema `keymeter`, no role can call it. This revoke is
+-- a second protection.
 revoke all on all functions in schema keymeter from public;
 
 grant usage on schema public, keymeter to keymeter_api;
@@ -28,14 +30,14 @@ grant select on
   public.audit_log
 to keymeter_api;
 
--- The right to update a column is also what allows the server to lock the row of an account.
+-- The server must lock accounts. Postgres lets a role lock a row only if the role may update at least one column of the table.
 grant update (alert_thresholds, audit_length, audit_head) on public.billing_accounts to keymeter_api;
 grant insert (user_id, name, key_type, key_prefix, created_at, expires_at, credit_limit),
       update (name, key_prefix, expires_at, credit_limit, disabled_at, revoked_at) on public.api_keys to keymeter_api;
 grant insert (user_id, key_hash, api_key_id, created_at), update (valid_until, saved_at) on public.api_key_secrets to keymeter_api;
 grant insert on public.audit_log to keymeter_api;
 
--- Reads. Postgres checks the right to execute also for functions that it inlines.
+-- Functions that read. Postgres requires the right to execute a function even if Postgres inlines it.
 grant execute on function
   keymeter.now(), keymeter.account_time(timestamptz, timestamptz, timestamptz),
   keymeter.cycle_boundary(timestamptz, int), keymeter.months_between(timestamptz, timestamptz),
@@ -45,7 +47,7 @@ grant execute on function
   keymeter.usage_totals(uuid, timestamptz, timestamptz, timestamptz, text, uuid, text),
   keymeter.find_locked_accounts(uuid[])
 to keymeter_api;
--- Writes, with the rights of the owner.
+-- Functions that write. They run with the rights of their owner.
 grant execute on function
   keymeter.create_account(uuid),
   keymeter.meter_batch(uuid, text[], uuid[], bytea[], bigint[], bigint[], text[], text[], int[]),
@@ -53,7 +55,8 @@ grant execute on function
   keymeter.make_usage_partitions(int)
 to keymeter_api;
 
--- The server sees the rows of one account per transaction. The sub-select is evaluated once per query, not once per row.
+-- In each transaction, the server sees the rows of one account only. Keep the sub-select: Postgres evaluates it once for each
+-- query, and would otherwise evaluate the function for each row.
 create policy "The account of the call" on public.billing_accounts for all to keymeter_api
   using (user_id = (select keymeter.current_account())) with check (user_id = (select keymeter.current_account()));
 create policy "The account of the call" on public.api_keys for all to keymeter_api
@@ -74,5 +77,5 @@ create policy "The account of the call" on public.ledger_entries for select to k
 create policy "The account of the call" on public.alerts for select to keymeter_api using (user_id = (select keymeter.current_account()));
 create policy "Plans belong to no account" on public.plans for select to keymeter_api using (true);
 
--- The partitions of this month and its neighbours. They need the permissions above.
+-- This call creates the partitions for this month and the months around it. It must come after the grants.
 select keymeter.make_usage_partitions();

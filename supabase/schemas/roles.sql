@@ -1,11 +1,11 @@
 -- The role of the server, and the schema of its functions.
 --
--- `keymeter_api` is neither an owner nor a superuser, so row level security applies to it. The operator gives it a login:
--- `alter role keymeter_api login password '…'`. Its settings limit the cost of one call. They belong to the role, so they also
--- apply behind a connection pooler in transaction mode.
+-- The server logs in as `keymeter_api`. This role is neither an owner nor a superuser, so row level security applies to it. The
+-- operator allows the login: `alter role keymeter_api login password '…'`. The role's timeouts limit the cost of one call. They
+-- are settings of the role, so they also apply behind a connection pooler in transaction mode.
 --
--- A role belongs to the cluster and outlives a database: another database of the cluster may have created it, or may be
--- creating it at this moment.
+-- Roles belong to the whole Postgres cluster. A migration of another database in the same cluster may have created this role
+-- already, or may create it concurrently. So it is not an error if the role exists.
 do $$
 begin
   if not exists (select from pg_catalog.pg_roles where rolname = 'keymeter_api') then
@@ -19,6 +19,7 @@ exception
 end
 $$;
 
--- PUBLIC has no USAGE on a new schema. If a restore loses the REVOKEs of permissions.sql, nobody can call these functions.
+-- PUBLIC has no USAGE on a new schema. So nobody else can call the functions of this schema, even if a restore of the database
+-- loses the revokes of permissions.sql.
 create schema keymeter;
-comment on schema keymeter is 'The functions and types of Keymeter. Its tables are in public.';
+comment on schema keymeter is 'The functions and types of Keymeter. The tables of Keymeter are in the schema public.';

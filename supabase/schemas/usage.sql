@@ -17,36 +17,41 @@ create table public.api_key_usage (
   cycle_end timestamptz(3) not null,
   counted_at timestamptz(3),
   expires_at timestamptz(3),
-  -- Keep created_at last. Earlier in the key, the planner believes that a range of created_at is selective, prefers this key to
-  -- the idempotency index, and reads all events of the account on every charge.
+  -- Keep created_at last. If it came earlier, the planner would believe that a range of created_at is selective. It would then
+  -- choose this key instead of the idempotency index, and every charge would read all events of its account.
   primary key (user_id, sequence, created_at),
   foreign key (user_id) references public.billing_accounts (user_id) on delete cascade
 ) partition by range (created_at);
 comment on table public.api_key_usage is
-  'Usage events, one per decided request, refusals included. Append-only, partitioned by month. They store the answer, so that a retry gets the same answer.';
-comment on column public.api_key_usage.sequence is 'Per account, from 1, without gaps.';
-comment on column public.api_key_usage.refers_to is 'The sequence of the hold that is settled or released, or of the charge that is refunded.';
-comment on column public.api_key_usage.credits_charged is 'The change of the usage of the cycle cycle_start. Negative for a refund.';
-comment on column public.api_key_usage.remaining is 'The credits that the account had left after this event.';
-comment on column public.api_key_usage.cycle_start is 'The cycle that the credits belong to: for a settle the cycle of its hold, for a refund the cycle of its charge.';
-comment on column public.api_key_usage.cycle_end is 'The end of the cycle of created_at, as the answer contained it.';
+  'Usage events: one row for each decided request, also for a refused request. Rows are never changed. An event stores the answer to its request, so a retry gets the same answer. The table is partitioned by month.';
+comment on column public.api_key_usage.sequence is 'The number of the event in its account. The first event is 1, and there are no gaps.';
+comment on column public.api_key_usage.refers_to is 'The sequence of the hold that this event settles or releases, or of the charge that it refunds. Null for charges and holds.';
+comment on column public.api_key_usage.credits_charged is 'The credits that this event adds to the usage of the cycle that starts at cycle_start. The number is negative for a refund.';
+comment on column public.api_key_usage.remaining is 'The credits that the account could still spend after this event.';
+comment on column public.api_key_usage.cycle_start is 'The start of the cycle that the credits count in. A settle counts in the cycle of its hold. A refund counts in the cycle of its charge, or becomes a top-up if that cycle has ended.';
+comment on column public.api_key_usage.cycle_end is 'The end of the cycle that contains created_at. The answer to the request contained this time.';
 comment on column public.api_key_usage.counted_at is
-  'When the work was requested, if that is not created_at: for a settle the time of its hold, for a refund the time of its charge. Roll-ups count the usage at this time.';
-comment on column public.api_key_usage.expires_at is 'Set for holds: when the hold expires by itself.';
+  'If it is set, the roll-ups count this event at this time and not at created_at. It is the time of the hold for a settle or a release, and the time of the charge for a refund.';
+comment on column public.api_key_usage.expires_at is 'The time when the hold expires, if nobody ends it earlier. Null means that the event is not a hold.';
 
--- Serves the search for an earlier request with the same idempotency key. It is not unique: a unique key of a partitioned table
--- must contain created_at. The search is exact because it runs under the lock of the account.
+-- Used to find an earlier request with the same idempotency key. This index is not unique, because a unique index of a
+-- partitioned table must contain created_at. The search is still exact, because every charge holds the lock of its account
+-- while it searches.
 create index api_key_usage_idempotency_idx on public.api_key_usage (user_id, idempotency_key);
--- Serves the refunds of a charge. It contains no charges, so they do not pay for it.
+-- Used to find the earlier refunds of a charge. This index contains no charges, so a charge does not write to it.
 create index api_key_usage_refers_to_idx on public.api_key_usage (user_id, refers_to) where refers_to is not null;
--- These two serve the list of usage events, together with the primary key. One index per filter would cost every charge 6 to 23 %
--- (docs/decisions/0012-finding-usage-events.md). A plain charge writes to neither, except for every thousandth.
--- From a moment to a sequence:
+-- The next two indexes and the primary key serve the list of usage events. An index for each filter would make charges slower,
+-- by 6 to 23 % (docs/decisions/0012-finding-usage-events.md). A charge with the verdict `charged` does not write to these two
+-- indexes, except that every thousandth event of an account is a milestone.
+--
+-- This index contains the milestones. It is used to find the sequence that belongs to a time.
 create index api_key_usage_milestone_idx on public.api_key_usage (user_id, created_at, sequence) where sequence % 1000 = 0;
--- Events that the roll-ups do not count: refusals, and actions other than charges.
+-- This index contains the uncounted events: refusals, and all actions other than charges. The roll-ups do not show them at
+-- created_at, so they need an index to be found.
 create index api_key_usage_uncounted_idx on public.api_key_usage (user_id, sequence) where verdict <> 'charged' or action <> 'charge';
 
--- Events of a month without a partition go here, so that a charge never fails because a partition is missing.
+-- This partition takes the events of every month that has no partition of its own. So a charge does not fail if a partition is
+-- missing.
 create table public.api_key_usage_default partition of public.api_key_usage default;
 
 create table public.operations (
@@ -54,7 +59,7 @@ create table public.operations (
   operation text not null check (operation ~ '^[a-z0-9._:-]{1,64}$'),
   primary key (user_id, operation)
 );
-comment on table public.operations is 'The operations that an account has used. Their number is limited.';
+comment on table public.operations is 'The operations that an account has used. keymeter.max_operations() limits their number.';
 
 create table public.usage_by_cycle (
   user_id uuid not null,
@@ -62,14 +67,15 @@ create table public.usage_by_cycle (
   api_key_id uuid not null,
   credits_charged bigint not null,
   charges bigint not null,
-  -- Without a check: an upsert checks the row that it would insert, which is negative for a settle, before it adds it.
+  -- This column cannot have a check. For a settle, the upsert proposes a row with negative credits, and Postgres checks the
+  -- proposed row before it adds these credits to the existing row.
   credits_held bigint not null default 0,
   primary key (user_id, api_key_id, cycle_start),
   foreign key (user_id, api_key_id) references public.api_keys (user_id, id) on delete cascade
 ) with (fillfactor = 80);
-comment on table public.usage_by_cycle is 'Roll-up: the usage of a key in a billing cycle. The transaction of the charge updates it, so it is always exact.';
-comment on column public.usage_by_cycle.charges is 'The number of charges and settles.';
-comment on column public.usage_by_cycle.credits_held is 'The credits of open holds of the key that were made in the cycle.';
+comment on table public.usage_by_cycle is 'Roll-up: the usage of a key in a billing cycle. The transaction of a charge also updates this table, so the totals are exact at every commit.';
+comment on column public.usage_by_cycle.charges is 'The number of charges and settles in the cycle.';
+comment on column public.usage_by_cycle.credits_held is 'The credits of the open holds that the key made in the cycle.';
 
 create table public.usage_by_quarter_hour (
   user_id uuid not null,
@@ -84,12 +90,12 @@ create table public.usage_by_quarter_hour (
   foreign key (user_id, api_key_id) references public.api_keys (user_id, id) on delete cascade
 ) with (fillfactor = 80);
 comment on table public.usage_by_quarter_hour is
-  'Roll-up: the usage of a key and an operation in 15 minutes. The days of every time zone are sums of these buckets. The cycle is part of the key, because a cycle can start inside a bucket.';
-comment on column public.usage_by_quarter_hour.quarter_hour is 'The start of the 15 minutes.';
-comment on column public.usage_by_quarter_hour.credits_charged is 'What was charged, minus refunds in the same cycle.';
+  'Roll-up: the usage of a key and an operation in a 15-minute bucket. The days of every time zone are sums of whole buckets. The primary key contains the cycle, because a cycle can start inside a bucket.';
+comment on column public.usage_by_quarter_hour.quarter_hour is 'The start of the 15-minute bucket.';
+comment on column public.usage_by_quarter_hour.credits_charged is 'The charged credits, minus the credits that were refunded before the cycle ended.';
 
--- Serves the usage of an account over a range of time. Its columns never change, so a charge that adds to a bucket writes no
--- index entry.
+-- Serves the usage of an account in a range of time. The indexed columns of a row never change, so a charge that updates an
+-- existing bucket does not write to this index.
 create index usage_by_quarter_hour_time_idx on public.usage_by_quarter_hour (user_id, quarter_hour);
 
 create table public.usage_by_day (
@@ -105,22 +111,23 @@ create table public.usage_by_day (
   unique nulls not distinct (user_id, operation, day, api_key_id, cycle_start)
 );
 comment on table public.usage_by_day is
-  'Roll-up: one row per UTC day, with a running total for each 15 minutes. Only accounts with many rows in usage_by_quarter_hour have it. Only keymeter.usage_totals reads it.';
-comment on column public.usage_by_day.api_key_id is 'Null: the sum of all keys.';
-comment on column public.usage_by_day.operation is 'Null: the sum of all operations.';
-comment on column public.usage_by_day.quarters is 'The 15-minute buckets of the day with usage, 0 to 95, in ascending order.';
-comment on column public.usage_by_day.credits_charged is 'For each of quarters, the credits from the start of the day to the end of that bucket.';
-comment on column public.usage_by_day.charges is 'For each of quarters, the charges from the start of the day to the end of that bucket.';
-comment on column public.usage_by_day.credits_refunded is 'The refunds of the whole day.';
+  'Roll-up: one row for each UTC day, with a running total for each 15-minute bucket that has usage. Only accounts with many rows in usage_by_quarter_hour have rows in this table. Read this table with keymeter.usage_totals.';
+comment on column public.usage_by_day.api_key_id is 'The key of the usage. Null means that the row is the sum of all keys.';
+comment on column public.usage_by_day.operation is 'The operation of the usage. Null means that the row is the sum of all operations.';
+comment on column public.usage_by_day.quarters is 'The numbers of the 15-minute buckets that have usage, in ascending order. Bucket 0 starts at midnight, bucket 95 at 23:45.';
+comment on column public.usage_by_day.credits_charged is 'One running total for each element of quarters: the credits from the start of the day to the end of that bucket.';
+comment on column public.usage_by_day.charges is 'One running total for each element of quarters: the number of charges from the start of the day to the end of that bucket.';
+comment on column public.usage_by_day.credits_refunded is 'The refunded credits of all charges of the day.';
 
--- Serves all operations of a key, and the sum of all keys. The unique key serves all keys of an operation, and the sum of all
--- operations.
+-- This index serves reads of one key by operation, and reads of the sums of all keys by operation. The unique key of the table
+-- serves reads of one operation by key, and reads of the sums of all operations by key.
 create index usage_by_day_key_idx on public.usage_by_day (user_id, api_key_id, day, operation);
--- A full day has the largest size that Postgres stores without compression. Compressed, every read would have to decompress it.
+-- By default, Postgres may compress the arrays of a day with much usage, and every read would have to decompress them. Storage
+-- `plain` prevents this. Even a full day fits into a page without compression.
 alter table public.usage_by_day
   alter column quarters set storage plain, alter column credits_charged set storage plain, alter column charges set storage plain;
--- Its unique key contains nulls, so it cannot identify a row for logical replication. Without this, a publication of all tables
--- would make the updates fail, and with them the charges.
+-- The unique key contains nulls, so it cannot identify a row for logical replication. Without a replica identity, Postgres
+-- refuses updates of this table if a publication contains all tables. Then charges would fail.
 alter table public.usage_by_day replica identity full;
 
 create table public.usage_retention (
@@ -130,13 +137,13 @@ create table public.usage_retention (
   kept_from timestamptz(3) not null check (kept_from > last_event_at)
 );
 comment on table public.usage_retention is
-  'Accounts with dropped usage events, and what is needed to prove that nothing else is missing. The roll-ups, cycles and ledger of dropped months stay.';
+  'One row for each account whose old usage events were dropped. It identifies the last dropped event, so reconcile can prove that no later event is missing. Roll-ups, cycles and ledger entries of the dropped months are kept.';
 comment on column public.usage_retention.last_event_sequence is 'The sequence of the last dropped event.';
 comment on column public.usage_retention.last_event_at is 'The time of the last dropped event.';
 comment on column public.usage_retention.kept_from is
-  'Every event since this moment is kept. Roll-ups and cycles that begin earlier cannot be recomputed.';
+  'All events from this time on are kept. Roll-ups and cycles that begin earlier cannot be recomputed from the events.';
 
--- See keys.sql. keymeter.make_usage_partitions sets it for each partition.
+-- keys.sql explains n_distinct. keymeter.make_usage_partitions sets n_distinct for each partition.
 alter table public.api_key_usage alter column user_id set (n_distinct = 20);
 alter table public.api_key_usage_default alter column user_id set (n_distinct = 20);
 alter table public.operations alter column user_id set (n_distinct = 20);

@@ -37,7 +37,7 @@ export interface Alerts {
   credits_used: number;
   cycle_start: Timestamp;
   /**
-   * Percent of credits_granted.
+   * The threshold, in percent of credits_granted.
    */
   threshold: number;
   user_id: string;
@@ -46,25 +46,25 @@ export interface Alerts {
 export interface ApiKeys {
   created_at: Generated<Timestamp>;
   /**
-   * The most that the key may use and hold in one billing cycle. Null: only the account limits it.
+   * The largest number of credits that the key may use and hold in one billing cycle. Null means that the key has no limit of its own.
    */
   credit_limit: number | null;
   disabled_at: Timestamp | null;
   /**
-   * From this moment on, the key is expired.
+   * The time from which the key is expired. Null means that the key does not expire.
    */
   expires_at: Timestamp | null;
   id: Generated<string>;
   /**
-   * Brand, type and the first 8 random characters of the current secret: enough to recognise it, useless for calls.
+   * The brand, the type and the first 8 random characters of the current secret. A person can recognise the key by this prefix, but nobody can use the prefix to call the API.
    */
   key_prefix: string;
   /**
-   * A label: dev and prod keys spend the same credits.
+   * The label dev or prod. Keys of both types spend the same credits.
    */
   key_type: Generated<string>;
   /**
-   * To the minute.
+   * The last use of the key. It is updated at most once a minute.
    */
   last_used_at: Timestamp | null;
   name: string;
@@ -76,20 +76,20 @@ export interface ApiKeySecrets {
   api_key_id: string;
   created_at: Generated<Timestamp>;
   /**
-   * SHA-256 of the whole secret.
+   * The SHA-256 hash of the whole secret.
    */
   key_hash: Buffer;
   /**
-   * To the minute.
+   * The last use of the secret. It is updated at most once a minute. Null means that the secret was never used.
    */
   last_used_at: Timestamp | null;
   /**
-   * When the owner confirmed that the secret is saved. Null and never used: the answer that contained it may be lost.
+   * The time when the user confirmed that the secret is saved. If saved_at and last_used_at are both null, the secret is perhaps lost, because the user perhaps never received it.
    */
   saved_at: Timestamp | null;
   user_id: string;
   /**
-   * From this moment on, the secret is expired. Null: the current secret. A revoked key has no valid secret, even if this column is null.
+   * The time from which the secret is expired. Null means that this is the current secret of its key. If the key is revoked, its current secret does not work either.
    */
   valid_until: Timestamp | null;
 }
@@ -98,39 +98,39 @@ export interface ApiKeyUsage {
   action: Generated<string>;
   api_key_id: string;
   /**
-   * When the work was requested, if that is not created_at: for a settle the time of its hold, for a refund the time of its charge. Roll-ups count the usage at this time.
+   * If it is set, the roll-ups count this event at this time and not at created_at. It is the time of the hold for a settle or a release, and the time of the charge for a refund.
    */
   counted_at: Timestamp | null;
   created_at: Timestamp;
   /**
-   * The change of the usage of the cycle cycle_start. Negative for a refund.
+   * The credits that this event adds to the usage of the cycle that starts at cycle_start. The number is negative for a refund.
    */
   credits_charged: number;
   credits_requested: number;
   /**
-   * The end of the cycle of created_at, as the answer contained it.
+   * The end of the cycle that contains created_at. The answer to the request contained this time.
    */
   cycle_end: Timestamp;
   /**
-   * The cycle that the credits belong to: for a settle the cycle of its hold, for a refund the cycle of its charge.
+   * The start of the cycle that the credits count in. A settle counts in the cycle of its hold. A refund counts in the cycle of its charge, or becomes a top-up if that cycle has ended.
    */
   cycle_start: Timestamp;
   /**
-   * Set for holds: when the hold expires by itself.
+   * The time when the hold expires, if nobody ends it earlier. Null means that the event is not a hold.
    */
   expires_at: Timestamp | null;
   idempotency_key: string | null;
   operation: string;
   /**
-   * The sequence of the hold that is settled or released, or of the charge that is refunded.
+   * The sequence of the hold that this event settles or releases, or of the charge that it refunds. Null for charges and holds.
    */
   refers_to: number | null;
   /**
-   * The credits that the account had left after this event.
+   * The credits that the account could still spend after this event.
    */
   remaining: number;
   /**
-   * Per account, from 1, without gaps.
+   * The number of the event in its account. The first event is 1, and there are no gaps.
    */
   sequence: number;
   user_id: string;
@@ -145,12 +145,12 @@ export interface AuditLog {
   created_at: Timestamp;
   detail: Json;
   /**
-   * SHA-256 over the entry and the previous hash; packages/api/src/audit/chain.ts defines it. billing_accounts stores the last hash and the number of entries.
+   * SHA-256 over the hash of the previous entry and the fields of this entry. packages/api/src/audit/chain.ts defines the format. billing_accounts contains the last hash and the number of entries.
    */
   hash: Buffer;
   request_id: string;
   /**
-   * Per account, from 1, without gaps.
+   * The number of the entry in the account's audit log. The first entry is 1, and there are no gaps.
    */
   sequence: number;
   user_agent: string | null;
@@ -159,64 +159,64 @@ export interface AuditLog {
 
 export interface BillingAccounts {
   /**
-   * Percent of credits_per_cycle, in ascending order.
+   * The thresholds of the account, in percent of credits_per_cycle, in ascending order.
    */
   alert_thresholds: Generated<number[]>;
   /**
-   * The hash of the last entry of the audit log. Null: there is no entry.
+   * The hash of the last entry in the account's audit log. Null means that there is no entry.
    */
   audit_head: Buffer | null;
   /**
-   * The number of entries of the audit log.
+   * The number of entries in the account's audit log.
    */
   audit_length: Generated<number>;
   /**
-   * The start of the first billing cycle; every other boundary is computed from it. Do not move it: a cycle that starts at none of its boundaries is closed with nothing used.
+   * The start of the first billing cycle. All other cycle boundaries are computed from the anchor. Do not change the anchor: if the current cycle does not start at a boundary of the new anchor, the next charge closes the current cycle with a usage of 0.
    */
   billing_cycle_anchor: Generated<Timestamp>;
   billing_cycle_end: Generated<Timestamp | null>;
   /**
-   * The start of the cycle that credits_used, credits_held and topped_up_this_cycle belong to. It may be months old: the next charge moves it, and reads compute the current cycle.
+   * The start of the cycle that credits_used, credits_held and topped_up_this_cycle belong to. If nobody used the account, this cycle may have ended months ago. The next charge then starts the current cycle. Until then, reads compute the current cycle and write nothing.
    */
   billing_cycle_start: Generated<Timestamp>;
   created_at: Generated<Timestamp>;
   /**
-   * Credits of open holds that were made in this cycle.
+   * The credits of the open holds that were made in this cycle.
    */
   credits_held: Generated<number>;
   /**
-   * The credits that the plan grants in each cycle. A change to a larger plan raises it immediately.
+   * The credits that the plan grants in each cycle. A change to a plan with more credits raises this number immediately.
    */
   credits_per_cycle: number;
   credits_used: Generated<number>;
   /**
-   * When the first open hold expires. Null: no hold is open.
+   * The time when the next open hold expires. Null means that no hold is open.
    */
   holds_expire_at: Timestamp | null;
   /**
-   * The time of the last usage event.
+   * The time of the account's last usage event. Null means that there is no event.
    */
   last_event_at: Timestamp | null;
   /**
-   * The sequence of the last usage event.
+   * The sequence of the account's last usage event. 0 means that there is no event.
    */
   last_event_sequence: Generated<number>;
   last_ledger_sequence: Generated<number>;
   /**
-   * The credits of next_plan when the change was requested. Null: next_plan is null.
+   * The credits of next_plan at the time when the plan change was requested. Null means that next_plan is null.
    */
   next_credits_per_cycle: number | null;
   /**
-   * The plan from the next cycle on. Null: the same plan.
+   * The plan from the next cycle on. Null means that the plan does not change.
    */
   next_plan: string | null;
   plan: Generated<string>;
   /**
-   * While it is set, nothing is charged or held.
+   * The time when the operator suspended the account. Nothing can be charged or held while the account is suspended. Null means that the account is not suspended.
    */
   suspended_at: Timestamp | null;
   /**
-   * Credits that do not end with the cycle: what was left at the start of the cycle, and what was added since. A cycle spends them after its own credits.
+   * The top-ups that were left at the start of the cycle, plus the top-ups that were added in the cycle. The usage of the cycle is subtracted only when the cycle ends. The granted credits of a cycle are spent before top-ups.
    */
   top_up_balance: Generated<number>;
   /**
@@ -224,15 +224,15 @@ export interface BillingAccounts {
    */
   topped_up_this_cycle: Generated<number>;
   /**
-   * From this moment on, the next charge checks whether usage_by_day needs new rows.
+   * From this time on, the next charge checks whether new usage must be added to usage_by_day.
    */
   usage_by_day_due_at: Generated<Timestamp>;
   /**
-   * usage_by_day contains the usage before this moment.
+   * usage_by_day contains all usage before this time. Newer usage is only in usage_by_quarter_hour.
    */
   usage_by_day_until: Generated<Timestamp>;
   /**
-   * The id of the account. It equals the id of the user who opened it.
+   * The id of the account. It is also the id of the account's user in Supabase Auth.
    */
   user_id: string;
 }
@@ -240,7 +240,7 @@ export interface BillingAccounts {
 export interface BillingCycles {
   credits_granted: number;
   /**
-   * Credits of holds that were open when the cycle ended and still are.
+   * The credits of the holds that were made in this cycle and are still open.
    */
   credits_held: Generated<number>;
   credits_topped_up: Generated<number>;
@@ -256,11 +256,11 @@ export interface CreditHolds {
   created_at: Timestamp;
   credits: number;
   /**
-   * The cycle in which the hold was made. It is settled into that cycle, even after the cycle has ended.
+   * The start of the cycle in which the hold was made. A settle of the hold counts in that cycle, even after the cycle has ended.
    */
   cycle_start: Timestamp;
   /**
-   * For an expired hold: expires_at.
+   * The time when the hold was settled or released. For an expired hold, it equals expires_at.
    */
   ended_at: Timestamp | null;
   expires_at: Timestamp;
@@ -276,32 +276,32 @@ export interface CreditHolds {
 export interface LedgerEntries {
   created_at: Timestamp;
   /**
-   * What the entry added to the balance.
+   * The credits that the entry added to the balance. It is 0 for a plan change that adds no credits.
    */
   credits: number;
   /**
-   * The cycle that was current at created_at.
+   * The start of the cycle that contains created_at.
    */
   cycle_start: Timestamp;
   /**
-   * Set for refunds: the sequence of the usage event.
+   * The sequence of the usage event of a refund. Null means that the entry is not a refund.
    */
   event_sequence: number | null;
   /**
-   * Set for top-ups. A repeated key returns the original entry, without a time limit.
+   * The idempotency key of a top-up. A retry with the same key returns this entry, without a time limit. Null means that the entry is not a top-up.
    */
   idempotency_key: string | null;
   /**
-   * refund: a refund in the cycle of its charge. refund_top_up: a refund after that cycle has ended, which adds to the top-up balance.
+   * The kind refund means that the cycle of the charge had not ended. The kind refund_top_up means that it had ended, so the refund became a top-up.
    */
   kind: string;
   note: string | null;
   /**
-   * Set for plan changes: the new plan.
+   * The new plan of a plan change. Null means that the entry is not a plan change.
    */
   plan: string | null;
   /**
-   * Per account, from 1, without gaps.
+   * The number of the entry in the account's ledger. The first entry is 1, and there are no gaps.
    */
   sequence: number;
   user_id: string;
@@ -321,12 +321,12 @@ export interface Plans {
 export interface UsageByCycle {
   api_key_id: string;
   /**
-   * The number of charges and settles.
+   * The number of charges and settles in the cycle.
    */
   charges: number;
   credits_charged: number;
   /**
-   * The credits of open holds of the key that were made in the cycle.
+   * The credits of the open holds that the key made in the cycle.
    */
   credits_held: Generated<number>;
   cycle_start: Timestamp;
@@ -335,29 +335,29 @@ export interface UsageByCycle {
 
 export interface UsageByDay {
   /**
-   * Null: the sum of all keys.
+   * The key of the usage. Null means that the row is the sum of all keys.
    */
   api_key_id: string | null;
   /**
-   * For each of quarters, the charges from the start of the day to the end of that bucket.
+   * One running total for each element of quarters: the number of charges from the start of the day to the end of that bucket.
    */
   charges: ArrayType<number>;
   /**
-   * For each of quarters, the credits from the start of the day to the end of that bucket.
+   * One running total for each element of quarters: the credits from the start of the day to the end of that bucket.
    */
   credits_charged: ArrayType<number>;
   /**
-   * The refunds of the whole day.
+   * The refunded credits of all charges of the day.
    */
   credits_refunded: number;
   cycle_start: Timestamp;
   day: Timestamp;
   /**
-   * Null: the sum of all operations.
+   * The operation of the usage. Null means that the row is the sum of all operations.
    */
   operation: string | null;
   /**
-   * The 15-minute buckets of the day with usage, 0 to 95, in ascending order.
+   * The numbers of the 15-minute buckets that have usage, in ascending order. Bucket 0 starts at midnight, bucket 95 at 23:45.
    */
   quarters: number[];
   user_id: string;
@@ -367,14 +367,14 @@ export interface UsageByQuarterHour {
   api_key_id: string;
   charges: number;
   /**
-   * What was charged, minus refunds in the same cycle.
+   * The charged credits, minus the credits that were refunded before the cycle ended.
    */
   credits_charged: number;
   credits_refunded: Generated<number>;
   cycle_start: Timestamp;
   operation: string;
   /**
-   * The start of the 15 minutes.
+   * The start of the 15-minute bucket.
    */
   quarter_hour: Timestamp;
   user_id: string;
@@ -382,7 +382,7 @@ export interface UsageByQuarterHour {
 
 export interface UsageRetention {
   /**
-   * Every event since this moment is kept. Roll-ups and cycles that begin earlier cannot be recomputed.
+   * All events from this time on are kept. Roll-ups and cycles that begin earlier cannot be recomputed from the events.
    */
   kept_from: Timestamp;
   /**

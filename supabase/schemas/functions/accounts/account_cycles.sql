@@ -1,9 +1,9 @@
--- The cycles of an account up to the one that contains `moment`, as keymeter.advance_accounts would write them then. Changes
--- nothing.
+-- Returns the billing cycles of an account, up to the cycle that contains `moment`. The rows are those that
+-- keymeter.advance_accounts would write at `moment`, but this function writes nothing.
 --
--- In each cycle carried + granted + topped_up - used - held is what is left, and never negative; in the current cycle it is what
--- the account can spend. What is left of the granted credits ends with the cycle. What is left of the top-ups is carried over:
--- greatest(0, used + held - granted) less than before.
+-- In each cycle, `carried + granted + topped_up - used - held` credits are left. This number is never negative. In the current
+-- cycle, it is the number of credits that the account can spend. When a cycle ends, the unused granted credits lapse and the
+-- unused top-ups are carried over. A cycle uses `greatest(0, used + held - granted)` credits of the top-ups.
 create function keymeter.account_cycles(account uuid, moment timestamptz) returns table (
   cycle_start timestamptz, cycle_end timestamptz, is_current boolean, plan text,
   credits_carried bigint, credits_granted bigint, credits_topped_up bigint, credits_used bigint, credits_held bigint
@@ -41,7 +41,8 @@ create function keymeter.account_cycles(account uuid, moment timestamptz) return
       from held
   )
   select cycle_start, cycle_end, is_current, plan,
-         -- Negative only after an owner of the database lowered granted credits below what was used. That debt is forgiven.
+         -- The sum `top_ups` is negative only if the owner of the database has set the granted credits of a closed cycle below
+         -- its usage. Subtract the smallest sum, so nothing is carried over as a debt.
          (top_ups - least(0, min(top_ups) over (order by cycle_start)))::bigint,
          credits_granted, credits_topped_up, credits_used, credits_held
     from summed

@@ -1,5 +1,5 @@
--- Closes the cycles of these accounts that have ended, idle ones included, and starts the current cycle. What is left of the
--- granted credits ends with the cycle; top-ups pay for what was used and held beyond them, and the rest is carried over.
+-- Closes all ended cycles of these accounts, also cycles without usage, and starts the current cycle. Unused granted credits
+-- lapse. Top-ups pay for the used and held credits that exceed the granted credits. The remaining top-ups are carried over.
 create function keymeter.close_cycles(user_ids uuid[], v_now timestamptz) returns void
   language plpgsql volatile set search_path = '' set timezone = 'UTC'
   as $$
@@ -36,7 +36,7 @@ begin
                            billing_cycle_anchor, keymeter.account_time(v_now, last_event_at, billing_cycle_start))) as cycle_start
                     from public.billing_accounts
                    where user_id = any(user_ids)) as current
-            -- A new cycle has no usage, unless somebody moved the anchor.
+            -- A new cycle has usage only if somebody changed the anchor of the account.
             left join lateral (select sum(usage.credits_charged) as credits_used, sum(usage.credits_held) as credits_held
                                  from public.usage_by_cycle as usage
                                 where usage.user_id = current.user_id and usage.cycle_start = current.cycle_start) as used on true

@@ -1,4 +1,4 @@
--- Opens the account of a new customer on the plan `free`, with the credits that it grants now. Does nothing when the account
+-- Creates the account of a new user, with the plan `free` and the credits that this plan has now. Does nothing if the account
 -- exists.
 create function keymeter.create_account(account uuid) returns void
   language sql volatile security definer set search_path = ''

@@ -1,4 +1,4 @@
--- Ends the holds of these accounts that have expired. Their credits go back to the cycle in which they were made.
+-- Ends all expired holds of these accounts. The credits of a hold are given back to the cycle in which the hold was made.
 create function keymeter.expire_holds(user_ids uuid[], v_now timestamptz) returns void
   language plpgsql volatile set search_path = '' set timezone = 'UTC'
   as $$
@@ -20,7 +20,7 @@ begin
       from of_cycles as freed
      where (closed.user_id, closed.cycle_start) = (freed.user_id, freed.cycle_start)
     returning closed.user_id,
-              -- The top-ups that the ended cycle had used for the hold.
+              -- The top-ups that the closed cycle had used for its expired holds.
               greatest(0, closed.credits_used + closed.credits_held + freed.credits - closed.credits_granted)
                 - greatest(0, closed.credits_used + closed.credits_held - closed.credits_granted) as top_ups
   )

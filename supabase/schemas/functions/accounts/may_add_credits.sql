@@ -1,5 +1,5 @@
--- Whether the account can get more credits: its plan, its top-ups, and what may come back from holds of ended cycles must stay
--- together within the largest number of credits. Then every sum of them can be shown.
+-- Returns true if the account can get `more` credits. The sum of its granted credits, its top-ups and the held credits of its
+-- closed cycles must not exceed keymeter.max_credits(), because clients cannot read larger numbers exactly.
 create function keymeter.may_add_credits(account uuid, more bigint) returns boolean
   language sql stable
   as $$

@@ -1,5 +1,5 @@
--- How long an idempotency key returns its original verdict. `IDEMPOTENCY_DAYS` of the contract is the same number; a test
--- compares them.
+-- The time for which a retry with the same idempotency key returns the original verdict. It must equal `IDEMPOTENCY_DAYS` in
+-- packages/contract. A test compares the two.
 create function keymeter.idempotency_window() returns interval
   language sql immutable parallel safe
   as $$ select interval '35 days' $$;

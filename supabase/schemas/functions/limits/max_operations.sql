@@ -1,4 +1,4 @@
--- How many different operations an account can use. `OPERATIONS_MAX` of the contract is the same number; a test compares them.
+-- The maximum number of operations of an account. It must equal `OPERATIONS_MAX` in packages/contract. A test compares the two.
 create function keymeter.max_operations() returns int
   language sql immutable parallel safe
   as $$ select 100 $$;

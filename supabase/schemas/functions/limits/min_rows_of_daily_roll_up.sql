@@ -1,5 +1,5 @@
--- From this number of 15-minute rows on, an account gets a daily roll-up. Fewer rows are as fast to read as they are.
--- Tests replace this function.
+-- An account gets a daily roll-up when it has this number of rows in usage_by_quarter_hour. Reads of fewer rows are fast
+-- without a daily roll-up. Tests replace this function with a smaller number.
 create function keymeter.min_rows_of_daily_roll_up() returns int
   language sql immutable parallel safe
   as $$ select 1000 $$;

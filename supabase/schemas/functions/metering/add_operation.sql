@@ -1,5 +1,5 @@
--- Adds an operation to the account. Returns false when the account has reached the limit of operations. An earlier item of the
--- same batch may have added it already.
+-- Adds an operation to an account. Returns false if the account already has the maximum number of operations. Returns true if
+-- an earlier item of the batch has already added the operation.
 create function keymeter.add_operation(account uuid, new_operation text) returns boolean
   language plpgsql volatile
   as $$

@@ -1,4 +1,5 @@
--- Applies to the accounts of a batch what has come due. Returns the latest of their account times, null for unknown accounts.
+-- Brings the accounts of a batch up to date, if a cycle has ended, a hold has expired or a daily roll-up is due. Returns the
+-- latest account time (keymeter.account_time) of these accounts, or null if none of them exists.
 create function keymeter.advance_due_accounts(user_ids uuid[], v_now timestamptz) returns timestamptz
   language plpgsql volatile
   as $$

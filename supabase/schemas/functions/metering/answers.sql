@@ -1,4 +1,4 @@
--- The answers to a batch, in the order of its items. An item without a verdict was not found. Inlined.
+-- Returns the answers to a batch, in the order of its items. An item without a verdict gets the verdict `not_found`.
 create function keymeter.answers(items keymeter.metering_item[], credits bigint[]) returns table (
   verdict text, is_replayed boolean, sequence bigint, api_key_id uuid, key_type text,
   credits_requested bigint, credits_charged bigint, remaining bigint, cycle_end timestamptz, expires_at timestamptz

@@ -1,5 +1,5 @@
--- The number of open holds, counted up to the limit. Uses credit_holds_open_idx from `moment` on, past the entries of expired
--- holds that vacuum has not removed yet.
+-- Counts the open holds of an account, up to the maximum. The scan of credit_holds_open_idx starts at `moment`. So it skips the
+-- index entries of expired holds that vacuum has not removed yet.
 create function keymeter.count_open_holds(account uuid, moment timestamptz) returns int
   language plpgsql stable
   as $$

@@ -1,5 +1,5 @@
--- Decides a settle or a release. Its credits count in the cycle and at the time of the hold. Without a verdict: there is no such
--- hold.
+-- Decides a settle or a release. Its credits count in the cycle of the hold, at the time of the hold. If the hold does not
+-- exist, the returned item has no verdict.
 create function keymeter.end_hold(item keymeter.metering_item, account keymeter.metering_account) returns keymeter.metering_step
   language plpgsql volatile
   as $$
@@ -34,7 +34,7 @@ begin
       account.credits_used := account.credits_used + item.credits_charged;
       account.credits_held := account.credits_held + item.credits_held;
     else
-      -- The ended cycle used top-ups for the hold. The account gets back what the hold did not use of them.
+      -- If the closed cycle paid for this hold with top-ups, return the unused part of those top-ups.
       update public.billing_cycles as closed
          set credits_used = closed.credits_used + item.credits_charged, credits_held = closed.credits_held + item.credits_held
        where closed.user_id = item.user_id and closed.cycle_start = hold.cycle_start

@@ -1,4 +1,5 @@
--- For each item the first item of the batch with the same account and idempotency key. Null when no key is repeated.
+-- Returns, for each item of a batch, the position of the first item with the same account and the same idempotency key. Returns
+-- null if no idempotency key occurs twice in the batch.
 create function keymeter.find_first_items(user_ids uuid[], idempotency_keys text[]) returns int[]
   language plpgsql immutable
   as $$

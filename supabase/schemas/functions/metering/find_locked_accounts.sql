@@ -1,4 +1,5 @@
--- Which of the accounts another session holds locked at this moment. Does not wait. Its own locks end with the call.
+-- Returns those of the accounts that another session has locked now. It does not wait for locks. It locks the other accounts
+-- until the end of its transaction.
 create function keymeter.find_locked_accounts(user_ids uuid[]) returns setof uuid
   language sql volatile security definer set search_path = ''
   as $$

@@ -1,5 +1,5 @@
--- The answer to an idempotency key that the item `lead` of the same batch has decided: the same answer, or a conflict when that is
--- a different request.
+-- Answers `item`, which has the same idempotency key as `lead`, an earlier item of the same batch. Returns the answer to
+-- `lead`, or the verdict `conflict` if the two items are different requests.
 create function keymeter.follow(item keymeter.metering_item, lead keymeter.metering_item) returns keymeter.metering_item
   language plpgsql immutable
   as $$

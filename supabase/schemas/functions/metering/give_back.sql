@@ -1,5 +1,6 @@
--- Completes a settle, release or refund of the key `item.api_key_id`: its type, and what its credit limit has left again. The
--- credits count in the cycle `origin`, at the time `counted_at`.
+-- Completes the item of a settle, a release or a refund. Sets the type of its key and adds the returned credits to what is left
+-- of the key's credit limit. `origin` is the start of the cycle that the item counts in, and `counted_at` is the time at which
+-- it counts.
 create function keymeter.give_back(item keymeter.metering_item, account keymeter.metering_account, origin timestamptz, counted_at timestamptz)
   returns keymeter.metering_step
   language plpgsql stable

@@ -1,4 +1,4 @@
--- Whether an item with this verdict becomes a usage event. An item without one does not exist or was not found.
+-- Returns true if an item with this verdict is stored as a usage event. Returns null if there is no verdict.
 create function keymeter.leaves_trace(verdict text) returns boolean
   language sql immutable
   as $$ select verdict not in ('operation_limit_exceeded', 'hold_limit_exceeded') $$;

@@ -1,9 +1,11 @@
--- Everything that the decisions need, one row per item, account by account: the key, the account, the operation, and the usage
--- event of an earlier request with the same idempotency key. It reads each table by the index that names the row.
+-- Returns what the decisions of a batch need: for each item, its account, its key, its operation, and the usage event of an
+-- earlier request with the same idempotency key. The items are sorted by account. Each table is read by an index on the full
+-- key.
 --
--- Postgres inlines this function into meter_batch, whose planner settings it needs: keep it without SET and not strict.
+-- Postgres must inline this function into meter_batch, because it needs the planner settings of meter_batch. Postgres does not
+-- inline a function that is strict or has a SET clause.
 --
--- `latest` is the latest account time of the batch.
+-- `latest` is the latest account time (keymeter.account_time) of the batch.
 create function keymeter.look_up_items(
   v_now timestamptz, latest timestamptz, actions text[], user_ids uuid[], key_hashes bytea[], refers_to bigint[], credits bigint[],
   idempotency_keys text[], operations text[], lifetimes int[]
@@ -37,7 +39,7 @@ create function keymeter.look_up_items(
                false, 0, null, null, null)::keymeter.metering_item,
            event.verdict is not null,
            event.action = given.action and event.refers_to is not distinct from given.refers_to
-             -- A release requests all credits of its hold.
+             -- A request to release a hold does not contain credits, so there is nothing to compare.
              and (given.action = 'release' or event.credits_requested = given.credits)
              and (given.refers_to is not null or (event.api_key_id = keys.id and event.operation = given.operation))
              and (given.lifetime is null or event.expires_at = event.created_at + make_interval(secs => given.lifetime)),
@@ -51,7 +53,8 @@ create function keymeter.look_up_items(
       left join lateral (
         select events.* from public.api_key_usage as events
          where events.user_id = given.user_id and events.idempotency_key = given.idempotency_key
-           -- The first two conditions choose the partitions, once per batch. The third is exact: it uses the account's time.
+           -- The first two conditions on created_at are coarse: they select the partitions once for each batch. The third
+           -- condition compares with the account's own time.
            and events.created_at > v_now - keymeter.idempotency_window() and events.created_at <= latest
            and events.created_at + keymeter.idempotency_window()
                > keymeter.account_time(v_now, accounts.last_event_at, accounts.billing_cycle_start)

@@ -1,24 +1,27 @@
--- Takes credits and gives them back. Decides each item of a batch, in array order per account, and writes what it decided: one
--- call, one commit. The actions:
---   charge   takes `credits` for the key whose secret hashes to `key_hash`;
---   hold     takes them for `lifetime` seconds, until the cost of the work is known;
---   settle   charges `credits` of the hold `refers_to` and gives the rest back;
---   release  gives the hold `refers_to` back;
+-- Decides all items of a batch and stores the decisions, in one call and one transaction. The items of an account are decided
+-- in array order. The actions are:
+--   charge   takes `credits` for the key whose secret has the hash `key_hash`;
+--   hold     takes `credits` for `lifetime` seconds, until the cost of the work is known;
+--   settle   charges `credits` of the hold `refers_to` and gives the rest of the hold back;
+--   release  gives all credits of the hold `refers_to` back;
 --   refund   gives back `credits` of the charge or settle `refers_to`.
 --
--- The result is exact, because every change of an account, its keys or its credits locks the account's row first, in the order of
--- the ids: nothing that is read after the lock can change before the commit. Therefore a revoke counts from the next charge, a
--- credit is never granted twice, and the search for an idempotency key finds every earlier request.
+-- The function first locks the accounts of the batch, in the order of their ids. Every other writer of an account, its keys or
+-- its credits locks the account first too. So nothing that the function reads after the locks can change before the commit.
+-- Therefore a revoked key cannot be charged any more, a credit is never spent twice, and the search for an idempotency key
+-- finds every earlier request.
 --
--- Verdicts that are stored, and returned again for the same idempotency key: charged, held, settled, released, refunded, revoked,
--- disabled, expired, account_suspended, insufficient_credits, key_limit_exceeded, hold_expired, hold_ended, exceeds_hold,
--- exceeds_charge. Verdicts that leave no trace: not_found, conflict, operation_limit_exceeded, hold_limit_exceeded. A verify (a
--- charge of 0 credits without an idempotency key) leaves no trace either.
+-- These verdicts are stored, and a retry with the same idempotency key returns them again: charged, held, settled, released,
+-- refunded, revoked, disabled, expired, account_suspended, insufficient_credits, key_limit_exceeded, hold_expired, hold_ended,
+-- exceeds_hold, exceeds_charge. These verdicts are not stored: not_found, conflict, operation_limit_exceeded,
+-- hold_limit_exceeded. The verdict of a verify (a charge of 0 credits without an idempotency key) is not stored either.
 --
--- `distribution_key` is the account of the first item. On one Postgres it has no effect; a sharding router routes by it.
+-- `distribution_key` is the account of the first item. On one Postgres it has no effect. If accounts are distributed over
+-- several servers, a sharding router selects the server by it.
 --
--- The settings keep the plan of the lookup: one index scan per item, in the order of the joins, also on new tables without
--- statistics. The lock_timeout is short, because a locked account must not delay the batch for long.
+-- The planner settings force the plan of look_up_items: one index scan for each item, in the written order of the joins, even
+-- if the tables are new and have no statistics. lock_timeout is short, because a locked account must not delay the whole batch
+-- for long.
 create function keymeter.meter_batch(
   distribution_key uuid, actions text[], user_ids uuid[], key_hashes bytea[], refers_to bigint[], credits bigint[],
   idempotency_keys text[], operations text[], lifetimes int[]
@@ -42,8 +45,9 @@ declare
   step keymeter.metering_step;
   items keymeter.metering_item[] := array_fill(null::keymeter.metering_item, array[cardinality(user_ids)]);
   accounts keymeter.metering_account[] := '{}';
-  -- For idempotency keys that the batch contains more than once: firsts[i] is the first item with the key of item i, and
-  -- leads[firsts[i]] is the item whose decision counts.
+  -- These arrays are used if an idempotency key occurs more than once in the batch. firsts[i] is the position of the first item
+  -- with the idempotency key of item i. leads[firsts[i]] is the position of the item whose verdict the other items with this
+  -- key get.
   firsts int[];
   leads int[] := '{}';
   has_events boolean := false; has_stale_use boolean := false; has_late_usage boolean := false; has_alerts boolean := false;

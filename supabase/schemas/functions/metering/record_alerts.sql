@@ -1,4 +1,5 @@
--- Writes an alert for each threshold that the usage of a cycle has reached, once per cycle.
+-- Writes an alert for each threshold that the usage of an account has reached. An alert that exists already is not written
+-- again.
 create function keymeter.record_alerts(accounts keymeter.metering_account[]) returns void
   language sql volatile
   as $$

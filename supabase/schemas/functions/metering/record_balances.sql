@@ -1,4 +1,4 @@
--- Writes the accounts of a batch. An account without a new event has not changed.
+-- Stores the balances of the accounts of a batch. An account without a new usage event has not changed, so it is not written.
 create function keymeter.record_balances(accounts keymeter.metering_account[]) returns void
   language plpgsql volatile
   as $$

@@ -1,4 +1,4 @@
--- Writes the usage events of a batch.
+-- Stores the usage events of a batch.
 create function keymeter.record_events(items keymeter.metering_item[]) returns void
   language plpgsql volatile
   as $$

@@ -1,4 +1,5 @@
--- Writes the last use of keys and secrets, at most once a minute for each. A good key without credits left was used too.
+-- Stores the last use of keys and secrets, at most once a minute for each of them. A valid key counts as used even if its
+-- charge was refused because too few credits were left.
 create function keymeter.record_last_use(items keymeter.metering_item[]) returns void
   language plpgsql volatile
   as $$

@@ -1,5 +1,5 @@
--- Adds the items of a batch that belong to 15-minute buckets which usage_by_day contains already: settles and refunds of earlier
--- requests.
+-- Adds late usage to usage_by_day. Usage is late if usage_by_day already contains the 15-minute bucket of its time. This
+-- happens if a settle or a refund counts at the time of an earlier hold or charge.
 create function keymeter.record_late_usage(items keymeter.metering_item[]) returns void
   language plpgsql volatile
   as $$

@@ -1,4 +1,4 @@
--- Adds the items of a batch to the roll-ups by cycle and by quarter of an hour.
+-- Adds the items of a batch to the roll-ups usage_by_cycle and usage_by_quarter_hour.
 create function keymeter.record_usage(items keymeter.metering_item[]) returns void
   language plpgsql volatile
   as $$

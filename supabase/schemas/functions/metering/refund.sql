@@ -1,7 +1,9 @@
--- Decides a refund. It counts in the cycle and at the time of its charge. If that cycle has ended, its usage stays as it is, and
--- the refund becomes a top-up. Without a verdict: there is no such charge.
+-- Decides a refund. A refund counts in the cycle of its charge, at the time of the charge. If that cycle has ended, the usage
+-- of the cycle does not change, and the refund becomes a top-up. If the charge does not exist, the returned item has no
+-- verdict.
 --
--- `items` are the items of the batch: the earlier refunds among them count too.
+-- `items` are all items of the batch. Their earlier refunds of the same charge are not in api_key_usage yet, so they are
+-- subtracted separately.
 create function keymeter.refund(item keymeter.metering_item, account keymeter.metering_account, items keymeter.metering_item[])
   returns keymeter.metering_step
   language plpgsql volatile

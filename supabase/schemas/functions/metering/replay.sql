@@ -1,5 +1,5 @@
--- The answer to an idempotency key that an earlier batch has decided: the original answer, or a conflict when that was a
--- different request.
+-- Answers an item whose idempotency key was used in an earlier batch. Returns the original answer, or the verdict `conflict` if
+-- the earlier request was a different one.
 create function keymeter.replay(item keymeter.metering_item, original keymeter.metering_item, is_same_request boolean)
   returns keymeter.metering_item
   language plpgsql stable

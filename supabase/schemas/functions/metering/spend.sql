@@ -1,4 +1,5 @@
--- Decides a charge or a hold. It takes the credits if the key and the account may be charged, and if both have enough left.
+-- Decides a charge or a hold. The credits are taken if `refusal` is null and both the account and the key's credit limit have
+-- enough credits left. `refusal` is the verdict of a key or an account that cannot be charged.
 create function keymeter.spend(
   item keymeter.metering_item, account keymeter.metering_account, refusal text, credit_limit bigint, is_known_operation boolean
 ) returns keymeter.metering_step
@@ -8,7 +9,7 @@ declare
   limited int;
 begin
   item.verdict := refusal;
-  -- Set for a refused hold too: a retry with another lifetime is a different request.
+  -- This is also set for a refused hold. It is stored, so a retry with another lifetime is recognised as a different request.
   item.expires_at := item.moment + make_interval(secs => item.lifetime);
   if item.action = 'hold' and refusal is null then
     account.open_holds := coalesce(account.open_holds, keymeter.count_open_holds(account.user_id, account.moment));

@@ -1,4 +1,5 @@
--- The account, with what the key can still use of its credit limit in the current cycle. Each later item of the batch updates it.
+-- Adds to the state of an account how many credits a key can still use of its credit limit in the current cycle. Later items of
+-- the batch update this number.
 create function keymeter.track_limit(account keymeter.metering_account, key_id uuid, credit_limit bigint)
   returns keymeter.metering_account
   language plpgsql stable

@@ -1,7 +1,7 @@
--- The state of keymeter.meter_batch: an item, an account, what one step returns, and what the lookup knows about an item.
+-- The types of the variables of keymeter.meter_batch.
 
 create type keymeter.metering_item as (
-  -- The request.
+  -- These fields are the request.
   "position" int,
   action text,
   user_id uuid,
@@ -11,7 +11,7 @@ create type keymeter.metering_item as (
   idempotency_key text,
   operation text,
   lifetime int,
-  -- The answer. An item with a sequence becomes a usage event, unless it is a replay.
+  -- These fields are the answer. An item with a sequence is stored as a usage event, unless it is a replay.
   verdict text,
   is_replayed boolean,
   sequence bigint,
@@ -21,7 +21,7 @@ create type keymeter.metering_item as (
   remaining bigint,
   cycle_end timestamptz,
   expires_at timestamptz,
-  -- What it adds to the roll-ups of the cycle cycle_start, if is_counted.
+  -- These fields are used for the roll-ups. If is_counted is true, the item is added to the cycle that starts at cycle_start.
   is_counted boolean,
   credits_held bigint,
   moment timestamptz,
@@ -29,7 +29,7 @@ create type keymeter.metering_item as (
   counted_at timestamptz
 );
 
--- An account, as the items decided so far have left it.
+-- The state of an account after the items that were decided so far.
 create type keymeter.metering_account as (
   user_id uuid,
   moment timestamptz,
@@ -42,31 +42,34 @@ create type keymeter.metering_account as (
   holds_expire_at timestamptz,
   last_event_sequence bigint,
   last_ledger_sequence bigint,
-  -- The highest credits_used after a charge of this batch: decides on alerts.
+  -- The highest credits_used after any charge of the batch. Alerts are written for the thresholds up to this number.
   peak_usage bigint,
-  -- Null: not counted yet, because the batch has made no hold.
+  -- The number of open holds. It is null until the first hold of the batch, because only holds need it.
   open_holds int,
-  -- The keys with a credit limit that the batch has met, and what each can still use. Negative after a limit was lowered.
+  -- The keys of the batch that have a credit limit, and the credits that each of them can still use. This number is negative if
+  -- the limit was set below the usage of the key.
   limited_keys uuid[],
   limited_left bigint[]
 );
 
+-- What a function that decides an item returns: the decided item, and the account after the decision.
 create type keymeter.metering_step as (item keymeter.metering_item, account keymeter.metering_account);
 
+-- What keymeter.look_up_items returns for an item.
 create type keymeter.metering_lookup as (
-  -- The item before its decision, and its account before the batch.
+  -- The item before its decision, and the state of its account before the batch.
   item keymeter.metering_item,
   account keymeter.metering_account,
-  -- Why the key must not be charged. Null: it may be.
+  -- The verdict if the key or the account cannot be charged, e.g. `revoked`. Null means that it can be charged.
   refusal text,
   credit_limit bigint,
   is_known_operation boolean,
   is_last_use_stale boolean,
-  -- The item of an earlier request with the same idempotency key.
+  -- The stored event of an earlier request with the same idempotency key, as an item.
   original keymeter.metering_item,
   is_replay boolean,
   is_same_request boolean,
   usage_by_day_until timestamptz,
-  -- The usage at which the first alert fires, in hundredths of a credit.
+  -- The usage at which the account reaches its lowest threshold, in hundredths of a credit.
   alert_from bigint
 );

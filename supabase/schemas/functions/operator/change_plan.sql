@@ -1,7 +1,9 @@
--- Changes the plan of an account. A plan with more credits adds the difference immediately. A plan with fewer credits starts with
--- the next cycle, with the credits that it grants now: a later change of the plan itself has no effect on it. A change to the plan
--- that the account is on cancels a planned change. `is_too_much` means that the account would exceed the largest number of credits;
--- nothing changes. No row: the account or the plan does not exist.
+-- Changes the plan of an account. A plan with more credits applies immediately, and the account gets the difference. A plan
+-- with fewer credits applies from the next cycle on, with the credits that the plan has at the time of this call. If the
+-- account already has the plan, a planned change is cancelled.
+--
+-- `is_too_much` is true if the account would have more than keymeter.max_credits() credits. Then nothing changes. Returns no
+-- row if the account or the plan does not exist.
 create function keymeter.change_plan(account uuid, plan text)
   returns table (is_unchanged boolean, is_too_much boolean, effective_at timestamptz)
   language plpgsql volatile security definer set search_path = '' set timezone = 'UTC'

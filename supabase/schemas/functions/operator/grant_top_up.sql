@@ -1,6 +1,8 @@
--- Adds credits that do not end with the cycle. Idempotent without a time limit: a repeated key returns the original entry and
--- changes nothing. `is_conflict` means that the original was for a different amount. `is_too_much` means that the account would
--- exceed the largest number of credits; nothing is granted. No row: the account does not exist.
+-- Adds a top-up to an account. A retry with the same idempotency key returns the original ledger entry and changes nothing,
+-- without a time limit.
+--
+-- `is_conflict` is true if the original top-up had a different number of credits. `is_too_much` is true if the account would
+-- have more than keymeter.max_credits() credits. Then nothing is granted. Returns no row if the account does not exist.
 create function keymeter.grant_top_up(account uuid, credits bigint, idempotency_key text, note text)
   returns table (is_replayed boolean, is_conflict boolean, is_too_much boolean, sequence bigint, created_at timestamptz)
   language plpgsql volatile security definer set search_path = '' set timezone = 'UTC'

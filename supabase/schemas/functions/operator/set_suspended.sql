@@ -1,5 +1,5 @@
--- Suspends an account or resumes it. While it is suspended, nothing is charged or held; open holds can still be settled. Returns
--- whether it changed.
+-- Suspends or resumes an account. A suspended account cannot be charged and cannot make holds, but its open holds can still be
+-- settled. Returns true if the account was not already in this state.
 create function keymeter.set_suspended(account uuid, is_suspended boolean) returns boolean
   language plpgsql volatile security definer set search_path = '' set timezone = 'UTC'
   as $$

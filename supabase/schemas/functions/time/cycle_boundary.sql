@@ -1,8 +1,9 @@
--- Boundary `months` of the billing cycles of `anchor`: that many calendar months later, in UTC, at the same time of day, clipped
--- to the length of the month. Always computed from the anchor, never from the previous boundary: Jan 31, Feb 28, Mar 31.
+-- Returns the cycle boundary that is `months` calendar months after `anchor`, in UTC, at the same time of day. If the month is
+-- too short for the day of the anchor, the boundary is on the last day of the month. A boundary is always computed from the
+-- anchor, never from the previous boundary: Jan 31, Feb 28, Mar 31.
 --
--- This function and the other functions of cycles are plain expressions, neither strict nor with a FROM clause, so Postgres
--- inlines them.
+-- Postgres inlines this function and the other functions of cycles. So keep them plain expressions: not strict, without a FROM
+-- clause.
 create function keymeter.cycle_boundary(anchor timestamptz, months int) returns timestamptz
   language sql immutable parallel safe
   as $$ select ((anchor at time zone 'UTC') + make_interval(months => months)) at time zone 'UTC' $$;

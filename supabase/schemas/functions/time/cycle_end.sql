@@ -1,5 +1,5 @@
--- The end of the billing cycle that starts at `cycle_start`. If the anchor was moved so that `cycle_start` is no longer a
--- boundary, the cycle is over: the result is `cycle_start` itself, and the next charge computes the right cycle.
+-- Returns the end of the billing cycle that starts at `cycle_start`. If the anchor was changed and `cycle_start` is no longer a
+-- boundary, it returns `cycle_start` itself. The cycle then counts as ended, and the next charge starts the right cycle.
 create function keymeter.cycle_end(anchor timestamptz, cycle_start timestamptz) returns timestamptz
   language sql immutable parallel safe
   as $$

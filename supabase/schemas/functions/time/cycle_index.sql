@@ -1,5 +1,6 @@
--- The number of the billing cycle that contains `moment`, from 0. A moment before the anchor belongs to cycle 0.
--- There is one boundary in each calendar month, so the difference of the months is either right or one too large.
+-- Returns the number of the billing cycle that contains `moment`. The first cycle has the number 0. A moment before the anchor
+-- also gets the number 0. Each calendar month contains one cycle boundary, so months_between is either this number or larger by
+-- one.
 create function keymeter.cycle_index(anchor timestamptz, moment timestamptz) returns int
   language sql immutable parallel safe
   as $$

@@ -1,4 +1,5 @@
--- The difference between the calendar months of two moments, in UTC. Days do not count: January 31 to February 1 is 1.
+-- Returns the difference between the calendar months of two times, in UTC. The day is ignored: from January 31 to February 1 is
+-- 1 month.
 create function keymeter.months_between(anchor timestamptz, moment timestamptz) returns int
   language sql immutable parallel safe
   as $$

@@ -1,5 +1,5 @@
--- Adds usage to its rows of usage_by_day. In-order usage is appended; late usage is inserted and raises the running totals that
--- follow.
+-- Adds usage to usage_by_day. Usage that is newer than the last bucket of its row is appended. Late usage is inserted in its
+-- bucket, and the running totals of all later buckets of the row grow.
 create function keymeter.add_to_usage_by_day(added public.usage_by_quarter_hour[]) returns void
   language sql volatile set search_path = '' set timezone = 'UTC'
   as $$
@@ -13,16 +13,17 @@ create function keymeter.add_to_usage_by_day(added public.usage_by_quarter_hour[
                            (extract(epoch from quarter_hour - date_trunc('day', quarter_hour)) / 900)::smallint as quarter,
                            sum(credits_charged) as credits, sum(charges) as charges, sum(credits_refunded) as refunded
                       from unnest(added)
-                     -- The sums of all keys and of all operations have a null there.
+                     -- `cube` also makes the rows for all keys together, with a null key, and for all operations together, with
+                     -- a null operation.
                      group by user_id, cycle_start, quarter_hour, cube (api_key_id, operation)) as used
             window until_then as (partition by user_id, cycle_start, day, api_key_id, operation order by quarter)) as days
      group by user_id, cycle_start, day, api_key_id, operation
-     -- Rows that are read together are written together.
+     -- Reads select rows in this order, so write the rows in this order to place them on few pages.
      order by user_id, operation nulls first, api_key_id nulls first, day
     on conflict (user_id, operation, day, api_key_id, cycle_start) do update
        set credits_refunded = kept.credits_refunded + excluded.credits_refunded,
            (quarters, credits_charged, charges) = (
-             -- In order: appended.
+             -- If all buckets of the new usage are after the last bucket of the row, append them.
              select kept.quarters || excluded.quarters,
                     kept.credits_charged || array(select kept.credits_charged[cardinality(kept.quarters)] + more
                                                     from unnest(excluded.credits_charged) with ordinality as appended (more, n) order by n),
@@ -30,7 +31,7 @@ create function keymeter.add_to_usage_by_day(added public.usage_by_quarter_hour[
                                             from unnest(excluded.charges) with ordinality as appended (more, n) order by n)
               where kept.quarters[cardinality(kept.quarters)] < excluded.quarters[1]
              union all
-             -- Late: both are split into the usage of each bucket, merged, and summed again.
+             -- If not, compute the usage of each bucket from the running totals of both, merge the buckets, and sum again.
              select array_agg(quarter order by quarter), array_agg(credits order by quarter), array_agg(charges order by quarter)
                from (select quarter, (sum(sum(credits)) over until_then)::bigint as credits, (sum(sum(charges)) over until_then)::bigint as charges
                        from (select quarter, credits - lag(credits, 1, 0::bigint) over (order by quarter) as credits,

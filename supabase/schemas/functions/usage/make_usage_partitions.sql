@@ -1,6 +1,6 @@
--- Creates the missing partitions of api_key_usage: those of the current month, of the two before and of `months` after it, and of
--- each month that has rows in the default partition, which it moves. Can be called at any time and concurrently. Returns the
--- names of the new partitions.
+-- Creates the missing partitions of api_key_usage, for these months: the current month, the two previous months, the next
+-- `months` months, and each month with rows in the default partition. Moves such rows from the default partition to the new
+-- partition. This function can be called at any time, also concurrently. Returns the names of the new partitions.
 create function keymeter.make_usage_partitions(months int default 3) returns setof text
   language plpgsql volatile security definer set search_path = '' set timezone = 'UTC'
   as $$
@@ -13,10 +13,10 @@ begin
   if months not between 0 and 24 then
     raise exception 'make_usage_partitions: months must be between 0 and 24' using errcode = '22023';
   end if;
-  -- One call at a time. The lock ends with the transaction.
+  -- With this lock, concurrent calls run one after the other. The lock ends with the transaction.
   perform pg_advisory_xact_lock(hashtext('keymeter.make_usage_partitions'));
   for v_start in
-    -- Two months back, because a charge searches for its idempotency key that far.
+    -- Start two months ago, because a charge searches the last 35 days for its idempotency key.
     select generate_series(v_first - interval '2 months', v_first + make_interval(months => months), interval '1 month')
     union
     select distinct date_trunc('month', created_at) from public.api_key_usage_default
@@ -25,7 +25,7 @@ begin
     v_end := v_start + interval '1 month';
     v_name := 'api_key_usage_' || to_char(v_start, 'YYYY_MM');
     continue when to_regclass('public.' || v_name) is not null;
-    -- Charges of that month wait here while the rows are moved.
+    -- Charges wait for this lock while rows are moved.
     lock table public.api_key_usage_default in access exclusive mode;
     execute format('create table public.%I (like public.api_key_usage including defaults including constraints)', v_name);
     execute format('alter table public.%I enable row level security', v_name);

@@ -1,9 +1,10 @@
--- Adds new usage to usage_by_day for those of these locked accounts that are due: the 15-minute buckets that have ended. An
--- account with few new rows waits.
+-- Backfills usage_by_day: adds the ended 15-minute buckets of each account that is due. The caller must hold the locks of the
+-- accounts. Accounts with fewer than 1,000 new rows in usage_by_quarter_hour get no new rows.
 --
--- A charge waits for this call, so it reads about 2,000 rows in total, across all accounts. Accounts that it does not reach come
--- first in the next call. A bucket with more rows than that is added whole, and a bucket with more than 20,000 rows never: reads
--- are exact without it.
+-- A charge waits for this function. So one call reads about 2,000 rows in total, across all accounts. The next call starts with
+-- the accounts that this call did not reach. A bucket with more than 2,000 rows is added as a whole. A bucket with more than
+-- 20,000 rows is never added, and the account is then no longer backfilled. Reads stay exact, because they read the buckets
+-- that are not in usage_by_day from usage_by_quarter_hour.
 create function keymeter.update_usage_by_day(user_ids uuid[], v_now timestamptz) returns void
   language plpgsql volatile set search_path = '' set timezone = 'UTC'
   as $$
@@ -24,7 +25,7 @@ begin
      order by usage_by_day_due_at, user_id
   loop
     exit when rows_read >= rows_max;
-    -- By usage_by_quarter_hour_time_idx.
+    -- This query uses usage_by_quarter_hour_time_idx.
     select count(*) as rows, min(quarter_hour) as first, max(quarter_hour) as last into fresh
       from (select quarter_hour from public.usage_by_quarter_hour as used
              where used.user_id = account.user_id and used.quarter_hour >= account.since and used.quarter_hour < account.current_bucket
@@ -45,7 +46,8 @@ begin
     update public.billing_accounts as accounts
        set usage_by_day_until = v_until,
            usage_by_day_due_at = case when fresh.rows > rows_max and v_until > account.since then usage_by_day_due_at
-                                      -- With few rows it takes a while until there are many.
+                                      -- If the account has few new rows now, the next check can wait, because many rows need
+                                      -- time to appear.
                                       when fresh.rows < rows_min / 2 then account.current_bucket + interval '1 hour'
                                       else account.current_bucket + interval '15 minutes' end
      where accounts.user_id = account.user_id;

@@ -1,13 +1,16 @@
--- The usage of an account as running totals per UTC day: one row for each day, cycle and series. `series_by` is 'api_key_id',
--- 'operation', or null for one series. `quarters` are the 15-minute buckets of the day with usage (0 to 95, ascending);
--- `credits` and `charges` are the totals from the start of the day to the end of each of them.
+-- Returns the usage of an account as running totals, with one or two rows for each UTC day, cycle and series. `series_by` is
+-- 'api_key_id' or 'operation'; null means that all usage is one series. `quarters` contains the numbers of the 15-minute
+-- buckets of the day with usage (0 to 95, ascending). `credits` and `charges` contain one total for each of these buckets: from
+-- the start of the row's first bucket to the end of the bucket.
 --
--- A day may contain usage outside of [range_start, range_end), which the caller subtracts. With `of_cycle`, only usage of the
--- cycle that starts then. With `of_key` or `of_operation`, only usage of that key or operation.
+-- The first and the last day can contain usage outside of the range from `range_start` to `range_end`. The caller must subtract
+-- it. If `of_cycle`, `of_key` or `of_operation` is not null, only usage of that cycle (named by its start), key or operation is
+-- returned.
 --
--- The rows come from usage_by_day (by its unique key or usage_by_day_key_idx), and from usage_by_quarter_hour for buckets that
--- are not in it yet (by usage_by_quarter_hour_time_idx). It is one statement, because a charge may move usage from one table to
--- the other between two. Postgres inlines it and removes the conditions that do not apply: keep it without SET and not strict.
+-- Days come from usage_by_day, by its unique key or usage_by_day_key_idx. Buckets that are not in usage_by_day yet come from
+-- usage_by_quarter_hour, by usage_by_quarter_hour_time_idx. Both are read in one statement, so a charge cannot move a bucket to
+-- usage_by_day between the two reads. Postgres inlines this function and removes the conditions that do not apply. It does not
+-- inline a function that is strict or has a SET clause.
 create function keymeter.usage_totals(
   account uuid, range_start timestamptz, range_end timestamptz, of_cycle timestamptz, series_by text, of_key uuid, of_operation text
 ) returns table (series text, day date, quarters smallint[], credits bigint[], charges bigint[], refunded bigint)
@@ -18,7 +21,7 @@ create function keymeter.usage_totals(
       from public.usage_by_day
      where user_id = account and day between (range_start at time zone 'UTC')::date and (range_end at time zone 'UTC')::date
        and (of_cycle is null or cycle_start = of_cycle)
-       -- The rows of all keys together have a null key, and those of all operations a null operation.
+       -- A row for all keys together has a null key, and a row for all operations together has a null operation.
        and ((of_key is not null and api_key_id = of_key)
             or (of_key is null and series_by = 'api_key_id' and api_key_id is not null)
             or (of_key is null and series_by is distinct from 'api_key_id' and api_key_id is null))
