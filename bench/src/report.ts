@@ -53,15 +53,17 @@ figures only within one table, and measure on your own machine before you rely o
 
 \`\`\`
 pnpm bench charge            # writes this page
-pnpm bench charge --full     # the same, with a table of 10,000,000 events too
+pnpm bench charge --full     # the same, and also an account with 10,000,000 events in a table of 15,000,000 events
 pnpm bench charge --quick    # checks that every scenario works; writes nothing
 \`\`\`
 
+better-auth is a library for sign-in with a plugin for API keys. Its \`verifyApiKey\` also counts down the remaining uses of a
+key.
+
 The benchmark starts an embedded Postgres in the temporary folder. It is as durable as Postgres is by default (\`fsync\` and
 \`synchronous_commit\` are on); only \`max_wal_size\` is raised. Each scenario gets new databases, and a checkpoint runs before
-each measurement. The variants of a scenario take turns: there are ${effort.rounds} rounds, each variant runs for ${effort.seconds} s in each
-round, and every round begins with a different variant. A ratio divides two figures of the same round. The tables show the median,
-the smallest and the largest figure of the rounds.
+each measurement. The compared variants take turns: ${effort.rounds} rounds of ${effort.seconds} s each, and every round begins with a different variant. A
+ratio divides two figures of the same round. The tables show the median, the smallest and the largest figure of the rounds.
 
 After each scenario, the run checks that every charge that was answered is in the database exactly once, and that
 \`reconcile\`, the operator's own check, finds no difference between the events and the totals. If not, the run fails.
@@ -109,10 +111,10 @@ function worse(ratios: { finding: Finding; ratio: Ratio }[]): string[] {
       ({ finding, ratio }) =>
         `- **Missed**: ${finding.title}, ${ratio.name}: ${amount(median(ratio.values), ratio)}. The target is ${targetText(ratio)}.`,
     ),
-    '- A single caller waits for a SQL function that is made for batches. Most of the time of this function does not depend on the number of charges.',
-    '- A charge writes an event, two roll-ups and an index entry for retries. If a batch charges many accounts, these are different rows and pages. The section "The cost of the roll-ups" shows the cost.',
-    '- A call of better-auth does less: it takes one credit from one key. It stores no event, keeps no balance of an account, and cannot be retried safely. It sends four statements. better-auth also works with other databases than Postgres; Keymeter does not.',
-    '- One process was measured, with one batch at a time. Several servers on one Postgres wait for each other when they charge the same account. That was not measured.',
+    '- A single caller waits for a function that is made for batches. Most of the time of this function does not depend on the number of charges.',
+    '- A charge writes an event with two index entries, two roll-ups and a balance. If a batch contains many accounts, these are different rows on different pages. "The cost of the roll-ups" shows how much time this takes.',
+    '- better-auth does less in a call: it takes one credit from one key, and it has no events, no balance of an account and no safe retry. It sends four statements for a call. It also works with other databases than Postgres; Keymeter does not.',
+    '- One process was measured, with one batch at a time. Several servers on one Postgres wait for each other at a hot account. That was not measured.',
     '- Postgres is on the same machine, without a network or a pooler in between. The callers run in the process of the engine, without HTTP. Over HTTP, a call costs more than its charge.',
     '- Tables that do not fit into memory were not measured.',
   ]
