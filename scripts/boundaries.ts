@@ -1,7 +1,7 @@
 /**
  * The packages are layers. This script checks that each package depends only on allowed packages, and that no file imports from
- * another package by a relative path. The script reads only package.json for the dependencies, because with pnpm an import of
- * an undeclared package fails.
+ * another package by a relative path. To find the dependencies, the script reads only package.json. This is enough, because
+ * with pnpm an import of an undeclared package fails.
  */
 import { globSync, readdirSync, readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
@@ -14,8 +14,8 @@ interface Manifest {
 }
 
 /**
- * The workspace packages that each package may use. `inDevelopment` lists those that it may use only in development and in
- * tests.
+ * The workspace packages that each package may use. `inDevelopment` lists the packages that may be used only in development and
+ * in tests.
  */
 const ALLOWED: Record<string, { always: string[]; inDevelopment: string[] }> = {
   'packages/contract': { always: [], inDevelopment: [] },
@@ -28,8 +28,8 @@ const ALLOWED: Record<string, { always: string[]; inDevelopment: string[] }> = {
   bench: { always: [], inDevelopment: ['api', 'db', 'local'] },
 }
 /**
- * All allowed run-time dependencies of some packages. `packages/local` has none, so a production installation does not contain
- * the embedded stack.
+ * The run-time dependencies that these packages may have. `packages/local` may have none, so a production installation does not
+ * contain the embedded stack.
  */
 const ONLY: Record<string, string[]> = {
   'packages/contract': ['zod'],
@@ -66,8 +66,8 @@ for (const folder of folders) {
   }
 }
 
-// A file uses the code of another package only through that package's exports. It may read other files, e.g. SQL, by their
-// path.
+// A file may use the code of another package only through the exports of that package. A file may read files that are not code,
+// e.g. SQL, by their path.
 for (const folder of [...folders, 'scripts']) {
   for (const file of globSync(`${folder}/**/*.{ts,tsx,mts,cts,js,jsx,mjs,cjs}`, { exclude: ['**/node_modules', '**/dist'] })) {
     for (const [, importing, , path = ''] of readFileSync(file, 'utf8').matchAll(RELATIVE_PATH)) {

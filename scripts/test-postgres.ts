@@ -36,7 +36,7 @@ function installBinaries(major: string, release: string): string {
   mkdirSync(dir, { recursive: true })
   execFileSync('npm', ['install', ...options, `${name}@${release}`], { stdio: 'inherit' })
   const packageDir = join(dir, 'node_modules', name)
-  // `--ignore-scripts` skipped the install script of this package, which links its shared libraries. So it runs here.
+  // The installation of this package skipped its install script, which links its shared libraries. So the script runs here.
   execFileSync(process.execPath, ['scripts/hydrate-symlinks.js'], { cwd: packageDir })
   return join(packageDir, 'native')
 }

@@ -3,8 +3,8 @@ import react from '@vitejs/plugin-react'
 import { defineConfig } from 'vite'
 
 /**
- * The modules that main.tsx needs to show that the start failed. They are not in the shared file, because it can be what failed
- * to load.
+ * main.tsx needs these modules to show a message if the dashboard cannot start. They are not in the shared file: if the shared
+ * file cannot be loaded, main.tsx must still show the message.
  */
 const OF_MAIN = /zod\/v4\/core\/(core|util)\.js|vite\/preload-helper/
 
@@ -25,7 +25,8 @@ export default defineConfig({
       },
     },
   },
-  // Pre-bundle dependencies when the server starts. Otherwise Vite would do it at the first visit, and reload the page.
+  // Bundle the dependencies when the server starts. Otherwise Vite would bundle them at the first visit and then reload the
+  // page.
   optimizeDeps: { entries: ['src/main.tsx'] },
   // Limit the files that the development server serves. By default, Vite serves any file of the workspace, e.g. the secrets of
   // the embedded stack.

@@ -7,8 +7,8 @@ const CREDITS = 1_000_000_000_000
 /** The product's limit for the keys of an account. */
 const KEYS_OF_LARGE_ACCOUNT = 100
 /**
- * The billing cycle of each account started this many days ago. So it has room for three weeks of events, and does not end
- * during the run.
+ * The billing cycle of each account started this many days ago. So there are three weeks for the usage events, and the cycle
+ * does not end during the run.
  */
 const DAYS_INTO_CYCLE = 21
 

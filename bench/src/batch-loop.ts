@@ -26,7 +26,9 @@ export function chargesOf(keys: readonly { userId: string; hash: Buffer }[], ope
  * engine.
  */
 export interface BatchLoop {
-  /** Charges the keys in turn and returns the charges per second. `operation` returns the operation of the n-th charge. */
+  /**
+   * Charges one key after another, and returns the charges per second. `operation` returns the operation of the n-th charge.
+   */
   run(seconds: number, keys: readonly Key[], operation?: (charge: number) => string): Promise<number>
   /** The number of charges of all runs. */
   charges: number

@@ -10,11 +10,11 @@ const POOL_CONNECTIONS_MAX = 10
 const REMAINING = 1_000_000_000
 
 /**
- * The library better-auth with its plugin for API keys, to compare Keymeter with it. Each call of `verifyApiKey` takes one credit
- * from the column `remaining` of the key.
+ * The library better-auth with its plugin for API keys. Keymeter is compared with this library. Each call of `verifyApiKey`
+ * takes one credit from the column `remaining` of the key.
  */
 export interface BetterAuth {
-  /** Verifies the keys in turn, with `callers` concurrent callers. */
+  /** Verifies one key after another, with `callers` concurrent callers. */
   verify(callers: number, seconds: number, keys: readonly string[]): Promise<{ perSecond: number; p50Ms: number }>
   keys: string[]
   /** @throws Error if the number of credits that all keys lost differs from the number of calls. */
@@ -24,8 +24,8 @@ export interface BetterAuth {
 
 export async function createBetterAuth(url: string, keyCount: number): Promise<BetterAuth> {
   const pool = new pg.Pool({ connectionString: url, max: POOL_CONNECTIONS_MAX })
-  // `drop database … with (force)` can end a connection while the pool closes it. An unhandled error event would end the
-  // process, so these handlers ignore the error.
+  // `drop database … with (force)` can end a connection while the pool closes it. The connection then emits an error event.
+  // These handlers ignore the event, because an error event without a handler would end the process.
   pool.on('error', () => {})
   pool.on('connect', (client) => client.on('error', () => {}))
   const options = {

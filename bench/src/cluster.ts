@@ -5,7 +5,9 @@ import { type Accounts, createAccounts } from './accounts.ts'
 
 /** The name of a database that has accounts and no usage. Each scenario works on copies of it. */
 const SEEDED = 'bench_seeded'
-/** No other setting differs from Postgres' defaults. With the default value, checkpoints would slow down some measurements. */
+/**
+ * The only setting of Postgres that differs from its default. With the default, checkpoints would slow down some measurements.
+ */
 const MAX_WAL_SIZE = '4GB'
 
 export interface Database {
@@ -20,7 +22,7 @@ export interface Database {
 
 export interface Cluster {
   accounts: Accounts
-  /** The version of Postgres and those of its settings that affect durability and speed. */
+  /** The version of Postgres, and the settings of Postgres that affect durability and speed. */
   settings: Record<string, string>
   /** Copies the seeded database once for each name, runs `work` on the copies, then drops them. */
   withDatabases<const Name extends string, T>(
@@ -113,8 +115,8 @@ async function runSql(url: string, statement: string): Promise<void> {
 
 function open(urls: DatabaseUrls): Database {
   const owner = new pg.Pool({ connectionString: urls.owner })
-  // `drop database … with (force)` can end a connection while the pool closes it. An unhandled error event would end the
-  // process, so these handlers ignore the error.
+  // `drop database … with (force)` can end a connection while the pool closes it. The connection then emits an error event.
+  // These handlers ignore the event, because an error event without a handler would end the process.
   owner.on('error', () => {})
   owner.on('connect', (client) => client.on('error', () => {}))
   const db = createDb(urls.api, () => {}, { connectionsMax: 3 })

@@ -8,13 +8,16 @@ import { closedLoop } from './measure.ts'
 
 /** The product's charge engine, which counts its charges and its batches. */
 export interface Engine {
-  /** Charges the keys in turn, one credit each, with `callers` concurrent callers. */
+  /** Charges one key after another, one credit each, with `callers` concurrent callers. */
   charge(callers: number, seconds: number, keys: readonly Key[]): Promise<{ perSecond: number; p50Ms: number }>
   charges: number
   batches: number
 }
 
-/** @param newIdempotencyKey returns the idempotency key of a new charge. By default it is random, as most callers send it. */
+/**
+ * @param newIdempotencyKey returns the idempotency key of a new charge. By default, the key is random, as with most real
+ *   callers.
+ */
 export function createEngine(db: Db, newIdempotencyKey: () => string = randomUUID): Engine {
   const log = pino({ level: 'warn' }, pino.destination(2))
   const engine: Engine = { charge, charges: 0, batches: 0 }

@@ -6,8 +6,8 @@ const OTHERS = 100
 
 /**
  * Inserts `count` usage events of the large account, spread over its keys and over its billing cycle until now. Other accounts
- * together get half as many events. Also writes the roll-ups and the balances of these events. The charge engine would need an
- * hour to make as many events.
+ * together get half as many events. Also writes the roll-ups and the balances of these events. The charge engine is not used,
+ * because it would need an hour for so many events.
  *
  * @returns the number of all events in the database.
  */

@@ -11,9 +11,9 @@ type Caller = Awaited<ReturnType<typeof signedIn>>
 type Origin = Parameters<typeof inAccount>[0]
 
 /**
- * Makes a call as the user and records its queries. Then runs the queries with EXPLAIN ANALYZE, as the role of Keymeter's
- * server under row level security. Returns the time of planning and execution in milliseconds: the sum over the queries of one
- * run, and the median of all runs.
+ * Makes a call as the user and records its queries. Then runs these queries several times with EXPLAIN ANALYZE, as the role of
+ * Keymeter's server under row level security. Each run adds up the planning and execution time of all queries. Returns the
+ * median of the runs in milliseconds.
  *
  * @param only If given, only queries that contain this text are measured.
  */

@@ -5,9 +5,8 @@ import type { Database } from './cluster.ts'
  * Checks that the database contains as many usage events as there were successful charges, and that all totals agree with the
  * events.
  *
- * @param missing the checks of `reconcile` that must find differences, because a variant of the product does not write some
- * rows. If
- *   such a check finds no difference, the measurement did not use the variant.
+ * @param missing are the checks of `reconcile` that must find differences, because a variant of the product does not write some
+ *   rows. If such a check finds no difference, the measurement did not use the variant.
  * @throws Error with the first difference.
  */
 export async function assertNothingLost(

@@ -34,7 +34,7 @@ function measureFdatasync(): number {
   const file = openSync(join(dir, 'probe'), 'w')
   const page = Buffer.alloc(WRITE_BYTES, 1)
   try {
-    // The file gets its full size before the measurement, because Postgres also reuses log files that have their full size.
+    // Give the file its full size before the measurement. Postgres also writes to log files that already have their full size.
     for (let n = 0; n < 512; n++) writeSync(file, page)
     fdatasyncSync(file)
     const start = performance.now()

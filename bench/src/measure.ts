@@ -1,7 +1,7 @@
 /** One of the variants that a scenario compares, e.g. Keymeter, another library, or a table of a certain size. */
 export interface Rival {
   name: string
-  /** Works for about `seconds` and returns one figure: calls per second, or milliseconds. */
+  /** Runs for about `seconds` and returns one figure: calls per second, or milliseconds. */
   run: (seconds: number) => Promise<number>
 }
 
@@ -45,8 +45,8 @@ export interface Finding {
 }
 
 /**
- * Measures the rivals in turn. Each round measures every rival once, and each round begins with a different rival. So other
- * programs on the machine affect all rivals in a similar way. `before` runs before each measurement.
+ * Measures every rival once in each round. Each round begins with a different rival, so that other programs on the machine
+ * affect all rivals in a similar way. `before` runs before each measurement.
  */
 export async function alternate(
   rivals: Rival[],

@@ -1,6 +1,9 @@
 import type { Database } from './cluster.ts'
 
-/** Adds the operations to every account. Otherwise the first charge of each operation would add it, and be slower. */
+/**
+ * Adds the operations to every account. Otherwise the first charge of each operation would be slower, because it would add the
+ * operation.
+ */
 export async function addOperations({ owner }: Database, operations: string[]): Promise<void> {
   await owner.query('insert into operations select user_id, operation from billing_accounts, unnest($1::text[]) as operation', [
     operations,

@@ -11,7 +11,7 @@ export async function removeRollUps(database: Database): Promise<void> {
 
 /**
  * Changes `meter_batch`, so that it writes rows without any decision. It treats every item as a successful charge, with a new
- * idempotency key and a known operation. One statement writes all rows of a batch. An engine that writes these rows cannot be
+ * idempotency key and a known operation. One statement writes all rows of a batch. No engine that writes the same rows can be
  * faster.
  */
 export async function removeDecisions(database: Database): Promise<void> {
@@ -19,7 +19,7 @@ export async function removeDecisions(database: Database): Promise<void> {
 }
 
 /**
- * Checks that the charges used the variant of `removeDecisions`, which does not write `last_used_at`.
+ * Checks that the charges used the variant of `removeDecisions`. This variant does not write `last_used_at`.
  *
  * @throws Error if a key has a `last_used_at`.
  */
@@ -29,8 +29,8 @@ export async function assertDecisionsRemoved({ owner }: Database): Promise<void>
 }
 
 /**
- * Replaces the body of a SQL function of the product in one database. The signature comes from the schema file of the function,
- * so a variant cannot have another signature than the product.
+ * Replaces the body of a SQL function of the product in one database. The signature is read from the schema file of the
+ * function, so the product and the variant have the same signature.
  *
  * @throws Error if the function in the database differs from the schema file.
  */

@@ -102,8 +102,8 @@ create function keymeter.cycle_boundary(anchor timestamptz, months int) returns 
 -- supabase/schemas/functions/time/cycle_index.sql
 
 -- Returns the number of the billing cycle that contains `moment`. The first cycle has the number 0. A moment before the anchor
--- also gets the number 0. Each calendar month contains one cycle boundary, so months_between is either this number or larger by
--- one.
+-- also gets the number 0. keymeter.months_between(anchor, moment) is this number or one more, because each calendar month
+-- contains one cycle boundary.
 create function keymeter.cycle_index(anchor timestamptz, moment timestamptz) returns int
   language sql immutable parallel safe
   as $$
@@ -174,8 +174,8 @@ create table public.billing_accounts (
   credits_per_cycle keymeter.credits not null,
   billing_cycle_anchor timestamptz(3) not null default date_trunc('milliseconds', now()),
   billing_cycle_start timestamptz(3) not null default date_trunc('milliseconds', now()),
-  -- Keep this expression as short as one function call. Postgres reads the stored expression again for every updated row. A
-  -- long expression took a fifth of the time of a batch with many accounts.
+  -- Keep this expression a single function call. Postgres reads the stored expression again for every updated row. In a batch
+  -- with many accounts, a long expression took a fifth of the time.
   billing_cycle_end timestamptz(3) generated always as (keymeter.cycle_end(billing_cycle_anchor, billing_cycle_start)) stored,
   created_at timestamptz not null default now(),
   suspended_at timestamptz(3),
@@ -357,13 +357,13 @@ create index api_key_usage_idempotency_idx on public.api_key_usage (user_id, ide
 -- Used to find the earlier refunds of a charge. This index contains no charges, so a charge does not write to it.
 create index api_key_usage_refers_to_idx on public.api_key_usage (user_id, refers_to) where refers_to is not null;
 -- The next two indexes and the primary key serve the list of usage events. An index for each filter would make charges slower,
--- by 6 to 23 % (docs/decisions/0012-finding-usage-events.md). A charge with the verdict `charged` does not write to these two
--- indexes, except that every thousandth event of an account is a milestone.
+-- by 6 to 23 % (docs/decisions/0012-finding-usage-events.md). A charge with the verdict `charged` writes to these two indexes
+-- only if it is a milestone: every thousandth event of an account.
 --
 -- This index contains the milestones. It is used to find the sequence that belongs to a time.
 create index api_key_usage_milestone_idx on public.api_key_usage (user_id, created_at, sequence) where sequence % 1000 = 0;
--- This index contains the uncounted events: refusals, and all actions other than charges. The roll-ups do not show them at
--- created_at, so they need an index to be found.
+-- This index contains the uncounted events: refusals, and all actions other than charges. The list of usage events finds all
+-- other events with the roll-ups. The roll-ups do not show uncounted events at created_at, so these events need an index.
 create index api_key_usage_uncounted_idx on public.api_key_usage (user_id, sequence) where verdict <> 'charged' or action <> 'charge';
 
 -- This partition takes the events of every month that has no partition of its own. So a charge does not fail if a partition is
@@ -383,8 +383,8 @@ create table public.usage_by_cycle (
   api_key_id uuid not null,
   credits_charged bigint not null,
   charges bigint not null,
-  -- This column cannot have a check. For a settle, the upsert proposes a row with negative credits, and Postgres checks the
-  -- proposed row before it adds these credits to the existing row.
+  -- This column cannot have a check constraint. For a settle, the upsert proposes a row with negative credits, and Postgres
+  -- checks the proposed row before it adds these credits to the existing row.
   credits_held bigint not null default 0,
   primary key (user_id, api_key_id, cycle_start),
   foreign key (user_id, api_key_id) references public.api_keys (user_id, id) on delete cascade
@@ -459,7 +459,7 @@ comment on column public.usage_retention.last_event_at is 'The time of the last 
 comment on column public.usage_retention.kept_from is
   'All events from this time on are kept. Roll-ups and cycles that begin earlier cannot be recomputed from the events.';
 
--- keys.sql explains n_distinct. keymeter.make_usage_partitions sets n_distinct for each partition.
+-- keys.sql explains why n_distinct is set. keymeter.make_usage_partitions sets it for each partition.
 alter table public.api_key_usage alter column user_id set (n_distinct = 20);
 alter table public.api_key_usage_default alter column user_id set (n_distinct = 20);
 alter table public.operations alter column user_id set (n_distinct = 20);
@@ -540,7 +540,7 @@ create table public.alerts (
 comment on table public.alerts is 'One row for each threshold that the usage of an account has reached in a cycle.';
 comment on column public.alerts.threshold is 'The threshold, in percent of credits_granted.';
 
--- keys.sql explains n_distinct.
+-- keys.sql explains why n_distinct is set.
 alter table public.credit_holds alter column user_id set (n_distinct = 20);
 alter table public.ledger_entries alter column user_id set (n_distinct = 20);
 
@@ -623,8 +623,9 @@ create function keymeter.account_cycles(account uuid, moment timestamptz) return
       from held
   )
   select cycle_start, cycle_end, is_current, plan,
-         -- The sum `top_ups` is negative only if the owner of the database has set the granted credits of a closed cycle below
-         -- its usage. Subtract the smallest sum, so nothing is carried over as a debt.
+         -- `top_ups` is the sum of the top-ups that all earlier cycles have left. It is negative only if the owner of the
+         -- database has set the granted credits of a closed cycle below its usage. Subtract the smallest sum, so that no cycle
+         -- starts with a debt.
          (top_ups - least(0, min(top_ups) over (order by cycle_start)))::bigint,
          credits_granted, credits_topped_up, credits_used, credits_held
     from summed
@@ -804,7 +805,8 @@ create function keymeter.add_to_usage_by_day(added public.usage_by_quarter_hour[
                                             from unnest(excluded.charges) with ordinality as appended (more, n) order by n)
               where kept.quarters[cardinality(kept.quarters)] < excluded.quarters[1]
              union all
-             -- If not, compute the usage of each bucket from the running totals of both, merge the buckets, and sum again.
+             -- If not, compute the usage of each bucket from the running totals of the row and of the new usage. Then merge the
+             -- buckets, and compute new running totals.
              select array_agg(quarter order by quarter), array_agg(credits order by quarter), array_agg(charges order by quarter)
                from (select quarter, (sum(sum(credits)) over until_then)::bigint as credits, (sum(sum(charges)) over until_then)::bigint as charges
                        from (select quarter, credits - lag(credits, 1, 0::bigint) over (order by quarter) as credits,
@@ -913,8 +915,8 @@ begin
     update public.billing_accounts as accounts
        set usage_by_day_until = v_until,
            usage_by_day_due_at = case when fresh.rows > rows_max and v_until > account.since then usage_by_day_due_at
-                                      -- If the account has few new rows now, the next check can wait, because many rows need
-                                      -- time to appear.
+                                      -- An account with few new rows needs more time to get enough rows. So its next check is
+                                      -- later.
                                       when fresh.rows < rows_min / 2 then account.current_bucket + interval '1 hour'
                                       else account.current_bucket + interval '15 minutes' end
      where accounts.user_id = account.user_id;
@@ -924,14 +926,18 @@ $$;
 
 -- supabase/schemas/functions/usage/usage_totals.sql
 
--- Returns the usage of an account as running totals, with one or two rows for each UTC day, cycle and series. `series_by` is
--- 'api_key_id' or 'operation'; null means that all usage is one series. `quarters` contains the numbers of the 15-minute
--- buckets of the day with usage (0 to 95, ascending). `credits` and `charges` contain one total for each of these buckets: from
--- the start of the row's first bucket to the end of the bucket.
+-- Returns the usage of an account as running totals. `series_by` decides what a series is: one key ('api_key_id'), one
+-- operation ('operation'), or all usage of the account (null). For each UTC day, cycle and series there is one row. A day that
+-- is only partly in usage_by_day has two rows: one for its earlier buckets, which are in usage_by_day, and one for its later
+-- buckets.
 --
--- The first and the last day can contain usage outside of the range from `range_start` to `range_end`. The caller must subtract
--- it. If `of_cycle`, `of_key` or `of_operation` is not null, only usage of that cycle (named by its start), key or operation is
--- returned.
+-- `quarters` contains the numbers of the row's 15-minute buckets that have usage: 0 to 95, ascending. `credits` and `charges`
+-- contain one running total for each of these buckets: the usage from the first bucket of the row to the end of this bucket.
+-- `refunded` contains the refunded credits of all charges in the row.
+--
+-- The rows of the first day can contain usage before `range_start`, and the rows of the last day usage after `range_end`. The
+-- caller must leave out such usage. If `of_cycle`, `of_key` or `of_operation` is not null, only usage of that cycle (named by
+-- its start), key or operation is returned.
 --
 -- Days come from usage_by_day, by its unique key or usage_by_day_key_idx. Buckets that are not in usage_by_day yet come from
 -- usage_by_quarter_hour, by usage_by_quarter_hour_time_idx. Both are read in one statement, so a charge cannot move a bucket to
@@ -1031,10 +1037,10 @@ create type keymeter.metering_account as (
   limited_left bigint[]
 );
 
--- What a function that decides an item returns: the decided item, and the account after the decision.
+-- The result of each function that decides an item: the decided item, and the account after the decision.
 create type keymeter.metering_step as (item keymeter.metering_item, account keymeter.metering_account);
 
--- What keymeter.look_up_items returns for an item.
+-- The result of keymeter.look_up_items for one item.
 create type keymeter.metering_lookup as (
   -- The item before its decision, and the state of its account before the batch.
   item keymeter.metering_item,
@@ -1132,8 +1138,8 @@ $$;
 
 -- supabase/schemas/functions/metering/end_hold.sql
 
--- Decides a settle or a release. Its credits count in the cycle of the hold, at the time of the hold. If the hold does not
--- exist, the returned item has no verdict.
+-- Decides a settle or a release. The credits of a settle count in the cycle of the hold, at the time of the hold. If the hold
+-- does not exist, the returned item has no verdict (keymeter.answers then returns `not_found`).
 create function keymeter.end_hold(item keymeter.metering_item, account keymeter.metering_account) returns keymeter.metering_step
   language plpgsql volatile
   as $$
@@ -1168,7 +1174,7 @@ begin
       account.credits_used := account.credits_used + item.credits_charged;
       account.credits_held := account.credits_held + item.credits_held;
     else
-      -- If the closed cycle paid for this hold with top-ups, return the unused part of those top-ups.
+      -- If the closed cycle paid for this hold with top-ups, give the unused part of those top-ups back to the account.
       update public.billing_cycles as closed
          set credits_used = closed.credits_used + item.credits_charged, credits_held = closed.credits_held + item.credits_held
        where closed.user_id = item.user_id and closed.cycle_start = hold.cycle_start
@@ -1204,8 +1210,8 @@ $$;
 
 -- supabase/schemas/functions/metering/find_locked_accounts.sql
 
--- Returns those of the accounts that another session has locked now. It does not wait for locks. It locks the other accounts
--- until the end of its transaction.
+-- Returns the accounts that another session has locked now, without waiting for these locks. The function locks all other
+-- accounts of `user_ids` until its transaction ends.
 create function keymeter.find_locked_accounts(user_ids uuid[]) returns setof uuid
   language sql volatile security definer set search_path = ''
   as $$
@@ -1400,9 +1406,9 @@ declare
   step keymeter.metering_step;
   items keymeter.metering_item[] := array_fill(null::keymeter.metering_item, array[cardinality(user_ids)]);
   accounts keymeter.metering_account[] := '{}';
-  -- These arrays are used if an idempotency key occurs more than once in the batch. firsts[i] is the position of the first item
-  -- with the idempotency key of item i. leads[firsts[i]] is the position of the item whose verdict the other items with this
-  -- key get.
+  -- These arrays are used only if an idempotency key occurs more than once in the batch. firsts[i] is the position of the first
+  -- item with the same idempotency key as item i. leads[firsts[i]] is the position of the item with this idempotency key that
+  -- was decided last. If its verdict is stored, later items with this idempotency key get its answer.
   firsts int[];
   leads int[] := '{}';
   has_events boolean := false; has_stale_use boolean := false; has_late_usage boolean := false; has_alerts boolean := false;
@@ -1598,12 +1604,12 @@ $$;
 
 -- supabase/schemas/functions/metering/refund.sql
 
--- Decides a refund. A refund counts in the cycle of its charge, at the time of the charge. If that cycle has ended, the usage
--- of the cycle does not change, and the refund becomes a top-up. If the charge does not exist, the returned item has no
--- verdict.
+-- Decides a refund. A refund counts in the cycle of its charge, at the time of the charge. If that cycle has ended, the refund
+-- becomes a top-up, and the usage of that cycle does not change. If the charge does not exist, the returned item has no verdict
+-- (keymeter.answers then returns `not_found`).
 --
--- `items` are all items of the batch. Their earlier refunds of the same charge are not in api_key_usage yet, so they are
--- subtracted separately.
+-- `items` are all items of the batch. Earlier refunds of the same charge are subtracted from the charge. Those of this batch
+-- are not in api_key_usage yet, so they are read from `items`.
 create function keymeter.refund(item keymeter.metering_item, account keymeter.metering_account, items keymeter.metering_item[])
   returns keymeter.metering_step
   language plpgsql volatile
@@ -1671,8 +1677,8 @@ $$;
 
 -- supabase/schemas/functions/metering/spend.sql
 
--- Decides a charge or a hold. The credits are taken if `refusal` is null and both the account and the key's credit limit have
--- enough credits left. `refusal` is the verdict of a key or an account that cannot be charged.
+-- Decides a charge or a hold. `refusal` is the verdict if the key or the account cannot be charged, otherwise null. The credits
+-- are taken if `refusal` is null, and the account and the key's credit limit have enough credits left.
 create function keymeter.spend(
   item keymeter.metering_item, account keymeter.metering_account, refusal text, credit_limit bigint, is_known_operation boolean
 ) returns keymeter.metering_step
@@ -1682,7 +1688,8 @@ declare
   limited int;
 begin
   item.verdict := refusal;
-  -- This is also set for a refused hold. It is stored, so a retry with another lifetime is recognised as a different request.
+  -- A refused hold gets an expiry too. The expiry is stored, so that a retry with another lifetime is recognised as a different
+  -- request.
   item.expires_at := item.moment + make_interval(secs => item.lifetime);
   if item.action = 'hold' and refusal is null then
     account.open_holds := coalesce(account.open_holds, keymeter.count_open_holds(account.user_id, account.moment));
@@ -1736,8 +1743,8 @@ $$;
 
 -- supabase/schemas/functions/metering/track_limit.sql
 
--- Adds to the state of an account how many credits a key can still use of its credit limit in the current cycle. Later items of
--- the batch update this number.
+-- Adds a key to the state of its account, with the credits that are left of the key's credit limit in the current cycle. Later
+-- items of the batch update this number. Does nothing if the state already contains the key.
 create function keymeter.track_limit(account keymeter.metering_account, key_id uuid, credit_limit bigint)
   returns keymeter.metering_account
   language plpgsql stable
@@ -1868,7 +1875,7 @@ $$;
 -- supabase/schemas/functions/operator/set_suspended.sql
 
 -- Suspends or resumes an account. A suspended account cannot be charged and cannot make holds, but its open holds can still be
--- settled. Returns true if the account was not already in this state.
+-- settled. Returns true if this call has changed the state of the account.
 create function keymeter.set_suspended(account uuid, is_suspended boolean) returns boolean
   language plpgsql volatile security definer set search_path = '' set timezone = 'UTC'
   as $$

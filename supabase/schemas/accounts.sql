@@ -27,8 +27,8 @@ create table public.billing_accounts (
   credits_per_cycle keymeter.credits not null,
   billing_cycle_anchor timestamptz(3) not null default date_trunc('milliseconds', now()),
   billing_cycle_start timestamptz(3) not null default date_trunc('milliseconds', now()),
-  -- Keep this expression as short as one function call. Postgres reads the stored expression again for every updated row. A
-  -- long expression took a fifth of the time of a batch with many accounts.
+  -- Keep this expression a single function call. Postgres reads the stored expression again for every updated row. In a batch
+  -- with many accounts, a long expression took a fifth of the time.
   billing_cycle_end timestamptz(3) generated always as (keymeter.cycle_end(billing_cycle_anchor, billing_cycle_start)) stored,
   created_at timestamptz not null default now(),
   suspended_at timestamptz(3),

@@ -61,7 +61,7 @@ create table public.alerts (
 comment on table public.alerts is 'One row for each threshold that the usage of an account has reached in a cycle.';
 comment on column public.alerts.threshold is 'The threshold, in percent of credits_granted.';
 
--- keys.sql explains n_distinct.
+-- keys.sql explains why n_distinct is set.
 alter table public.credit_holds alter column user_id set (n_distinct = 20);
 alter table public.ledger_entries alter column user_id set (n_distinct = 20);
 

@@ -41,13 +41,13 @@ create index api_key_usage_idempotency_idx on public.api_key_usage (user_id, ide
 -- Used to find the earlier refunds of a charge. This index contains no charges, so a charge does not write to it.
 create index api_key_usage_refers_to_idx on public.api_key_usage (user_id, refers_to) where refers_to is not null;
 -- The next two indexes and the primary key serve the list of usage events. An index for each filter would make charges slower,
--- by 6 to 23 % (docs/decisions/0012-finding-usage-events.md). A charge with the verdict `charged` does not write to these two
--- indexes, except that every thousandth event of an account is a milestone.
+-- by 6 to 23 % (docs/decisions/0012-finding-usage-events.md). A charge with the verdict `charged` writes to these two indexes
+-- only if it is a milestone: every thousandth event of an account.
 --
 -- This index contains the milestones. It is used to find the sequence that belongs to a time.
 create index api_key_usage_milestone_idx on public.api_key_usage (user_id, created_at, sequence) where sequence % 1000 = 0;
--- This index contains the uncounted events: refusals, and all actions other than charges. The roll-ups do not show them at
--- created_at, so they need an index to be found.
+-- This index contains the uncounted events: refusals, and all actions other than charges. The list of usage events finds all
+-- other events with the roll-ups. The roll-ups do not show uncounted events at created_at, so these events need an index.
 create index api_key_usage_uncounted_idx on public.api_key_usage (user_id, sequence) where verdict <> 'charged' or action <> 'charge';
 
 -- This partition takes the events of every month that has no partition of its own. So a charge does not fail if a partition is
@@ -67,8 +67,8 @@ create table public.usage_by_cycle (
   api_key_id uuid not null,
   credits_charged bigint not null,
   charges bigint not null,
-  -- This column cannot have a check. For a settle, the upsert proposes a row with negative credits, and Postgres checks the
-  -- proposed row before it adds these credits to the existing row.
+  -- This column cannot have a check constraint. For a settle, the upsert proposes a row with negative credits, and Postgres
+  -- checks the proposed row before it adds these credits to the existing row.
   credits_held bigint not null default 0,
   primary key (user_id, api_key_id, cycle_start),
   foreign key (user_id, api_key_id) references public.api_keys (user_id, id) on delete cascade
@@ -143,7 +143,7 @@ comment on column public.usage_retention.last_event_at is 'The time of the last 
 comment on column public.usage_retention.kept_from is
   'All events from this time on are kept. Roll-ups and cycles that begin earlier cannot be recomputed from the events.';
 
--- keys.sql explains n_distinct. keymeter.make_usage_partitions sets n_distinct for each partition.
+-- keys.sql explains why n_distinct is set. keymeter.make_usage_partitions sets it for each partition.
 alter table public.api_key_usage alter column user_id set (n_distinct = 20);
 alter table public.api_key_usage_default alter column user_id set (n_distinct = 20);
 alter table public.operations alter column user_id set (n_distinct = 20);

@@ -15,7 +15,7 @@ import type { Db } from '@keymeter/db'
 import { pino } from 'pino'
 import type { CommandResult } from './command-result.ts'
 
-/** @param account is the id of the account or the e-mail address of its user, in all commands of this file. */
+/** @param account is the id of the account or the e-mail address of its user. All commands of this file accept both. */
 export async function showAccount(db: Db, account: string): Promise<CommandResult> {
   const accountId = await findAccount(db, account)
   const now = await inAccount({ ...callOf(db), userId: accountId }, 'read only', getAccount)
@@ -25,8 +25,8 @@ export async function showAccount(db: Db, account: string): Promise<CommandResul
 }
 
 /**
- * @param onIdempotencyKey receives the idempotency key before the call. If the answer is lost, the operator can retry with this
- * key.
+ * @param onIdempotencyKey receives the idempotency key before the top-up is added. If the command is interrupted, the operator
+ *   can retry the top-up with the same idempotency key.
  */
 export async function topUp(
   db: Db,

@@ -14,8 +14,8 @@ function keymeter(args: string[], env: Record<string, string>): Promise<{ code: 
   )
 }
 
-describe('the process of `pnpm keymeter`', () => {
-  it('exits with code 0 if it found nothing wrong, or with code 1 if it found a fault', async () => {
+describe('process of `pnpm keymeter`', () => {
+  it('a CLI command exits with code 0 if it found nothing wrong, or with code 1 if it found a fault', async () => {
     const env = { MIGRATION_DATABASE_URL: database.urls.owner }
     const { host, pathname } = new URL(database.urls.owner)
     expect(await keymeter(['verify-audit'], env)).toEqual({
@@ -31,7 +31,7 @@ describe('the process of `pnpm keymeter`', () => {
     expect(JSON.parse(differs.stdout)).toMatchObject({ differences: [{ userId, what: 'balance' }] })
   })
 
-  it('exits with code 2 and an error on stderr if it cannot run', async () => {
+  it('a CLI command that cannot run prints an error on stderr and exits with code 2', async () => {
     expect(await keymeter(['plans'], { MIGRATION_DATABASE_URL: 'postgresql://postgres@127.0.0.1:1/none' })).toMatchObject({
       code: 2,
       stdout: '',

@@ -12,8 +12,8 @@ function file(name: string, text: string): string {
   return join(dir, name)
 }
 
-describe('the URL of the database’s owner', () => {
-  it('comes from the environment, or else from the first file that sets it', () => {
+describe('URL of the database’s owner', () => {
+  it('the URL of the database’s owner comes from the environment, or else from the first file that sets it', () => {
     const files = [
       join(dir, 'missing'),
       file('blank', 'MIGRATION_DATABASE_URL=\n'),
@@ -24,7 +24,7 @@ describe('the URL of the database’s owner', () => {
     for (const env of [{}, { MIGRATION_DATABASE_URL: '' }]) expect(readOwnerUrl(env, files)).toBe('postgresql://first')
   })
 
-  it('must be set: otherwise, reading it throws an error', () => {
+  it('a missing URL of the database’s owner causes an error', () => {
     expect(() => readOwnerUrl({}, [join(dir, 'missing')])).toThrow('Set MIGRATION_DATABASE_URL')
   })
 })

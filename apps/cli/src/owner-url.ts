@@ -5,11 +5,11 @@ import { parseEnv } from 'node:util'
 const REPOSITORY = join(import.meta.dirname, '../../..')
 
 /**
- * Returns the URL of the database's owner, MIGRATION_DATABASE_URL. The environment has priority over the files, and an earlier
- * file over a later one.
+ * Returns MIGRATION_DATABASE_URL, the URL of the database's owner. If the environment contains the variable, its value is
+ * returned. Otherwise the value in the first file that contains the variable is returned.
  *
  * @param files are `.env` and the settings of the embedded stack by default. A missing file is skipped.
- * @throws Error if neither the environment nor a file sets the variable.
+ * @throws Error if neither the environment nor a file contains the variable.
  */
 export function readOwnerUrl(env: NodeJS.ProcessEnv, files = defaultFiles(env)): string {
   for (const file of [null, ...files]) {

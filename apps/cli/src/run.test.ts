@@ -31,7 +31,7 @@ async function createAccount(): Promise<string> {
   return userId
 }
 
-/** Creates an account whose row counts one entry of the audit log, but whose audit log is empty. */
+/** Creates an account with a broken audit log: the row of the account counts one entry, but the log is empty. */
 async function breakChain(): Promise<string> {
   const userId = await database.createUser()
   await database.owner.query(
@@ -42,7 +42,7 @@ async function breakChain(): Promise<string> {
 }
 
 describe('pnpm keymeter', () => {
-  it('verify-audit exits with code 0 if every audit log is complete, or with code 1 and the broken entries', async () => {
+  it('`verify-audit` exits with code 0 if every audit log is complete; otherwise, it prints the faults and exits with code 1', async () => {
     expect(await keymeter(['verify-audit'])).toMatchObject({
       code: 0,
       stdout: '0 accounts, 0 entries: every chain is complete.\n',
@@ -56,7 +56,7 @@ describe('pnpm keymeter', () => {
     expect(JSON.parse(json.stdout)).toEqual({ accounts: 1, entries: 0, faults: [{ userId, sequence: 1, fault: 'missing' }] })
   })
 
-  it('reconcile exits with code 0 if all totals agree, or with code 1 and the differences', async () => {
+  it('`reconcile` exits with code 0 if all totals agree with the events; otherwise, it prints the differences and exits with code 1', async () => {
     expect(await keymeter(['reconcile'])).toMatchObject({ code: 0, stdout: 'All totals agree with the usage events.\n' })
     const userId = await createAccount()
     await database.owner.query('update billing_accounts set credits_used = 5 where user_id = $1', [userId])
@@ -78,7 +78,7 @@ describe('pnpm keymeter', () => {
     })
   })
 
-  it('tops up, changes the plan of, suspends and resumes an account, by its id or e-mail address', async () => {
+  it('the CLI finds an account by id or e-mail address, and can top it up, change its plan, suspend it and resume it', async () => {
     const userId = await createAccount()
     const { rows } = await database.owner.query<{ email: string }>('select email from auth.users where id = $1', [userId])
     const email = rows[0]?.email.toUpperCase() ?? ''
@@ -118,7 +118,7 @@ describe('pnpm keymeter', () => {
       expect(await keymeter([...args])).toMatchObject({ code: 2, stderr: expect.stringContaining(why) })
   })
 
-  it('drop-usage drops old months and exits with code 0, or exits with code 1 and the reasons why it dropped nothing', async () => {
+  it('`drop-usage` drops old months and exits with code 0; if it cannot drop a month, it prints the reasons and exits with code 1', async () => {
     expect(await keymeter(['drop-usage', '--before', '2020-01'])).toMatchObject({
       code: 0,
       stdout: 'There are no usage events from before that month.\n',
@@ -140,8 +140,8 @@ describe('pnpm keymeter', () => {
     )
     await database.owner.query("insert into operations values ($1, 'x')", [userId])
     const dryRun = await keymeter(['drop-usage', '--before', '2020-04', '--dry-run', '--json'])
-    // The event is still in the default partition, so the dry run lists no month. The real run moves the event to the partition
-    // of its month.
+    // The event is in the default partition, so the dry run finds no month to drop. The real run first moves the event to a
+    // partition for its month, and then drops this partition.
     expect([dryRun.code, JSON.parse(dryRun.stdout)]).toEqual([0, { months: [], isDropped: false, obstacles: [] }])
     const dropped = await keymeter(['drop-usage', '--before', '2020-04', '--json'])
     expect([dropped.code, JSON.parse(dropped.stdout)]).toEqual([0, { months: ['2020-03'], isDropped: true, obstacles: [] }])
@@ -153,12 +153,12 @@ describe('pnpm keymeter', () => {
     expect((await keymeter(['drop-usage'])).code).toBe(2)
   })
 
-  it('exits with code 2 and an error if it cannot run, and never prints the password of the database', async () => {
+  it('a CLI command that cannot run prints an error and exits with code 2, but never prints the password of the database', async () => {
     const unreachable = await keymeter(['verify-audit'], { url: 'postgresql://postgres:hidden@127.0.0.1:1/none' })
     expect(unreachable).toMatchObject({ code: 2, stdout: '', stderr: expect.stringContaining('ECONNREFUSED') })
     expect(unreachable.stderr).not.toContain('hidden')
     expect(unreachable.stderr).toContain('Database: 127.0.0.1:1/none\n')
-    // The password in these URLs contains a slash, which should be written as %2F.
+    // The password in these URLs contains a slash that is not written as %2F, so the URLs are invalid.
     for (const url of ['postgres://owner:12/hidden@127.0.0.1:1/none', 'postgres://owner:/hidden@127.0.0.1:1/none'])
       expect((await keymeter(['verify-audit'], { url })).stderr).not.toContain('hidden')
     expect(await keymeter(['verify-audit'], { url: 'postgresql://postgres@localhost:1/none' })).toMatchObject({
@@ -169,7 +169,7 @@ describe('pnpm keymeter', () => {
     expect((await keymeter(['suspend'])).code).toBe(2)
   })
 
-  it('shows help with exit code 0, and offers --json for every command', async () => {
+  it('the CLI shows help with exit code 0, and every command has the option --json', async () => {
     const help = await keymeter(['--help'])
     expect(help).toMatchObject({ code: 0, stdout: expect.stringContaining('verify-audit'), stderr: '' })
     const commands = [...help.stdout.matchAll(/^ {2}([a-z-]+) \[options\]/gm)].map(([, name = '']) => name)
@@ -177,7 +177,7 @@ describe('pnpm keymeter', () => {
     for (const name of commands) expect((await keymeter([name, '--help'])).stdout).toContain('--json')
   })
 
-  it('writes progress only to a terminal that a person reads, and never with --json', async () => {
+  it('the CLI prints its progress only to an interactive terminal, and never with --json', async () => {
     expect((await keymeter(['reconcile'], { isInteractive: true })).stderr).toContain('balance …\n')
     for (const args of [['reconcile'], ['reconcile', '--json']])
       expect((await keymeter(args, { isInteractive: args.includes('--json') })).stderr).not.toContain('balance')

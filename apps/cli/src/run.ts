@@ -14,7 +14,7 @@ export interface Terminal {
   readOwnerUrl(): string
   stdout(text: string): void
   stderr(text: string): void
-  /** True if a person reads stderr. Progress is written only then. */
+  /** True if stderr is a terminal. Progress is written only to a terminal. */
   isInteractive: boolean
 }
 
@@ -159,13 +159,14 @@ async function runOnDatabase(terminal: Terminal, isJson: boolean, work: (db: Db)
  */
 function describeDatabase(url: string): string {
   const { host, pathname } = URL.parse(url) ?? { host: '', pathname: '@' }
-  // An unescaped slash in the password makes the URL invalid. A part of the password and the `@` are then in the path.
+  // If the password contains a slash that is not escaped, the path contains the `@` and a part of the password. Do not print
+  // it.
   return pathname.includes('@') ? '' : `Database: ${host}${pathname}\n`
 }
 
 function messageOf(error: unknown): unknown {
   if (error instanceof ZodError) return prettifyError(error)
-  // If no address of a host accepts the connection, Node throws an AggregateError without a message.
+  // A host can have several addresses. If none of them accepts the connection, Node throws an AggregateError without a message.
   if (error instanceof AggregateError && error.message === '') return messageOf(error.errors[0])
   return error instanceof Error ? error.message : error
 }

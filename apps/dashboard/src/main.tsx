@@ -8,8 +8,8 @@ const root = document.getElementById('root')
 if (root === null) throw new Error('index.html has no #root')
 
 try {
-  // The modules of start.tsx fetch the settings while they load, which can fail. The import is dynamic, so that the page can
-  // show the failure.
+  // start.tsx and its modules fetch the settings while they are loaded, and this can fail. The import is dynamic, so that the
+  // page can then show a message.
   const { start } = await import('./app/start.tsx')
   start(root)
 } catch (error) {

@@ -14,12 +14,12 @@ function ledgerOf(page: Page) {
   return { lines, leftNow }
 }
 
-describe('the billing page', () => {
+describe('billing page', () => {
   beforeAll(async () => {
     await database.owner.query("insert into plans (plan, credits_per_cycle) values ('pro', 5000), ('tiny', 100)")
   })
 
-  it('explains the balance by ledger lines whose sum is exactly the remaining credits', async () => {
+  it('the billing page shows ledger lines whose sum is exactly the remaining credits', async () => {
     const { page, accountId, secret: key, complaints } = await signUp()
     const { lines, leftNow } = ledgerOf(page)
     const { chargeId } = await charge(key, 120)
@@ -62,7 +62,7 @@ describe('the billing page', () => {
     expect(complaints).toEqual([])
   })
 
-  it('moves between the previous and the current cycle, keeps the cycle in the URL, and keeps the focus on the button', async () => {
+  it('the billing page switches between billing cycles, keeps the cycle in the URL, and leaves the focus on the pressed button', async () => {
     const { page, email, secret: key, complaints } = await signUp()
     const { lines, leftNow } = ledgerOf(page)
     await database.owner.query(
@@ -106,7 +106,7 @@ describe('the billing page', () => {
     expect(complaints).toEqual([])
   })
 
-  it('shows the alerts that fired, and that the account is suspended', async () => {
+  it('the billing page lists the alerts of the account, and shows that the account is suspended', async () => {
     const { page, accountId, secret } = await signUp()
     await charge(secret, 800)
     await page.getByRole('link', { name: 'Billing' }).click()
@@ -122,7 +122,7 @@ describe('the billing page', () => {
     }
   })
 
-  it('adds and removes thresholds, explains mistakes at the field, and keeps the focus near a removed threshold', async () => {
+  it('the billing page adds and removes thresholds, shows mistakes at the field, and keeps the focus near a removed threshold', async () => {
     const { page, email, complaints } = await signUp()
     await page.getByRole('link', { name: 'Billing' }).click()
     const thresholds = page.getByRole('list', { name: 'Thresholds' }).getByRole('listitem')

@@ -10,7 +10,7 @@ const INSTALLED = [
   '/usr/bin/google-chrome',
   '/Applications/Google Chrome.app/Contents/MacOS/Google Chrome',
 ]
-/** Playwright's own timeout of 30 seconds is off. Only the timeout of the test ends a wait. */
+/** Switches off Playwright's own timeout of 30 seconds. Only the timeout of the test ends a wait. */
 const NO_TIMEOUT = 0
 
 /**
@@ -23,7 +23,7 @@ export function testBrowser(): { newPage(options?: BrowserContextOptions): Promi
     browser = await launch()
   })
   afterAll(async () => await browser?.close())
-  // By default, vitest ends `expect.poll` after one second.
+  // By default, `expect.poll` fails after one second. Here, it waits until the timeout of the test.
   beforeEach(({ task }) => vi.setConfig({ expect: { poll: { timeout: task.timeout } } }))
   return {
     newPage: async (options = {}) => {
@@ -41,7 +41,7 @@ export function testBrowser(): { newPage(options?: BrowserContextOptions): Promi
 
 /** Starts the Chromium of an npm package on Linux x64, and the installed browser on other platforms. */
 async function launch(): Promise<Browser> {
-  // The flags of the npm package are not used, because they switch off the same-origin policy, which these tests rely on.
+  // The flags of the npm package would switch off the same-origin policy. The tests rely on this policy.
   const args = [
     '--no-sandbox',
     '--disable-gpu',
@@ -59,8 +59,9 @@ async function launch(): Promise<Browser> {
 }
 
 /**
- * Unpacks Chromium into the folder of this test run, which is removed when the run ends. Test files run concurrently, so each
- * file unpacks into its own folder and then renames this folder. No test file can start a half-written Chromium.
+ * Unpacks Chromium into a folder that all files of this test run share, and that is removed when the run ends. Test files run
+ * concurrently. So each file unpacks into its own folder and then renames this folder, and no file starts a half-written
+ * Chromium.
  */
 async function unpackedChromium(): Promise<string> {
   const shared = join(inject('cluster').dir, 'browser')

@@ -12,8 +12,8 @@ const TSC = fileURLToPath(new URL('../../../node_modules/typescript/bin/tsc', im
 const INITIAL_SCRIPT_KIB_MAX = 260
 
 /**
- * Runs `work` with a folder that contains this source file and the compiler settings of the dashboard. Git and Vite ignore the
- * folder.
+ * Runs `work` with a folder that contains `text` as a source file, and the compiler settings of the dashboard. Git and Vite
+ * ignore the folder.
  */
 async function withSource<T>(text: string, work: (dir: string) => Promise<T>): Promise<T> {
   const dir = mkdtempSync(join(DASHBOARD, 'node_modules', '.probe-'))
@@ -29,12 +29,12 @@ async function withSource<T>(text: string, work: (dir: string) => Promise<T>): P
   }
 }
 
-describe('the built dashboard', () => {
+describe('built dashboard', () => {
   const assets = join(DASHBOARD, 'dist', 'assets')
   const scripts = readdirSync(assets).filter((name) => name.endsWith('.js'))
   const code = scripts.map((name) => readFileSync(join(assets, name), 'utf8')).join('\n')
 
-  it('contains no server code', () => {
+  it('the built dashboard contains no server code', () => {
     for (const trace of [
       'kysely',
       'node-postgres',
@@ -52,7 +52,7 @@ describe('the built dashboard', () => {
     expect(code).toContain('keys')
   })
 
-  it(`loads less than ${INITIAL_SCRIPT_KIB_MAX} KiB of compressed script before it starts`, () => {
+  it(`the built dashboard loads less than ${INITIAL_SCRIPT_KIB_MAX} KiB of compressed script before it starts`, () => {
     const html = readFileSync(join(DASHBOARD, 'dist', 'index.html'), 'utf8')
     const index = scripts.filter((name) => html.includes(name))
     // The first script imports the script `start-…` dynamically, so the HTML does not contain its name.
@@ -69,8 +69,8 @@ describe('the built dashboard', () => {
   })
 })
 
-describe('the source code of the dashboard', () => {
-  it('cannot import a value from the API, because the build fails', async () => {
+describe('source code of the dashboard', () => {
+  it('the build of the dashboard fails if its code imports a value from the API', async () => {
     await withSource("import { appRouter } from '@keymeter/api'\nconsole.log(appRouter)\n", async (dir) => {
       const building = build({
         root: DASHBOARD,
@@ -81,7 +81,7 @@ describe('the source code of the dashboard', () => {
     })
   })
 
-  it('is checked against the types of the API: it does not compile if it reads a field that the API does not return', async () => {
+  it('the dashboard does not compile if its code reads a field that the API does not return', async () => {
     const source = `import type { RouterOutputs } from '@keymeter/api'
 type Key = RouterOutputs['keys']['usage']['data'][number]
 export const known = (key: Key) => key.creditsUsed

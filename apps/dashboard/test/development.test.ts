@@ -13,7 +13,7 @@ it('the development server serves the dashboard from its sources', async () => {
   await page.getByRole('heading', { name: 'Sign in' }).waitFor()
 })
 
-it('the tRPC panel calls procedures with a pasted access token, and loads nothing from other servers', async () => {
+it('the tRPC panel calls procedures with an access token that the user enters, and loads nothing from other servers', async () => {
   const signUp = await fetch(`${server.url}/trpc/auth.signup`, {
     method: 'POST',
     headers: { 'content-type': 'application/json' },

@@ -10,7 +10,7 @@ const { server, visit, signUp, signUpOnPage, asBackend, charge, once } = testDas
 
 const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
 const ALL_RULES: RunOptions = { runOnly: ['wcag2a', 'wcag2aa', 'wcag21aa', 'wcag22aa'] }
-/** Dark pages differ from light pages only in their colors (index.css), so only these rules can find other violations. */
+/** The rules about colors. Dark pages need only these rules, because they differ from light pages only in their colors. */
 const COLOR_RULES: RunOptions = { runOnly: { type: 'rule', values: ['color-contrast', 'link-in-text-block'] } }
 
 async function violationsOn(page: Page, options: RunOptions): Promise<string[]> {
@@ -22,15 +22,15 @@ async function violationsOn(page: Page, options: RunOptions): Promise<string[]> 
   return violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(', ')}`)
 }
 
-/** An open stream shows a charge within this time. If nothing has appeared by then, no stream is open. */
+/** An open stream shows a charge within this time. If a charge has not appeared after this time, no stream is open. */
 const STREAM_SHOWS_WITHIN_MS = 1_000
 
 const realTime = (page: Page) => page.getByText('Real time')
 const isWatch = (request: Request) => request.url().includes('/trpc/usage.watch')
 
-describe('every page', () => {
+describe('all pages', () => {
   for (const width of [1280, 360]) {
-    it(`has no accessibility violation and does not scroll sideways at a width of ${width} px, in light and dark mode`, async () => {
+    it(`every page is accessible and does not scroll sideways at a width of ${width} px, in light and dark mode`, async () => {
       const visitor = await visit({ viewport: { width, height: 800 }, reducedMotion: 'reduce' })
       const { page, row, choose, secretDialog, saveSecret, complaints } = visitor
       const inspect = async () => {
@@ -74,7 +74,7 @@ describe('every page', () => {
       await page.getByRole('alertdialog', { name: 'Close without copying?' }).waitFor()
       await inspect()
       await page.getByRole('button', { name: 'Close anyway' }).click()
-      // The row now contains all elements that a row can contain.
+      // Wait until the row of the key shows both buttons, so that the next inspection includes them.
       await row('default').getByRole('button', { name: 'Get a new one' }).waitFor()
       await row('default').getByRole('button', { name: 'End now' }).waitFor()
       await choose('default', 'Disable')
@@ -115,8 +115,8 @@ describe('every page', () => {
   }
 })
 
-describe('spending', () => {
-  it('appears on the keys page and the usage page without a reload or polling, and the focus stays where it is', async () => {
+describe('spending in real time', () => {
+  it('new spending appears on the keys page and the usage page without a reload or polling, and does not move the focus', async () => {
     const visitor = await visit({ polls: false })
     const { page, row, saveSecret, complaints } = visitor
     const requests: Request[] = []
@@ -146,7 +146,7 @@ describe('spending', () => {
     await events.nth(4).waitFor()
     await page.getByRole('button', { name: /: 120 credits \(default 120\)/ }).waitFor()
 
-    // All pages share one stream, and its token is only in a header.
+    // All pages share one stream. The access token of the stream is only in a header, not in a URL.
     const watches = requests.filter(isWatch)
     expect(watches).toHaveLength(1)
     const token = (await watches[0]?.allHeaders())?.['authorization']?.replace('Bearer ', '') ?? ''
@@ -156,7 +156,7 @@ describe('spending', () => {
     expect(complaints).toEqual([])
   })
 
-  it('appears again after the stream was broken or refused, including credits that were spent without a stream', async () => {
+  it('the page reopens a broken or refused stream, and then also shows the credits that were spent without a stream', async () => {
     const visitor = await visit({ polls: false })
     const { page, saveSecret, complaints } = visitor
     const tries: number[] = []
@@ -172,7 +172,7 @@ describe('spending', () => {
     await charge(secret, 40)
     await page.waitForResponse((response) => isWatch(response.request()) && tries.length === 3)
     const [first = 0, second = 0, third = 0] = tries
-    // The page opens the stream again soon after a break, and later after a refusal.
+    // After a broken stream, the page reopens it soon. After a refused stream, the page waits longer.
     expect(third - second).toBeGreaterThan(8_000)
     expect(second - first).toBeLessThan(third - second)
     await page.getByText('960 left').waitFor()
@@ -182,9 +182,9 @@ describe('spending', () => {
     expect(complaints).toEqual([])
   })
 
-  it('appears even if an earlier request was never answered', async () => {
+  it('new spending appears even if an earlier request of the page was never answered', async () => {
     const { page, secret } = await signUp({ polls: false })
-    // The page gives up a request after 20 seconds. Here, this time is shortened to one second.
+    // The page cancels a request that has no response after 20 seconds. The test shortens this time to one second.
     await page.addInitScript(() => {
       const timeout = AbortSignal.timeout.bind(AbortSignal)
       AbortSignal.timeout = (ms) => timeout(ms / 20)
@@ -199,7 +199,7 @@ describe('spending', () => {
     await page.getByText('970 left').waitFor()
   })
 
-  it('is not watched while the page is hidden or after the user has signed out', async () => {
+  it('the page does not watch spending while it is hidden or after the user has signed out', async () => {
     const { page, secret } = await signUp({ polls: false })
     await realTime(page).waitFor()
     const look = async (state: 'hidden' | 'visible') =>

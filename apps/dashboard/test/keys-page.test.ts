@@ -5,13 +5,13 @@ const { database, server, visit, signUp, signUpOnPage, signInUnprovisioned, char
 
 const DAY_MS = 86_400_000
 
-/** Returns the moment as a date field expects it, in the time zone of the browser. */
+/** Formats a time in milliseconds as the value of a date field, in the time zone of the test browser. */
 function localText(moment: number): string {
   return new Date(moment).toLocaleString('sv-SE', { timeZone: 'Europe/Berlin' }).slice(0, 16).replace(' ', 'T')
 }
 
-describe('the list of keys', () => {
-  it('lets the user rename a key and set its limit and expiry, and explains mistakes at the field', async () => {
+describe('keys page', () => {
+  it('the keys page lets the user rename a key and set its limit and expiry, and shows mistakes at the field', async () => {
     const { page, row, choose, complaints } = await signUp()
     await choose('default', 'Edit…')
     const edit = page.getByRole('dialog', { name: 'Edit key' })
@@ -31,7 +31,8 @@ describe('the list of keys', () => {
     expect(await row('Renamed').textContent()).toContain('0 of 500')
     expect(await row('default').count()).toBe(0)
 
-    // Clearing a field removes the limit. A field that was not changed keeps its value, to the millisecond.
+    // If the user clears the field of the limit, the key has no limit. The user does not change the expiry, so the expiry keeps
+    // its exact value, including the milliseconds.
     const expiry = async () => (await database.owner.query("select expires_at from api_keys where name = 'Renamed'")).rows
     await database.owner.query("update api_keys set expires_at = expires_at + interval '7 ms' where name = 'Renamed'")
     const before = await expiry()
@@ -45,7 +46,7 @@ describe('the list of keys', () => {
     expect(complaints).toEqual([])
   })
 
-  it('refuses a date that is only half filled in, which the browser reports as empty', async () => {
+  it('the keys page refuses a half-filled date, which the browser reports as empty', async () => {
     const { page, choose } = await signUp()
     await choose('default', 'Edit…')
     const edit = page.getByRole('dialog', { name: 'Edit key' })
@@ -55,7 +56,7 @@ describe('the list of keys', () => {
     await edit.getByText('Enter both date and time, or nothing.').waitFor()
   })
 
-  it('creates a key with a limit and an expiry', async () => {
+  it('the keys page creates a key with a limit and an expiry', async () => {
     const { page, row, saveSecret } = await signUp()
     await page.getByRole('button', { name: 'Create key' }).click()
     const create = page.getByRole('dialog', { name: 'Create a key' })
@@ -69,7 +70,7 @@ describe('the list of keys', () => {
     expect(await row('bounded').textContent()).toContain('0 of 1,500')
   })
 
-  it('rotates a secret, shows the new secret, and lets the user end the old secret before its grace period is over', async () => {
+  it('the keys page rotates a secret, shows the new secret, and lets the user end the old secret before its grace period is over', async () => {
     const { page, secret: old, row, choose, saveSecret, complaints } = await signUp()
     await choose('default', 'Rotate secret…')
     const rotate = page.getByRole('dialog', { name: 'Rotate secret' })
@@ -93,7 +94,7 @@ describe('the list of keys', () => {
     expect(complaints).toEqual([])
   })
 
-  it('shows both new secrets when a key is rotated twice concurrently', async () => {
+  it('the keys page shows both new secrets if a key is rotated twice concurrently', async () => {
     const { page, row, choose, secretDialog } = await signUp()
     const answer = Promise.withResolvers<void>()
     await page.route(
@@ -120,13 +121,13 @@ describe('the list of keys', () => {
     await secretDialog.getByRole('button', { name: 'Done' }).click()
     await secretDialog.getByRole('button', { name: 'Copy secret' }).waitFor()
     expect(await secretDialog.getByRole('textbox').inputValue()).not.toBe(first)
-    // Only the first secret was copied. It is no longer the current secret of the key.
+    // The user has copied only the secret that was shown first. The second rotation replaced this secret.
     await secretDialog.getByRole('button', { name: 'Done' }).click()
     await page.getByRole('button', { name: 'Close anyway' }).click()
     await row('default').getByText('Secret not saved?').waitFor()
   })
 
-  it('can be used by keyboard, and returns the focus to the menu button when a dialog closes', async () => {
+  it('the menu of a key can be used by keyboard, and its button gets the focus back when a dialog closes', async () => {
     const { page } = await signUp()
     const actions = page.getByRole('button', { name: 'Actions for default' })
     await actions.focus()
@@ -141,7 +142,7 @@ describe('the list of keys', () => {
     await expect.poll(async () => await hasFocus(actions)).toBe(true)
   })
 
-  it('disables a key, shows it among the disabled keys, and enables it', async () => {
+  it('the keys page disables a key, lists it under the disabled keys, and enables it again', async () => {
     const { page, row, choose } = await signUp()
     await choose('default', 'Disable')
     await row('default').getByText('Disabled').waitFor()
@@ -159,7 +160,7 @@ describe('the list of keys', () => {
     await expect.poll(() => new URL(page.url()).search).toBe('')
   })
 
-  it('shows a revoked key and its usage among the revoked keys', async () => {
+  it('the keys page lists a revoked key with its usage under the revoked keys', async () => {
     const { page, secret, row, choose } = await signUp()
     await charge(secret, 432)
     await choose('default', 'Revoke…')
@@ -171,7 +172,7 @@ describe('the list of keys', () => {
     expect(await row('default').getByRole('button').count()).toBe(0)
   })
 
-  it('replaces a secret that was not saved, and then stops offering a replacement', async () => {
+  it('the keys page replaces a secret that was not saved, and then no longer offers a replacement', async () => {
     const visitor = await visit()
     const { page, row, secretDialog, saveSecret } = visitor
     await signUpOnPage(visitor)
@@ -190,7 +191,7 @@ describe('the list of keys', () => {
     expect(await row('default').getByText('Secret not saved?').count()).toBe(0)
   })
 
-  it('refuses to replace a secret that another session has saved', async () => {
+  it('the keys page refuses to replace a secret that was saved in another session', async () => {
     const visitor = await visit()
     const { page, row, secretDialog } = visitor
     await signUpOnPage(visitor)
@@ -205,7 +206,7 @@ describe('the list of keys', () => {
     await row('default').getByText('Secret not saved?').waitFor({ state: 'detached' })
   })
 
-  it('replaces the first secret if the response that contained it never arrived', async () => {
+  it('the keys page replaces the first secret of a user if the response with this secret never arrived', async () => {
     const visitor = await visit()
     const { page, row, saveSecret } = visitor
     await page.route('**/trpc/auth.provision*', async (route) => {
@@ -227,7 +228,7 @@ describe('the list of keys', () => {
     await expect.poll(async () => (await saved()).rowCount).toBe(1)
   })
 
-  it('searches and sorts, and keeps its filters after a reload and after Back', async () => {
+  it('the keys page searches and sorts keys, and keeps its filters after a reload and after the Back button', async () => {
     const { page, email, complaints } = await signUp()
     await database.owner.query(
       `insert into api_keys (user_id, name, key_type, key_prefix)
@@ -261,7 +262,7 @@ describe('the list of keys', () => {
     expect(complaints).toEqual([])
   })
 
-  it('finds a key by its secret, but does not put the secret into a URL or a request', async () => {
+  it('the keys page finds a key by its secret, but never puts the whole secret into a URL or a request', async () => {
     const { page, secret, row } = await signUp()
     const seen: string[] = []
     page.on('request', (request) => seen.push(request.url(), request.postData() ?? ''))
@@ -273,15 +274,16 @@ describe('the list of keys', () => {
     await expect.poll(() => seen.some((url) => url.includes('keys.list') && url.includes(secret.slice(0, 15)))).toBe(true)
     await row('default').waitFor()
     expect(seen.join()).not.toContain(secret.slice(0, 16))
-    // If the user pastes a secret into the address bar, the browser has already sent it. The page must remove it from the URL.
+    // If the user pastes a secret into the address bar, the browser sends the secret to the server. The page must then remove
+    // the secret from the URL.
     await page.goto(`${server.url}/?search=${secret}`)
     await row('default').waitFor()
     await expect.poll(() => page.url()).toBe(`${server.url}/?search=${secret.slice(0, 15)}`)
   })
 })
 
-describe('the activity page', () => {
-  it('shows each action, its key, and where it came from', async () => {
+describe('activity page', () => {
+  it('the activity page shows each action with its key, client address, client program and request id', async () => {
     const { page, choose, saveSecret, complaints } = await signUp()
     await choose('default', 'Edit…')
     const edit = page.getByRole('dialog', { name: 'Edit key' })
@@ -309,7 +311,7 @@ describe('the activity page', () => {
       'Created · main',
     ])
     expect(await entries.first().textContent()).toMatch(/By you from [0-9a-f.:]+ · \S+ on Linux · request \S{8,}/)
-    // The key was created through the API, so its client is Node's `fetch`.
+    // This key was created through the API by Node's `fetch`, so the client program is `node`.
     expect(await entries.last().textContent()).toMatch(/By you from [0-9a-f.:]+ · node · request \S{8,}/)
 
     await page.getByLabel('Action').selectOption('Created')

@@ -11,7 +11,7 @@ export const PASSWORD = 'a long password'
 /** One browser tab with its own profile. */
 export interface Visitor {
   page: Page
-  /** Errors on the console, including violations of the Content-Security-Policy. A user must never cause any. */
+  /** Errors on the console, including violations of the Content-Security-Policy. The page must not cause such errors. */
   complaints: string[]
   /** Returns the row of a table that contains this text. */
   row: (text: string) => Locator
@@ -30,9 +30,9 @@ export interface Person extends Visitor {
 }
 
 interface VisitOptions extends BrowserContextOptions {
-  /** False stops the timers with which the page refreshes itself. Changes then appear only through the stream. */
+  /** If false, the refresh timers of the page do not run, so changes appear only through the stream. */
   polls?: boolean
-  /** False removes the file picker from the browser, because no test can answer its dialog. The page then downloads files. */
+  /** If false, the browser has no file picker, so the page uses a download. A test cannot answer the picker's dialog. */
   hasFilePicker?: boolean
 }
 
@@ -138,7 +138,8 @@ export function testDashboard() {
 function visitor(page: Page): Visitor {
   const complaints: string[] = []
   page.on('console', (message) => {
-    // Chromium also reports each response with a status of 400 or higher on the console, including expected ones.
+    // Chromium also reports each response with a status of 400 or higher on the console. Tests cause such responses on purpose,
+    // so these messages are ignored.
     if (message.type() === 'error' && !message.text().startsWith('Failed to load resource')) complaints.push(message.text())
   })
   page.on('pageerror', (error) => complaints.push(error.message))

@@ -3,8 +3,8 @@ import { comeBackTo, hasFocus, PASSWORD, testDashboard } from './person.ts'
 
 const { database, server, visit, signUpOnPage, signInUnprovisioned, charge } = testDashboard()
 
-describe('a new user', () => {
-  it('signs up, gets an account and a default key, creates a prod key, sees spending, revokes a key, signs out and signs in', async () => {
+describe('sign-up', () => {
+  it('a new user signs up, gets a default key, creates a prod key, sees spending, revokes a key, signs out and signs in again', async () => {
     const visitor = await visit()
     const { page, row, choose, saveSecret, complaints } = visitor
     const email = await signUpOnPage(visitor)
@@ -51,14 +51,14 @@ describe('a new user', () => {
     expect(complaints).toEqual([])
   })
 
-  it('who signs in without our sign-up, as with Google, gets an account and a key and sees the secret of the key', async () => {
+  it('a user who signs in without our sign-up, e.g. with Google, gets an account and a key and sees the secret of the key', async () => {
     const visitor = await visit()
     await signInUnprovisioned(visitor)
     await visitor.secretDialog.waitFor()
     expect(await visitor.secretDialog.getByRole('textbox').inputValue()).toMatch(/^km_dev_/)
   })
 
-  it('who makes a mistake in the form sees at the field what is wrong', async () => {
+  it('the sign-up form shows each mistake at its field', async () => {
     const { page } = await visit()
     await page.goto(`${server.url}/sign-up`)
     await page.getByLabel('E-mail').fill('nonsense')
@@ -70,8 +70,8 @@ describe('a new user', () => {
   })
 })
 
-describe('a visitor', () => {
-  it('cannot use Google sign-in if it is not configured', async () => {
+describe('before sign-in', () => {
+  it('a visitor cannot use Google sign-in if the server is not configured for it', async () => {
     const { page } = await visit()
     await page.goto(`${server.url}/sign-in`)
     const google = page.getByRole('button', { name: 'Continue with Google' })
@@ -79,20 +79,20 @@ describe('a visitor', () => {
     await page.getByText(/not configured/i).waitFor()
   })
 
-  it('who is not signed in is redirected to the sign-in page', async () => {
+  it('a visitor who is not signed in is redirected to the sign-in page', async () => {
     const { page } = await visit()
     await page.goto(server.url)
     await page.getByRole('heading', { name: 'Sign in' }).waitFor()
   })
 
-  it('sees the page even if the browser reports a language that does not exist', async () => {
+  it('a visitor sees the sign-in page even if the browser reports a language that does not exist', async () => {
     const { page } = await visit()
     await page.addInitScript(() => Object.defineProperty(navigator, 'language', { value: 'en-US@posix' }))
     await page.goto(server.url)
     await page.getByRole('heading', { name: 'Sign in' }).waitFor()
   })
 
-  it('sees that Keymeter cannot be reached if the page cannot load its settings', async () => {
+  it('a visitor sees that Keymeter cannot be reached if the page cannot load its settings', async () => {
     const { page } = await visit()
     await page.route('**/config.json', async (route) => await route.abort())
     await page.goto(server.url)
@@ -100,8 +100,8 @@ describe('a visitor', () => {
   })
 })
 
-describe('a new secret', () => {
-  it('is not lost if the user creates a key before the first secret has arrived', async () => {
+describe('dialog with a new secret', () => {
+  it('the first secret is not lost if the user creates another key before the first secret has arrived', async () => {
     const visitor = await visit()
     const { page, secretDialog } = visitor
     const answer = Promise.withResolvers<void>()
@@ -114,7 +114,7 @@ describe('a new secret', () => {
     await page.getByRole('dialog').getByLabel('Name').fill('mine')
     await page.getByRole('dialog').getByRole('button', { name: 'Create key' }).click()
     await secretDialog.getByText('mine').waitFor()
-    // Delete this key, because provisioning creates the default key only if the account has no key.
+    // Delete the key `mine`, because provisioning creates the default key only if the account has no key.
     await database.owner.query("delete from api_keys where name = 'mine'")
     const provisioned = page.waitForResponse(/auth\.provision/)
     answer.resolve()
@@ -125,7 +125,7 @@ describe('a new secret', () => {
     await secretDialog.getByText('default').waitFor()
   })
 
-  it('stays on the page if the session ends before the user has saved the secret', async () => {
+  it('a new secret stays on the page if the session ends before the user has saved the secret', async () => {
     const visitor = await visit()
     const { page, secretDialog } = visitor
     await signUpOnPage(visitor)
@@ -139,7 +139,7 @@ describe('a new secret', () => {
     expect(await secretDialog.getByRole('textbox').inputValue()).toMatch(/^km_dev_/)
   })
 
-  it('disappears only after a warning if the user has not copied it', async () => {
+  it('a new secret that the user has not copied disappears only after a warning', async () => {
     const visitor = await visit()
     const { page, secretDialog } = visitor
     await signUpOnPage(visitor)
@@ -149,7 +149,7 @@ describe('a new secret', () => {
     expect(await secretDialog.isVisible()).toBe(true)
   })
 
-  it('is not in the page, its storage or its URL after the dialog has closed', async () => {
+  it('a new secret is not in the page, the browser storage or the URL after its dialog has closed', async () => {
     const visitor = await visit()
     const { page, row, saveSecret } = visitor
     await signUpOnPage(visitor)

@@ -11,8 +11,8 @@ function eventsOn(page: Page) {
 }
 
 /**
- * Signs up and inserts one event for each second up to now. Every tenth event is refused. The first event has another key and
- * another operation than the others.
+ * Signs up and inserts `count` events, one for each second up to now. Every tenth event is refused. The first event has the key
+ * `rare` and the operation `once`. The other events have the key `default` and the operation `search`.
  */
 async function signUpWithEvents(count: number, options: Parameters<typeof signUp>[0] = {}) {
   const person = await signUp(options)
@@ -34,7 +34,7 @@ async function signUpWithEvents(count: number, options: Parameters<typeof signUp
        from billing_accounts, generate_series(1, $2::int) as n where user_id = $1`,
     [accountId, count],
   )
-  // Insert the roll-ups that charges would have written. Without roll-ups, a search for a rare operation finds nothing.
+  // Insert the roll-ups that charges would have written. Without roll-ups, the page would not find rare operations.
   await owner.query(
     `insert into usage_by_cycle (user_id, cycle_start, api_key_id, credits_charged, charges)
      select user_id, cycle_start, api_key_id, sum(credits_charged), count(*) from api_key_usage
@@ -62,8 +62,8 @@ async function signUpWithEvents(count: number, options: Parameters<typeof signUp
   return { ...person, ...onPage, openEvents }
 }
 
-describe('the usage page', () => {
-  it('shows the usage of each key and operation by day and hour, and works with pointer, keyboard and screen reader', async () => {
+describe('usage page', () => {
+  it('the usage page shows the usage of each key and operation by day and hour, and works with pointer, keyboard and screen reader', async () => {
     const { page, secret, complaints } = await signUp()
     await page.getByRole('link', { name: 'Usage' }).click()
     await page.getByText('Nothing was used in this period.').waitFor()
@@ -94,10 +94,10 @@ describe('the usage page', () => {
   })
 })
 
-describe('the chart on the usage page', () => {
-  it('distinguishes keys with the same name, moves to the next day, and stays visible if another range fails to load', async () => {
+describe('chart on the usage page', () => {
+  it('the usage chart distinguishes keys with the same name, shows a new day, and stays visible if another range cannot be loaded', async () => {
     const { page, secret, saveSecret, complaints } = await signUp({ timezoneId: 'America/New_York' })
-    // The browser does not know the time zone of its system. The chart then uses UTC, and shows that.
+    // This browser does not know the time zone of its system, so the chart uses UTC and shows the text “UTC”.
     await page.addInitScript(() => {
       const { resolvedOptions } = Intl.DateTimeFormat.prototype
       Intl.DateTimeFormat.prototype.resolvedOptions = function () {
@@ -120,7 +120,7 @@ describe('the chart on the usage page', () => {
     await page.getByText(`${today}: 30`, { exact: true }).waitFor()
     await page.getByText('UTC', { exact: true }).waitFor()
 
-    // Insert usage of the next day, as after midnight. The chart shows the new day, because the user has not chosen a column.
+    // Insert usage for the next day. The user has not chosen a day in the chart, so the chart shows the newest day.
     await database.owner.query(
       `insert into usage_by_quarter_hour (user_id, cycle_start, api_key_id, operation, quarter_hour, credits_charged, charges)
        select user_id, cycle_start, api_key_id, operation, quarter_hour + interval '1 day', 7, 1
@@ -152,8 +152,8 @@ describe('the chart on the usage page', () => {
   })
 })
 
-describe('the events on the usage page', () => {
-  it('are listed newest first, filtered by operation and verdict, and loaded page by page', async () => {
+describe('events on the usage page', () => {
+  it('the list of events shows the newest event first, has filters for operation and verdict, and loads page by page', async () => {
     const { page, complaints, events, rows, openEvents } = await signUpWithEvents(120)
     await openEvents()
     await expect.poll(async () => await rows.count()).toBe(51)
@@ -181,7 +181,7 @@ describe('the events on the usage page', () => {
     expect(complaints).toEqual([])
   })
 
-  it('load older pages while new events arrive, show new events on top, and offer a button if there are too many', async () => {
+  it('the list of events loads older pages while new events arrive, and shows new events on top, or a button if there are too many', async () => {
     const { page, secret, complaints, events, rows, openEvents } = await signUpWithEvents(120, { polls: false })
     await openEvents()
     let older = 0
@@ -217,7 +217,7 @@ describe('the events on the usage page', () => {
     expect(complaints).toEqual([])
   })
 
-  it('are found far back in the history without a click for each page that contains no match', async () => {
+  it('a filter finds an event far back in the history, and the user does not have to click “Load more”', async () => {
     const { page, complaints, events, rows, openEvents } = await signUpWithEvents(12_000)
     await openEvents()
     await page.getByRole('searchbox', { name: 'Operation' }).fill('once')
@@ -226,7 +226,7 @@ describe('the events on the usage page', () => {
     expect(complaints).toEqual([])
   })
 
-  it('are replaced by a message if there are none or if they cannot be loaded', async () => {
+  it('the list of events shows a message if there are no events or if they cannot be loaded', async () => {
     const { page } = await signUp({ hasFilePicker: false })
     const { events, exportButton } = eventsOn(page)
     await page.getByRole('link', { name: 'Usage' }).click()
@@ -244,7 +244,7 @@ describe('the events on the usage page', () => {
     await page.getByText('Nothing was charged or refused in this period.').waitFor()
   })
 
-  it('are filtered by action, verdict and time, in the list and in the export', async () => {
+  it('the filters for action, verdict and time apply to the list of events and to the export', async () => {
     const { page, secret, complaints, events, rows, exportButton, openEvents } = await signUpWithEvents(120, {
       hasFilePicker: false,
     })
@@ -279,7 +279,7 @@ describe('the events on the usage page', () => {
     expect(complaints).toEqual([])
   })
 
-  it('are exported completely, with the chosen filters, and without an access token in a URL', async () => {
+  it('the export of events is complete, applies the chosen filters, and puts no access token into a URL', async () => {
     const { page, complaints, exportButton, openEvents } = await signUpWithEvents(5_000, { hasFilePicker: false })
     const addresses: string[] = []
     page.on('request', (request) => addresses.push(request.url()))
@@ -296,9 +296,10 @@ describe('the events on the usage page', () => {
     expect(complaints).toEqual([])
   })
 
-  it('are exported directly to disk if the browser supports it, and the export shows its progress and can be cancelled', async () => {
+  it('the export of events is written directly to disk if the browser supports this, shows its progress and can be cancelled', async () => {
     const { page, complaints, events, exportButton, openEvents } = await signUpWithEvents(10_000)
-    // No test can answer the dialog that asks for a file, so the page gets a file in its own storage.
+    // A test cannot answer the dialog that asks for a file. So this function replaces the dialog, and returns a file in the
+    // browser's private storage.
     await page.addInitScript(() =>
       Reflect.set(window, 'showSaveFilePicker', async () =>
         (await navigator.storage.getDirectory()).getFileHandle('export.csv', { create: true }),
@@ -320,7 +321,7 @@ describe('the events on the usage page', () => {
         uploadThroughput: -1,
       })
     await openEvents()
-    // In bytes per second. At this speed, the export would take half a minute.
+    // The limit is in bytes per second. With this limit, the export would take half a minute.
     await limitNetwork(30_000)
     await exportButton.focus()
     await page.keyboard.press('Enter')

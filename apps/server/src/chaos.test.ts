@@ -23,9 +23,9 @@ const POOR_CREDITS = 100
 const RICH_CREDITS = 1_000_000
 /** The engine answers a call within this time. A call that first waits for another batch can take twice as long. */
 const ANSWERED_WITHIN_MS = 10_000
-/** The engine resends a batch after this time. A faster call did not wait on a dead connection. */
+/** The engine resends a batch that has no response after this time. A faster call did not wait for a dead connection. */
 const TRY_MS_MAX = 6_000
-/** The pause between two calls. Some calls are then in the batch that hangs, and others wait for the next batch. */
+/** With this pause between calls, some calls are in the batch that hangs, and other calls wait for the next batch. */
 const CALLS_APART_MS = 3_000
 /** The verdicts that each action can get in this file. */
 const VERDICTS: Record<Ask['action'], string[]> = {
@@ -155,8 +155,8 @@ function chargedBy({ verdict }: Answered): number {
   return verdict.verdict === 'refunded' ? -verdict.credits : 0
 }
 
-describe('a request that the client retries until it is answered', () => {
-  it(`is recorded exactly once, even if the server is killed ${SERVER_KILLS} times under load`, async () => {
+describe('requests that are retried until they are answered', () => {
+  it(`a retried request is recorded exactly once, even if the server is killed ${SERVER_KILLS} times under load`, async () => {
     let server = await startServer(database.urls.api)
     const customers = await createCustomers(database, server.url)
     const clients = startClients(server, CLIENTS, load(customers, 'server'))
@@ -169,7 +169,7 @@ describe('a request that the client retries until it is answered', () => {
     }
     const kinds = new Set(Object.values(VERDICTS).flat())
     const kindsAnswered = () => new Set(clients.answered.map(({ verdict }) => verdict.verdict))
-    // The requests are random, so a rare verdict may need more requests.
+    // The requests are random. Continue until each verdict has occurred.
     do await clients.moreAnswered(REQUESTS_BETWEEN_FAULTS)
     while (kindsAnswered().size < kinds.size)
     await clients.stop()
@@ -178,7 +178,7 @@ describe('a request that the client retries until it is answered', () => {
     await expectExact(database, customers, clients.answered)
   })
 
-  it(`is recorded exactly once, even if Postgres is killed ${POSTGRES_STOPS} times under load, and the server needs no restart`, async () => {
+  it(`a retried request is recorded exactly once, even if Postgres is killed ${POSTGRES_STOPS} times under load, without a restart of the server`, async () => {
     const server = onOwnPostgres
     const customers = await createCustomers(postgres, server.url)
     const clients = startClients(server, CLIENTS, load(customers, 'postgres'))
@@ -186,7 +186,7 @@ describe('a request that the client retries until it is answered', () => {
       await clients.moreAnswered(REQUESTS_BETWEEN_FAULTS)
       await sleep(randomInt(20))
       await postgres.kill(stop % 2 === 0 ? 'SIGKILL' : 'SIGQUIT')
-      // Every second outage lasts longer than the engine retries.
+      // Every second outage is longer than the time in which the engine retries a batch.
       await sleep(stop % 2 === 0 ? 0 : 2_000)
       await postgres.start()
     }
@@ -198,8 +198,8 @@ describe('a request that the client retries until it is answered', () => {
   })
 })
 
-describe('the metering engine', () => {
-  it(`gives each of ${CUT_REQUESTS} requests its verdict, even if database connections are cut between commit and response`, async () => {
+describe('metering engine', () => {
+  it(`each of ${CUT_REQUESTS} requests gets its verdict, even if database connections are cut between commit and response`, async () => {
     const server = behindProxy
     const customers = await createCustomers(database, server.url)
     const nextAsk = load(customers, 'cut')
@@ -221,7 +221,7 @@ describe('the metering engine', () => {
     await expectExact(database, customers, answered)
   })
 
-  it('answers every request at the first try when Postgres is slow', async () => {
+  it('the metering engine answers every request at the first try when Postgres is slow', async () => {
     const server = behindProxy
     const customers = await createCustomers(database, server.url)
     const nextAsk = load(customers, 'slow')
@@ -239,7 +239,7 @@ describe('the metering engine', () => {
   })
 
   it.each(['network', 'database'] as const)(
-    'answers `database_unavailable` within its time limit while the %s hangs, and is fast and exact again afterwards',
+    'the metering engine answers `database_unavailable` within its time limit while the %s hangs, and is fast and exact again afterwards',
     async (what) => {
       const store = what === 'database' ? postgres : database
       const { hang, resume } = what === 'database' ? { hang: postgres.pause, resume: postgres.resume } : proxy

@@ -25,7 +25,7 @@ async function dashboardFromSources(server: Server): Promise<Pick<Pages, 'inFron
   const vite = await createServer({
     root: fileURLToPath(new URL('../../dashboard', import.meta.url)),
     appType: 'spa',
-    // Vite's other config loaders write a compiled copy of the config and delete it. `node --watch` would notice this and
+    // Vite's other config loaders write a compiled copy of the config and delete it. `node --watch` would notice the copy and
     // restart the server.
     configLoader: 'native',
     server: { middlewareMode: true, ws: { server } },

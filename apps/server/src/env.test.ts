@@ -8,20 +8,20 @@ const required = {
   SUPABASE_PUBLISHABLE_KEY: 'sb_publishable_x',
 }
 
-describe('readEnv', () => {
-  it('throws an error that names every missing or empty variable', () => {
+describe('environment variables', () => {
+  it('`readEnv` throws an error that names every missing or empty variable', () => {
     expect(() => readEnv({ SUPABASE_URL: '' })).toThrow(
       /DATABASE_URL is missing\n.*SUPABASE_URL is missing\n.*SUPABASE_PUBLISHABLE_KEY is missing/,
     )
   })
 
-  it('throws an error that names every invalid variable, but does not contain its value', () => {
+  it('`readEnv` throws an error that names every invalid variable, but does not contain the values', () => {
     const faulty = () => readEnv({ ...required, SUPABASE_JWT_SECRET: 'too-short', KEYMETER_KEY_BRAND: 'My_Brand', PORT: 'abc' })
     expect(faulty).toThrow(/SUPABASE_JWT_SECRET: .*\n.*KEYMETER_KEY_BRAND: .*\n.*PORT: /)
     expect(faulty).not.toThrow(/too-short|My_Brand/)
   })
 
-  it('has defaults for optional variables, and turns Google sign-in off for the placeholder of .env.example', () => {
+  it('`readEnv` has defaults for optional variables, and turns Google sign-in off for the placeholder of .env.example', () => {
     expect(readEnv({ ...required, PORT: '', GOOGLE_OAUTH_CLIENT_ID: 'your-google-oauth-client-id' })).toMatchObject({
       port: 3000,
       databaseDirectUrl: required.DATABASE_URL,
@@ -32,7 +32,7 @@ describe('readEnv', () => {
     expect(readEnv({ ...required, GOOGLE_OAUTH_CLIENT_ID: 'real' }).googleSignIn).toBe(true)
   })
 
-  it('reads only variables that .env.example describes', () => {
+  it('the file .env.example describes every variable that `readEnv` reads', () => {
     const example = readFileSync(new URL('../../../.env.example', import.meta.url), 'utf8')
     const source = readFileSync(new URL('env.ts', import.meta.url), 'utf8')
     const names = [...source.matchAll(/^ {4}([A-Z_]+): /gm)].map(([, name]) => name)

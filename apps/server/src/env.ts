@@ -2,10 +2,10 @@ import { KeyBrand } from '@keymeter/api/server'
 import { z } from 'zod'
 
 const Port = z.coerce.number().int().min(0).max(65_535)
-/** A variable without a value in a `.env` file is an empty text. It counts as unset. */
+/** A variable without a value in a `.env` file is an empty text. An empty text counts as not set. */
 const blankIsUnset = <T extends z.ZodType>(schema: T) => z.preprocess((value) => (value === '' ? undefined : value), schema)
 
-/** The placeholder in .env.example. It counts as unset, so Google sign-in is off. */
+/** The placeholder in .env.example. It counts as not set, so Google sign-in is off. */
 const GOOGLE_PLACEHOLDER = 'your-google-oauth-client-id'
 
 const Env = z

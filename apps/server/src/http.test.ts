@@ -61,8 +61,8 @@ async function signUp() {
   return body.result.data
 }
 
-describe('the API over plain HTTP', () => {
-  it('serves every step from sign-up to usage', async () => {
+describe('API over plain HTTP', () => {
+  it('the API serves every step from sign-up to usage to a client without a library', async () => {
     const { session, defaultKey } = await signUp()
     const headers = { ...json, authorization: `Bearer ${session.accessToken}` }
     const created = await post('keys.create', JSON.stringify({ name: 'curl', keyType: 'prod' }), headers)
@@ -89,7 +89,7 @@ describe('the API over plain HTTP', () => {
     ])
   })
 
-  it('puts the request id of an error into the body, the header and the log', async () => {
+  it('the API puts the request id of an error into the body, the header and the log', async () => {
     const ids = new Set<string>()
     const answers = [
       await post('auth.signup', '{"email":"x"}'),
@@ -116,7 +116,7 @@ describe('the API over plain HTTP', () => {
     for (const id of ids) expect(logged.join('')).toContain(id)
   })
 
-  it('gives all calls of a batch the same request id, and each its own result', async () => {
+  it('all calls of an HTTP batch have the same request id, and each call has its own result', async () => {
     const { session } = await signUp()
     const response = await fetch(`${url}/trpc/keys.list,keys.nope?batch=1&input=%7B%7D`, {
       headers: { authorization: `Bearer ${session.accessToken}` },
@@ -126,7 +126,7 @@ describe('the API over plain HTTP', () => {
     expect(list.result.data.requestId).toBe(nope.error.data.requestId)
   })
 
-  it('accepts a full batch and the largest body, and refuses larger ones', async () => {
+  it('the API accepts an HTTP batch and a body of the maximum size, and refuses larger ones', async () => {
     const { session } = await signUp()
     const headers = { ...json, authorization: `Bearer ${session.accessToken}` }
     const batch = async (calls: number) =>
@@ -138,7 +138,7 @@ describe('the API over plain HTTP', () => {
     expect((await post('keys.create', body(BODY_BYTES_MAX + 1), headers)).body.error.data.reason).toBe('request_too_large')
   })
 
-  it('does not show the cause of an internal error, but logs it', async () => {
+  it('the API logs the cause of an internal error, but does not send the cause to the client', async () => {
     const { session } = await signUp()
     await database.owner.query('alter table api_keys rename column name to renamed')
     try {
@@ -156,7 +156,7 @@ describe('the API over plain HTTP', () => {
     }
   })
 
-  it('accepts only JSON', async () => {
+  it('the API accepts only JSON bodies', async () => {
     for (const type of [
       'text/plain',
       'multipart/form-data; boundary=x',
@@ -173,7 +173,7 @@ describe('the API over plain HTTP', () => {
     ).toBe(401)
   })
 
-  it('refuses a mutation as GET and a query as POST', async () => {
+  it('the API refuses a mutation with GET and a query with POST', async () => {
     const get = await fetch(
       `${url}/trpc/auth.signup?input=${encodeURIComponent('{"email":"a@example.com","password":"a long password"}')}`,
     )
@@ -181,7 +181,7 @@ describe('the API over plain HTTP', () => {
     expect((await post('keys.list', '{}')).response.status).toBe(405)
   })
 
-  it('does not let caches store its answers, and does not let other sites read them', async () => {
+  it('the API does not let caches store its answers, and does not let other sites read its answers', async () => {
     const { response } = await post(
       'auth.signup',
       JSON.stringify({ email: 'uncached@example.com', password: 'a long password' }),
@@ -197,7 +197,7 @@ describe('the API over plain HTTP', () => {
     expect([...preflight.headers.keys()].filter((name) => name.startsWith('access-control'))).toEqual([])
   })
 
-  it('answers hostile input with a 4xx and a reason, and continues to work', async () => {
+  it('the API answers hostile input with a 4xx status and a reason, and continues to work', async () => {
     const { session } = await signUp()
     const headers = { ...json, authorization: `Bearer ${session.accessToken}` }
     const bodies = fc.oneof(
@@ -247,7 +247,7 @@ describe('the API over plain HTTP', () => {
     expect((await fetch(`${url}/trpc/keys.list`, { headers })).status).toBe(200)
   })
 
-  it('limits the size of a request body that has no content length', async () => {
+  it('the API limits the size of a request body that has no content length', async () => {
     const answer = await new Promise<string>((resolve) => {
       const socket = connect(Number(new URL(url).port), '127.0.0.1')
       let received = ''
@@ -266,8 +266,8 @@ describe('the API over plain HTTP', () => {
   })
 })
 
-describe('the server', () => {
-  it('returns the settings of the sign-in page, but no secret, at /config.json', async () => {
+describe('paths of the server', () => {
+  it('the server returns the settings of the sign-in page, but no secret, at /config.json', async () => {
     expect(await (await fetch(`${url}/config.json`)).json()).toEqual({
       supabaseUrl: auth.supabaseUrl,
       supabasePublishableKey: auth.publishableKey,
@@ -275,15 +275,15 @@ describe('the server', () => {
     })
   })
 
-  it('answers 200 at /livez and /readyz while the database answers', async () => {
+  it('the server answers 200 at /livez and /readyz while the database answers', async () => {
     expect([(await fetch(`${url}/livez`)).status, (await fetch(`${url}/readyz`)).status]).toEqual([200, 200])
   })
 
-  it('answers 404 at /panel if the process has no tRPC panel', async () => {
+  it('the server answers 404 at /panel if it has no tRPC panel', async () => {
     for (const path of ['/panel', '/panel/', '/panel/x']) expect((await fetch(url + path)).status).toBe(404)
   })
 
-  it('serves the dashboard at every path that no other part of the process uses', async () => {
+  it('the server serves the dashboard at every path that no other part of the server uses', async () => {
     expect(await (await fetch(`${url}/keys/anything`)).text()).toBe('the dashboard')
   })
 })

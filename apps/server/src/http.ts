@@ -13,7 +13,7 @@ import { serveUsageExport } from './usage-export.ts'
 /** The largest request body. A full HTTP batch with the longest valid inputs is smaller than 10 KB. */
 export const BODY_BYTES_MAX = 64 * 1024
 
-/** In characters. The audit log stores the user agent, so a longer user agent is cut. */
+/** The maximum number of characters of a user agent in the audit log. A longer user agent is cut. */
 const USER_AGENT_LENGTH_MAX = 256
 
 /** The first segments of all paths that belong to the server. All other paths belong to the dashboard. */

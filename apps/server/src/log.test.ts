@@ -5,8 +5,8 @@ const KEY = 'km_dev_qP3usvwCaoJvXLrM01gigb5XOmK035391nkbgAGKudCjLAm7Y4KKHwa'
 const TOKEN = 'eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl'
 const PASSWORD = 'a-password'
 
-describe('the log', () => {
-  it('contains no key, token or database password in any part of a line', () => {
+describe('log', () => {
+  it('the log contains no key, token or database password in any part of a line', () => {
     const lines: string[] = []
     const log = createLog('trace', { write: (line) => lines.push(line) })
     for (const secret of [KEY, TOKEN]) {
@@ -23,7 +23,7 @@ describe('the log', () => {
     for (const line of lines) expect(() => JSON.parse(line)).not.toThrow()
   })
 
-  it('keeps values that only look like a secret', () => {
+  it('the log does not hide values that only look like a secret', () => {
     const lines: string[] = []
     createLog('info', { write: (line) => lines.push(line) }).info(
       { url: 'http://127.0.0.1:3000/a@b', prefix: 'km_dev_qP3usvwC' },

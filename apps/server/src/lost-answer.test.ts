@@ -93,8 +93,8 @@ async function isWorking(secret: string): Promise<boolean> {
   return rows.length === 1
 }
 
-describe('a secret that is lost because the server is killed between commit and answer', () => {
-  it.each(PROCEDURES)('can be replaced after %s', async (procedure) => {
+describe('lost secrets', () => {
+  it.each(PROCEDURES)('a secret from %s can be replaced if the server dies between commit and response', async (procedure) => {
     for (let kill = 0; kill < KILLS_EACH; kill++) {
       server ??= await start()
       const token = await signIn(`${procedure}-${kill}@example.com`)
@@ -116,8 +116,8 @@ describe('a secret that is lost because the server is killed between commit and 
       expect(onCommit).toBeNull()
       server = await start()
 
-      // The dashboard takes the same steps: it provisions the account, lists the keys, and offers to replace each secret that
-      // was not saved.
+      // The test now does what the dashboard does: it provisions the account, lists the keys, and replaces each secret that was
+      // not saved.
       expect((await call(url, token, 'auth.provision', {}))?.data.defaultKey).toBeNull()
       const keys = (await call(url, token, 'keys.list'))?.data.data ?? []
       expect(keys).toHaveLength(procedure === 'keys.create' ? 2 : 1)

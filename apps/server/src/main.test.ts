@@ -21,8 +21,8 @@ const signUp = async (url: string, email: string) =>
     body: JSON.stringify({ email, password: 'a long password' }),
   })
 
-describe('the production server', () => {
-  it('does not start without its three required variables, and names each missing one', async () => {
+describe('production server', () => {
+  it('the production server does not start without its three required variables, and names each missing variable', async () => {
     const { ended, output } = startMain({})
     expect(await ended).toBe(1)
     for (const name of ['DATABASE_URL', 'SUPABASE_URL', 'SUPABASE_PUBLISHABLE_KEY'])
@@ -30,7 +30,7 @@ describe('the production server', () => {
     expect(output()).not.toContain('at ')
   })
 
-  it('serves the API, and the dashboard with a strict Content-Security-Policy, but no tRPC panel', async () => {
+  it('the production server serves the API, and the dashboard with a strict Content-Security-Policy, but no tRPC panel', async () => {
     const page = await fetch(server.url)
     expect(page.headers.get('content-security-policy')).toContain("default-src 'none'; script-src 'self'")
     expect(page.headers.get('cache-control')).toBe('no-cache')
@@ -43,7 +43,7 @@ describe('the production server', () => {
     expect((await signUp(server.url, 'main@example.com')).status).toBe(200)
   })
 
-  it('serves no file outside the dashboard’s build', async () => {
+  it('the production server serves no file outside the dashboard’s build', async () => {
     const html = await (await fetch(server.url)).text()
     for (const path of [
       '/../package.json',
@@ -59,7 +59,7 @@ describe('the production server', () => {
     }
   })
 
-  it('starts no child process, and answers the requests in flight before SIGTERM ends it', async () => {
+  it('the production server starts no child process, and on SIGTERM it answers the open requests before it ends', async () => {
     const port = await freePort()
     const url = `http://127.0.0.1:${port}`
     const { child, ended } = await startReadyMain(serverEnv(database, auth, port), url)
@@ -72,7 +72,7 @@ describe('the production server', () => {
     expect((await Promise.all(inFlight)).every((status) => status === 200)).toBe(true)
   })
 
-  it('logs no key, token or password', async () => {
+  it('the production server logs no key, token or password', async () => {
     const answer = (await (await signUp(server.url, 'secrets@example.com')).json()) as {
       result: { data: { session: { accessToken: string; refreshToken: string }; defaultKey: { secret: string } } }
     }

@@ -27,7 +27,7 @@ async function startServer(databaseUrl: string) {
 }
 
 describe.skipIf(!isPgbouncerInstalled)('behind PgBouncer in transaction mode', () => {
-  it(`${SERVERS} servers share ${CONNECTIONS} connections, and each account is charged exactly`, async () => {
+  it(`${SERVERS} servers share ${CONNECTIONS} connections through PgBouncer, and each account is charged exactly`, async () => {
     const pooler = await startPgbouncer(database.urls.api, CONNECTIONS)
     started.push(pooler.stop)
     const servers = await Promise.all(Array.from({ length: SERVERS }, async () => await startServer(pooler.url)))
@@ -58,12 +58,12 @@ describe.skipIf(!isPgbouncerInstalled)('behind PgBouncer in transaction mode', (
     for (const { output } of servers) expect(output()).not.toMatch(/"level":(40|50|60)/)
   })
 
-  it('a call leaves no state on its connection: the next user sees no account, and has the limits of the role', async () => {
+  it('a call through PgBouncer leaves no state on its connection: the next client sees no account, and has the role’s time limit', async () => {
     const pooler = await startPgbouncer(database.urls.api, 1)
     started.push(pooler.stop)
     const server = await startServer(pooler.url)
     await provision(server.url, auth.jwtSecret, await database.createUser())
-    // The pool has only one connection, so this client gets the connection that the call used.
+    // The pool has only one connection, so this client gets the connection that the call `provision` used.
     await withClient(pooler.url, async (next) => {
       expect((await next.query('select user_id from billing_accounts')).rows).toEqual([])
       expect((await next.query('show statement_timeout')).rows).toEqual([{ statement_timeout: '5s' }])

@@ -17,19 +17,19 @@ import type { Env } from './env.ts'
 import { createHttpApp } from './http.ts'
 import type { HttpEnv } from './http-env.ts'
 
-/** The longest time between the stop signal and the end of the process. Requests that take longer are broken off. */
+/** The longest time between the stop signal and the end of the process. Requests that take longer are aborted. */
 const SHUTDOWN_TIMEOUT_MS = 10_000
 /**
- * While the server stops, it closes idle connections at this interval. Otherwise a kept-alive connection would stay open for
- * seconds after its last answer.
+ * While the server stops, it closes idle connections at this interval. Otherwise a connection that the client keeps open would
+ * delay the stop by seconds.
  */
 const CLOSE_IDLE_INTERVAL_MS = 50
 const READY_TIMEOUT_MS = 2_000
 /** A client that needs more time than this to send its request is disconnected. */
 const REQUEST_TIMEOUT_MS = 30_000
 /**
- * One connection is for the batch in flight, four are for accounts that wait for their lock, and three are for announcements
- * and upkeep.
+ * One connection is for the batch of all accounts that are not locked, four are for the batches of locked accounts, and three
+ * are for announcements and the creation of partitions.
  */
 const METERING_CONNECTIONS_MAX = 8
 const UPKEEP_INTERVAL_MS = 6 * 3_600_000
@@ -39,13 +39,13 @@ export interface Pages {
   dashboard?: Hono<HttpEnv>
   panel?: MiddlewareHandler<HttpEnv>
   /**
-   * Receives the request listener of the API, and returns the listener for all requests. The development server uses it to send
-   * requests for the dashboard to Vite.
+   * Receives the listener for requests to the API, and returns the listener for all requests. The development server uses it to
+   * send all other requests to Vite.
    */
   inFront?: (listener: RequestListener) => RequestListener
   /**
-   * Closes connections that do not belong to the API, e.g. the browser's connection to Vite. The server can stop only after
-   * that.
+   * Closes the connections that do not belong to the API, e.g. the browser's connection to Vite. The server can stop only after
+   * these connections are closed.
    */
   close?: () => Promise<void>
 }
@@ -90,7 +90,7 @@ export async function serve(env: Env, log: Logger, createPages: (server: Server)
     if (err) log.fatal({ err }, 'stopping after an uncaught error')
     clearInterval(upkeep)
     await closePages?.()
-    // Streams do not end by themselves. Their clients reconnect to another process.
+    // Streams do not end by themselves, so they are ended here. Their clients reconnect to another process.
     usageWatch.close()
     await close(server)
     await announcer.flush()

@@ -66,7 +66,7 @@ async function write({ userId }: Customer, count: number): Promise<void> {
 }
 
 describe('GET /export/usage.csv', () => {
-  it('returns a CSV file with all events of the account, newest first', async () => {
+  it('the usage export is a CSV file with all events of the account, newest first', async () => {
     const one = await customer()
     const clients = startClients({ url, serviceKey: auth.serviceKey }, 1, ids(one))
     await clients.moreAnswered(5)
@@ -108,7 +108,7 @@ describe('GET /export/usage.csv', () => {
     )
   })
 
-  it('accepts the filters of usage.events, and refuses any other parameter', async () => {
+  it('the usage export accepts the filters of `usage.events`, and refuses any other parameter', async () => {
     const one = await customer()
     await write(one, 20)
     await database.owner.query(
@@ -135,7 +135,7 @@ describe('GET /export/usage.csv', () => {
     }
   })
 
-  it('requires an access token in the header, and returns only the events of that account', async () => {
+  it('the usage export requires an access token in the header, and contains only the events of the account of this token', async () => {
     const one = await customer()
     await write(one, 10)
     const token = accessToken(auth.jwtSecret, one.userId)
@@ -154,7 +154,7 @@ describe('GET /export/usage.csv', () => {
     expect(main.output()).not.toContain(token)
   })
 
-  it('puts an apostrophe before text that a spreadsheet would run as a formula, and leaves numbers unchanged', async () => {
+  it('the usage export puts an apostrophe before text that a spreadsheet would run as a formula, and leaves numbers unchanged', async () => {
     const one = await customer()
     const names = [
       '=1+1',
@@ -185,7 +185,7 @@ describe('GET /export/usage.csv', () => {
     }
   })
 
-  it('returns exactly the events from before its start, even while more charges are made', async () => {
+  it('the usage export contains exactly the events that existed at its start, even while more charges are made', async () => {
     const one = await customer()
     await database.owner.query('update billing_accounts set credits_per_cycle = 1000000 where user_id = $1', [one.userId])
     // The events fill more than one page, so charges are made while the export reads.
@@ -210,7 +210,7 @@ describe('GET /export/usage.csv', () => {
     await clients.stop()
   })
 
-  it('is the only path under /export, and other methods than GET are refused with a reason', async () => {
+  it('the server refuses every other path under /export, and every method other than GET, with a reason', async () => {
     const refusal = async (path: string, method: string) => {
       const response = await fetch(`${url}${path}`, { method })
       const { error } = (await response.json()) as { error: { data: { reason: string } } }
@@ -227,8 +227,8 @@ describe('GET /export/usage.csv', () => {
       await write(one, EVENTS)
     })
 
-    it('is complete for a slow client and for a fast client, and needs little memory', async () => {
-      // The slow export comes first, so that the server has its usual size before the test measures its memory.
+    it('a large usage export is complete for a slow client and for a fast client, and needs little memory', async () => {
+      // The slow export comes first. During this export, the memory of the server grows to its usual size.
       const slow = await open(one)
       let pauses = 0
       let bytes = 0
@@ -250,7 +250,7 @@ describe('GET /export/usage.csv', () => {
       expect(highest - before).toBeLessThan(MEMORY_GROWTH_MIB_MAX)
     })
 
-    it('reads ahead of a slow client only as much as the network buffers hold', async () => {
+    it('a usage export to a slow client reads only as many events in advance as the network buffers can hold', async () => {
       const response = await open(one)
       response.pause()
       await serverIdle()
@@ -261,12 +261,12 @@ describe('GET /export/usage.csv', () => {
         })()
         await expect(reading).rejects.toThrow()
       })
-      // The sockets buffer about 10 MB of the 17 MB.
+      // The network sockets buffer about 10 MB of the export's 17 MB.
       expect(lines).toBeGreaterThan(1)
       expect(lines).toBeLessThan(EVENTS * 0.8)
     })
 
-    it('stops reading the database when the client disconnects', async () => {
+    it('a usage export stops reading the database when the client disconnects', async () => {
       const response = await open(one)
       response.pause()
       await serverIdle()
@@ -279,7 +279,7 @@ describe('GET /export/usage.csv', () => {
       expect(main.output().slice(logged)).not.toMatch(/permission denied|internal_error/)
     })
 
-    it('does not look complete if it fails in the middle', async () => {
+    it('a usage export that fails in the middle does not look complete to the client', async () => {
       const response = await open(one)
       response.pause()
       await withoutRights(async () => {
@@ -298,12 +298,12 @@ describe('GET /export/usage.csv', () => {
       expect(parseCsv(await (await get(next)).text())).toHaveLength(2)
     })
 
-    it('is broken off if events are dropped or moved, or the account is deleted, while it runs', async () => {
+    it('a running usage export is aborted if events are dropped or moved, or if the account is deleted', async () => {
       const two = await customer()
       await write(two, 60_000)
       for (const lose of [
         "insert into usage_retention (user_id, last_event_sequence, last_event_at, kept_from) values ($1, 5, now() - interval '2 days', now())",
-        // When partitions are created, events can move out of the default partition.
+        // This function creates partitions, and moves events from the default partition to the new partitions.
         'select keymeter.make_usage_partitions(6) where $1::uuid is not null',
         'delete from auth.users where id = $1',
       ]) {
@@ -319,7 +319,7 @@ describe('GET /export/usage.csv', () => {
       }
     })
 
-    it('is refused like any other call if it cannot start', async () => {
+    it('a usage export that cannot start is answered with an error, like any other call', async () => {
       await withoutRights(async () => {
         const failed = await get(one)
         expect(failed.status).toBe(500)
@@ -329,7 +329,7 @@ describe('GET /export/usage.csv', () => {
   })
 })
 
-/** Runs `work` while the server may not read usage events, so that each query of an export fails. */
+/** Runs `work` while the server has no right to read usage events, so that each query of an export fails. */
 async function withoutRights(work: () => Promise<void>): Promise<void> {
   await database.owner.query('revoke select on api_key_usage from keymeter_api')
   try {
@@ -343,7 +343,7 @@ async function withoutRights(work: () => Promise<void>): Promise<void> {
 async function serverIdle(): Promise<void> {
   let last = ''
   for (let idle = 0; idle < 20; await sleep(50)) {
-    // In the fields after the name of the process, the 12th and the 13th are its CPU time.
+    // In /proc/<pid>/stat, the 12th and the 13th field after the process name contain the CPU time of the process.
     const now = readFileSync(`/proc/${main.child.pid}/stat`, 'utf8')
       .replace(/^.*\) /s, '')
       .split(' ')
@@ -354,7 +354,7 @@ async function serverIdle(): Promise<void> {
   }
 }
 
-/** Returns a source of charges. Each charge is for one credit and has its own idempotency key. */
+/** Returns a function that creates charge requests. Each charge takes one credit and has its own idempotency key. */
 function ids(one: Customer) {
   let asked = 0
   return () => ({ action: 'charge' as const, customer: one, credits: 1, idempotencyKey: `export-${one.userId}-${asked++}` })
@@ -366,7 +366,7 @@ function memoryMib(): number {
   return Number(kib) / 1024
 }
 
-/** Requests the file with `node:http`, which reads from the socket only on demand. */
+/** Requests the export with `node:http`, which reads from the socket only on demand. */
 async function open({ userId }: Customer) {
   return await new Promise<import('node:http').IncomingMessage>((resolve, reject) => {
     const asked = request(`${url}/export/usage.csv`, {

@@ -20,8 +20,8 @@ export async function serveUsageExport(call: Call, c: Context<HttpEnv>): Promise
   try {
     const { userId } = await call.verifyAccessToken(call.authorization)
     const lines = exportUsage({ ...call, userId }, parseFilters(c.req.queries()))
-    // The first line is the CSV header, which needs no database. The second line shows whether the database can be read. If it
-    // cannot, the client still gets an error response.
+    // The first line is the CSV header, which needs no database. The second line needs the database. Both lines are read before
+    // the response starts, so that the client gets an error response if the database fails.
     const chunks = [(await lines.next()).value, (await lines.next()).value]
     c.header('content-type', 'text/csv; charset=utf-8; header=present')
     c.header('content-disposition', `attachment; filename="keymeter-usage-${new Date().toISOString().slice(0, 10)}.csv"`)
@@ -44,7 +44,7 @@ function parseFilters(query: Record<string, string[]>): UsageEventFilters {
   return data
 }
 
-/** Returns a stream that produces the next chunk only when the client reads. No chunks pile up in memory. */
+/** Returns a stream that produces the next chunk only when the client reads, so that chunks do not fill the memory. */
 function streamOf(first: unknown[], lines: AsyncGenerator<string>, onError: (error: unknown) => void) {
   const utf8 = new TextEncoder()
   const chunks = first.filter((chunk) => typeof chunk === 'string')

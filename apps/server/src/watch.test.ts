@@ -14,7 +14,8 @@ import { type Watching, waitUntil, watchUsage } from '../test/watching.ts'
  */
 const SHOWS_WITHIN_MS = 1_000
 /**
- * Without an announcement, the server reads watched accounts at this interval. A change that is shown earlier was announced.
+ * The server reads watched accounts at this interval, even without an announcement. So a change that is shown earlier was
+ * announced.
  */
 const REREAD_INTERVAL_MS = 15_000
 
@@ -73,8 +74,8 @@ const listeners = async (): Promise<number[]> =>
 const used = ({ snapshots }: Watching) => snapshots.at(-1)?.data.creditsUsed
 const shows = async (watching: Watching, credits: number) => await waitUntil(() => used(watching) === credits)
 
-describe('a watcher', () => {
-  it('sees spending within a second, no matter which process charged it', async () => {
+describe('watchers', () => {
+  it('a watcher sees a charge within a second, no matter which server process made the charge', async () => {
     const [here, there] = [await watch(one), await watch(other)]
     await Promise.all([here, there].map(async (watching) => await shows(watching, 0)))
     const delays: number[] = []
@@ -83,8 +84,8 @@ describe('a watcher', () => {
       const start = performance.now()
       await Promise.all([here, there].map(async (watching) => await shows(watching, 7 * n)))
       delays.push(performance.now() - start)
-      // The pause is long enough that each charge gets its own snapshot. Its length varies, so that it is never in step with
-      // the timers of the server.
+      // The pause is so long that each charge gets its own snapshot. The length of the pause varies, so that the charges do not
+      // always coincide with the timers of the server.
       await sleep(300 + 17 * n)
     }
     delays.sort((a, b) => a - b)
@@ -97,7 +98,7 @@ describe('a watcher', () => {
     expect([here.snapshots.length, there.snapshots.length]).toEqual([11, 11])
   })
 
-  it('sees a top-up as soon as it is announced', async () => {
+  it('a watcher sees a top-up as soon as the top-up is announced', async () => {
     const opened = performance.now()
     const watching = await watch(one)
     await shows(watching, 0)
@@ -113,7 +114,7 @@ describe('a watcher', () => {
     expect(performance.now() - opened).toBeLessThan(REREAD_INTERVAL_MS)
   })
 
-  it('gets at most a few snapshots a second, even if the account spends fast, and the last snapshot is exact', async () => {
+  it('a watcher gets at most a few snapshots per second, even if the account spends fast, and the last snapshot is exact', async () => {
     const watching = await watch(one)
     await shows(watching, 0)
     const start = performance.now()
@@ -130,7 +131,7 @@ describe('a watcher', () => {
     expect(sequences).toEqual([...sequences].sort((a, b) => a - b))
   })
 
-  it('does not see the spending of another account', async () => {
+  it('a watcher does not see the spending of another account', async () => {
     const foreign = await provision(one.url, auth.jwtSecret, await database.createUser())
     const watching = await watch(one)
     const theirs = await watch(one, foreign)
@@ -145,8 +146,8 @@ describe('a watcher', () => {
   })
 })
 
-describe('a watcher misses nothing', () => {
-  it('when its connection drops: the next stream starts with the current state', async () => {
+describe('watchers after an interruption', () => {
+  it('a watcher whose connection drops misses nothing, because the next stream starts with the current state', async () => {
     const before = await watch(one)
     await shows(before, 0)
     const lastEventId = before.snapshots.at(-1)?.id ?? ''
@@ -157,7 +158,7 @@ describe('a watcher misses nothing', () => {
     expect(after.snapshots).toMatchObject([{ id: '1', data: { sequence: 1 } }])
   })
 
-  it('when its connections drop often under load', async () => {
+  it('a watcher whose connections drop often under load misses nothing', async () => {
     let isDone = false
     const charging = (async () => {
       let credits = 0
@@ -178,14 +179,14 @@ describe('a watcher misses nothing', () => {
     await shows(watching, await charging)
   })
 
-  it('when the listening connections are cut: the server reconnects and reads the changes in between', async () => {
+  it('a watcher misses nothing if the server loses its listening connection: the server reconnects and reads the missed changes', async () => {
     const opened = performance.now()
     const watching = await watch(one)
     await shows(watching, 0)
     for (let cut = 1; cut <= 3; cut++) {
       const before = await listeners()
       expect(before).toHaveLength(2)
-      // The database role of the server has the right to end its own connections.
+      // A role can end its own connections, so the test uses the role of the server to cut them.
       await withClient(database.urls.api, async (client) => {
         await client.query('select pg_terminate_backend(pid) from unnest($1::int[]) as pid', [before])
       })
@@ -201,8 +202,8 @@ describe('a watcher misses nothing', () => {
   })
 })
 
-describe('a stream', () => {
-  it('requires an access token in the header, and forbids caches and proxies to store or delay it', async () => {
+describe('streams', () => {
+  it('a stream requires an access token in the header, and forbids caches and proxies to store or delay it', async () => {
     const token = tokenOf(customer)
     const watching = await watchUsage(one.url, token)
     open.push(watching)
@@ -223,7 +224,7 @@ describe('a stream', () => {
     expect(one.output()).not.toContain(token)
   })
 
-  it('ends when its token expires, in a way that makes clients reconnect', async () => {
+  it('a stream ends when its access token expires, in a way that makes clients reconnect', async () => {
     // The token is valid long enough to open the stream on a busy machine.
     const ttlSeconds = 6
     const start = Date.now()
@@ -232,14 +233,14 @@ describe('a stream', () => {
     await shows(watching, 0)
     await watching.ended
     expect(Date.now() - start).toBeGreaterThan((ttlSeconds - 1.1) * 1000)
-    // If the server sent the event `return` or an error, the client would not reconnect.
+    // The stream must not end with the event `return` or with an error. After these, clients do not reconnect.
     expect(watching.events).toEqual(['connected', 'message'])
     await charge(one, 1)
     await shows(lasting, 1)
     expect(watching.snapshots).toHaveLength(1)
   })
 
-  it(`is refused if its account already has ${STREAMS_PER_ACCOUNT_MAX} open streams`, async () => {
+  it(`a stream is refused if its account already has ${STREAMS_PER_ACCOUNT_MAX} open streams`, async () => {
     const streams = await Promise.all(Array.from({ length: STREAMS_PER_ACCOUNT_MAX }, async () => await watch(one)))
     await Promise.all(streams.map(async (watching) => await shows(watching, 0)))
     const tooMany = await watch(one)
@@ -257,7 +258,7 @@ describe('a stream', () => {
     await Promise.all(streams.slice(1).map(async (watching) => await shows(watching, 1)))
   })
 
-  it('needs no database connection of its own: 200 streams share the listening connection of their process', async () => {
+  it('a stream needs no database connection of its own: 200 streams share the listening connection of their server process', async () => {
     const customers = await Promise.all(
       Array.from({ length: 10 }, async () => await provision(one.url, auth.jwtSecret, await database.createUser())),
     )
@@ -272,7 +273,7 @@ describe('a stream', () => {
     const { rows } = await database.owner.query(
       "select count(*)::int as open from pg_stat_activity where datname = current_database() and application_name like 'keymeter%'",
     )
-    // Each of the two processes has one pool of 10 connections, one of 8, and a connection that listens.
+    // Each of the two server processes has a pool of 10 connections, a pool of 8 connections, and one listening connection.
     expect(rows[0].open).toBeLessThanOrEqual(2 * (10 + 8 + 1))
   })
 })
@@ -284,10 +285,10 @@ it('a server process that stops ends its streams and announces its last charges'
   const opened = performance.now()
   const elsewhere = await watch(one)
   await shows(elsewhere, 0)
-  // When the process stops, its last charges are not announced yet.
+  // The process is stopped immediately after these charges, before it has announced all of them.
   for (let n = 0; n < 10; n++) await charge(stopping, 1)
   stopping.child.kill('SIGTERM')
-  // The exit code would be 1 if the process waited for its streams until the shutdown timeout.
+  // The exit code would be 1 if the process waited until the shutdown timeout because of its open streams.
   expect(await stopping.ended).toBe(0)
   await Promise.all(streams.map(async ({ ended }) => await ended))
   for (const { events } of streams) expect(events).not.toContain('return')
@@ -295,8 +296,8 @@ it('a server process that stops ends its streams and announces its last charges'
   expect(performance.now() - opened).toBeLessThan(REREAD_INTERVAL_MS)
 })
 
-describe.skipIf(!isPgbouncerInstalled)('a watcher behind PgBouncer in transaction mode', () => {
-  it('sees spending, because the server listens on a direct connection to Postgres', async () => {
+describe.skipIf(!isPgbouncerInstalled)('behind PgBouncer in transaction mode', () => {
+  it('a watcher sees spending behind PgBouncer, because the server listens on a direct connection to Postgres', async () => {
     const pooler = await startPgbouncer(database.urls.api, 4)
     started.push(pooler.stop)
     const pooled = await startServer({ DATABASE_URL: pooler.url, DATABASE_DIRECT_URL: database.urls.api })

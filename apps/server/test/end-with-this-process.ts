@@ -11,6 +11,6 @@ export function endWithThisProcess(child: ChildProcess): void {
   // The shell is detached. Otherwise Ctrl-C in the terminal would end the shell before it has killed the child.
   const watch = spawn('sh', ['-c', WATCH, String(child.pid)], { stdio: ['pipe', 'ignore', 'ignore'], detached: true })
   watch.stdin.on('error', () => {})
-  // After the child has ended, another process can get its process id. The shell must not kill that process.
+  // After the child has ended, its process id can be given to another process. So the shell ends with the child.
   child.once('exit', () => watch.kill('SIGKILL'))
 }

@@ -4,8 +4,9 @@ import type { About, Answered, Ask, Customer } from './metering.ts'
 const CREDITS_MAX = 3
 
 /**
- * How a settle, release or refund uses its hold or charge. `first` is the first one. `again` is a second one, often in the same
- * batch. `too much` exceeds the credits. The server refuses `again` and `too much`.
+ * The kind of a settle, release or refund. `first` is the first request for a hold or charge. `again` is a second request for
+ * the same hold or charge, often in the same batch. `too much` asks for more credits than the hold or charge has. The server
+ * refuses `again` and `too much`.
  */
 type How = 'first' | 'again' | 'too much'
 
@@ -25,8 +26,9 @@ const TURNS: readonly (readonly ['charge' | 'hold'] | readonly ['settle' | 'rele
 ]
 
 /**
- * Creates a source of requests of every kind. It serves the customers in turn. A settle, release or refund picks any hold or
- * charge that already has a verdict, often from before a fault. If there is none, a charge is sent instead.
+ * Creates a source of requests of every kind. The requests alternate between the customers. A settle, release or refund picks
+ * any hold or charge that already has a verdict, which is often older than the last fault. If there is no such hold or charge,
+ * a charge is sent instead.
  *
  * @returns a function that creates the next request from the verdicts so far.
  */

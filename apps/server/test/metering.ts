@@ -17,7 +17,7 @@ export type Ask = { customer: Customer; credits: number; idempotencyKey: string 
   | { action: 'settle' | 'release' | 'refund'; about: About }
 )
 
-/** An earlier hold or charge, as the backend remembers it. */
+/** A hold or charge that a settle, release or refund refers to. */
 export interface About {
   eventId: string
   credits: number

@@ -31,7 +31,7 @@ pool_mode = transaction
 default_pool_size = ${connections}
 `,
   )
-  // PgBouncer refuses to run as root, so it switches to the user `nobody`. It reads its files before that.
+  // PgBouncer does not run as root. If it is started as root, it reads its files and then switches to the user `nobody`.
   const child = spawn('pgbouncer', [...(process.getuid?.() === 0 ? ['-u', 'nobody'] : []), config])
   endWithThisProcess(child)
   let output = ''

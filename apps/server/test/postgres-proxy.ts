@@ -2,7 +2,7 @@ import { connect, createServer, type Socket } from 'node:net'
 
 /** Every response of Postgres outside a transaction ends with these bytes. When they arrive, the statement is committed. */
 const READY_FOR_QUERY = Buffer.from('Z\0\0\0\x05I', 'latin1')
-/** The most consecutive cuts. The engine resends a batch a limited number of times, so a batch must not be cut more often. */
+/** The maximum number of consecutive cuts. The engine resends a batch only a few times, so more cuts would make it fail. */
 const CUTS_IN_A_ROW_MAX = 3
 
 /** A proxy between a server and Postgres. The proxy can cause faults. */
@@ -14,13 +14,13 @@ export interface PostgresProxy {
   cuts: number
   /** The number of all batches. */
   batches: number
-  /** The delay of each part of a response. */
+  /** The time for which the proxy holds back each part of a response. */
   delayMs: number
-  /** From this call on, no connection carries data in either direction, neither open nor new connections. */
+  /** Stops the flow of data in both directions, on open connections and on new connections. */
   hang(): void
   /**
-   * New connections work again. Connections that hung stay dead, and neither end is notified, as after a router has lost its
-   * NAT entry.
+   * Lets new connections work. Connections that already hang stay dead, and neither end is notified. A router that has lost a
+   * NAT entry has the same effect.
    */
   resume(): void
   close(): void

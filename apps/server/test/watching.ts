@@ -33,7 +33,7 @@ export async function watchUsage(url: string, token: string | null, lastEventId?
     close: () => closing.abort(),
   }
   async function read() {
-    // Wait until `watching` is assigned, because `take` uses it.
+    // Wait until `watching` is assigned, because `take` uses `watching`.
     await Promise.resolve()
     let text = ''
     const decoder = new TextDecoder()

@@ -7,11 +7,11 @@ import { removeRollUps } from '../variants.ts'
 
 /** The engine sends batches of this size if it has 64 concurrent callers. */
 const BATCH = 64
-/** An account may have 100 operations, and it already has `default`. */
+/** An account can have 100 operations. One of them is `default`, which already exists. */
 const OPERATIONS = 99
 const TARGET = 0.9
 
-/** Measures how much slower a charge is because it also writes the roll-ups. */
+/** Measures how much slower charges are because they also write the roll-ups. */
 export async function costOfRollUps(cluster: Cluster, effort: Effort): Promise<Finding> {
   const { keys } = cluster.accounts
   return await cluster.withDatabases(['with', 'without'], async (databases) => {

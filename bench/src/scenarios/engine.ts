@@ -42,8 +42,8 @@ export async function hotAgainstSpread(cluster: Cluster, effort: Effort): Promis
 }
 
 /**
- * Measures how much the engine, Node and the driver cost in addition to the SQL function. pgbench sends the same statement
- * without them.
+ * Measures how much the engine, Node and the driver cost in addition to the SQL function. For comparison, pgbench sends the
+ * same statement without the engine, Node and the driver.
  */
 export async function againstPgbench(cluster: Cluster, effort: Effort): Promise<Finding> {
   const [key] = cluster.accounts.keys

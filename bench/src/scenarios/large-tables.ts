@@ -17,8 +17,9 @@ const TARGET_LOADED = 0.8
 const PAGE = 50
 
 /**
- * Measures reads with tables of each size, and compares charges on the largest tables with charges on empty ones. A size is a
- * number of events.
+ * Measures reads on tables of each size, and compares charges on the largest tables with charges on empty tables.
+ *
+ * @param sizes are numbers of usage events.
  */
 export async function largeTables(
   cluster: Cluster,
@@ -177,7 +178,7 @@ async function otherReads(database: Database, userId: string, effort: Effort): P
       'one page of an export',
       async (_, origin) => {
         const lines = exportUsage(origin, { to })
-        // The first part is the header of the file, the second is the first page.
+        // The first part is the header of the CSV file. The second part is the first page of events.
         for (let part = 0; part < 2; part++) await lines.next()
         await lines.return(undefined)
       },

@@ -28,8 +28,8 @@ const KINDS = {
 } satisfies Record<Definition['type'], string>
 
 /**
- * A procedure contains the middlewares of its base procedure, and these decide who can call it. The first entry that matches
- * counts.
+ * Who can call a procedure. This depends on the base procedure, which is recognised by its middlewares. If several entries
+ * match a procedure, the first entry counts.
  */
 const CALLERS = [
   { middlewares: definitionOf(signedInProcedure).middlewares, text: 'a signed-in user' },
@@ -87,8 +87,8 @@ function definitionOf(procedure: unknown): Definition {
 }
 
 /**
- * Gives a name to each schema of the contract, except for inputs, outputs and unions. The reference describes those in full at
- * each procedure that uses them.
+ * Gives a name to each schema of the contract, except for inputs, outputs and unions. Inputs, outputs and unions are described
+ * in full at each procedure that uses them.
  */
 function nameTypes(): void {
   const inPlace = new Set<unknown>()
@@ -116,18 +116,21 @@ function withoutDefault(schema: z.ZodType): z.ZodType {
   return schema instanceof z.ZodDefault ? (schema.unwrap() as z.ZodType) : schema
 }
 
-/** Returns the schema of one event of a stream. `streamOf` attaches this schema to the output. */
+/**
+ * Returns the schema of one event of a stream. `streamOf` attaches this schema to the output. Returns undefined for other
+ * procedures.
+ */
 function eventOf({ output }: Definition): z.ZodType | undefined {
   return output?.meta()?.['event'] as z.ZodType | undefined
 }
 
 function toJson(schema: z.ZodType, io: 'input' | 'output', collected = types): Json {
-  // zod describes a named type as a reference and a definition, but only if the type is inside another object.
+  // Put the schema into an object: only then does zod describe a named type by a reference and a definition.
   const { properties, $defs = {} } = z.toJSONSchema(z.object({ schema }), { metadata: names, io, unrepresentable: 'any' })
   const definitions = new Map(Object.entries($defs) as Fields)
   const json = (properties?.['schema'] ?? {}) as Json
   for (const [name, type] of definitions) {
-    // Names that begin with two underscores are zod's own names for recursive schemas.
+    // zod gives recursive schemas names that begin with two underscores. Leave these schemas out.
     if (!name.startsWith('__')) collected.set(name, type)
   }
   return definitions.get(nameOf(json)) ?? json
@@ -241,8 +244,8 @@ function describe(json: Json): string {
 }
 
 /**
- * Returns the limits of a number, or of the length of a string or list. The limits of safe integers are left out, because all
- * integers have them.
+ * Returns the limits of a number, or of the length of a string or list. The limits ±(2^53 - 1) are left out, because zod adds
+ * them to every integer.
  */
 function range({ minimum, exclusiveMinimum, maximum, minLength, maxLength, minItems, maxItems }: Json): string {
   const least = typeof exclusiveMinimum === 'number' ? exclusiveMinimum + 1 : (minimum ?? minLength ?? minItems)

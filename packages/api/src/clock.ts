@@ -4,8 +4,8 @@ import type { Scope } from './scope.ts'
 /**
  * Reads the database's clock, to the millisecond. All decisions about accounts and keys use this clock.
  *
- * Read the clock only once for a decision, and only after the account is locked. If a call read it before it waits for the
- * lock, its change would get an earlier time than the change that holds the lock.
+ * Read the clock only once for a decision, and only after the account is locked. If a call read the clock and then waited for
+ * the lock, its change would get an earlier time than the change that it waited for.
  */
 export async function readClock({ db }: Scope): Promise<Date> {
   const { rows } = await sql<{ now: Date }>`select keymeter.now() as now`.execute(db)

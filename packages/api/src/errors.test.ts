@@ -5,7 +5,7 @@ import { errorAnswer } from './error-answer.ts'
 import { AppError, describeError } from './errors.ts'
 
 describe('the message that a client sees', () => {
-  it('is a general one for an unexpected error, which may contain secrets', () => {
+  it('an unexpected error gets a general message, because its own message can contain secrets', () => {
     const leaky = [
       'relation "api_keys" does not exist',
       'duplicate key value violates unique constraint "api_keys_pkey"',
@@ -23,7 +23,7 @@ describe('the message that a client sees', () => {
     }
   })
 
-  it('is that of the reason of a refusal, and never that of its cause', () => {
+  it('a refusal gets the message of its reason, and never the message of its cause', () => {
     for (const reason of Reason.options) {
       const described = describeError(new AppError(reason, { cause: new Error('km_dev_secret') }))
       expect(described.reason).toBe(reason)

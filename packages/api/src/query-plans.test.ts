@@ -7,12 +7,12 @@ import { appRouter } from './router.ts'
 
 const ACCOUNTS = 300
 const KEYS_EACH = 100
-/** The number of keys that one account has revoked. */
+/** The number of revoked keys of the account that makes the calls. */
 const REVOKED = 5_000
 
 const database = testDatabase()
 let account: Awaited<ReturnType<typeof provisioned>>
-/** Partitions without rows, e.g. of future months. */
+/** The names of the partitions without rows, e.g. the partitions of future months. */
 let emptyTables: string[]
 
 beforeAll(async () => {
@@ -49,7 +49,7 @@ beforeAll(async () => {
      select user_id, id, billing_cycle_start, 'default', date_bin('15 minutes', now(), 'epoch'), 1, 1
        from api_keys join billing_accounts using (user_id)`,
   )
-  // In the order in which the engine writes the rows.
+  // Insert the rows in the order in which the charge engine writes them.
   await owner.query(
     `insert into usage_by_day
      select user_id, billing_cycle_start, day::date, api_key_id, operation, '{0}', '{1}', '{1}', 0
@@ -114,7 +114,7 @@ beforeAll(async () => {
 
 type Caller = ReturnType<typeof appRouter.createCaller>
 
-/** Every statement of a call, including those inside of SQL functions, with the plan that was executed. */
+/** Runs a call. Returns each of its statements with the executed plan, including the statements inside of SQL functions. */
 async function statementsOf(call: (caller: Caller) => Promise<unknown>, token?: string): Promise<RecordedStatement[]> {
   const authorization = token ?? (await accessToken(account.userId))
   return await recordPlans(database, async (db) => {
@@ -124,7 +124,10 @@ async function statementsOf(call: (caller: Caller) => Promise<unknown>, token?: 
   })
 }
 
-/** The scans that read a whole table or a whole index. An empty partition is always read whole. */
+/**
+ * Returns the scans that read a whole table or a whole index. Scans of empty partitions are left out, because Postgres
+ * always reads an empty table whole.
+ */
 function wholeScans(statements: RecordedStatement[]) {
   return statements.flatMap(({ sql, nodes }) =>
     nodes.flatMap((node) => {
@@ -135,7 +138,7 @@ function wholeScans(statements: RecordedStatement[]) {
   )
 }
 
-describe(`with ${ACCOUNTS * KEYS_EACH} keys in the database, every statement uses an index in`, () => {
+describe(`every statement uses an index, with ${ACCOUNTS * KEYS_EACH} keys in the database`, () => {
   const own = () => account.defaultKey.id
   const calls: Record<string, (caller: Caller) => Promise<unknown>> = {
     'metering.charge': async ({ metering }) =>
@@ -206,21 +209,21 @@ describe(`with ${ACCOUNTS * KEYS_EACH} keys in the database, every statement use
     return answer.holdId
   }
 
-  it.each(Object.entries(calls))('%s', async (name, call) => {
+  it.each(Object.entries(calls))('%s reads no whole table and no whole index', async (name, call) => {
     const isForBackend = /^(operator|metering)\./.test(name)
     const statements = await statementsOf(call, isForBackend ? SERVICE_KEY : undefined)
     expect(statements.length).toBeGreaterThan(1)
     expect(wholeScans(statements)).toEqual([])
   })
 
-  it('every procedure except auth.signup, which calls only auth.provision', () => {
+  it('the tests above call every procedure except auth.signup, which calls only auth.provision', () => {
     const paths = Object.keys(appRouter._def.procedures).filter((path) => path !== 'auth.signup')
     expect([...new Set(Object.keys(calls).map((name) => name.split(',')[0]))].sort()).toEqual(paths.sort())
   })
 })
 
-describe('the check of the plans', () => {
-  it('finds a scan of a whole table inside a function, and inside a function that this one calls', async () => {
+describe('the check for scans of whole tables and indexes', () => {
+  it('finds a scan of a whole table, even in a SQL function that another SQL function calls', async () => {
     const { owner } = database
     const { rows } = await owner.query<{ text: string }>(
       "select pg_get_functiondef('keymeter.account_cycles'::regproc) as text",
@@ -247,19 +250,22 @@ describe('the check of the plans', () => {
 })
 
 describe('the list of keys', () => {
-  it.each(['live', 'all', 'revoked'] as const)('is read in its order, without a sort: %s keys', async (status) => {
-    const statements = await statementsOf(async ({ keys }) => await keys.list({ status, limit: 10 }))
-    const list = statements.find(({ sql }) => sql.includes('limit'))
-    expect(list?.nodes.map((node) => node['Node Type'])).not.toContain('Sort')
-    expect(list?.nodes.map((node) => node['Index Name'])).toContain(
-      status === 'live' ? 'api_keys_live_idx' : 'api_keys_created_idx',
-    )
-  })
+  it.each(['live', 'all', 'revoked'] as const)(
+    'the list of %s keys is read from an index in the order of the list, so Postgres does not sort',
+    async (status) => {
+      const statements = await statementsOf(async ({ keys }) => await keys.list({ status, limit: 10 }))
+      const list = statements.find(({ sql }) => sql.includes('limit'))
+      expect(list?.nodes.map((node) => node['Node Type'])).not.toContain('Sort')
+      expect(list?.nodes.map((node) => node['Index Name'])).toContain(
+        status === 'live' ? 'api_keys_live_idx' : 'api_keys_created_idx',
+      )
+    },
+  )
 })
 
 describe('the daily roll-up', () => {
   const [byOperation, byKey] = ['usage_by_day_user_id_operation_day_api_key_id_cycle_start_key', 'usage_by_day_key_idx']
-  /** The indexes by which a chart reads the table. The planner may use one in an index scan or in a bitmap scan. */
+  /** Runs the query of a chart. Returns the indexes of `usage_by_day` that the query used. */
   const indexesOf = async (input: Parameters<Caller['usage']['timeseries']>[0]) => {
     const statements = await statementsOf(async ({ usage }) => await usage.timeseries(input))
     expect(wholeScans(statements)).toEqual([])
@@ -267,7 +273,7 @@ describe('the daily roll-up', () => {
     return [...new Set(names.filter((name) => name.startsWith('usage_by_day_')))]
   }
 
-  it('is read by the operation for a chart by key, and by the key for a chart by operation, if all rows belong to one busy account', async () => {
+  it('a chart by key uses the index by operation, and a chart by operation uses the index by key, if all rows belong to one account', async () => {
     await database.owner.query('truncate usage_by_day')
     await database.owner.query(
       `insert into usage_by_day

@@ -39,20 +39,23 @@ interface InputSchema {
   def: { catchall?: { type: string }; innerType?: InputSchema }
   shape?: Record<string, unknown>
 }
-/** The objects that a procedure takes as input, without the defaults around them. */
+/**
+ * Returns the input schemas of a procedure. If an object schema is wrapped in `.default(…)`, returns the object schema
+ * inside.
+ */
 function inputsOf(procedure: AnyTRPCProcedure): InputSchema[] {
   const { inputs } = procedure._def as unknown as { inputs: InputSchema[] }
   return inputs.map((input) => input.def.innerType ?? input)
 }
 
-/** The output of a procedure, or of each event of a stream. */
+/** Returns the output schema of a procedure. For a stream, returns the schema of one event. */
 function outputOf(procedure: AnyTRPCProcedure): InputSchema | undefined {
   type Output = { def: { left?: InputSchema }; meta(): { event?: InputSchema } | undefined } & InputSchema
   const { output } = procedure._def as unknown as { output?: Output }
   return output?.meta()?.event ?? output?.def.left ?? output
 }
 
-/** Calls a procedure with a bearer token. Returns its answer, or the first event of a stream. */
+/** Calls a procedure with `token` as bearer token. Returns the answer, or the first event if the procedure is a stream. */
 async function call(path: string, token: string | null, input?: unknown): Promise<unknown> {
   const [, procedure] = procedures.find(([name]) => name === path) ?? []
   const answer = await callTRPCProcedure({
@@ -68,7 +71,7 @@ async function call(path: string, token: string | null, input?: unknown): Promis
   for await (const event of answer as AsyncIterable<unknown>) return Array.isArray(event) ? event[1] : event
 }
 
-/** Everything that a caller sees of an error, except the request id. */
+/** Returns all fields of an error that a caller sees, except the request id. */
 async function refusal(promise: Promise<unknown>): Promise<unknown> {
   const error = await promise.then(
     () => null,
@@ -77,7 +80,7 @@ async function refusal(promise: Promise<unknown>): Promise<unknown> {
   return error instanceof Error && { ...error, message: error.message, cause: undefined }
 }
 
-describe('every procedure', () => {
+describe('procedures', () => {
   it.each(procedures)('%s declares an output that contains the request id', (_, procedure) => {
     expect(outputOf(procedure)?.shape).toHaveProperty('requestId')
   })
@@ -91,7 +94,7 @@ describe('every procedure', () => {
     await expect(call(path, null)).rejects.toMatchObject({ code: 'UNAUTHORIZED', reason })
   })
 
-  it('that takes a secret is a mutation: the input of a query is in the URL, and so in every access log', () => {
+  it('every procedure that takes a secret is a mutation, because the input of a query is in the URL and so in access logs', () => {
     for (const [path, procedure] of procedures) {
       const takesSecret = inputsOf(procedure).some(({ shape = {} }) =>
         // An idempotency key is not a secret.
@@ -104,7 +107,7 @@ describe('every procedure', () => {
 
 type Account = Awaited<ReturnType<typeof provisioned>>
 
-/** An account with a second key, a charge, two open holds, a ledger entry and an audit log. */
+/** Creates an account with two keys, a charge, two open holds, a ledger entry and an audit log. */
 async function accountWithData(name: string) {
   const account = await provisioned(database)
   await account.caller.keys.create({ name: `private ${name}`, keyType: 'prod' })
@@ -121,7 +124,7 @@ async function accountWithData(name: string) {
   return { ...account, chargeId: charged.chargeId, settleId: toSettle.holdId, releaseId: toRelease.holdId }
 }
 
-/** Every row of an account. */
+/** Returns the rows of an account from all tables. */
 async function rowsOf({ userId }: Account): Promise<unknown> {
   const { rows: tables } = await database.owner.query<{ name: string }>(
     `select oid::regclass::text as name from pg_class
@@ -148,7 +151,10 @@ describe('the data of another account', () => {
   }
   beforeAll(createBoth)
 
-  /** How a person calls each procedure with an id of another account, and the reason of the refusal. A new procedure must be added. */
+  /**
+   * The call of each procedure by a user, with an id of another account if the procedure takes an id. `reason` is the
+   * reason of the error, if the call fails. Each new procedure must be added here.
+   */
   const attacks: Record<string, { input?: (keyId: string) => unknown; reason?: Reason }> = {
     'alerts.list': {},
     'alerts.setThresholds': { input: () => ({ thresholds: [1] }) },
@@ -182,27 +188,31 @@ describe('the data of another account', () => {
     'usage.watch': { input: () => ({ lastEventId: other.userId }) },
   }
 
-  it('has an attack in this file for every procedure that people call', () => {
+  it('this file contains a call of every procedure for people', () => {
     const forPeople = procedures
       .map(([path]) => path)
       .filter((path) => !PUBLIC.includes(path) && !FOR_THE_BACKEND.includes(path))
     expect(Object.keys(attacks).sort()).toEqual(forPeople.sort())
   })
 
-  it.each(Object.entries(attacks))('is neither shown nor changed by %s', async (path, { input, reason }) => {
-    const before = await rowsOf(other)
-    const answer = await call(path, await accessToken(one.userId), input?.(other.defaultKey.id)).catch(
-      (error: unknown) => error,
-    )
-    // Otherwise an attack that is refused for its form would pass.
-    expect(answer).toMatchObject(reason === undefined ? { requestId: expect.any(String) } : { code: 'NOT_FOUND', reason })
-    const shown = JSON.stringify(answer)
-    for (const foreign of [other.userId, other.defaultKey.keyPrefix, 'of the other']) expect(shown).not.toContain(foreign)
-    expect(await rowsOf(other)).toEqual(before)
-  })
+  it.each(Object.entries(attacks))(
+    '%s neither shows nor changes the data of another account',
+    async (path, { input, reason }) => {
+      const before = await rowsOf(other)
+      const answer = await call(path, await accessToken(one.userId), input?.(other.defaultKey.id)).catch(
+        (error: unknown) => error,
+      )
+      // The call must succeed, or fail with exactly this reason. Otherwise a call that is refused for invalid input would
+      // pass the test.
+      expect(answer).toMatchObject(reason === undefined ? { requestId: expect.any(String) } : { code: 'NOT_FOUND', reason })
+      const shown = JSON.stringify(answer)
+      for (const foreign of [other.userId, other.defaultKey.keyPrefix, 'of the other']) expect(shown).not.toContain(foreign)
+      expect(await rowsOf(other)).toEqual(before)
+    },
+  )
 
   it.each(Object.entries(attacks).filter(([, { reason }]) => reason !== undefined))(
-    'is refused by %s with the error of a key that does not exist',
+    '%s returns the same error for a key of another account as for a key that does not exist',
     async (path, { input }) => {
       const token = await accessToken(one.userId)
       const foreign = await refusal(call(path, token, input?.(other.defaultKey.id)))
@@ -212,16 +222,16 @@ describe('the data of another account', () => {
     },
   )
 
-  it('is tried by every procedure that takes the id of a key', () => {
+  it('every procedure that takes the id of a key answers key_not_found for a key of another account', () => {
     const takeId = procedures.filter(([, procedure]) => inputsOf(procedure).some(({ shape = {} }) => 'id' in shape))
     expect(takeId.length).toBeGreaterThan(8)
     for (const [path] of takeId) expect(attacks[path]?.reason, path).toBe('key_not_found')
   })
 
-  describe('and the procedures of the backend:', () => {
+  describe('in procedures of the backend', () => {
     beforeEach(createBoth)
 
-    /** How the backend calls each of its procedures about an account, successfully. */
+    /** A valid input about an account for each procedure of the backend. */
     const backendCalls: Record<string, (of: typeof one) => unknown> = {
       'metering.charge': ({ defaultKey }) => ({ key: defaultKey.secret, credits: 1, idempotencyKey: 'x' }),
       'metering.hold': ({ defaultKey }) => ({ key: defaultKey.secret, credits: 1, idempotencyKey: 'x' }),
@@ -234,11 +244,11 @@ describe('the data of another account', () => {
       'operator.resume': ({ userId }) => ({ accountId: userId }),
     }
 
-    it('has a call in this file for every procedure of the backend', () => {
+    it('this file contains a call of every procedure of the backend', () => {
       expect(Object.keys(backendCalls).sort()).toEqual([...FOR_THE_BACKEND].sort())
     })
 
-    it.each(FOR_THE_BACKEND)('is safe from %s, which refuses people, even for their own account', async (path) => {
+    it.each(FOR_THE_BACKEND)('%s refuses people, even for their own account', async (path) => {
       const before = await rowsOf(one)
       await expect(call(path, await accessToken(one.userId), backendCalls[path]?.(one))).rejects.toMatchObject({
         code: 'UNAUTHORIZED',
@@ -247,7 +257,7 @@ describe('the data of another account', () => {
       expect(await rowsOf(one)).toEqual(before)
     })
 
-    it.each(FOR_THE_BACKEND)('is neither shown nor changed by %s when the backend calls it about one account', async (path) => {
+    it.each(FOR_THE_BACKEND)('%s shows and changes only the account that the backend names', async (path) => {
       if (path === 'operator.resume') await backend(database).operator.suspend({ accountId: one.userId })
       await database.owner.query("insert into plans (plan, credits_per_cycle) values ('small', 500) on conflict do nothing")
       const [ofOne, ofOther] = [await rowsOf(one), await rowsOf(other)]
@@ -257,8 +267,8 @@ describe('the data of another account', () => {
       expect(await rowsOf(other)).toEqual(ofOther)
     })
 
-    it('is not found by an id or a key that combines one account with an event or a secret of the other', async () => {
-      // Events 4 and 5 exist only in `other`. In `one`, event 1 is a charge and event 2 is a hold.
+    it('an id or a key that combines one account with an event or a secret of another account gets not_found', async () => {
+      // Events 4 and 5 exist only in the account `other`. In the account `one`, event 1 is a charge and event 2 is a hold.
       const { metering } = backend(database)
       const key = other.defaultKey.secret
       const extra = await metering.hold({ key, credits: 1, idempotencyKey: 'fourth' })
@@ -282,7 +292,10 @@ describe('the data of another account', () => {
   })
 })
 
-/** The random characters of `secret` in a token of another account, with a correct checksum. */
+/**
+ * Returns a token for the account `userId` with the random characters of `secret`, which belongs to another account. The
+ * checksum is correct.
+ */
 function tokenOf(userId: string, secret: string): string {
   const random = secret.slice('km_dev_'.length, 'km_dev_'.length + 27)
   const unchecked = `km_dev_${random}${mintToken('km', 'dev', userId).slice('km_dev_'.length + 27, -6)}`
@@ -293,7 +306,7 @@ function tokenOf(userId: string, secret: string): string {
 }
 
 describe('the router’s types', () => {
-  it('show a key without its hash, and credits as numbers', () => {
+  it('contain no hash of a key, and contain credits as numbers', () => {
     expectTypeOf<keyof RouterOutputs['keys']['list']['data'][number]>().toEqualTypeOf<keyof KeyWithUsage>()
     expectTypeOf<(keyof KeyWithUsage & 'secret') | 'keyHash'>().toEqualTypeOf<'keyHash'>()
     expectTypeOf<RouterOutputs['keys']['usage']['data'][number]['creditsUsed']>().toEqualTypeOf<number>()
@@ -307,11 +320,11 @@ describe('docs/errors.md', () => {
   )
   const documented = (text: string) => [...text.matchAll(/^\| `([a-z_]+)` +\|/gm)].map(([, name]) => name).sort()
 
-  it('describes every reason, and no other', () => {
+  it('describes every reason, and no other reason', () => {
     expect(documented(errors)).toEqual([...Reason.options].sort())
   })
 
-  it('describes every verdict, and no other', () => {
+  it('describes every verdict, and no other verdict', () => {
     const answers = [ChargeVerdict, HoldVerdict, SettleVerdict, ReleaseVerdict, RefundVerdict]
     const all = answers.flatMap(({ options }) => options.flatMap(({ shape: { verdict } }) => [...verdict.values]))
     expect(documented(verdicts)).toEqual([...new Set<string>(all)].sort())

@@ -36,14 +36,14 @@ describe('row level security', () => {
     'audit_log',
   ] as const
 
-  it('shows a query for all rows only the rows of the account of the call', async () => {
+  it('limits a query for all rows to the rows of the account of the call', async () => {
     for (const table of TABLES) {
       const rows = await asOne('read only', async ({ db }) => await db.selectFrom(table).select('user_id').execute())
       expect([...new Set(rows.map(({ user_id }) => user_id))]).toEqual([one.userId])
     }
   })
 
-  it('shows no rows outside of a call, on a new connection or on one that has served a call', async () => {
+  it('shows no rows outside of a call, on a new connection or on a connection that was used by a call', async () => {
     const db = createDb(database.urls.api, () => {})
     for (const handle of [db, database.db]) {
       for (const table of TABLES) expect(await handle.selectFrom(table).select('user_id').execute()).toEqual([])
@@ -51,7 +51,7 @@ describe('row level security', () => {
     await db.destroy()
   })
 
-  it('refuses a new row of another account, and updates none of its rows', async () => {
+  it('refuses to insert a row of another account, and hides the rows of another account from updates', async () => {
     await expect(
       asOne(
         'read write',
@@ -74,7 +74,7 @@ describe('row level security', () => {
 })
 
 describe('the privileges of the server’s role', () => {
-  it('do not allow it to change credits, the owner of a key, usage events or the audit log, nor to read users', async () => {
+  it('the server’s role cannot change credits, the owner of a key, usage events or the audit log, and cannot read users', async () => {
     const statements = [
       sql`update billing_accounts set credits_used = 0`,
       sql`update api_keys set user_id = user_id`,
@@ -89,8 +89,8 @@ describe('the privileges of the server’s role', () => {
 })
 
 /**
- * Everything that the server's role may do, whether the privilege was granted to the role, to PUBLIC, or to a role that it is a
- * member of. Privileges on a whole table are not repeated for its columns.
+ * All privileges of the server’s role, whether they were granted to the role itself, to PUBLIC, or to a role of which it is
+ * a member. If the role has a privilege on a whole table, the list does not repeat it for the columns.
  */
 const PRIVILEGES = `
 columns api_key_secrets: INSERT (api_key_id, created_at, key_hash, user_id)
@@ -142,7 +142,10 @@ table usage_retention: SELECT
   .trim()
   .split('\n')
 
-/** The same list, as the database has it. Functions of a schema that the role cannot use are out of its reach. */
+/**
+ * Returns the privileges of a role from the database, in the format of `PRIVILEGES`. It omits the functions of a schema
+ * that the role cannot use, because the role cannot call them.
+ */
 async function privilegesOf(role: string, client: Pick<typeof database.owner, 'query'> = database.owner): Promise<string[]> {
   const { rows } = await client.query<{ line: string }>(
     `with schemas as (
@@ -185,7 +188,7 @@ async function privilegesOf(role: string, client: Pick<typeof database.owner, 'q
 }
 
 describe('the privileges of the server’s role', () => {
-  it('are exactly those of the written list', async () => {
+  it('the server’s role has exactly the privileges in the list of this file', async () => {
     expect(await privilegesOf('keymeter_api')).toEqual(PRIVILEGES)
   })
 
@@ -197,7 +200,7 @@ describe('the privileges of the server’s role', () => {
     ['create sequence public.numbers; grant usage on sequence public.numbers to keymeter_api', 'sequence numbers: USAGE'],
     ['grant create on schema keymeter to keymeter_api', 'schema keymeter: CREATE'],
     ['grant anon to keymeter_api', 'member of the role anon'],
-  ])('differ from the list after: %s', async (grant, line) => {
+  ])('the comparison with the list finds the additional privilege after: %s', async (grant, line) => {
     const client = await database.owner.connect()
     await client.query(`begin; ${grant}`)
     const added = (await privilegesOf('keymeter_api', client)).filter((held) => !PRIVILEGES.includes(held))
@@ -243,7 +246,7 @@ describe('a call', () => {
   it('answers database_unavailable when its connection is terminated, and the next call works', async () => {
     const terminated = asOne('read write', async ({ db }) => {
       const { rows } = await sql<{ pid: number }>`select pg_backend_pid() as pid`.execute(db)
-      // Only the superuser may end a session of another role.
+      // Only a superuser can end the session of another role.
       await withClient(
         database.urls.superuser,
         async (client) => await client.query('select pg_terminate_backend($1)', [rows[0]?.pid]),

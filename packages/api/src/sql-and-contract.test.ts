@@ -19,8 +19,8 @@ import { z } from 'zod'
 
 const database = testDatabase()
 
-describe('a limit that SQL and the contract both contain', () => {
-  it('is the same number in both', async () => {
+describe('limits in SQL and in the contract', () => {
+  it('each limit is the same number in SQL and in the contract', async () => {
     const { rows } = await database.owner.query(
       `select keymeter.max_operations() as operations, keymeter.max_open_holds() as "openHolds",
               keymeter.idempotency_window() = $1::int * interval '1 day' as "isSameWindow", keymeter.max_credits()::text as credits`,
@@ -37,7 +37,10 @@ describe('a limit that SQL and the contract both contain', () => {
   })
 })
 
-/** The check constraints of a table that read only this column, as one text. */
+/**
+ * Returns the definition of the check constraint that reads only this column. The column must have exactly one such
+ * constraint.
+ */
 async function checksOf(table: string, column: string): Promise<string> {
   const { rows } = await database.owner.query<{ text: string }>(
     `select pg_get_constraintdef(pg_constraint.oid) as text from pg_constraint
@@ -50,16 +53,16 @@ async function checksOf(table: string, column: string): Promise<string> {
 }
 const literalsOf = (text: string) => [...text.matchAll(/'((?:[^']|'')*)'/g)].map(([, literal = '']) => literal)
 
-describe('the values that a check constraint allows', () => {
+describe('check constraints', () => {
   it.each([
     ['api_key_usage', 'action', UsageAction.options],
     ['api_keys', 'key_type', KeyType.options],
     ['audit_log', 'actor', AuditActor.options],
-  ] as const)('are those of the contract: %s.%s', async (table, column, values) => {
+  ] as const)('%s.%s allows exactly the values of the contract', async (table, column, values) => {
     expect(literalsOf(await checksOf(table, column)).sort()).toEqual([...values].sort())
   })
 
-  it('are kinds of the contract’s ledger, which has further kinds for lines that are computed: ledger_entries.kind', async () => {
+  it('ledger_entries.kind allows only kinds of the contract, which has more kinds for lines that are computed', async () => {
     const stored = literalsOf(await checksOf('ledger_entries', 'kind'))
     expect(stored.length).toBeGreaterThan(0)
     expect(LedgerKind.options).toEqual(expect.arrayContaining(stored))
@@ -68,21 +71,21 @@ describe('the values that a check constraint allows', () => {
   it.each([
     ['operations', 'operation', Operation],
     ['plans', 'plan', Plan],
-  ] as const)('match the pattern of the contract: %s.%s', async (table, column, schema) => {
+  ] as const)('%s.%s has the same pattern as the contract', async (table, column, schema) => {
     expect(literalsOf(await checksOf(table, column))).toEqual([z.toJSONSchema(schema)['pattern']])
   })
 
-  it('contain each action of the contract’s audit log', async () => {
+  it('audit_log.action allows each action of the contract’s audit log', async () => {
     const [pattern = ''] = literalsOf(await checksOf('audit_log', 'action'))
     for (const action of AuditAction.options) expect(action).toMatch(new RegExp(pattern))
   })
 
-  it('have the contract’s length of the name of a key', async () => {
+  it('api_keys.name has the same maximum length as the contract', async () => {
     expect(await checksOf('api_keys', 'name')).toContain(`<= ${KEY_NAME_LENGTH_MAX}`)
   })
 })
 
-/** The values of the field `verdict` of a union of answers. */
+/** Returns all values that the field `verdict` can have in a union of answer schemas. */
 function verdictsOf(union: z.ZodDiscriminatedUnion): string[] {
   const Answers = z.object({
     oneOf: z.array(
@@ -96,11 +99,11 @@ function verdictsOf(union: z.ZodDiscriminatedUnion): string[] {
 }
 
 describe('the verdicts of the metering functions', () => {
-  /** The verdicts of all answers of the contract. */
+  /** All verdicts of the contract. */
   const verdicts = Object.entries(contract).flatMap(([name, schema]) =>
     name.endsWith('Verdict') && schema instanceof z.ZodDiscriminatedUnion ? verdictsOf(schema) : [],
   )
-  /** Words of the functions that are not verdicts. */
+  /** String literals in the source of the functions that are not verdicts. */
   const OTHER_WORDS = [...UsageAction.options, ...LedgerKind.options, 'epoch', '-infinity', '15 minutes', '1 minute', '{}']
 
   const wordsOf = async () => {
@@ -115,11 +118,11 @@ describe('the verdicts of the metering functions', () => {
     return new Set(rows.flatMap(({ source }) => literalsOf(source.replaceAll(/--.*/g, ''))))
   }
 
-  it('are verdicts of the contract: the functions contain no other word', async () => {
+  it('every verdict of the metering functions is a verdict of the contract', async () => {
     expect([...(await wordsOf())].filter((word) => !verdicts.includes(word) && !OTHER_WORDS.includes(word))).toEqual([])
   })
 
-  it('include every verdict of the contract except overloaded, which the server decides', async () => {
+  it('the metering functions contain every verdict of the contract except overloaded, which the server decides', async () => {
     const words = await wordsOf()
     expect(new Set(verdicts.filter((verdict) => !words.has(verdict)))).toEqual(new Set(['overloaded']))
   })

@@ -12,7 +12,10 @@ import { UsageWatch } from '../src/usage/watch.ts'
 export const JWT_SECRET = 'a secret of the tests, longer than 32 characters'
 const verifyAccessToken = createAccessTokenVerifier({ supabaseUrl: 'http://127.0.0.1:1', jwtSecret: JWT_SECRET })
 
-/** Returns an access token like those of Supabase Auth. `claims` replaces single claims. An undefined claim is omitted. */
+/**
+ * Returns an access token like those of Supabase Auth. `claims` replaces claims of the token. A claim with the value
+ * `undefined` is omitted.
+ */
 export async function accessToken(userId: string, claims: Record<string, unknown> = {}, secret = JWT_SECRET): Promise<string> {
   const now = Math.floor(Date.now() / 1000)
   const payload = { sub: userId, aud: 'authenticated', role: 'authenticated', iat: now, exp: now + 3600, ...claims }
@@ -23,7 +26,10 @@ export async function accessToken(userId: string, claims: Record<string, unknown
 
 export const SERVICE_KEY = 'a-service-key-of-the-tests-32-or-more'
 
-/** Returns the context of a request with access token `token`. `replace` replaces single fields of the context. */
+/**
+ * Returns the context of a request with the access token `token`. `replace` contains fields that replace those of the
+ * context.
+ */
 export function contextOf({ db }: Pick<TestDatabase, 'db'>, token: string | null, replace: Partial<Context> = {}): Context {
   const log = pino({ level: 'silent' })
   return {

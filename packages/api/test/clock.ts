@@ -3,12 +3,13 @@ import type { TestDatabase } from '@keymeter/local/testing'
 /** The clock of a test database. Its time changes only by `set`. */
 export interface TestClock {
   set(now: Date): Promise<void>
-  /** Makes the database use the system's clock again. */
+  /** Makes the database use the clock of the system again. */
   remove(): Promise<void>
 }
 
 /**
- * Replaces the database's clock with a clock that stands still. It starts at the current time. Call this in a hook or a test.
+ * Replaces the database's clock by a clock that stands still and shows the current time until `set` changes it. Call this
+ * function in a hook or in a test.
  */
 export async function replaceClock({ owner }: Pick<TestDatabase, 'owner'>): Promise<TestClock> {
   await owner.query('create table if not exists test_clock (now timestamptz primary key)')

@@ -1,10 +1,10 @@
 import type { TestDatabase } from '@keymeter/local/testing'
 
 /**
- * Inserts `count` usage events of an account, spread over its billing cycles from `anchor` to `until`, and the totals that the
- * charge engine would have written. Most events are charges. Some keys, operations, verdicts and actions are rare, so that a
- * query for them must skip many events. The account needs at least three keys. The charge engine would need minutes for as many
- * events.
+ * Inserts `count` usage events of an account in its billing cycles from `anchor` to `until`, and the totals that the charge
+ * engine would have stored for these events. Most events are charges. Some keys, operations, verdicts and actions are rare,
+ * so that a query for them must skip many events. The account must have at least three keys. To make as many events with
+ * the charge engine would take minutes.
  */
 export async function writeHistory(
   { owner }: Pick<TestDatabase, 'owner'>,

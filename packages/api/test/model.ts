@@ -36,7 +36,7 @@ export const PLANS: Record<string, number> = { free: 1000, small: 1200, large: 5
 export class Model {
   now: number
   readonly accounts: ModelAccount[] = []
-  /** All requests that had an idempotency key. A test retries some of them. */
+  /** All requests with an idempotency key, so that a test can retry some of them. */
   readonly requests: ModelRequest[] = []
 
   constructor(now: number) {
@@ -68,9 +68,8 @@ export class Model {
   /**
    * Decides one request and changes the model.
    *
-   * @param accountId the account that the key's token or the event id contains. Even if the key or the event does not exist,
-   * the
-   *   ended cycles of this account are closed.
+   * @param accountId the account in the key's token or in the event id. The ended cycles of this account are closed, even if
+   *   the key or the event does not exist.
    */
   decide(request: ModelRequest, accountId: string | null): ModelVerdict {
     const account = this.accounts.find(({ userId }) => userId === accountId)
@@ -121,7 +120,7 @@ export class ModelKey {
   isDisabled = false
   isRevoked = false
   readonly secrets: ModelSecret[]
-  /** The usage of this key in each cycle. The map's key is the index of the cycle. */
+  /** The usage of this key by the index of the cycle. */
   readonly used = new Map<number, { credits: number; charges: number }>()
 
   constructor(account: ModelAccount, id: string, keyType: KeyType, secret: string) {
@@ -147,7 +146,8 @@ export class ModelKey {
   }
 
   /**
-   * Gives the key a new secret. The previous secret works until the end of the grace period. Older secrets stop working now.
+   * Gives the key a new secret. The previous secret works until the end of the grace period. Older secrets stop working
+   * immediately.
    */
   rotate(secret: string, now: number, graceMs: number): void {
     for (const older of this.secrets) {
@@ -162,7 +162,7 @@ const REMEMBERED_MS = IDEMPOTENCY_DAYS * 86_400_000
 
 interface Remembered {
   at: number
-  /** The fields that must be equal in a retry, as JSON. */
+  /** The fields that must be equal in a request and its retry, as JSON. */
   request: string
   answer: ModelVerdict
 }
@@ -189,7 +189,7 @@ export class ModelAccount {
   readonly operations = new Set<string>()
   readonly remembered = new Map<string, Remembered>()
   thresholds = [50, 80, 100]
-  /** Each alert is a string `cycle:threshold`, where `cycle` is the index of the cycle. */
+  /** The alerts, each as a string `cycle:threshold` with the index of the cycle. */
   readonly alerts = new Set<string>()
 
   constructor(userId: string, anchor: number, granted: number) {
@@ -225,8 +225,8 @@ export class ModelAccount {
   }
 
   /**
-   * Returns the top-ups that are left at the start of a cycle. Each earlier cycle took what it spent beyond its granted
-   * credits.
+   * Returns the top-ups that are left at the start of a cycle. These are the top-ups of all earlier cycles, minus the
+   * credits that each earlier cycle used or holds beyond its granted credits.
    */
   carriedInto(cycle: number): number {
     return this.cycles
@@ -242,12 +242,14 @@ export class ModelAccount {
     return Math.max(0, this.current.granted + this.topUps - this.current.used - this.heldIn(this.cycle))
   }
 
-  /** Returns the time for the account's next event. It is never before the last event, even if the clock was set back. */
+  /**
+   * Returns the time of the account's next event. This time is never before the last event, even if the clock was set back.
+   */
   timeAt(now: number): number {
     return Math.max(now, this.lastEventAt ?? now, this.cycleStart)
   }
 
-  /** Closes all ended cycles, also cycles without usage, and ends the expired holds. */
+  /** Closes all ended cycles, including cycles without usage, and ends all expired holds. */
   turn(now: number): void {
     while (this.cycleEnd <= this.timeAt(now)) {
       const plan = this.nextPlan ?? this.current.plan
@@ -258,7 +260,10 @@ export class ModelAccount {
     for (const hold of this.holds) if (hold.outcome === null && hold.expiresAt <= this.timeAt(now)) hold.outcome = 'expired'
   }
 
-  /** Returns a copy in which ended cycles are closed and expired holds have ended. A read at `now` must show the same state. */
+  /**
+   * Returns a copy of the account in which ended cycles are closed and expired holds have ended. The product must show the
+   * state of this copy at the time `now`.
+   */
   asOf(now: number): ModelAccount {
     const copy: ModelAccount = Object.assign(Object.create(ModelAccount.prototype), this, {
       cycles: this.cycles.map((cycle) => ({ ...cycle })),
@@ -436,7 +441,8 @@ export class ModelAccount {
       expired: isOver(key.expiresAt) || isOver(secret.validUntil),
       account_suspended: this.isSuspended,
       insufficient_credits: credits > this.remaining,
-      // A customer can set the limit below the credits that the key has already spent. A charge of 0 credits still succeeds.
+      // A customer can set the limit of a key below the credits that the key has already spent. A charge of 0 credits must
+      // still succeed then.
       key_limit_exceeded: credits > 0 && key.creditLimit !== null && spent + credits > key.creditLimit,
     } satisfies Record<Refusal, boolean>
     return Refusal.options.find((refusal) => refusals[refusal]) ?? null

@@ -1,6 +1,6 @@
 /**
- * Computes a cycle boundary in a simple way, to check the SQL function: `anchor` plus months, clipped to the length of the
- * month.
+ * Computes a cycle boundary in a simple way, to check the SQL function. The boundary is `anchor` plus `months`. If that
+ * month is too short for the day of the anchor, the boundary is on the last day of the month.
  */
 export function naiveBoundary(anchor: Date, months: number): Date {
   const year = anchor.getUTCFullYear() + Math.floor((anchor.getUTCMonth() + months) / 12)

@@ -3,8 +3,8 @@ import { afterEach, expect } from 'vitest'
 import { reconcile } from '../src/maintenance/reconcile.ts'
 
 /**
- * Creates a database for the calling test file. After each test, `reconcile` must report no difference between totals and
- * events.
+ * Creates a database for the test file that calls this function. After each test, `reconcile` must report no difference
+ * between the totals and the usage events.
  */
 export function reconciledDatabase(): TestDatabase {
   const database = testDatabase()

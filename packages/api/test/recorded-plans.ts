@@ -17,18 +17,21 @@ interface PlanNode {
 
 export interface RecordedStatement {
   sql: string
-  /** All nodes of the query plan. The first one is the root. */
+  /** All nodes of the query plan, with the root first. */
   nodes: PlanNode[]
 }
 
-/** The type oids of int8 and numeric, and of int2[] and int8[]. The product's connections also parse these types as numbers. */
+/**
+ * The oids of the types int8 and numeric. The connections of the product also parse these types, and the array types in
+ * `ARRAYS`, as numbers.
+ */
 const NUMBERS = [20, 1700]
 const ARRAYS = [1005, 1016]
 
 /**
- * Runs `work` with the privileges of the server's role. Returns each executed statement with its query plan, in the order in
- * which the statements ended. The statements inside of SQL and PL/pgSQL functions are included, which `explain` does not show.
- * `work` has only one connection, so it must not run two transactions concurrently.
+ * Runs `work` with the privileges of the server's role. Returns each executed statement with its query plan, in the order
+ * in which the statements ended. The result includes the statements inside of SQL and PL/pgSQL functions, which `explain`
+ * does not show. `work` has only one connection, so it must not run two transactions concurrently.
  */
 export async function recordPlans(
   { urls }: Pick<TestDatabase, 'urls'>,
@@ -57,7 +60,8 @@ export async function recordPlans(
 }
 
 /**
- * Returns how many rows the scans of a table read. This includes rows that a filter removed, and excludes rows of partitions.
+ * Returns how many rows the scans of this table read, including the rows that a filter removed. The scans of its partitions
+ * do not count.
  */
 export function rowsRead(statements: RecordedStatement[], table: string): number {
   return statements

@@ -1,6 +1,6 @@
 /**
- * A process with its own charge engine, router and pools. Tests start several of these, to test several servers that run
- * concurrently.
+ * A process with its own charge engine, router and connection pools. A test starts several of these processes, like several
+ * servers of the product.
  */
 import type { Charge, ChargeVerdict } from '@keymeter/contract'
 import { createDb } from '@keymeter/db'
@@ -13,7 +13,7 @@ export type Call =
   | { type: 'chargeMany'; requests: Charge[] }
   | { type: 'rotate' | 'disable' | 'enable' | 'revoke'; userId: string; id: string }
   | { type: 'provision'; userId: string }
-/** `error` is the SQLSTATE, the reason or the message of the error that a call threw. */
+/** The result of a call. `error` is the SQLSTATE, the reason or the message of the error that the call threw. */
 export type Result = { verdicts: ChargeVerdict[] } | { error: string } | { done: true }
 export interface Work {
   calls: Call[]
@@ -27,7 +27,10 @@ export interface Worked {
 }
 
 const POOL_CONNECTIONS = 5
-/** Much longer than the engine's default deadline. The tests do not test the deadline, and must pass on a busy machine. */
+/**
+ * The deadline of a charge. It is much longer than the engine's default, because these tests do not test the deadline and
+ * must pass on a busy machine.
+ */
 const ANSWERED_WITHIN_MS = 120_000
 const [url = ''] = process.argv.slice(2)
 let warnings: string[] = []

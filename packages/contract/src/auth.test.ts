@@ -5,7 +5,7 @@ const accepts = (input: { email?: string; password?: string }) =>
   SignUp.safeParse({ email: 'someone@example.com', password: 'a long password', ...input }).success
 
 describe('signing up', () => {
-  it('accepts passwords of the allowed lengths, and no others: the maximum counts bytes', () => {
+  it('accepts only passwords of the allowed lengths, and measures the maximum in bytes', () => {
     expect(accepts({ password: 'x'.repeat(PASSWORD_LENGTH_MIN) })).toBe(true)
     expect(accepts({ password: 'x'.repeat(PASSWORD_LENGTH_MIN - 1) })).toBe(false)
     expect(accepts({ password: 'x'.repeat(PASSWORD_BYTES_MAX) })).toBe(true)
@@ -14,7 +14,7 @@ describe('signing up', () => {
     expect(accepts({ password: `x${'é'.repeat(PASSWORD_BYTES_MAX / 2)}` })).toBe(false)
   })
 
-  it('accepts addresses up to the longest that mail can be sent to', () => {
+  it('accepts e-mail addresses up to the maximum length to which mail can be sent', () => {
     const address = (length: number) =>
       `someone@${`${'x'.repeat(60)}.`.repeat(4)}`
         .slice(0, length - 4)

@@ -31,8 +31,9 @@ export type SignUp = z.infer<typeof SignUp>
 export const Session = z.object({ accessToken: z.string(), refreshToken: z.string(), expiresAt: Timestamp })
 
 /**
- * `session` and `defaultKey` are null if the Supabase project requires e-mail confirmation. `defaultKey` is also null if the
- * server could not create the account or the key. In both cases the next `auth.provision` creates them.
+ * If the Supabase project requires e-mail confirmation, `session` and `defaultKey` are null. If the server could not create the
+ * account or the key, only `defaultKey` is null. In both cases, the next call of `auth.provision` creates the account and the
+ * key.
  */
 export const SignUpOutput = Output.extend({
   user: z.object({ id: z.guid(), email: z.string() }),

@@ -164,9 +164,9 @@ export const KeyWithUsageOutput = Output.extend(KeyWithUsage.shape)
 /** `nextCursor` is null on the last page. */
 export const ListKeysOutput = Output.extend({ data: z.array(KeyWithUsage), nextCursor: z.string().nullable() })
 /**
- * `data` contains the live keys. `revokedCreditsUsed` is the number of credits that revoked keys used in the same cycle, so
- * both together are the credits that the account used. If the account does not exist yet, `billingCycle` is null and `data` is
- * empty.
+ * `data` contains the live keys, each with the credits that it used in the cycle. `revokedCreditsUsed` is the number of credits
+ * that all revoked keys used in this cycle. The sum of these numbers is the number of credits that the account used. If the
+ * account does not exist yet, `billingCycle` is null and `data` is empty.
  */
 export const KeyUsageOutput = Output.extend({
   data: z.array(KeyWithUsage),

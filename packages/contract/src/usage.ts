@@ -10,9 +10,9 @@ export const TIMESERIES_DAYS_MAX = 400
 export const TIMESERIES_HOURS_MAX = 31 * 24
 
 /**
- * The name of a time zone that both this runtime and Postgres know: `UTC`, or a name with a region, e.g. `Asia/Kolkata`.
- * Postgres reads a name without a region as an abbreviation: `CET` has no summer time, and `IST` is the time of Israel. It
- * reads `UTC+2` as two hours west of UTC.
+ * The name of a time zone that both this runtime and Postgres know: `UTC`, or a name with a region, e.g. `Asia/Kolkata`. Other
+ * names are refused, because Postgres gives them another meaning. In Postgres, a name without a region is an abbreviation:
+ * `CET` has no summer time, and `IST` is the time of Israel. `UTC+2` is two hours west of UTC.
  */
 const TimeZone = z.string().refine((name) => {
   try {
@@ -85,8 +85,8 @@ export type UsageSeries = z.infer<typeof UsageSeries>
 
 /**
  * `buckets` contains the start of each hour or day in the requested time zone. The first hour or day can start before `from`,
- * but only its usage since `from` is counted. `series` contains only keys or operations with usage, those with the most
- * credits first.
+ * but only its usage since `from` is counted. `series` contains only keys or operations with usage. The series with the most
+ * credits comes first.
  */
 export const UsageTimeseriesOutput = Output.extend({
   from: Timestamp,

@@ -6,8 +6,8 @@ const database = testDatabase()
 const auth = testAuth(database)
 const origin = 'http://127.0.0.1:3000'
 
-describe('the embedded auth server', () => {
-  it('lets a page of another origin sign in', async () => {
+describe('embedded auth server', () => {
+  it('the embedded auth server lets a page of another origin sign in', async () => {
     const preflight = await fetch(`${auth.supabaseUrl}/auth/v1/token?grant_type=password`, {
       method: 'OPTIONS',
       headers: {
@@ -22,7 +22,7 @@ describe('the embedded auth server', () => {
     expect(answer.headers.get('access-control-allow-origin')).toBe('*')
   })
 
-  it('does not serve the REST API, with or without a key', async () => {
+  it('the embedded auth server does not serve Supabase’s REST API, with or without the publishable key', async () => {
     for (const headers of [{}, { apikey: auth.publishableKey }]) {
       for (const path of [
         '/rest/v1/',
@@ -35,7 +35,7 @@ describe('the embedded auth server', () => {
     }
   })
 
-  it('has no rights on our tables', async () => {
+  it('the embedded auth server has no rights on our tables', async () => {
     const { rows } = await database.owner.query(`
       select table_name, grantee from information_schema.table_privileges
        where table_schema = 'public' and grantee not in ('postgres', 'keymeter_api')`)
@@ -46,7 +46,7 @@ describe('the embedded auth server', () => {
     expect(rights).toEqual([{ may: false }])
   })
 
-  it('listens only on the loopback address', async ({ skip }) => {
+  it('the embedded auth server listens only on the loopback address', async ({ skip }) => {
     const address = Object.values(networkInterfaces())
       .flat()
       .find((candidate) => candidate?.family === 'IPv4' && !candidate.internal)?.address

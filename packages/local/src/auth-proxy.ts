@@ -9,12 +9,12 @@ const REQUEST_HEADERS = ['apikey', 'authorization', 'content-type', 'x-client-in
 
 /**
  * Starts a proxy that adds CORS headers to the answers of the auth server. Without these headers, a page of another origin,
- * e.g. the dashboard, cannot sign in. Supabase's gateway adds them in a real project.
+ * e.g. the dashboard, cannot sign in. In a Supabase project, Supabase's gateway adds these headers.
  */
 export async function startAuthProxy(port: number, innerPort: number): Promise<{ stop(): Promise<void> }> {
   const app = new Hono()
   app.use(cors({ origin: '*', allowHeaders: REQUEST_HEADERS, exposeHeaders: ['x-supabase-api-version'] }))
-  // The proxy does not pass on /rest/v1, Supabase's Data API: only Keymeter's server may read our tables.
+  // Only /auth/v1 is passed on. Supabase's Data API, /rest/v1, is not, because only Keymeter's server may read our tables.
   app.all('/auth/v1/*', async (c) => {
     const { pathname, search } = new URL(c.req.url)
     const response = await proxy(`http://127.0.0.1:${innerPort}${pathname}${search}`, { raw: c.req.raw, redirect: 'manual' })

@@ -7,7 +7,7 @@ import { type ManagedProcess, startProcess } from './process.ts'
 import type { Secrets } from './secrets.ts'
 
 /**
- * The limit is long, because a busy machine may start the auth server slowly. If the server ends, the error comes immediately.
+ * The limit is long, because a busy machine may start the auth server slowly. If the start fails, the error comes immediately.
  */
 const START_TIMEOUT_MS = 300_000
 const POLL_TIMEOUT_MS = 10_000
@@ -37,8 +37,8 @@ interface AuthOptions {
 /**
  * Starts Supabase Auth on the database, behind a proxy. The auth server creates the schema `auth`, which the migrations need.
  *
- * The auth server always gets keys and the flag `--no-admin`. Otherwise any local program could send it REST requests, which
- * it would run as `service_role`.
+ * The auth server always gets keys and the flag `--no-admin`. Without them, any local program could send REST requests to the
+ * auth server, and the auth server would run these requests as `service_role`.
  */
 export async function startAuth(options: AuthOptions): Promise<ManagedProcess> {
   const { dir, logFile, port, databaseUrl, secrets, google } = options
@@ -52,7 +52,7 @@ export async function startAuth(options: AuthOptions): Promise<ManagedProcess> {
     cwd: dir,
     env: {
       PATH: process.env['PATH'],
-      // The auth server writes to its home directory, and a system user perhaps has none.
+      // The auth server writes to its home directory. A system user perhaps has no home directory.
       HOME: dir,
       DO_NOT_TRACK: '1',
       AUTH_DATABASE_URL: databaseUrl,
@@ -89,7 +89,10 @@ export async function startAuth(options: AuthOptions): Promise<ManagedProcess> {
   }
 }
 
-/** Returns the settings file of the auth server. It contains no secrets: the auth server reads those from its environment. */
+/**
+ * Returns the settings file of the auth server. It contains no secrets, because the auth server reads them from its
+ * environment.
+ */
 function settings({ port, siteUrl, google, emailConfirmation = false }: AuthOptions, innerPort: number): string {
   return `[api]
 port = ${innerPort}

@@ -6,11 +6,11 @@ import { testDatabase } from './testing/index.ts'
 const { urls, owner } = testDatabase()
 const HISTORY = 'supabase_migrations.schema_migrations'
 
-it('a database that was migrated with the current baseline can be migrated', async () => {
+it('a database with the current baseline can be migrated', async () => {
   expect(await hasOtherBaseline(urls.owner)).toBe(false)
 })
 
-it('a database whose baseline differs in one word has another baseline', async () => {
+it('a database whose baseline differs in one word is detected', async () => {
   await owner.query(
     `update ${HISTORY} set statements[10] = replace(statements[10], 'function', 'procedure') || ' ' where version = $1`,
     [BASELINE_VERSION],
@@ -18,7 +18,7 @@ it('a database whose baseline differs in one word has another baseline', async (
   expect(await hasOtherBaseline(urls.owner)).toBe(true)
 })
 
-it('a database with a migration that no longer exists has another baseline', async () => {
+it('a database with a migration that no longer exists is detected', async () => {
   await owner.query(`delete from ${HISTORY} where version = $1`, [BASELINE_VERSION])
   expect(await hasOtherBaseline(urls.owner)).toBe(false)
   await owner.query(`insert into ${HISTORY} (version, statements) values ('20260302000003', '{}')`)

@@ -5,8 +5,8 @@ import { REPOSITORY } from './migrate.ts'
 import { BASELINE_VERSION, baselineSql } from './schemas.ts'
 
 /**
- * Returns true if the database was migrated with another version of the baseline migration than the current one. Until 1.0,
- * each change of the schema changes the baseline. Such a database cannot be migrated, so it must be deleted and created again.
+ * Returns true if the baseline migration has changed since the database was migrated. Until 1.0, each change of the schema
+ * changes the baseline. A database with another baseline cannot be migrated, so it must be deleted and created again.
  */
 export async function hasOtherBaseline(ownerUrl: string): Promise<boolean> {
   const applied = await appliedMigrations(ownerUrl)

@@ -11,7 +11,7 @@ const differences = async () =>
 
 /**
  * Each case names an object, a statement that changes the object, a part of the reported line, and a statement that undoes the
- * change. If the last statement is empty, the test restores the previous comment.
+ * change. If the last statement is empty, the case changes a comment, and the test restores the previous comment.
  */
 const CHANGES: [object: string, change: string, line: string, undo: string][] = [
   ['the comment of a schema', "comment on schema keymeter is 'x'", 'schema keymeter: ', ''],
@@ -162,8 +162,8 @@ const CHANGES: [object: string, change: string, line: string, undo: string][] = 
   ['a plan', "insert into plans values ('extra', 1)", 'plan extra: 1 credits', "delete from plans where plan = 'extra'"],
 ]
 
-describe('the comparison of two databases', () => {
-  /** The statements that restore changed comments. The keys are the statements that change them. */
+describe('comparison of two databases', () => {
+  /** Maps each statement that changes a comment to the statement that restores this comment. */
   const comments = new Map<string, string>()
   beforeAll(async () => {
     for (const [, change] of CHANGES) {
@@ -180,11 +180,11 @@ describe('the comparison of two databases', () => {
     }
   })
 
-  it('reports no difference between two databases that the migrations created', async () => {
+  it('the comparison reports no difference between two databases that the migrations created', async () => {
     expect(await differences()).toEqual([])
   })
 
-  it.each(CHANGES)('reports a difference in %s', async (_, change, line, undo) => {
+  it.each(CHANGES)('the comparison of two databases reports a difference in %s', async (_, change, line, undo) => {
     await changed.owner.query(change)
     const found = await differences()
     await changed.owner.query(comments.get(change) ?? undo)
@@ -192,7 +192,7 @@ describe('the comparison of two databases', () => {
     expect(await differences()).toEqual([])
   })
 
-  it('reports a difference in the order of the columns', async () => {
+  it('the comparison of two databases reports a difference in the order of the columns', async () => {
     await changed.owner.query('alter table ledger_entries drop column plan; alter table ledger_entries add column plan text')
     expect(await differences()).toEqual(
       expect.arrayContaining([
@@ -203,7 +203,7 @@ describe('the comparison of two databases', () => {
   })
 })
 
-describe('a database that was restored without its REVOKEs', () => {
+describe('database without its REVOKEs', () => {
   const ROLES = ['anon', 'authenticated', 'service_role']
   beforeAll(async () => {
     await database.owner.query('grant execute on all functions in schema keymeter to public, anon, authenticated, service_role')
@@ -214,7 +214,7 @@ describe('a database that was restored without its REVOKEs', () => {
     )
   })
 
-  it.each(ROLES)('does not let %s call any function of Keymeter', async (role) => {
+  it.each(ROLES)('the role %s can call no function of Keymeter, even if the REVOKEs were lost', async (role) => {
     const { rows: functions } = await database.owner.query<{ call: string }>(
       `select format('select keymeter.%I(%s)', proname,
                      (select string_agg('null::' || format_type(type, null), ', ' order by n) from unnest(proargtypes) with ordinality as args (type, n))) as call

@@ -9,7 +9,7 @@ export interface DatabaseUrls {
   owner: string
   /** The role of the auth server. It owns the schema `auth` and has no rights on our tables. */
   auth: string
-  /** The role of Keymeter's server. It can log in after `letServerIn`. */
+  /** The role of Keymeter's server. It can log in only after `letServerIn` has run. */
   api: string
 }
 
@@ -63,7 +63,7 @@ export async function createSupabaseRoles(
 
 /**
  * Grants the privileges that Supabase grants in each database. Supabase's default privileges open every new table to the roles
- * of its Data API. So a test finds a migration that does not revoke these privileges from a new table.
+ * of its Data API. With the same default privileges here, a test can find a migration that does not revoke them.
  */
 export async function grantSupabaseDefaults({ owner }: DatabaseUrls): Promise<void> {
   await withClient(owner, async (client) => {

@@ -5,7 +5,7 @@ import { testDatabase } from './testing/index.ts'
 const migrated = testDatabase()
 const written = testDatabase()
 
-it('the draft has one statement for a new column and one for a changed function', async () => {
+it('the draft of a migration has one statement for a new column and one for a changed function', async () => {
   await written.owner.query(`
     alter table api_keys add column description text;
     create or replace function keymeter.max_operations() returns int language sql immutable parallel safe as 'select 200'`)

@@ -7,7 +7,7 @@
  */
 import { spawn } from 'node:child_process'
 
-/** The command is killed if it has not ended this long after `signal`. The server needs up to 10 s to finish its requests. */
+/** If the command still runs this long after `signal`, it is killed. The server needs up to 10 s to finish its requests. */
 const KILL_AFTER_MS = 60_000
 
 const [signal, user, command, ...args] = process.argv.slice(2)

@@ -3,7 +3,7 @@ import { tryLock } from 'fs-native-extensions'
 
 /**
  * Locks `file` until this process ends. The operating system releases the lock when the process ends for any reason, so a lock
- * is never stale. The file is not deleted afterwards. If it were, two processes could lock two different files with the same
+ * is never stale. The file is not deleted afterwards. Otherwise two processes could lock two different files with the same
  * name.
  *
  * @throws Error with the id of the other process if another process has locked the file.

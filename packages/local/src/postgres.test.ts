@@ -28,8 +28,8 @@ async function start(): Promise<ManagedProcess> {
     dataDir: join(dir, 'postgres'),
     logFile: join(dir, 'postgres.log'),
     port,
-    // The Postgres of the test run has the same password. So a connection to the wrong Postgres succeeds, and only its data
-    // folder shows that it is the wrong one.
+    // The Postgres of the test run has the same password, so a connection to that wrong Postgres succeeds. The start must
+    // detect the wrong Postgres by its data folder.
     superuserPassword: inject('cluster').secrets.superuserPassword,
     report: (line) => messages.push(line),
   })
@@ -37,8 +37,8 @@ async function start(): Promise<ManagedProcess> {
   return postgres
 }
 
-describe('the embedded Postgres', () => {
-  it('stops a server that an earlier run left behind, and starts on the same data', async () => {
+describe('embedded Postgres', () => {
+  it('the embedded Postgres stops a Postgres that an earlier run left behind, and starts with the same data', async () => {
     const leftOver = await start()
     const next = await start()
     await leftOver.exited
@@ -50,7 +50,7 @@ describe('the embedded Postgres', () => {
     ['has no port', () => []],
     ['names a closed port', () => [dir, 0, port]],
     ['names the port of another Postgres', () => [dir, 0, inject('cluster').port]],
-  ] as const)('starts if postmaster.pid contains the id of another program and %s', async (_, rest) => {
+  ] as const)('Postgres starts even if postmaster.pid has the id of another program and %s', async (_, rest) => {
     // The other program runs as the user of Postgres. Postgres ignores the id of a process that it has no permission to signal,
     // so a program of another user would not prevent a start.
     const stranger = spawn('sleep', ['infinity'], { ...postgresUser(join(dir, 'postgres')), cwd: '/' })

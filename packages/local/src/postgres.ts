@@ -12,7 +12,7 @@ import { isReachable, postgresUser, reachableCopy, type SystemUser, standInFor }
 /** The superuser of the cluster. It has the same name as on Supabase, where `postgres` is not a superuser. */
 export const SUPERUSER = 'supabase_admin'
 
-/** The limit is long, because a busy machine may start Postgres slowly. If Postgres ends, the error comes immediately. */
+/** The limit is long, because a busy machine may start Postgres slowly. If the start fails, the error comes immediately. */
 const START_TIMEOUT_MS = 300_000
 const CONNECT_TIMEOUT_MS = 10_000
 const STOP_TIMEOUT_SECONDS = 60
@@ -137,7 +137,8 @@ async function stopLeftOver(dataDir: string, run: Run, options: PostgresOptions)
     () => false,
   )
   if (isRunning && !(await isServerOf(dataDir, Number(port), options))) {
-    // Postgres does not start if postmaster.pid contains the id of any running process of the same user.
+    // The id belongs to another program. Postgres does not start if postmaster.pid contains the id of a running process of the
+    // same user.
     rmSync(pidFile, { force: true })
   } else if (isRunning) {
     options.report(`Stopping the Postgres (process ${pid}) that an earlier run left behind …`)
@@ -146,8 +147,8 @@ async function stopLeftOver(dataDir: string, run: Run, options: PostgresOptions)
 }
 
 /**
- * Returns true if the Postgres that listens on `port` uses the data in `dataDir`. The function asks the server, because the id
- * in postmaster.pid can by now belong to another program.
+ * Returns true if the Postgres that listens on `port` uses the data in `dataDir`. The id in postmaster.pid does not show this,
+ * because another program may have the same id by now.
  */
 async function isServerOf(dataDir: string, port: number, { superuserPassword }: PostgresOptions): Promise<boolean> {
   const client = superuserClient(port, superuserPassword)

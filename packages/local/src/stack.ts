@@ -18,7 +18,7 @@ export interface StackOptions {
   report: (line: string) => void
   /** If true, the database and the secrets are deleted before the stack starts. */
   reset?: boolean
-  /** Aborting this signal before all parts are ready stops the parts that have started. */
+  /** If this signal is aborted before all parts are ready, the parts that have started are stopped. */
   signal?: AbortSignal
 }
 

@@ -4,8 +4,8 @@ import { cpSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, statSy
 import { basename, dirname, join } from 'node:path'
 
 /**
- * The folder for the data of Postgres if root starts Postgres and the user of Postgres cannot reach the clone. Every user can
- * reach this folder.
+ * If root starts Postgres, Postgres runs as another user. If that user cannot reach the clone of the repository, the files of
+ * Postgres are in this folder, which every user can reach.
  */
 const SHARED_STATE_DIR = '/var/lib/keymeter-local'
 
@@ -17,8 +17,8 @@ export interface SystemUser {
 
 /**
  * Returns the user as which Postgres must run. Null means the user of the current process. Postgres does not run as root, and
- * its user must own the data. So, if root runs this, Postgres runs as the owner of the existing data, or else as `postgres` or
- * `nobody`.
+ * its user must own the data. So, if the current user is root, Postgres runs as the owner of the existing data. If there is no
+ * such owner, it runs as `postgres` or `nobody`.
  */
 export function postgresUser(dataDir: string): SystemUser | null {
   if (process.getuid?.() !== 0) return null
@@ -47,8 +47,9 @@ export function isReachable(path: string, { uid, gid }: SystemUser): boolean {
 }
 
 /**
- * Returns a folder outside the clone that is used in place of `path`. A random id in a file beside `path` is part of the
- * folder's name. So, if this clone is deleted, a new clone at the same path does not find the old data.
+ * Returns a folder outside the clone of the repository that is used in place of `path`. Its name depends on `path` and on a
+ * random id, which is stored in a file beside `path`. If the clone is deleted, the id is deleted too. A new clone at the same
+ * path gets a new id, so it does not use the old data.
  */
 export function standInFor(path: string): string {
   const idFile = `${path}.id`
@@ -60,7 +61,10 @@ function sharedFolder(key: string, path: string): string {
   return join(SHARED_STATE_DIR, `${createHash('sha256').update(key).digest('hex').slice(0, 12)}-${basename(path)}`)
 }
 
-/** Returns `folder` if `user` can reach it. Otherwise returns a copy of it outside the clone, which is made only once. */
+/**
+ * Returns `folder` if `user` can reach it. Otherwise returns a copy of the folder outside the clone. The copy is made only
+ * once.
+ */
 export function reachableCopy(folder: string, user: SystemUser): string {
   if (isReachable(folder, user)) return folder
   const copy = sharedFolder(folder, folder)
@@ -71,7 +75,8 @@ export function reachableCopy(folder: string, user: SystemUser): string {
     try {
       renameSync(unfinished, copy)
     } catch (error) {
-      // The rename fails if another process has created the copy since `existsSync`. Then that copy is used.
+      // The rename fails if another process has created the copy since `existsSync`. Then the copy of the other process is
+      // used.
       rmSync(unfinished, { recursive: true, force: true })
       if (!existsSync(copy)) throw error
     }

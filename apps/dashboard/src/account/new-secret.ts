@@ -3,23 +3,27 @@ import { currentSession } from '../call/session.ts'
 import { createStore } from '../ui/store.ts'
 
 /**
- * The keys whose secrets the user has not saved yet, oldest first. There can be several, because a user can create a key before
- * the first secret has arrived. Secrets are kept only here, never in a cache, a URL or the browser's storage.
+ * The keys whose secrets the user has not saved yet, oldest first. There can be several keys, because a user can create a key
+ * before the response with the first secret has arrived. Secrets are kept only here, never in a cache, a URL or the browser's
+ * storage.
  */
 const store = createStore<{ userId: string; key: NewKey }[]>([])
 
-/** Returns the key whose secret is shown next. The secret is kept when the session expires. */
+/** Returns the key whose secret is shown next. If the session expires, the secret stays visible. */
 export function useNewSecret(): NewKey | undefined {
   return store.use()[0]?.key
 }
 
-/** Shows the secret of a key of `userId`. Does nothing if another user has signed in since the request. */
+/**
+ * Shows the secret of a key. `userId` is the user who requested the secret. Does nothing if another user has signed in since
+ * then.
+ */
 export function showSecret(userId: string, key: NewKey): void {
   const current = currentSession()?.user.id ?? userId
   if (current === userId) store.set([...store.get(), { userId, key }])
 }
 
-/** Forgets only this secret. If the key was rotated again, a newer secret of the same key is kept. */
+/** Forgets this secret. If the key was rotated again, the newer secret of the key is kept. */
 export function forgetSecret({ keyPrefix }: NewKey): void {
   store.set(store.get().filter((entry) => entry.key.keyPrefix !== keyPrefix))
 }

@@ -5,7 +5,10 @@ import { showSecret } from './new-secret.ts'
 
 type Provisioning = { state: 'running' | 'done' } | { state: 'failed'; error: CallError }
 
-/** This state is outside React: React can run an effect twice, but the server returns the secret only once. */
+/**
+ * This state is stored outside React. React can run an effect twice, but `auth.provision` must be called only once, because the
+ * server returns the secret only once.
+ */
 const store = createStore<{ userId: string | null; provisioning: Provisioning }>({
   userId: null,
   provisioning: { state: 'running' },

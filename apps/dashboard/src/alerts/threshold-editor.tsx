@@ -32,8 +32,8 @@ export function ThresholdEditor({ thresholds }: { thresholds: number[] }) {
   const remove = async (threshold: number) => {
     setFault(null)
     setRemoving(threshold)
-    // The remove button disappears with its threshold. Its neighbour then gets the focus, which would otherwise jump to the top
-    // of the page.
+    // The remove button disappears together with its threshold. The remove button beside it then gets the focus. Otherwise the
+    // focus would jump to the top of the page.
     const buttons = [...(list.current?.querySelectorAll('button') ?? [])]
     const at = buttons.findIndex((button) => button.matches(':focus'))
     try {
@@ -83,7 +83,7 @@ export function ThresholdEditor({ thresholds }: { thresholds: number[] }) {
             {...register('threshold')}
           />
         </div>
-        {/* The margin is the height of the field's label, so that button and input are side by side. */}
+        {/* The margin is as high as the label of the field, so the button is at the same height as the input. */}
         <Button type="submit" variant="secondary" className="mt-6.5" disabled={isSaving} isPending={isSubmitting}>
           Add
         </Button>

@@ -31,7 +31,7 @@ export function ActivityFilters() {
   const navigate = useNavigate({ from: '/activity' })
   const keys = useQuery(allKeys).data?.data ?? []
   const keyOptions = [ALL, ...keys.map(({ id, name, keyPrefix }) => ({ value: id, text: `${name} (${keyPrefix}…)` }))]
-  // Only the first page of keys is loaded. If the chosen key is on a later page, add an option for it.
+  // Only the first page of keys is loaded. If the chosen key is on a later page, add an option for the chosen key.
   if (keyId !== undefined && keys.every(({ id }) => id !== keyId)) keyOptions.push({ value: keyId, text: 'One key' })
   return (
     <search className="grid gap-3 sm:grid-cols-2">

@@ -10,7 +10,7 @@ import { TextField } from '../ui/field.tsx'
 import { Notice } from '../ui/notice.tsx'
 import { AuthPage } from './auth-page.tsx'
 
-/** The password has no minimum length here, because an old password may be shorter than a new password must be. */
+/** The sign-in page does not check a minimum length. The minimum was perhaps smaller when the user chose the password. */
 const SignIn = z.object({ email: Email, password: z.string().min(1, 'Enter your password.') })
 
 export function SignInPage() {

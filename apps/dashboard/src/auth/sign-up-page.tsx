@@ -21,7 +21,7 @@ export function SignUpPage() {
     try {
       await adoptSession(session)
     } finally {
-      // Show the secret even if the session cannot be used, because the server does not return the secret again.
+      // Show the secret even if `adoptSession` fails, because the server does not return the secret again.
       if (defaultKey !== null) showSecret(user.id, defaultKey)
     }
     await navigate({ to: '/' })

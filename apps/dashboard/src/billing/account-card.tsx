@@ -21,7 +21,7 @@ export function AccountCard() {
           <Account account={account} />
         </section>
       ) : (
-        // If provisioning failed, the page already shows that error, so the card shows no placeholder.
+        // If provisioning failed, the page already shows an error. The card then shows no placeholder.
         billing.isError ||
         isFailed || <div role="status" aria-label="Loading your account" className="h-36 rounded-2xl bg-raised" />
       )}
@@ -32,7 +32,7 @@ export function AccountCard() {
 function Account({ account }: { account: BillingAccount }) {
   const { plan, nextPlan, creditsPerCycle, topUps, creditsUsed, creditsHeld, creditsRemaining, suspendedAt, billingCycle } =
     account
-  // A plan may have 0 credits, but the maximum of a meter cannot be 0.
+  // A plan can have 0 credits. The maximum of the meter on the card must be larger than 0.
   const most = Math.max(1, creditsPerCycle + topUps)
   const granted = `${formatCredits(creditsPerCycle)}${topUps > 0 ? ` + ${formatCredits(topUps)} top-up` : ''} credits`
   const held = creditsHeld > 0 && `${formatCredits(creditsHeld)} held`

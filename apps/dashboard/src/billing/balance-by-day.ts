@@ -9,11 +9,14 @@ export interface BalanceByDay {
   balances: number[]
 }
 
-/** Computes the balance by day. The ledger sums charges and refunds by day, so it contains no finer balance. */
+/**
+ * Computes the balance at the end of each day. The balance within a day is not known, because the ledger sums charges and
+ * refunds by day.
+ */
 export function balanceByDay({ start, end }: BillingCycle, entries: LedgerEntry[], now: number): BalanceByDay {
   const first = dayOf(Date.parse(start))
   const last = dayOf(Date.parse(end) - 1)
-  // The user's clock may be slow. If the ledger has an entry for a day, that day has begun.
+  // The user's clock may be slow. A day with a ledger entry has begun, even if the clock shows an earlier day.
   const reached = Math.min(last, Math.max(dayOf(now), ...entries.map(({ at }) => dayOf(Date.parse(at)))))
   const balances = Array.from(
     { length: reached - first + 1 },

@@ -57,13 +57,14 @@ export function Ledger() {
 const dayUtc = new Intl.DateTimeFormat('en-GB', { dateStyle: 'medium', timeZone: 'UTC' })
 
 /**
- * The controls for the cycles are buttons, not links: a disabled button keeps the focus, but a link without `href` loses it.
+ * The controls for the cycles are buttons, because a disabled button keeps the focus. A link without `href` would lose the
+ * focus.
  */
 function CycleButtons({ previous, next }: { previous: string | null; next: string | null }) {
   const { cycle } = useSearch({ from: '/signed-in/billing' })
   const navigate = useNavigate({ from: '/billing' })
   const current = useQuery(trpc.billing.get.queryOptions()).data?.account?.billingCycle.start
-  // The URL does not contain the current cycle. A bookmark then shows the cycle that is current when the bookmark is opened.
+  // For the current cycle, the URL contains no cycle. So a bookmark of this page always opens the current cycle.
   const open = (start: string | null) =>
     navigate({ search: { cycle: start === current ? undefined : (start ?? undefined) }, resetScroll: false })
   return (

@@ -6,7 +6,7 @@ import { settings } from './settings.ts'
 const supabase = createClient(settings.supabaseUrl, settings.supabasePublishableKey, { auth: { flowType: 'pkce' } })
 
 const { data: kept, error: fault } = await supabase.auth.getSession()
-// A session is still valid if a refresh fails only for the moment. Fail to start then, instead of showing the sign-in page.
+// If Supabase cannot be reached, the session may still be valid. So fail to start, because the sign-in page would be wrong.
 if (isAuthRetryableFetchError(fault)) throw fault
 const sessionStore = createStore<Session | null>(kept.session)
 const expiredStore = createStore(false)
@@ -39,7 +39,7 @@ export function onUserChange(listener: (userId: string | null) => void): void {
 /**
  * Returns a valid access token, or null if nobody is signed in. Refreshes a token that is about to expire.
  *
- * @throws AuthError if Supabase cannot be reached for the refresh. This error must not end the session.
+ * @throws AuthError if the token must be refreshed and Supabase cannot be reached. The caller must not end the session then.
  */
 export async function accessToken(): Promise<string | null> {
   const { data, error } = await supabase.auth.getSession()
@@ -82,8 +82,8 @@ export async function signOut(): Promise<void> {
 }
 
 /**
- * Ends the session after the server has refused a token. Does nothing if the current token is another one, because the session
- * was refreshed or another user has signed in.
+ * Ends the session after the server has refused its token. Does nothing if the session has another token by now, because it was
+ * refreshed or another user has signed in.
  */
 export async function endExpiredSession(refusedAuthorization: string | null): Promise<void> {
   const session = sessionStore.get()

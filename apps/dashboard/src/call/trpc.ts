@@ -7,10 +7,11 @@ import { describeCallError } from './call-error.ts'
 import { accessToken, endExpiredSession } from './session.ts'
 
 const RETRIES_MAX = 2
-/** A request that takes longer fails. Otherwise, code that waits for the answer would hang without a message. */
+/** A request that takes longer than this fails. Otherwise the page would wait without a message. */
 const REQUEST_MS_MAX = 20_000
 /**
- * The interval at which data that depends on spending is refreshed. The stream of real-time.tsx usually refreshes it sooner.
+ * The interval at which data about spending is loaded again. If the stream is open, real-time.tsx usually loads the data
+ * sooner.
  */
 export const REFRESH_INTERVAL_MS = 10_000
 
@@ -40,7 +41,7 @@ export const queryClient = new QueryClient({
     mutations: { networkMode: 'always' },
     queries: {
       networkMode: 'always',
-      // Retry only failures that can pass. A refusal is final.
+      // Retry only after a temporary failure, e.g. of the network. A refusal is final.
       retry: (failures, error) => failures < RETRIES_MAX && describeCallError(error).isPassing,
     },
   },

@@ -14,12 +14,12 @@ interface ConfirmKeyDialogProps {
   actionLabel: string
   /** The message that is shown after the call has succeeded. */
   doneText: string
-  /** The answer to the call must not contain a secret, because the answer is cached. */
+  /** Must return no secret, because the result of this call is cached. */
   call: () => Promise<unknown>
   children: ReactNode
 }
 
-/** Asks the user to confirm an action on a key. The result is shown only after the server has confirmed it. */
+/** Asks the user to confirm an action on a key. The page shows the change only after the server has made it. */
 export function ConfirmKeyDialog({ title, isOpen, onClose, actionLabel, doneText, call, children }: ConfirmKeyDialogProps) {
   const mutation = useMutation({
     mutationFn: call,

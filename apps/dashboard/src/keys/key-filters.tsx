@@ -53,7 +53,7 @@ export function KeyFilters() {
 function SearchField() {
   const { search = '' } = useSearch({ from: '/signed-in/' })
   const navigate = useNavigate({ from: '/' })
-  /** Typed text that is not in the URL yet. If it is null, the field shows the text from the URL, e.g. after Back. */
+  /** The text that the user has typed and that is not in the URL yet. If it is null, the field shows the text from the URL. */
   const [typed, setTyped] = useState<string | null>(null)
   useEffect(() => {
     if (typed === null) return

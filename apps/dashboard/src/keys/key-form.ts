@@ -9,7 +9,8 @@ const ExpiryText = z
   .transform((text) => (text === '' ? null : new Date(text).toISOString()))
 
 /**
- * An empty text means no limit. The field is a text field, because a browser reports a number field with invalid text as empty.
+ * An empty text means that there is no limit. The field is a text field, because a browser reports a number field with invalid
+ * text as empty.
  */
 const CreditLimitText = z
   .string()
@@ -32,8 +33,8 @@ function toLocalText(iso: string | null): string {
 }
 
 /**
- * Returns a submit handler that refuses a half-filled date. The browser reports such a date field as empty, which would mean
- * that the key never expires.
+ * Returns a submit handler that refuses an incomplete date. The browser reports an incomplete date as an empty text, and an
+ * empty text would mean that the key never expires.
  */
 export function withCompleteExpiry(
   submit: (event: SubmitEvent) => Promise<void>,

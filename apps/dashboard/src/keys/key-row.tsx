@@ -34,7 +34,7 @@ export function KeyRow({ apiKey, onDialog }: { apiKey: KeyWithUsage; onDialog: (
     } catch (error) {
       setFault(describeCallError(error))
     }
-    // Refresh also after a refusal, because another session may have changed the key.
+    // Refresh the list even if the server refused the action, because another session may have changed the key.
     await queryClient.invalidateQueries()
     setIsBusy(false)
   }

@@ -16,8 +16,8 @@ const DIALOGS = {
 
 export function KeyTable({ keys }: { keys: KeyWithUsage[] }) {
   /**
-   * The dialog is kept after closing, so that it can fade out. `opening` is a new number for each opening, so each starts with
-   * fresh state.
+   * The dialog stays in the state after it is closed, so that it can fade out. `opening` counts how often a dialog was opened,
+   * so that each opening starts with fresh state.
    */
   const [dialog, setDialog] = useState<{ kind: KeyDialog; key: KeyWithUsage; isOpen: boolean; opening: number } | null>(null)
   const OpenDialog = dialog && DIALOGS[dialog.kind]

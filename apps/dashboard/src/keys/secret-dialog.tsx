@@ -14,8 +14,8 @@ export function SecretDialog() {
 }
 
 /**
- * Reports that the user has saved the secret. A failure is harmless: the key's row then offers a new secret until this secret
- * is used.
+ * Tells the server that the user has saved the secret. If this call fails, the server treats the secret as lost until the
+ * secret is used. The list of keys then offers a new secret.
  */
 async function confirmSaved({ id, keyPrefix }: NewKey): Promise<void> {
   try {

@@ -8,14 +8,14 @@ interface AlertDialogProps {
   isOpen: boolean
   onCancel: () => void
   cancelLabel?: string
-  /** The element that gets the focus after closing. It is needed if the element that opened the dialog can disappear. */
+  /** The element that gets the focus when the dialog closes. Needed if the element that opened the dialog can disappear. */
   finalFocus?: ComponentProps<typeof BaseAlertDialog.Popup>['finalFocus']
-  /** The button that confirms. */
+  /** The button that confirms the action. */
   action: ReactNode
   children: ReactNode
 }
 
-/** Asks before an action that cannot be undone. The Cancel button has the focus first. */
+/** Asks the user to confirm an action that cannot be undone. The Cancel button has the focus first. */
 export function AlertDialog({
   title,
   isOpen,

@@ -1,8 +1,8 @@
 import { useSyncExternalStore } from 'react'
 
 /**
- * A value outside React's tree that is kept only in memory. The value survives when a component is mounted again. Use a store
- * for a secret that the server does not return again, or for a call in progress.
+ * A value that is stored only in memory and outside React. The value is kept when a component disappears and appears again. Use
+ * a store for a secret that the server does not return again, or for the state of a call.
  */
 export interface Store<T> {
   get(): T

@@ -1,4 +1,4 @@
-/** Returns a name for each item. Items with the same short name get their long names. */
+/** Returns a name for each item: the short name, or the long name if another item has the same short name. */
 export function distinctNames<T>(all: T[], short: (one: T) => string, long: (one: T) => string): string[] {
   const names = all.map(short)
   return all.map((one, i) => {

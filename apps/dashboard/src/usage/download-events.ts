@@ -9,8 +9,8 @@ interface DownloadOptions {
 }
 
 /**
- * A file that the user chose. Some browsers let a page write to the file and remove it, but TypeScript's types do not contain
- * the functions for this.
+ * A file that the user chose. Some browsers have functions that write to such a file and remove it. TypeScript's types do not
+ * contain these functions.
  */
 type SavedFile = FileSystemFileHandle & { remove?: () => Promise<void> }
 interface SavingWindow {
@@ -18,9 +18,9 @@ interface SavingWindow {
 }
 
 /**
- * Saves the matching events as a CSV file. If the browser supports it, the events are written to disk while they arrive.
- * Otherwise, the file is saved after all events have arrived. A partial file is never kept. The access token is sent in a
- * header, which a plain link cannot do.
+ * Saves the matching events as a CSV file. If the browser lets the page write to a file, the events are written while they
+ * arrive. Otherwise, the file is saved after all events have arrived. A partial file is never kept. The access token is sent in
+ * a header, so a plain link cannot start this download.
  *
  * @returns the number of saved bytes, null if the user cancelled, or the error.
  */
@@ -29,7 +29,7 @@ export async function downloadEvents(filters: UsageEventFilters, options: Downlo
   let file: SavedFile | undefined
   let outcome: number | CallError | null
   try {
-    // Ask for the file first: a browser shows this dialog only shortly after a click.
+    // Ask for the file first, because a browser shows its file dialog only shortly after a click.
     file = await (window as SavingWindow).showSaveFilePicker?.({
       suggestedName: name,
       types: [{ description: 'CSV', accept: { 'text/csv': ['.csv'] } }],
@@ -38,7 +38,7 @@ export async function downloadEvents(filters: UsageEventFilters, options: Downlo
   } catch (error) {
     outcome = faultOf(error)
   }
-  // The browser creates an empty file as soon as the user has chosen it. Some browsers cannot remove the file again.
+  // The browser has created an empty file when the user chose it. Remove this file. Some browsers cannot do this.
   if (typeof outcome !== 'number') await file?.remove?.().catch(() => {})
   return outcome
 }
@@ -72,7 +72,7 @@ function queryOf(filters: UsageEventFilters): URLSearchParams {
   return new URLSearchParams(all)
 }
 
-/** Returns null if the user cancelled. File errors and cancellations are DOMExceptions. Network errors are not. */
+/** Returns null if the user cancelled. A cancellation or a file error is a DOMException. A network error is not. */
 function faultOf(error: unknown): CallError | null {
   const isOfFile = error instanceof DOMException
   if (isOfFile && error.name === 'AbortError') return null
@@ -97,6 +97,6 @@ function saveBlob(blob: Blob, name: string): void {
   link.href = URL.createObjectURL(blob.slice(0, blob.size, 'text/csv'))
   link.download = name
   link.click()
-  // Some browsers save nothing if the URL is revoked before they have read the file.
+  // Some browsers save nothing if the URL is revoked before they have read the events.
   setTimeout(() => URL.revokeObjectURL(link.href), 60_000)
 }

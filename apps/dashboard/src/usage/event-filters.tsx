@@ -27,7 +27,7 @@ export function EventFilters() {
     navigate({ search: (now: UsageSearch) => ({ ...now, ...chosen }), resetScroll: false })
   const keys = useQuery(allKeys).data?.data ?? []
   const keyOptions = [ALL, ...keys.map(({ id, name, keyPrefix }) => ({ value: id, text: `${name} (${keyPrefix}…)` }))]
-  // Only the first page of keys is loaded. If the chosen key is on a later page, add an option for it.
+  // Only the first page of keys is loaded. If the chosen key is on a later page, add an option for the chosen key.
   if (keyId !== undefined && keys.every(({ id }) => id !== keyId)) keyOptions.push({ value: keyId, text: 'One key' })
   return (
     <search aria-label="Events" className="grid grid-cols-2 items-start gap-3 sm:grid-cols-6">
@@ -69,7 +69,7 @@ export function EventFilters() {
 function OperationField() {
   const { operation = '' } = useSearch({ from: '/signed-in/usage' })
   const navigate = useNavigate({ from: '/usage' })
-  /** Typed text that is not in the URL yet. If it is null, the field shows the text from the URL, e.g. after Back. */
+  /** The text that the user has typed and that is not in the URL yet. If it is null, the field shows the text from the URL. */
   const [typed, setTyped] = useState<string | null>(null)
   const fault = typed ? Operation.safeParse(typed).error?.issues[0]?.message : undefined
   useEffect(() => {

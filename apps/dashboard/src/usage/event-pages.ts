@@ -5,13 +5,13 @@ import { api, REFRESH_INTERVAL_MS, trpc } from '../call/trpc.ts'
 const PAGE_EVENTS = 50
 /** New events are added to the first page until it has this many events, so that the page does not grow without limit. */
 const FIRST_PAGE_EVENTS_MAX = 500
-/** The most calls for one page of events. Several calls are needed if few events match. */
+/** The maximum number of calls that load one page of events. Several calls are needed if few events match. */
 const CALLS_MAX = 40
 
 interface EventPage {
   data: UsageEvent[]
   nextCursor: string | null
-  /** True if newer events exist that cannot be added at the top. The user can then load the list again. */
+  /** True if there are newer events that could not be added to this page. The user can then load the list again. */
   hasNewer?: boolean
 }
 
@@ -36,8 +36,8 @@ export function eventPages(filters: UsageEventFilters) {
 }
 
 /**
- * Loads one page of events. A call examines a limited number of events and may find few or none. The next call then continues
- * from there.
+ * Loads one page of events. Each call examines a limited number of events and may find few matching events or none. The next
+ * call continues where the previous call ended.
  */
 async function search(ask: (cursor: string | null) => Promise<EventPage>, from: string | null): Promise<EventPage> {
   const data: UsageEvent[] = []
@@ -52,8 +52,8 @@ async function search(ask: (cursor: string | null) => Promise<EventPage>, from: 
 }
 
 /**
- * Adds new events to the first page. If the page is full, or if events may be missing between the new and the loaded ones, only
- * sets `hasNewer`.
+ * Adds new events to the first page. Only sets `hasNewer` if the page is full, or if there may be other events between the new
+ * events and the loaded events.
  */
 function withNewer(newest: EventPage, loaded: EventPage, isAlone: boolean): EventPage {
   if (isAlone && (newest.nextCursor === null || newest.data.length === PAGE_EVENTS)) return newest

@@ -2,7 +2,7 @@ import type { EventVerdict } from '@keymeter/contract'
 
 const VERDICTS = {
   charged: { text: 'Charged', group: 'charged' },
-  // A settle charges credits.
+  // A settle also charges credits.
   settled: { text: 'Settled', group: 'charged' },
   held: { text: 'Held', group: null },
   released: { text: 'Released', group: null },
@@ -23,8 +23,8 @@ type VerdictGroup = 'charged' | 'refused'
 const GROUPS: Record<VerdictGroup, string> = { charged: 'Charged', refused: 'Refused' }
 
 /**
- * Returns the verdict in words. If the server was upgraded after the page was opened, the page perhaps does not know a verdict.
- * It then shows the raw name.
+ * Returns the verdict in words. If the server is newer than the open page, the page perhaps does not know a verdict. The
+ * function then returns the name of the verdict.
  */
 export function describeVerdict(verdict: string): string {
   return isKnown(verdict) ? VERDICTS[verdict].text : verdict.replaceAll('_', ' ')
@@ -41,7 +41,7 @@ export const VERDICT_OPTIONS = [
 ]
 
 /**
- * Returns the verdicts of the chosen group, or the chosen verdict. For any other text, returns undefined, which means all
+ * Returns the verdicts of the group `chosen`, or the verdict `chosen`. For any other text, returns undefined, which means all
  * verdicts.
  */
 export function verdictsOf(chosen: string | undefined): EventVerdict[] | undefined {

@@ -26,7 +26,8 @@ export function ExportEvents({ filters, isReady }: { filters: UsageEventFilters;
       setProgress({ state: 'running', bytes })
     }
     const outcome = await downloadEvents(filters, { signal: controller.signal, onProgress })
-    // If writing the file failed, the request is still running. Abort it, because nobody reads its answer any more.
+    // If the file could not be written, the request is still running. Abort the request, because nothing reads its response any
+    // more.
     controller.abort()
     if (outcome === null) setProgress({ state: 'idle' })
     else if (typeof outcome !== 'number') setProgress({ state: 'failed', error: outcome })

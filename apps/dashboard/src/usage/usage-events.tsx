@@ -50,7 +50,7 @@ function Events({ filters, isReady }: { filters: UsageEventFilters; isReady: boo
   const pages = eventPages(filters)
   const list = useInfiniteQuery({ ...pages, placeholderData: keepPreviousData, enabled: isReady })
   const showNewer = async () => {
-    // The button disappears. Focus the heading, because otherwise the focus would jump to the top of the page.
+    // The pressed button disappears. Focus the heading, because otherwise the focus would jump to the top of the page.
     document.getElementById('events')?.focus()
     await queryClient.resetQueries({ queryKey: pages.queryKey })
   }

@@ -11,8 +11,8 @@ import type { UsageRange } from './usage-search.ts'
 import { UsageTotals } from './usage-totals.tsx'
 
 /**
- * The user's time zone, so that a day starts at the user's midnight. It is UTC if the server does not accept the name of the
- * zone.
+ * The time zone of the user, so that each day starts at the user's midnight. If the server does not accept this zone, UTC is
+ * used.
  */
 const TIME_ZONE = UsageTimeseries.shape.timeZone.safeParse(Intl.DateTimeFormat().resolvedOptions().timeZone).data ?? 'UTC'
 
@@ -21,7 +21,7 @@ export function UsageOverTime({ range, by }: { range: UsageRange; by: UsageTimes
   const input = { ...askFor(range, Date.now()), by, timeZone: TIME_ZONE }
   const usage = useQuery({
     queryKey: [...trpc.usage.pathKey(), 'timeseries', input],
-    // The result contains its own input, because it stays visible while the result for the next input loads.
+    // The result contains its own input. It stays visible while the next result loads, and is then shown with its own input.
     queryFn: async ({ signal }) => ({ ...(await api.usage.timeseries.query(input, { signal })), ...input, range }),
     placeholderData: keepPreviousData,
     refetchInterval: REFRESH_INTERVAL_MS,
@@ -51,7 +51,7 @@ function Shown({ buckets, series, unit, by, range, isBusy }: ShownProps) {
   const names = distinctNames(series, nameOf, (one) => `${nameOf(one)} (${one.keyPrefix}…)`)
   const named = series.map((one, i) => ({ ...one, id: one.keyId ?? one.operation ?? '', name: names[i] ?? '' }))
   const starts = distinctNames(buckets, formatStart(unit), formatStart(unit, { timeZoneName: 'short' }))
-  // The user's clock may be slow. A bucket that has usage has begun, even if that clock shows an earlier time.
+  // The user's clock may be slow. A bucket with usage has begun, even if the clock shows an earlier time.
   const used = buckets.findLastIndex((_, i) => series.some(({ credits }) => credits[i] !== 0))
   const current = Math.max(
     0,

@@ -5,8 +5,8 @@ const HOUR_MS = 3_600_000
 const MONTH_DAYS = 30
 
 /**
- * Returns the server's parameters for a range: the current billing cycle, or the time until now in the user's time zone. `to`
- * is at least an hour in the future, because the user's clock may be slow.
+ * Returns the parameters of `usage.timeseries` for a range: the current billing cycle, the last 24 hours, or the last 30 days
+ * of the user's time zone. `to` is at least an hour in the future, because the user's clock may be slow.
  */
 export function askFor(range: UsageRange, now: number): Pick<UsageTimeseries, 'from' | 'to' | 'unit'> {
   if (range === 'cycle') return { unit: 'day' }

@@ -5,8 +5,8 @@ export const UsageRange = z.enum(['cycle', 'month', 'day'])
 export type UsageRange = z.infer<typeof UsageRange>
 const UsageGroup = z.enum(['key', 'operation'])
 /**
- * The format of operations, actions and verdicts. The contract's own schemas are not used, because they would make the script
- * larger that every page loads.
+ * The format of operations, actions and verdicts. The schemas of the contract are not used here, because they would enlarge the
+ * script that every page loads.
  */
 const Label = /^[a-z0-9._:-]{1,64}$/
 
@@ -18,7 +18,7 @@ export interface UsageSearch {
   operation?: string | undefined
   action?: string | undefined
   verdict?: string | undefined
-  /** `any` lists events of any time. If it is absent, only the events of `range` are listed. */
+  /** `any` means that the events of all times are listed. Without it, only the events of `range` are listed. */
   when?: 'any' | undefined
 }
 

@@ -1,17 +1,17 @@
 import { EventSource } from 'eventsource'
 
-/** The server sends a ping more often than this. A stream that is silent for longer is dead and is opened again. */
+/** The server sends a ping more often than this. A stream that is silent for this time counts as dead and is opened again. */
 const SILENCE_MS_MAX = 25_000
 /**
- * The pause before the stream is opened again after a refusal, or after an answer that is not a stream. After a break of the
- * connection, the library opens the stream sooner.
+ * The pause before the stream is opened again if the server refused it, or if the response was not a stream. If the connection
+ * broke, the library `eventsource` opens the stream again sooner.
  */
 const REOPEN_PAUSE_MS = 10_000
 const REFRESH_PAUSE_MS = 300
 
 export interface WatchUsageOptions {
   accessToken: () => Promise<string | null>
-  /** Called when the stream opens and soon after each change, but never while a previous call is running. */
+  /** Called when the stream opens, and soon after each change. The next call starts only after the previous call has ended. */
   refresh: () => Promise<unknown>
   onOpenChange: (isOpen: boolean) => void
   signal: AbortSignal
@@ -21,7 +21,7 @@ export interface WatchUsageOptions {
  * Keeps a stream of `usage.watch` open until `signal` is aborted. The stream is closed while the page is hidden: a browser
  * opens few connections to one server, and nobody reads a hidden page.
  *
- * tRPC's own link for streams is not used, because it would make the script larger that every page loads.
+ * tRPC's own link for streams is not used, because it would enlarge the script that every page loads.
  */
 export function watchUsage({ accessToken, refresh, onOpenChange, signal }: WatchUsageOptions): void {
   const onChange = oneAtATime(refresh, REFRESH_PAUSE_MS)
@@ -58,7 +58,7 @@ export function watchUsage({ accessToken, refresh, onOpenChange, signal }: Watch
       isAlive()
       onChange()
     })
-    // The server refused the stream. Close it, because the library would reconnect immediately.
+    // The server refused the stream. Close it, because otherwise the library would reconnect immediately.
     opened.addEventListener('serialized-error', () => {
       close()
       reopenIn(REOPEN_PAUSE_MS)

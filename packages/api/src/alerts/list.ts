@@ -1,7 +1,7 @@
 import type { Alert } from '@keymeter/contract'
 import type { Scope } from '../scope.ts'
 
-/** The alerts of 13 cycles (one year and the current cycle) with 10 thresholds each. Older alerts are not listed. */
+/** The maximum number of listed alerts: 13 cycles (one year and the current cycle) with 10 thresholds each. */
 const ALERTS_MAX = 130
 
 /** Lists the newest alerts first. The query uses the primary key. A cycle has few alerts, so sorting them by time is cheap. */

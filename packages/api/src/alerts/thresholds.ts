@@ -12,8 +12,7 @@ export async function getAlertThresholds({ db, userId }: Scope): Promise<number[
 }
 
 /**
- * Sets the thresholds from the next charge on. That charge also records an alert for each threshold that the usage has already
- * passed.
+ * Sets the thresholds of an account. The next charge records an alert for each threshold that the usage has already reached.
  */
 export async function setAlertThresholds(scope: Scope, thresholds: readonly number[]): Promise<number[]> {
   // `meter_batch` compares the usage with the first threshold to decide whether a charge can reach any threshold, so the first

@@ -81,7 +81,7 @@ describe('audit.list', () => {
     for (const secret of secrets) expect(rows[0].log).not.toContain(secret.slice(16))
   })
 
-  it('filters by action, key and time, and shows each entry on one page only, while more are written', async () => {
+  it('filters by action, key and time, and shows each entry on only one page, even while entries are added', async () => {
     const { caller, defaultKey } = await provisioned(database)
     const other = await caller.keys.create({ name: 'other' })
     for (let i = 0; i < 5; i++) {
@@ -126,7 +126,7 @@ describe('audit.list', () => {
   })
 })
 
-describe('the audit chain', () => {
+describe('the check of the audit chain', () => {
   let userId: string
   beforeEach(async () => {
     await database.owner.query('delete from billing_accounts')
@@ -140,7 +140,7 @@ describe('the audit chain', () => {
     await provisioned(database)
   })
 
-  it('is valid after any number of changes, including concurrent ones', async () => {
+  it('the audit chain is valid after any number of changes, including concurrent changes', async () => {
     const { caller, userId: crowded } = await provisioned(database)
     await Promise.all(Array.from({ length: 40 }, async (_, i) => await caller.keys.create({ name: `key ${i}` })))
     const { rows } = await database.owner.query('select audit_length from billing_accounts where user_id = $1', [crowded])
@@ -151,7 +151,7 @@ describe('the audit chain', () => {
   it.each([
     ['an edited detail', `update audit_log set detail = '{"x":1}' where user_id = $1 and sequence = 3`, 3, 'altered'],
     [
-      'a detail rewritten to mean the same',
+      'a detail with the same meaning in another spelling',
       `update audit_log set detail = '{ }' where user_id = $1 and sequence = 3`,
       3,
       'altered',
@@ -191,13 +191,16 @@ describe('the audit chain', () => {
       2,
       'altered',
     ],
-  ] as const)('reports the first entry that does not match for %s, and no other account', async (_, sql, sequence, fault) => {
-    for (const statement of sql.split('; '))
-      await database.owner.query(statement.includes('$1') ? { text: statement, values: [userId] } : statement)
-    expect((await verifyAudit(ownerDb)).faults).toEqual([{ userId, sequence, fault }])
-  })
+  ] as const)(
+    'the check reports the first entry that does not match after this change: %s',
+    async (_, sql, sequence, fault) => {
+      for (const statement of sql.split('; '))
+        await database.owner.query(statement.includes('$1') ? { text: statement, values: [userId] } : statement)
+      expect((await verifyAudit(ownerDb)).faults).toEqual([{ userId, sequence, fault }])
+    },
+  )
 
-  it('reports an entry that was changed together with its hash: the hash of the next entry does not match', async () => {
+  it('the check reports an entry that was changed together with its hash, because the hash of the next entry does not match', async () => {
     const { rows } = await database.owner.query(
       'select sequence::int, hash, request_id, created_at, api_key_id from audit_log where user_id = $1 order by sequence',
       [userId],
@@ -222,7 +225,7 @@ describe('the audit chain', () => {
     expect((await verifyAudit(ownerDb)).faults).toEqual([{ userId, sequence: 4, fault: 'altered' }])
   })
 
-  it('is read in pages of one snapshot, so entries that are written during the check are not errors', async () => {
+  it('the check reads all pages from one database snapshot, so entries that are added during the check are not errors', async () => {
     const accounts = [await provisioned(database), await provisioned(database), await provisioned(database)]
     const whole = await verifyAudit(ownerDb)
     const paged = await verifyAudit(ownerDb, {
@@ -243,7 +246,7 @@ describe('the audit chain', () => {
     expect(new Set(faults.map((fault) => fault.userId))).toEqual(new Set([last, userId]))
   })
 
-  it('is verified for all accounts even if one contains values that no program can represent', async () => {
+  it('the check covers all accounts even if some contain values that JavaScript cannot represent', async () => {
     const { rows } = await database.owner.query('select user_id from billing_accounts order by user_id')
     const [first, second, third] = rows.map(({ user_id }) => user_id)
     for (const table of ['audit_log', 'billing_accounts'])
@@ -263,7 +266,7 @@ describe('the audit chain', () => {
     ])
   })
 
-  it('cannot be verified by a role that is subject to row level security, because the role would find no errors', async () => {
+  it('the check fails for a role that is subject to row level security, because the role would see no entries', async () => {
     await expect(verifyAudit(database.db)).rejects.toThrow('row-level security')
   })
 })

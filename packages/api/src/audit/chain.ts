@@ -11,14 +11,14 @@ export interface ChainedEntry {
   requestId: string
   clientAddress: string | null
   userAgent: string | null
-  /** ISO-8601 in UTC, with milliseconds. */
+  /** The time of the entry as ISO-8601 in UTC, with milliseconds. */
   createdAt: string
 }
 
 /**
- * Returns the hash of one entry in an account's audit log: SHA-256 over the previous hash (empty for the first entry),
- * followed by the entry as a JSON array with its fields in the order below. If somebody changes, removes or inserts an entry,
- * the later hashes no longer match.
+ * Returns the hash of one entry in an account's audit log: SHA-256 over the previous hash (empty for the first entry), followed
+ * by the entry as a JSON array with its fields in a fixed order. If somebody changes, removes or inserts an entry, the later
+ * hashes no longer match.
  */
 export function chainHash(previous: Buffer | null, entry: ChainedEntry): Buffer {
   const fields = [

@@ -34,14 +34,14 @@ describe('auth.provision', () => {
     expect(count.rows).toEqual([{ keys: '1', accounts: '1' }])
   })
 
-  it('creates no second key for an account that ever had one, even if it was revoked', async () => {
+  it('creates no key for an account that has had a key, even if that key was revoked', async () => {
     const { caller, defaultKey } = await provisioned(database)
     await caller.keys.revoke({ id: defaultKey.id })
     expect((await caller.auth.provision()).defaultKey).toBeNull()
     expect((await caller.keys.list()).data).toEqual([])
   })
 
-  it('creates the missing key of an account without keys, once for 20 concurrent calls', async () => {
+  it('creates one key for an account that never had a key, even in 20 concurrent calls', async () => {
     const userId = await database.createUser()
     await database.owner.query('select keymeter.create_account($1)', [userId])
     const caller = await signedIn(database, userId)
@@ -49,7 +49,7 @@ describe('auth.provision', () => {
     expect(answers.filter(({ defaultKey }) => defaultKey !== null)).toMatchObject([{ defaultKey: { name: 'default' } }])
   })
 
-  it('refuses a user who was deleted after the token was issued', async () => {
+  it('refuses a user who was deleted after the access token was issued', async () => {
     const { userId, caller } = await provisioned(database)
     await database.owner.query('delete from auth.users where id = $1', [userId])
     await expect(caller.auth.provision()).rejects.toMatchObject({ code: 'UNAUTHORIZED', reason: 'not_signed_in' })

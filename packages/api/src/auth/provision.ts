@@ -16,8 +16,7 @@ export async function provision(scope: Scope): Promise<NewKey | null> {
     .selectFrom('api_keys')
     .select('id')
     .where('user_id', '=', scope.userId)
-    // Order by the columns of `api_keys_created_idx`. Otherwise Postgres can scan the whole table for an account with many
-    // keys.
+    // Order by the columns of `api_keys_created_idx`. Otherwise Postgres may read the whole table if an account has many keys.
     .orderBy('created_at', 'desc')
     .limit(1)
     .executeTakeFirst()

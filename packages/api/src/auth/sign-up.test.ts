@@ -21,7 +21,7 @@ const bearerOf = (token: string) =>
   appRouter.createCaller(contextOf(database, token, { verifyAccessToken: createAccessTokenVerifier(auth) }))
 const someone = () => ({ email: `${randomUUID()}@example.com`, password: 'a long password' })
 
-/** Creates a logger and the list of its lines. */
+/** Returns a logger, and an array with the lines that it has logged. */
 function recorder() {
   const lines: Record<string, unknown>[] = []
   return { lines, log: pino({ level: 'debug' }, { write: (line) => lines.push(JSON.parse(line)) }) }
@@ -46,7 +46,7 @@ describe('auth.signup', () => {
     await browser.auth.signOut()
   })
 
-  it('refuses an e-mail address that is taken and does not change its account', async () => {
+  it('refuses an e-mail address that is already taken, and does not change the account of that address', async () => {
     const person = someone()
     await anyone().auth.signup(person)
     await expect(anyone().auth.signup(person)).rejects.toMatchObject({
@@ -59,7 +59,7 @@ describe('auth.signup', () => {
     })
   })
 
-  it('creates one account and one key for 20 concurrent sign-ups with one address, and refuses the others with email_taken', async () => {
+  it('creates one account and one key for 20 concurrent sign-ups with one address, and each refused sign-up gets email_taken', async () => {
     const person = someone()
     const results = await Promise.allSettled(Array.from({ length: 20 }, async () => await anyone().auth.signup(person)))
     const succeeded = results.filter((result) => result.status === 'fulfilled')
@@ -87,7 +87,7 @@ describe('auth.signup', () => {
     expect((await database.owner.query('select 1 from auth.users where email = $1', [input.email])).rows).toEqual([])
   })
 
-  it('succeeds without a key if the server’s role has lost its grants, logs a warning with the request id, and recovers later', async () => {
+  it('returns no key and logs a warning if the server’s role cannot insert keys, and auth.provision creates the key later', async () => {
     const person = someone()
     const { lines, log } = recorder()
     await database.owner.query('revoke insert on public.api_keys from keymeter_api')
@@ -101,7 +101,7 @@ describe('auth.signup', () => {
       expect(lines).toMatchObject([
         { level: 40, requestId: 'the-request', userId: signedUp.user.id, msg: expect.stringContaining('provisioning failed') },
       ])
-      // The key could not be created, so the transaction also rolled back the account.
+      // The transaction could not create the key, so it also rolled back the account.
       expect(
         (await database.owner.query('select 1 from billing_accounts where user_id = $1', [signedUp.user.id])).rows,
       ).toEqual([])
@@ -118,7 +118,7 @@ describe('auth.signup', () => {
     }
   })
 
-  it('succeeds without a key if the database is down', async () => {
+  it('succeeds, but returns no key, if the database is down', async () => {
     const db = createDb('postgresql://keymeter_api:none@127.0.0.1:1/none', () => {})
     const signedUp = await anyone({ db }).auth.signup(someone())
     expect(signedUp).toMatchObject({ defaultKey: null, session: { accessToken: expect.any(String) } })
@@ -153,11 +153,11 @@ describe('auth.signup in a project with e-mail confirmation', () => {
   const auth = testAuth(database, { emailConfirmation: true })
   const anyone = () => appRouter.createCaller(contextOf(database, null, { supabase: supabaseOf(auth) }))
 
-  it('returns no session and provisions nothing, for a new address and for one that is taken', async () => {
+  it('returns no session and provisions nothing, for a new address and for an address that is taken', async () => {
     const person = someone()
     expect(await anyone().auth.signup(person)).toMatchObject({ user: { email: person.email }, session: null, defaultKey: null })
-    // For a taken address, Supabase returns an invented user without a session. The embedded auth server responds with status
-    // 429.
+    // If an address is already taken, Supabase returns an invented user without a session. The auth server of the tests
+    // responds with status 429 instead.
     await expect(anyone().auth.signup(person)).rejects.toMatchObject({ code: 'TOO_MANY_REQUESTS', reason: 'too_many_attempts' })
     expect(
       (
@@ -184,7 +184,8 @@ describe('auth.signup in a project with e-mail confirmation', () => {
     )
     const answer = await caller.auth.signup({ email: 'taken@example.com', password: 'a long password' })
     expect(answer).toMatchObject({ session: null, defaultKey: null })
-    // With this header, Supabase applies its rate limit to each client's address, if the project accepts the header.
+    // Supabase reads the address of the client from this header and limits the rate of each address, if the project accepts
+    // the header.
     expect(received).toMatchObject([{ 'sb-forwarded-for': '192.0.2.7' }])
     expect((await database.owner.query('select from billing_accounts')).rows).toEqual([])
     supabase.close()

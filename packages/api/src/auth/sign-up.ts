@@ -21,16 +21,16 @@ export async function signUp(
 ): Promise<Omit<z.infer<typeof SignUpOutput>, 'requestId'>> {
   const supabase = supabaseFor(ctx)
   let { data, error } = await supabase.auth.signUp({ email, password })
-  // If two requests sign up the same address concurrently, the second violates a unique key of Supabase and gets status 500. A
-  // retry gets the actual reason.
+  // If two requests sign up the same address concurrently, the second request violates a unique key of Supabase and gets status
+  // 500. A retry gets the actual reason: the address is taken.
   if (error?.status === 500) ({ data, error } = await supabase.auth.signUp({ email, password }))
   if (error !== null) throw refusal(error)
   if (data.user === null)
     throw new AppError('auth_unavailable', { message: 'The auth server did not return a user: try again shortly.' })
 
   const user = { id: data.user.id, email: data.user.email ?? email }
-  // Without a session, the project requires e-mail confirmation first. If the address is already taken, Supabase then returns
-  // an invented user, so no account is created here.
+  // If there is no session, the project requires e-mail confirmation first. Do not create an account here: for an address that
+  // is already taken, Supabase returns an invented user.
   if (data.session === null) return { user, session: null, defaultKey: null }
 
   const { access_token, refresh_token, expires_at, expires_in } = data.session
@@ -61,7 +61,7 @@ function supabaseFor({ supabase, clientAddress }: Context) {
   return createClient(supabase.url, supabase.publishableKey, {
     auth: { persistSession: false, autoRefreshToken: false, detectSessionInUrl: false },
     global: {
-      // Supabase uses this header only if the project allows it.
+      // Supabase uses this header only if the settings of the Supabase project allow it.
       headers: clientAddress === null ? {} : { 'sb-forwarded-for': clientAddress },
       fetch: (input, init) => fetch(input, { ...init, signal: AbortSignal.timeout(SUPABASE_TIMEOUT_MS) }),
     },
@@ -69,7 +69,7 @@ function supabaseFor({ supabase, clientAddress }: Context) {
 }
 
 /**
- * Returns the error for the client. The error codes of Supabase Auth are listed at
+ * Converts an error of Supabase Auth to the error for the client. The error codes of Supabase Auth are listed at
  * https://supabase.com/docs/guides/auth/debugging/error-codes
  */
 function refusal(error: AuthError): Error {
@@ -92,7 +92,8 @@ function refusal(error: AuthError): Error {
   }
   const status = error.status ?? 0
   if (status === 429) return new AppError('too_many_attempts', { cause: error })
-  // These errors mean that the auth server is unreachable or has failed. Any other error is unexpected, e.g. a wrong API key.
+  // If one of these conditions is true, the auth server is unreachable or has failed. Any other error is unexpected, e.g. a
+  // wrong API key.
   return isAuthRetryableFetchError(error) || status === 0 || status >= 500
     ? new AppError('auth_unavailable', { cause: error })
     : error

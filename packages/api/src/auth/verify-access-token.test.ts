@@ -128,7 +128,7 @@ describe('with the published keys of the project,', () => {
     await refused(verifier(), `Bearer ${await accessToken(userId, { iss: `${supabaseUrl}/auth/v1` }, publicPem)}`)
   })
 
-  it('a token signed with a key that it contains is refused', async () => {
+  it('a token that is signed with a key from its own header is refused', async () => {
     const own = generateKeyPairSync('ec', { namedCurve: 'P-256' })
     const payload = {
       sub: userId,
@@ -151,7 +151,7 @@ describe('with the published keys of the project,', () => {
     }
   })
 
-  it('a token that does not name one of several keys is invalid, and not an outage', async () => {
+  it('a token that does not name its key is refused as invalid if several keys are published', async () => {
     const published = keys
     const another = await generateKeyPair('ES256', { extractable: true })
     keys = { keys: [...published.keys, { ...(await exportJWK(another.publicKey)), kid: 'two', alg: 'ES256' }] }
@@ -167,7 +167,7 @@ describe('with the published keys of the project,', () => {
     expect(fetches).toBeLessThanOrEqual(2)
   })
 
-  it('keys that cannot be fetched are an outage, and not an invalid token', async () => {
+  it('if the published keys cannot be fetched, the error is an outage and not an invalid token', async () => {
     status = 503
     await refused(verifier(), await sign(), 'auth_unavailable')
     status = 200

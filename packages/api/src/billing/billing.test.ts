@@ -52,7 +52,7 @@ let requests = 0
 const once = () => `request-${requests++}`
 
 describe('top-ups', () => {
-  it('are spent after the granted credits, and stay when the cycle ends', async () => {
+  it('top-ups are spent after the granted credits, and unused top-ups are kept when the cycle ends', async () => {
     const { accountId, charge, get } = await account()
     await operator.grantTopUp({ accountId, credits: 500, idempotencyKey: once() })
     expect(await get()).toMatchObject({ creditsPerCycle: 1000, topUps: 500, creditsRemaining: 1500 })
@@ -64,7 +64,7 @@ describe('top-ups', () => {
     expect(await charge(1301)).toMatchObject({ verdict: 'insufficient_credits', remaining: 1300 })
   })
 
-  it('are granted once per idempotency key, whether the retry comes concurrently or a year later', async () => {
+  it('a top-up is granted once per idempotency key, even if a retry comes concurrently or a year later', async () => {
     const { accountId, get } = await account()
     const grant = { accountId, credits: 70, idempotencyKey: once(), note: 'invoice 7' }
     const answers = await Promise.all(Array.from({ length: 20 }, async () => await operator.grantTopUp(grant)))
@@ -75,7 +75,7 @@ describe('top-ups', () => {
     expect(await get()).toMatchObject({ topUps: 70 })
   })
 
-  it('are at most the largest safe integer: one credit more is refused and changes nothing', async () => {
+  it('top-ups can reach the largest safe integer, and one more credit is refused and changes nothing', async () => {
     const { accountId, get } = await account()
     await database.owner.query(
       `update billing_accounts set credits_per_cycle = 0, top_up_balance = $2::bigint, topped_up_this_cycle = $2::bigint, last_ledger_sequence = 1 where user_id = $1`,
@@ -93,7 +93,7 @@ describe('top-ups', () => {
     expect(await get()).toMatchObject({ topUps: Number.MAX_SAFE_INTEGER })
   })
 
-  it('are refused for an unknown account and for an invalid number', async () => {
+  it('a top-up is refused for an unknown account and for an invalid number of credits', async () => {
     const { accountId } = await account()
     const grant = { accountId, credits: 1, idempotencyKey: once() }
     await expect(operator.grantTopUp({ ...grant, accountId: randomUUID() })).rejects.toMatchObject({
@@ -144,7 +144,7 @@ it('an account with more credits than the largest safe integer, set by the datab
   expect(await charge(Number.MAX_SAFE_INTEGER)).toMatchObject({ verdict: 'charged' })
 })
 
-it('held credits of an ended cycle count toward the most credits of an account, because they may come back', async () => {
+it('held credits of an ended cycle count toward the maximum credits of an account, because their holds can be released', async () => {
   const { accountId, caller, charge, hold, get } = await account()
   const most = 2 ** 50
   const grant = async (credits = most) => await operator.grantTopUp({ accountId, credits, idempotencyKey: once() })
@@ -161,8 +161,8 @@ it('held credits of an ended cycle count toward the most credits of an account, 
   expect((await caller.billing.ledger()).balance).toBe(8 * most - 2)
 })
 
-describe('a change of plan', () => {
-  it('to a plan with more credits adds the difference immediately', async () => {
+describe('changes of plan', () => {
+  it('a change to a plan with more credits adds the difference immediately', async () => {
     const { accountId, charge, get } = await account()
     await charge(900)
     expect(await operator.changePlan({ accountId, plan: 'pro' })).toMatchObject({
@@ -174,7 +174,7 @@ describe('a change of plan', () => {
     expect(await get()).toMatchObject({ plan: 'pro', creditsRemaining: 5000 })
   })
 
-  it('to a plan with fewer credits waits for the next cycle', async () => {
+  it('a change to a plan with fewer credits takes effect in the next cycle', async () => {
     const { accountId, charge, get } = await account()
     await charge(50)
     expect(await operator.changePlan({ accountId, plan: 'tiny' })).toMatchObject({
@@ -187,7 +187,7 @@ describe('a change of plan', () => {
     expect(await get()).toMatchObject({ plan: 'tiny', nextPlan: null })
   })
 
-  it('applies to the idle cycles in between', async () => {
+  it('a change of plan applies from the next cycle, even if no call is made in that cycle', async () => {
     const { accountId, charge, caller } = await account()
     await operator.changePlan({ accountId, plan: 'tiny' })
     await clock.set(new Date('2027-05-01T00:00:00.000Z'))
@@ -197,7 +197,7 @@ describe('a change of plan', () => {
     expect(await grant()).toMatchObject({ kind: 'grant', plan: 'tiny', credits: 100 })
   })
 
-  it('grants the credits that the plan had at the time of the change, even if the plan has changed by the rollover', async () => {
+  it('a change of plan grants the credits that the plan had when it was chosen, even if the operator edits the plan before the rollover', async () => {
     await database.owner.query("insert into plans (plan, credits_per_cycle) values ('agreed', 300)")
     const { accountId, charge, get, lines } = await account()
     await operator.changePlan({ accountId, plan: 'agreed' })
@@ -216,7 +216,7 @@ describe('a change of plan', () => {
     expect(await shown()).toEqual(before)
   })
 
-  it('is cancelled by a change to the current plan', async () => {
+  it('a planned change is cancelled by a change to the current plan', async () => {
     const { accountId, get } = await account()
     await operator.changePlan({ accountId, plan: 'tiny' })
     await operator.changePlan({ accountId, plan: 'free' })
@@ -224,13 +224,13 @@ describe('a change of plan', () => {
     expect(await get()).toMatchObject({ plan: 'free', creditsPerCycle: 1000 })
   })
 
-  it('back and forth in one cycle adds the difference once', async () => {
+  it('a change to a larger plan, back, and to the larger plan again adds the difference once in a cycle', async () => {
     const { accountId, get } = await account()
     for (const plan of ['pro', 'free', 'pro', 'also-free', 'pro']) await operator.changePlan({ accountId, plan })
     expect(await get()).toMatchObject({ plan: 'pro', nextPlan: null, creditsPerCycle: 5000 })
   })
 
-  it('is refused for an unknown plan', async () => {
+  it('a change to an unknown plan is refused', async () => {
     const { accountId } = await account()
     await expect(operator.changePlan({ accountId, plan: 'gold' })).rejects.toMatchObject({ reason: 'plan_not_found' })
     await expect(operator.changePlan({ accountId: randomUUID(), plan: 'free' })).rejects.toMatchObject({
@@ -250,7 +250,7 @@ it('a suspended account cannot be charged until it is resumed', async () => {
   expect(await get()).toMatchObject({ creditsUsed: 1 })
 })
 
-it('the operator’s changes are in the audit log of the account, whose chain stays valid for any spelling of the account id', async () => {
+it('the audit log of an account contains the operator’s changes, and its chain stays valid for any spelling of the account id', async () => {
   const { accountId: id, caller } = await account()
   const accountId = id.toUpperCase()
   await operator.grantTopUp({ accountId, credits: 5, idempotencyKey: once() })
@@ -272,7 +272,7 @@ it('the operator’s changes are in the audit log of the account, whose chain st
 })
 
 describe('the ledger', () => {
-  it('lists every change of the balance, and its sum is the balance', async () => {
+  it('lists every change of the balance, and the changes add up to the balance', async () => {
     const { accountId, charge, lines, caller, get } = await account()
     const charged = await charge(100)
     await clock.set(new Date('2027-02-02T08:00:00.000Z'))
@@ -295,7 +295,7 @@ describe('the ledger', () => {
     ])
     expect((await get())?.creditsRemaining).toBe(287)
     await clock.set(new Date(SECOND_CYCLE))
-    // The ledger is read twice: before and after the first charge of the new cycle.
+    // The test reads the ledger before and after the first charge of the new cycle.
     for (const used of [0, 10]) {
       if (used > 0) await charge(used)
       expect(await lines()).toEqual([
@@ -320,7 +320,7 @@ describe('the ledger', () => {
     })
   })
 
-  it('is consistent while charges are made during the read', async () => {
+  it('shows one consistent state, even if charges are committed during the read', async () => {
     const { accountId, charge, hold } = await account()
     const held = await hold(600)
     if (held.verdict !== 'held') throw new Error(held.verdict)
@@ -328,8 +328,8 @@ describe('the ledger', () => {
     const db = database.db.withPlugin({
       transformQuery: ({ node }) => node,
       transformResult: async ({ result }) => {
-        // `getLedger` reads in several statements. The second one reads the cycles. After it, a settle and a charge are
-        // committed.
+        // `getLedger` runs several statements. A settle and a charge are committed after the second statement, which reads
+        // the cycles.
         if (++queries === 2) {
           await metering.settle({ holdId: held.holdId, credits: 600, idempotencyKey: once() })
           await charge(5)
@@ -347,7 +347,7 @@ describe('the ledger', () => {
     expect(balance).toBe(400)
   })
 
-  it('does not attribute the credits from the start of the cycle to a plan chosen later', async () => {
+  it('does not attribute the credits from the start of the cycle to a plan that was chosen later in the cycle', async () => {
     const { accountId, caller } = await account()
     const grant = async () => (await caller.billing.ledger({})).entries[0]
     expect(await grant()).toMatchObject({ kind: 'grant', credits: 1000, plan: 'free' })
@@ -355,7 +355,7 @@ describe('the ledger', () => {
     expect(await grant()).toMatchObject({ kind: 'grant', credits: 1000, plan: null })
   })
 
-  it('is refused for a cycle that does not exist', async () => {
+  it('refuses a cycle that does not exist', async () => {
     const { caller } = await account()
     await expect(caller.billing.ledger({ cycleStart: THIRD_CYCLE })).rejects.toMatchObject({ reason: 'bad_request' })
     const { billingCycle } = await caller.billing.ledger({ cycleStart: '2027-01-31T14:00:00+02:00' })

@@ -9,8 +9,8 @@ const MONTHS = YEARS * 12
 const DAYS = Array.from({ length: 31 }, (_, day) => day + 1)
 const TIMES_MS = [0, 86_399_999, 12 * 3_600_000 + 34 * 60_000 + 56_789]
 /**
- * Months with 31 days, in which the anchors lie. They are in leap years, next to leap years, in 1970, and shortly before 2100,
- * which is not a leap year.
+ * The months of the anchors, each with 31 days. They are in leap years, in years next to leap years, in 1970, and shortly
+ * before 2100, which is not a leap year.
  */
 const FIRST_MONTHS = [
   [1970, 0],
@@ -19,7 +19,9 @@ const FIRST_MONTHS = [
   [2025, 11],
   [2097, 0],
 ] as const
-/** The seed for the choice of time zones. To repeat a failure, replace it by the number in the name of the failed test. */
+/**
+ * The seed that chooses the time zones. To repeat a failure, replace the seed by the number in the name of the failed test.
+ */
 const SEED = randomInt(2 ** 31)
 /** The number of time zones. The anchors are distributed over sessions in these time zones. */
 const TIME_ZONES = 16
@@ -27,8 +29,8 @@ const TIME_ZONES = 16
 interface Row {
   boundary: Date
   /**
-   * `before`, `at` and `after` are indexes of cycles: of the moment 1 ms before the boundary, of the boundary, and of 1 ms
-   * after it.
+   * `at` is the index of the cycle that contains the boundary. `before` and `after` are the indexes of the cycles 1 ms
+   * before and 1 ms after the boundary.
    */
   before: number
   at: number
@@ -44,7 +46,7 @@ async function drawTimeZones(): Promise<string[]> {
   return rows.map(({ name }) => name)
 }
 
-/** Returns the boundaries 0 to `MONTHS` of the first anchor, then those of the next anchor. */
+/** Returns the boundaries number 0 to `MONTHS` of each anchor, in the order of the anchors. */
 async function boundaries(anchors: Date[], timeZone: string): Promise<Row[]> {
   const session = await database.owner.connect()
   try {
@@ -59,13 +61,13 @@ async function boundaries(anchors: Date[], timeZone: string): Promise<Row[]> {
     )
     return rows
   } finally {
-    // `true` closes the connection, so that no other test gets a connection with this time zone.
+    // The argument `true` closes the connection, so that no other test gets a connection with this time zone.
     session.release(true)
   }
 }
 
-describe('the boundary of a billing cycle', () => {
-  it(`is the anchor plus whole months, for every day of a month, in sessions of any time zone (seed ${SEED})`, async () => {
+describe('the boundaries of billing cycles', () => {
+  it(`each boundary is the anchor plus whole months, for every day of a month, in sessions of any time zone (seed ${SEED})`, async () => {
     const anchors = FIRST_MONTHS.flatMap(([year, month]) =>
       DAYS.flatMap((day) => TIMES_MS.map((time) => new Date(Date.UTC(year, month, day) + time))),
     )
@@ -95,16 +97,19 @@ describe('the boundary of a billing cycle', () => {
     ['2024-02-29T00:00:00.000Z', [12, 24, 36, 48], ['2025-02-28', '2026-02-28', '2027-02-28', '2028-02-29'], 'T00:00:00.000Z'],
     ['2099-12-31T23:59:59.999Z', [1, 2, 3], ['2100-01-31', '2100-02-28', '2100-03-31'], 'T23:59:59.999Z'],
     ['1970-01-31T00:00:00.000Z', [1, 2], ['1970-02-28', '1970-03-31'], 'T00:00:00.000Z'],
-  ])('is clipped to the length of the month: %s, %j months later', async (anchor, months, expected, time) => {
-    const written = expected.map((date) => `${date}${time}`)
-    const { rows } = await database.owner.query<{ boundary: Date }>(
-      'select keymeter.cycle_boundary($1, months) as boundary from unnest($2::int[]) with ordinality as m (months, n) order by n',
-      [anchor, months],
-    )
-    expect(rows.map(({ boundary }) => boundary.toISOString())).toEqual(written)
-  })
+  ])(
+    'a boundary lies on the last day of a month that is too short: anchor %s, %j months later',
+    async (anchor, months, expected, time) => {
+      const written = expected.map((date) => `${date}${time}`)
+      const { rows } = await database.owner.query<{ boundary: Date }>(
+        'select keymeter.cycle_boundary($1, months) as boundary from unnest($2::int[]) with ordinality as m (months, n) order by n',
+        [anchor, months],
+      )
+      expect(rows.map(({ boundary }) => boundary.toISOString())).toEqual(written)
+    },
+  )
 
-  it('belongs to the first cycle if it is before the anchor', async () => {
+  it('a moment before the anchor belongs to the first cycle', async () => {
     const anchor = new Date('2028-03-31T23:59:59.999Z')
     const earlier = ['1970-01-01T00:00:00.000Z', '2028-02-29T23:59:59.999Z', '2028-03-31T23:59:59.998Z']
     const { rows } = await database.owner.query<{ index: number }>(

@@ -43,7 +43,8 @@ export async function getLedger(scope: Scope, { cycleStart }: GetLedger): Promis
   }
   const [days, written] = [await chargesByDay(scope, cycle), await writtenEntries(scope, cycle)]
   const addedInCycle = written.filter(({ kind }) => kind === 'plan_change').reduce((sum, { credits }) => sum + credits, 0)
-  // The database does not store the plan at the start of a cycle, so this plan is unknown if the plan changed in the cycle.
+  // The database does not store the plan at the start of a cycle. If the plan changed during the cycle, the earlier plan is
+  // unknown.
   const isChanged = written.some(({ kind, plan }) => kind === 'plan_change' && plan === cycle.plan)
   const plain = { count: null, plan: null, note: null }
   const lines: Line[] = [

@@ -41,8 +41,8 @@ export async function createKey(scope: Scope, input: CreateKey): Promise<NewKey>
       key_prefix: keyPrefix,
       expires_at: expiry,
       credit_limit: creditLimit,
-      // The new key must be later than all other keys of the account. Otherwise it could appear in the middle of a list that
-      // is sorted by time.
+      // The creation time of the new key must be later than that of every other key of the account. Otherwise the new key could
+      // appear in the middle of a list that is sorted by time.
       created_at: sql<Date>`greatest(${now}::timestamptz,
         (select max(created_at) + interval '1 microsecond' from api_keys where user_id = ${userId}))`,
     })

@@ -1,6 +1,9 @@
 import { AppError } from '../errors.ts'
 
-/** The last year with four digits. If the input has a UTC offset, its time can be in the year 10000 in UTC. */
+/**
+ * The last year with four digits. An input with a UTC offset, e.g. `9999-12-31T23:00:00-05:00`, can be in the year 10000 in
+ * UTC.
+ */
 const YEAR_MAX = 9999
 
 /**

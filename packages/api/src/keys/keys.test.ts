@@ -23,7 +23,7 @@ describe('keys.create', () => {
     expect(JSON.stringify(await caller.keys.list())).not.toContain(secret.slice(15))
   })
 
-  it('accepts any name of 1 to 64 characters and returns it trimmed and otherwise unchanged', async () => {
+  it('accepts any name of 1 to 64 characters, and removes only white space at both ends of the name', async () => {
     const { caller } = await provisioned(database)
     const names = fc
       .string({ unit: 'binary', minLength: 1, maxLength: 64 })
@@ -84,7 +84,7 @@ describe('keys.list', () => {
 })
 
 describe('a key whose id is not a uuid of RFC 9562', () => {
-  it('is not found before it exists, and is then listed, counted and revoked like any other key', async () => {
+  it('a key with such an id is not found before it exists, and is later listed, counted and revoked like any other key', async () => {
     const { userId, caller } = await provisioned(database)
     const id = '11111111-1111-1111-1111-111111111111'
     await expect(caller.keys.revoke({ id })).rejects.toMatchObject({ reason: 'key_not_found' })
@@ -99,7 +99,7 @@ describe('a key whose id is not a uuid of RFC 9562', () => {
 })
 
 describe('keys.revoke', () => {
-  it('returns the same answer when it is repeated', async () => {
+  it('returns the same answer if the call is repeated', async () => {
     const { caller, defaultKey } = await provisioned(database)
     const { requestId: _, ...first } = await caller.keys.revoke({ id: defaultKey.id })
     expect(first).toMatchObject({ id: defaultKey.id, name: 'default', keyPrefix: defaultKey.keyPrefix })
@@ -107,7 +107,7 @@ describe('keys.revoke', () => {
     expect(await caller.keys.revoke({ id: defaultKey.id })).toMatchObject(first)
   })
 
-  it('keeps the time of the first of many concurrent calls', async () => {
+  it('stores the time of only the first of many concurrent calls', async () => {
     const { caller, defaultKey } = await provisioned(database)
     const answers = await Promise.all(Array.from({ length: 20 }, async () => await caller.keys.revoke({ id: defaultKey.id })))
     expect(new Set(answers.map(({ revokedAt }) => revokedAt)).size).toBe(1)

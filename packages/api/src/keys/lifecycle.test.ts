@@ -8,7 +8,7 @@ import { hashToken, parseToken } from './token.ts'
 
 const database = reconciledDatabase()
 
-/** Returns for each secret if it works now. The query contains the same conditions as the charge engine. */
+/** Returns for each secret whether it works now. The query has the same conditions as the query of the charge engine. */
 async function working(userId: string, ...secrets: string[]): Promise<boolean[]> {
   const works = async (secret: string) => {
     const { rows } = await database.owner.query(
@@ -57,7 +57,7 @@ describe('keys.update', () => {
     expect(expiresAt).toBe('2090-06-01T00:00:00.500Z')
   })
 
-  it('can rename an expired key without a new expiry', async () => {
+  it('can rename an expired key without a change of its expiry', async () => {
     const { userId, caller, defaultKey } = await provisioned(database)
     await database.owner.query("update api_keys set expires_at = now() - interval '1 day' where user_id = $1", [userId])
     expect(await caller.keys.update({ id: defaultKey.id, name: 'old' })).toMatchObject({ name: 'old', status: 'expired' })
@@ -100,7 +100,7 @@ describe('keys.update', () => {
 })
 
 describe('keys.disable and keys.enable', () => {
-  it('switch a key off and on, and a repeated disable keeps the first time', async () => {
+  it('switch a key off and on, and a second keys.disable keeps the time of the first call', async () => {
     const { userId, caller, defaultKey } = await provisioned(database)
     const { id, secret } = defaultKey
     const { disabledAt, status } = await caller.keys.disable({ id })
@@ -135,7 +135,7 @@ describe('keys.rotate', () => {
     expect(await caller.keys.get({ id })).toMatchObject({ graceEndsAt: null })
   })
 
-  it('ends the previous secret immediately with a grace period of 0', async () => {
+  it('ends the previous secret immediately if the grace period is 0', async () => {
     const { userId, caller, defaultKey } = await provisioned(database)
     const { secret, graceEndsAt } = await caller.keys.rotate({ id: defaultKey.id, graceSeconds: 0 })
     expect(await working(userId, defaultKey.secret, secret)).toEqual([false, true])
@@ -176,8 +176,8 @@ describe('keys.endGrace', () => {
   })
 })
 
-describe('a lost secret', () => {
-  it('is shown as not saved until it is confirmed or used', async () => {
+describe('lost secrets', () => {
+  it('a new secret is shown as not saved until it is confirmed or used', async () => {
     const { caller, defaultKey } = await provisioned(database)
     const used = await caller.keys.create({ name: 'used' })
     const isSaved = async () => (await caller.keys.list({ sort: 'oldest' })).data.map(({ isSecretSaved }) => isSecretSaved)
@@ -188,7 +188,7 @@ describe('a lost secret', () => {
     expect(await isSaved()).toEqual([true, true])
   })
 
-  it('is replaced immediately, and the previous secret, which may be in use, keeps its grace period', async () => {
+  it('a lost secret is replaced immediately, but the previous secret, which can be in use, keeps its grace period', async () => {
     const { userId, caller, defaultKey } = await provisioned(database)
     const { id } = defaultKey
     const lost = await caller.keys.rotate({ id, graceSeconds: 3600 })
@@ -197,7 +197,7 @@ describe('a lost secret', () => {
     expect(replaced).toMatchObject({ id, graceEndsAt: lost.graceEndsAt, isSecretSaved: false })
   })
 
-  it('is not replaced if it has been confirmed as saved', async () => {
+  it('a secret that was confirmed as saved is not lost, so it cannot be replaced', async () => {
     const { userId, caller, defaultKey } = await provisioned(database)
     const { id } = defaultKey
     await caller.keys.confirmSecretSaved({ id, keyPrefix: defaultKey.keyPrefix })
@@ -206,7 +206,7 @@ describe('a lost secret', () => {
     expect(await working(userId, defaultKey.secret)).toEqual([true])
   })
 
-  it('does not count as saved if only an older secret was confirmed as saved', async () => {
+  it('a secret does not count as saved if only an older secret of the key was confirmed as saved', async () => {
     const { caller, defaultKey } = await provisioned(database)
     const { id } = defaultKey
     await caller.keys.rotate({ id })
@@ -233,7 +233,7 @@ describe('a revoked key', () => {
 })
 
 describe('an account’s live keys', () => {
-  it(`are exactly ${KEYS_LIVE_MAX} after 200 concurrent creates, and a revoked key makes room for one more`, async () => {
+  it(`200 concurrent calls of keys.create make exactly ${KEYS_LIVE_MAX} live keys, and a revoked key makes room for another`, async () => {
     const { caller, defaultKey } = await provisioned(database)
     const creates = await Promise.allSettled(
       Array.from({ length: 200 }, async (_, i) => await caller.keys.create({ name: `key ${i}` })),
@@ -250,7 +250,7 @@ describe('an account’s live keys', () => {
 })
 
 describe('concurrent changes of one key', () => {
-  it('happen one after the other: afterwards, the key has one working current secret, or is revoked and no secret works', async () => {
+  it('concurrent changes leave a key with one working current secret, or with no working secret if the key is revoked', async () => {
     for (let round = 0; round < 15; round++) {
       const { userId, caller, defaultKey } = await provisioned(database)
       const { id } = defaultKey
@@ -314,12 +314,13 @@ describe('a change of one key', () => {
     expect(await working(userId, other.secret, otherRotated.secret)).toEqual([true, true])
   })
 
-  it('does not change its previous secrets: only the current one can be lost and confirmed', async () => {
+  it('does not change the previous secrets of the key: only the current secret can be lost or confirmed', async () => {
     const { userId, caller, defaultKey } = await provisioned(database)
     const { id } = defaultKey
     const { keyPrefix } = await caller.keys.rotate({ id, graceSeconds: 3600 })
     await caller.keys.confirmSecretSaved({ id, keyPrefix })
-    // The previous secret was never confirmed as saved. But it is not the current secret, so the key does not count as lost.
+    // The previous secret was never confirmed as saved, but the current secret was. So the current secret is not lost, and
+    // nothing can be replaced.
     expect(await caller.keys.get({ id })).toMatchObject({ isSecretSaved: true })
     await expect(caller.keys.replaceLostSecret({ id, keyPrefix })).rejects.toMatchObject({ reason: 'secret_not_lost' })
     const { rows } = await database.owner.query(
@@ -332,7 +333,7 @@ describe('a change of one key', () => {
     ])
   })
 
-  it('returns a working secret to one of two concurrent replacements of a lost secret, and refuses the other', async () => {
+  it('two concurrent replacements of a lost secret return one working secret and one refusal', async () => {
     const { userId, caller, defaultKey } = await provisioned(database)
     const { id, keyPrefix } = defaultKey
     const answers = await Promise.allSettled([1, 2].map(async () => await caller.keys.replaceLostSecret({ id, keyPrefix })))
@@ -371,7 +372,7 @@ describe('the time of a change', () => {
     await clock.set(new Date(at(6_000)))
     expect(await caller.keys.get({ id })).toMatchObject({ graceEndsAt: null })
     await caller.keys.rotate({ id, graceSeconds: 0 })
-    // Later rotations do not change `valid_until` of secrets that had already ended.
+    // A rotation does not change `valid_until` of a secret whose grace period has already ended.
     const ends = await database.owner.query(
       'select valid_until from api_key_secrets where user_id = $1 and api_key_id = $2 order by created_at, valid_until',
       [userId, id],
@@ -385,7 +386,7 @@ describe('the time of a change', () => {
     ])
   })
 
-  it('is read after the account is locked, and not when the call starts', async () => {
+  it('the time of a change is read after the account is locked, and not when the call starts', async () => {
     const clock = await replaceClock(database)
     await clock.set(START)
     const { userId, caller, defaultKey } = await provisioned(database)
@@ -409,8 +410,8 @@ describe('the time of a change', () => {
   })
 })
 
-describe('a user who is being deleted', () => {
-  it('gets the error to sign in again or to retry, and never an internal error', async () => {
+describe('the deletion of a user', () => {
+  it('each call of a user who is being deleted succeeds or fails with a documented reason, never with an internal error', async () => {
     for (let round = 0; round < 20; round++) {
       const { userId, caller, defaultKey } = await provisioned(database)
       const { id } = defaultKey
@@ -431,7 +432,7 @@ describe('a user who is being deleted', () => {
 })
 
 describe('a whole secret', () => {
-  it('is refused as a name and as a search text, because these are stored or shown', async () => {
+  it('a whole secret is refused as a name of a key and as a search text, because these texts are stored or shown', async () => {
     const { caller, defaultKey } = await provisioned(database)
     const refused = (field: string) => ({ code: 'BAD_REQUEST', message: expect.stringContaining(field) })
     await expect(caller.keys.create({ name: defaultKey.secret })).rejects.toMatchObject(refused('name'))

@@ -39,7 +39,7 @@ async function accountWithAll() {
 }
 
 describe('keys.list', () => {
-  it('lists each key under exactly one status, and also filters by live, revoked and all', async () => {
+  it('lists each key under exactly one status, and has the filters live, revoked and all', async () => {
     const { caller } = await accountWithAll()
     const names = async (status: ListKeys['status']) => (await caller.keys.list({ status })).data.map(({ name }) => name)
     expect(await names('active')).toEqual(['ünï', '100%_sure', 'default'])
@@ -72,7 +72,7 @@ describe('keys.list', () => {
     ])
   })
 
-  it('searches names and key prefixes in any case, without wildcards', async () => {
+  it('searches names and key prefixes without regard to case, and treats wildcards as normal characters', async () => {
     const { caller, defaultKey } = await accountWithAll()
     const found = async (search: string) => (await caller.keys.list({ search, status: 'all' })).data.map(({ name }) => name)
     expect(await found('BRAVO')).toEqual(['Bravo'])
@@ -93,7 +93,7 @@ describe('keys.list', () => {
     for (const limit of [1, 3, 8, 100]) expect(await listAll(caller, { sort, status: 'all' }, limit)).toEqual(expected)
   })
 
-  it('sorts by name in any case, and by last use with unused keys at the end', async () => {
+  it('sorts by name without regard to case, and by last use with unused keys at the end', async () => {
     const { caller, userId, id } = await accountWithAll()
     for (const limit of [1, 2, 100]) {
       const names = await listAll(caller, { sort: 'name', status: 'all' }, limit)
@@ -113,7 +113,7 @@ describe('keys.list', () => {
     }
   })
 
-  it('lists keys of the same microsecond once each, also if keys are created between two pages', async () => {
+  it('lists each key once, even if keys have the same creation time or are created between two pages', async () => {
     const { caller, userId } = await provisioned(database)
     for (let i = 0; i < 11; i++) await caller.keys.create({ name: `key ${i}` })
     await database.owner.query("update api_keys set created_at = '2026-01-01 00:00:00.123456Z' where user_id = $1", [userId])

@@ -5,7 +5,7 @@ import { addSecret, endCurrentSecret, endOlderSecrets, mintSecret } from './secr
 
 /**
  * Gives a key a new secret. The key keeps its id, name, limits and usage. The previous secret still works for `graceSeconds`.
- * If an even older secret is still in its grace period, it ends immediately, so at most two secrets of a key work.
+ * If an even older secret is still in its grace period, that secret ends immediately. So at most two secrets of a key work.
  *
  * @throws AppError `key_not_found`, `key_revoked`.
  */

@@ -17,7 +17,7 @@ function entropy(text: string): number {
 }
 
 describe('the rule for secret scanners', () => {
-  it('is the regular expression in docs/terms.md', () => {
+  it('the rule contains the same regular expression as docs/terms.md', () => {
     expect(pattern.length).toBeGreaterThan(20)
     expect(read('terms.md')).toContain(`\n${pattern}\n`)
   })

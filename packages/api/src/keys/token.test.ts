@@ -8,7 +8,7 @@ const keyTypes = fc.constantFrom('dev' as const, 'prod' as const)
 const brands = fc.stringMatching(/^[a-z][a-z0-9]{0,15}$/)
 
 describe('a minted token', () => {
-  it('contains its type and account, which only a parser of the same brand returns', () => {
+  it('contains its type and account, which a parser returns only for its own brand', () => {
     fc.assert(
       fc.property(brands, brands, keyTypes, fc.uuid(), (brand, otherBrand, keyType, userId) => {
         const token = mintToken(brand, keyType, userId)
@@ -25,7 +25,7 @@ describe('a minted token', () => {
     }
   })
 
-  it('is a single word, so that a double-click selects it, and its prefix shows brand, type and 8 random characters', () => {
+  it('a token is a single word, so that a double-click selects it, and its prefix shows brand, type and 8 random characters', () => {
     const token = mintToken('km', 'prod', randomUUID())
     expect(token).toMatch(/^\w+$/)
     expect(token).toMatch(/^km_prod_[0-9A-Za-z]{55}$/)
@@ -43,17 +43,18 @@ describe('a minted token', () => {
     const counts = new Map<string, number>()
     for (const character of bodies.join('')) counts.set(character, (counts.get(character) ?? 0) + 1)
     const chiSquare = [...BASE62].reduce((sum, character) => sum + ((counts.get(character) ?? 0) - expected) ** 2 / expected, 0)
-    // The chi-square test has 61 degrees of freedom. Evenly distributed characters exceed 140 about once in 10^7 runs.
+    // A chi-square test with 61 degrees of freedom. If the characters are evenly distributed, the value exceeds 140 about
+    // once in 10^7 runs.
     expect(chiSquare).toBeLessThan(140)
   })
 
-  it('is stored as its SHA-256 hash', () => {
+  it('hashToken returns the SHA-256 hash of a token', () => {
     expect(hashToken('abc').toString('hex')).toBe('ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad')
   })
 })
 
 describe('a string that is not a token', () => {
-  it('is refused if its checksum is wrong: none of 10^5 random strings of the shape of a token passes', () => {
+  it('a string with a wrong checksum is refused: none of 10^5 random strings in the format of a token passes', () => {
     let accepted = 0
     for (let batch = 0; batch < 100; batch++) {
       const bytes = randomBytes(1_000 * 55)
@@ -66,7 +67,7 @@ describe('a string that is not a token', () => {
     expect(accepted).toBe(0)
   })
 
-  it('is refused if it is a token with a typo of one character: none of 40,000 typos passes', () => {
+  it('a token with one wrong character is refused: none of 40,000 such strings passes', () => {
     const typed = `${BASE62}_-. `
     let accepted = 0
     for (let i = 0; i < 10_000; i++) {
@@ -83,7 +84,7 @@ describe('a string that is not a token', () => {
     expect(accepted).toBe(0)
   })
 
-  it('is refused if it is a random text', () => {
+  it('a random text is refused', () => {
     fc.assert(
       fc.property(fc.string({ unit: 'binary', maxLength: 200 }), (text) => {
         expect(parseToken('km', text)).toBeNull()
@@ -92,7 +93,7 @@ describe('a string that is not a token', () => {
     )
   })
 
-  it('is refused if it contains a valid token and anything else, e.g. a newline at the end', () => {
+  it('a text that contains a valid token and anything else is refused, e.g. a token with a newline at the end', () => {
     const token = mintToken('km', 'dev', randomUUID())
     for (const text of [` ${token}`, `${token} `, `${token}\n`, `\n${token}`, `Bearer ${token}`, token.toUpperCase()]) {
       expect(parseToken('km', text)).toBeNull()

@@ -10,7 +10,7 @@ import { recordPlans, rowsRead } from '../../test/recorded-plans.ts'
 
 const database = reconciledDatabase()
 const DAY_MS = 86_400_000
-/** The test's clock starts at this time, and so does the first billing cycle of each account. */
+/** The clock of each test starts at this time, and so does the first billing cycle of each account. */
 const START = new Date('2027-01-31T12:00:00.123Z')
 
 let clock: TestClock
@@ -30,8 +30,8 @@ async function account() {
 }
 
 /**
- * Runs the query that the product was specified with, over the usage events. Returns the credits of each live key, and of all
- * revoked keys.
+ * Runs the query with which `keys.usage` was specified. It reads the usage events. Returns the credits of each live key,
+ * and the sum of the credits of all revoked keys.
  */
 async function specified(userId: string, start: Date, end: Date) {
   const { rows } = await database.owner.query<{ id: string; is_revoked: boolean; credits_used: number }>(
@@ -50,7 +50,7 @@ async function specified(userId: string, start: Date, end: Date) {
 }
 
 describe('keys.usage', () => {
-  it('shows each live key with its credits, a key without usage with 0, newest first', async () => {
+  it('shows each live key with its used credits, newest first, and a key without usage with 0', async () => {
     const { caller, defaultKey } = await account()
     const prod = await caller.keys.create({ name: 'prod', keyType: 'prod' })
     await charge(database, defaultKey.secret, 3)
@@ -65,7 +65,7 @@ describe('keys.usage', () => {
     expect(billingCycle).toEqual({ start: START.toISOString(), end: '2027-02-28T12:00:00.123Z' })
   })
 
-  it('shows the credits of all revoked keys as one number, so that this number and the live keys add up to the usage of the account', async () => {
+  it('shows the credits of all revoked keys as one sum, so this sum and the credits of the live keys add up to the usage of the account', async () => {
     const { caller, defaultKey } = await account()
     const revoked = [await caller.keys.create({ name: 'first' }), await caller.keys.create({ name: 'second' })]
     expect(await caller.keys.usage()).toMatchObject({ revokedCreditsUsed: 0 })
@@ -97,7 +97,7 @@ describe('keys.usage', () => {
     expect(await caller.keys.usage()).toMatchObject({ data: [], revokedCreditsUsed: 13 })
   })
 
-  it('reads its rows in one statement, which reads at most one roll-up row per live key and no usage events', async () => {
+  it('reads the usage in one statement, which reads at most one roll-up row per live key and no usage events', async () => {
     const KEYS = 30
     const { userId, caller } = await account()
     const { owner } = database
@@ -132,7 +132,7 @@ describe('keys.usage', () => {
     expect((await one.caller.billing.get()).account?.creditsUsed).toBe(1)
   })
 
-  it('shows a cycle that has ended, and refuses a time at which no cycle starts', async () => {
+  it('shows a cycle that has ended, and refuses a start time that is not the start of a cycle', async () => {
     const { caller, defaultKey } = await account()
     await charge(database, defaultKey.secret, 1)
     await clock.set(new Date('2027-02-28T12:00:00.122Z'))
@@ -183,7 +183,7 @@ describe('keys.usage', () => {
     expect((await caller.billing.get()).account?.creditsUsed).toBe(Number.MAX_SAFE_INTEGER)
   })
 
-  it('equals the specified query over the raw events, in each cycle of any history', async () => {
+  it('returns the same credits as the specified query over the usage events, in each cycle of any history', async () => {
     const step = fc.record({
       key: fc.nat({ max: 3 }),
       credits: fc.nat({ max: 1000 }),

@@ -30,7 +30,7 @@ export async function keyUsage(scope: Scope, { cycleStart }: KeyUsage): Promise<
     .execute()
   const data = rows.map(toKeyWithUsage)
   const ofLiveKeys = data.reduce((sum, { creditsUsed }) => sum + creditsUsed, 0)
-  // The difference is negative only if stored totals are wrong. `reconcile` reports wrong totals, and the keys are returned
-  // even then.
+  // The difference is negative only if stored totals are wrong. `reconcile` reports wrong totals. This call returns the keys
+  // anyway.
   return { data, revokedCreditsUsed: Math.max(0, cycle.creditsUsed - ofLiveKeys), billingCycle: toBillingCycle(cycle) }
 }

@@ -21,7 +21,7 @@ const { metering } = contextOf(database, null)
 
 let clock: Awaited<ReturnType<typeof replaceClock>>
 let account: Awaited<ReturnType<typeof provisioned>>
-/** Each test uses two years of its own, because all tests share the partitions. */
+/** Each test uses two other years, because all tests share the partitions. */
 let year = 2030
 beforeEach(async () => {
   year += 2
@@ -45,7 +45,7 @@ const month = (name: string) => new Date(`${year}-${name}-01T00:00:00Z`)
 let requests = 0
 const charge = async (credits = 1, { defaultKey } = account) =>
   await metering.charge({ key: defaultKey.secret, credits, idempotencyKey: `drop-${requests++}`, operation: 'default' })
-/** Charges the key three times on the 20th of each month, from January to month number `last`. */
+/** Charges the key three times in each month, on the 20th, from January to month number `last`. */
 async function chargeUntil(last: number): Promise<void> {
   for (let of = 1; of <= last; of++) {
     await clock.set(new Date(Date.UTC(year, of - 1, 20, 12)))
@@ -105,13 +105,13 @@ describe('dropping usage events', () => {
     expect(await shown()).toEqual(await sequences())
     expect(await shown({ keyId: account.defaultKey.id, verdicts: ['revoked'] })).toEqual([])
     expect((await account.caller.usage.timeseries({ cycleStart: `${year}-01-20T12:00:00Z` })).series[0]?.charges).toContain(3)
-    // A second call with the same date changes nothing. A call with a later date drops more months.
+    // A second call with the same date drops nothing. A call with a later date drops the months before that date.
     expect(await dropUsage(ownerDb, month('04'))).toMatchObject({ obstacles: [] })
     expect(await charge(2)).toMatchObject({ verdict: 'charged' })
     expect(await dropUsage(ownerDb, month('05'))).toEqual({ months: [`${year}-04`], obstacles: [] })
   })
 
-  it('drops the ended holds that the events made, and no others', async () => {
+  it('drops only the ended holds whose events are dropped', async () => {
     const other = await provisioned(database)
     const hold = async ({ defaultKey }: typeof account) => {
       const request = { key: defaultKey.secret, credits: 2, idempotencyKey: `hold-${requests++}`, ttlSeconds: 60 }
@@ -143,7 +143,7 @@ describe('dropping usage events', () => {
     expect(await dropUsage(ownerDb, month('02'))).toMatchObject({ obstacles: [] })
     expect(await sequencesOf()).toEqual([[true, 6]])
     expect([await settle(old), await settle(late)]).toEqual(['not_found', 'hold_expired'])
-    // Insert an ended hold of a month that is already dropped. The next call deletes it.
+    // Insert an ended hold of a month whose events are already dropped. The next call deletes this hold.
     await owner.query(
       `insert into credit_holds (user_id, sequence, api_key_id, operation, credits, cycle_start, created_at, expires_at, outcome, ended_at)
        select user_id, 1, api_key_id, operation, credits, cycle_start, created_at, expires_at, 'settled', ended_at
@@ -170,7 +170,7 @@ describe('dropping usage events', () => {
     await owner.query('update billing_accounts set last_event_sequence = 4 where user_id = $1', [account.userId])
   })
 
-  it('lets reconcile report a lost event among the kept events, including the first one', async () => {
+  it('keeps reconcile able to report a missing event among the remaining events, including the first remaining event', async () => {
     await chargeUntil(4)
     await dropUsage(ownerDb, month('03'))
     for (const sequence of [7, 8, 12]) {
@@ -205,7 +205,7 @@ describe('dropping usage events', () => {
   })
 })
 
-describe('dropping usage events is refused and changes nothing', () => {
+describe('the conditions for a drop of usage events', () => {
   const refused = async (before: Date, reason: string, closeCycles = false) => {
     await makeUsagePartitions(database.db)
     const was = [await kept(), await sequences(), (await partitions()).sort()]
@@ -216,7 +216,7 @@ describe('dropping usage events is refused and changes nothing', () => {
     return answer
   }
 
-  it('while a retry of one of the events is possible, to the millisecond', async () => {
+  it('events are not dropped while a retry of one of them is possible, to the millisecond', async () => {
     await chargeUntil(4)
     await clock.set(new Date(month('04').getTime() + 35 * DAY_MS - 1))
     await charge()
@@ -228,13 +228,13 @@ describe('dropping usage events is refused and changes nothing', () => {
     expect(reasons(await dropUsage(ownerDb, month('04')))).toEqual([])
   })
 
-  it('while a hold of a dropped event is open', async () => {
+  it('events are not dropped while the hold of one of them is open', async () => {
     await chargeUntil(2)
     const key = account.defaultKey.secret
     const held = await metering.hold({ key, credits: 1, idempotencyKey: 'held', operation: 'default', ttlSeconds: 60 })
     if (held.verdict !== 'held') throw new Error(`the hold is ${held.verdict}`)
-    // Let the hold expire after a year. The product allows only shorter holds, but this one must be open when the events are
-    // old.
+    // Change the hold so that it expires after a year. The product allows only shorter holds, but the test needs a hold
+    // that is still open when its event is old enough to be dropped.
     for (const [table, where] of [
       ['api_key_usage', "action = 'hold'"],
       ['credit_holds', 'true'],
@@ -249,7 +249,7 @@ describe('dropping usage events is refused and changes nothing', () => {
     expect(reasons(await dropUsage(ownerDb, month('03')))).toEqual([])
   })
 
-  it('except for a hold that has expired, even if no call has recorded its end yet', async () => {
+  it('events are dropped if their hold has expired, even if no call has recorded the end of the hold yet', async () => {
     await chargeUntil(2)
     const key = account.defaultKey.secret
     await metering.hold({ key, credits: 1, idempotencyKey: 'runs-out', operation: 'default', ttlSeconds: 60 })
@@ -258,7 +258,7 @@ describe('dropping usage events is refused and changes nothing', () => {
     expect(reasons(await dropUsage(ownerDb, month('03'), { closeCycles: true }))).toEqual([])
   })
 
-  it('while a cycle in these months has ended but is not closed', async () => {
+  it('events are not dropped while a cycle in their months has ended but is not closed', async () => {
     await chargeUntil(2)
     await clock.set(at('08-20'))
     const { obstacles } = await refused(month('04'), 'open_cycles')
@@ -269,7 +269,7 @@ describe('dropping usage events is refused and changes nothing', () => {
     })
   })
 
-  it('while a stored total differs from the events', async () => {
+  it('events are not dropped while a stored total differs from the sum of the events', async () => {
     await chargeUntil(5)
     await owner.query('update usage_by_cycle set credits_charged = credits_charged + 1 where cycle_start = $1', [at('01-20')])
     const { obstacles } = await refused(month('03'), 'differences')
@@ -280,8 +280,8 @@ describe('dropping usage events is refused and changes nothing', () => {
 
 describe('while accounts are charged,', () => {
   /**
-   * Creates a charge engine, as another server has it, and collects its warnings. It warns if a charge waits a second for a
-   * lock.
+   * Creates a charge engine, like that of another server process, and an array with its warnings. The engine logs a warning
+   * if a charge waits a second for a lock.
    */
   const anotherProcess = () => {
     const warnings: string[] = []
@@ -289,7 +289,7 @@ describe('while accounts are charged,', () => {
     return { metering: new Metering({ db: database.db, keyBrand: 'km', log }), warnings }
   }
 
-  it('months are dropped and partitions are made, without an error, a deadlock or a charge that waits long for a lock', async () => {
+  it('months can be dropped and partitions can be made without an error or a deadlock, and no charge waits long for a lock', async () => {
     await chargeUntil(6)
     const accounts = [account, ...(await Promise.all(Array.from({ length: 3 }, async () => await provisioned(database))))]
     await owner.query('update billing_accounts set credits_per_cycle = 1000000')
@@ -335,7 +335,8 @@ describe('while accounts are charged,', () => {
     const { metering: own, warnings } = anotherProcess()
     const key = account.defaultKey.secret
     for (let n = 0; n < 3; n++) {
-      // While the drop waits for its lock, a new charge has to wait behind the drop.
+      // While `dropUsage` waits for its lock, a new charge waits behind it, because Postgres grants locks in the order of
+      // the requests.
       await expect.poll(waitsForReader, { interval: 5 }).toBeGreaterThan(0)
       const request = { key, credits: 1, idempotencyKey: `beside-${year}-${n}`, operation: 'default' }
       expect(await own.charge(request)).toMatchObject({ verdict: 'charged' })

@@ -6,8 +6,8 @@ import { makeUsagePartitions } from './make-usage-partitions.ts'
 import { reconcile } from './reconcile.ts'
 
 /**
- * While the drop waits for its locks, all charges wait behind it. After this time the drop stops waiting, pauses, and tries
- * again.
+ * The maximum time for which the drop waits for its locks, because all charges wait behind it. After this time, the drop lets
+ * the charges continue, and tries again after a pause.
  */
 const LOCK_TIMEOUT_MS = 100
 const LOCK_PAUSE_MS = 400
@@ -63,7 +63,10 @@ export async function dropUsage(
   return { months, obstacles }
 }
 
-/** Returns the partitions to drop, oldest first. If a drop fails in between, the remaining events have no gap. */
+/**
+ * Returns the partitions to drop, oldest first. Because of this order, the kept events have no gap if the drop fails after some
+ * of the partitions.
+ */
 async function partitionsUntil(db: Db, before: Date): Promise<string[]> {
   const { rows } = await sql<{ name: string }>`
     select relname as name from pg_inherits join pg_class on pg_class.oid = inhrelid
@@ -125,8 +128,8 @@ function listAccounts(userIds: string[]): string {
 }
 
 /**
- * Returns the accounts whose current cycle, as it is stored, contains events before `before`. The query reads the events of
- * accounts that have not rolled over since `before`, and finds these events by the primary key.
+ * Returns the accounts whose stored cycle contains events before `before`. Only an account whose stored cycle starts before
+ * `before` can have such events. The query finds the events by the primary key.
  */
 async function accountsWithOpenCycle(db: Db, before: Date): Promise<string[]> {
   const { rows } = await sql<{ user_id: string }>`

@@ -15,7 +15,7 @@ const DENIED = /permission denied/
 
 let clock: Awaited<ReturnType<typeof replaceClock>>
 let account: Awaited<ReturnType<typeof provisioned>>
-/** Each test uses a year of its own, because all tests share the partitions. */
+/** Each test uses another year, because all tests share the partitions. */
 let year = 2029
 beforeEach(async () => {
   year++
@@ -44,7 +44,7 @@ const partitions = async () =>
 const months = (...names: string[]) => names.map((month) => `api_key_usage_${year}_${month}`)
 
 describe('make_usage_partitions', () => {
-  it('creates this month, the previous two and the next three in UTC, and nothing when it is called again', async () => {
+  it('creates the partitions of this month, the previous two and the next three in UTC, and nothing when it is called again', async () => {
     await clock.set(new Date(`${year}-05-31T23:59:59.999Z`))
     expect(await makeUsagePartitions(db)).toEqual(months('03', '04', '05', '06', '07', '08'))
     expect(await makeUsagePartitions(db)).toEqual([])
@@ -56,8 +56,9 @@ describe('make_usage_partitions', () => {
     expect(await partitions()).toEqual(before)
   })
 
-  it('creates each month once if it is called concurrently', async () => {
-    // Open ten connections first. Otherwise the first calls would be over before the others have a connection.
+  it('creates the partition of each month once if it is called concurrently', async () => {
+    // Open ten connections first. Without them, the first calls would end before the other calls have a connection, and no
+    // calls would be concurrent.
     await Promise.all(Array.from({ length: 10 }, async () => await sql`select pg_sleep(0.1)`.execute(db)))
     const made = await Promise.all(Array.from({ length: 20 }, async () => await makeUsagePartitions(db)))
     expect(made.flat().sort()).toEqual([
@@ -67,12 +68,12 @@ describe('make_usage_partitions', () => {
     ])
   })
 
-  it('refuses a number of months outside of its range', async () => {
+  it('refuses a number of months outside of the allowed range', async () => {
     for (const wrong of [-1, 25])
       await expect(sql`select keymeter.make_usage_partitions(${wrong})`.execute(db)).rejects.toThrow('between 0 and 24')
   })
 
-  it('grants nothing on a partition, even if default privileges open new tables', async () => {
+  it('creates partitions without grants to any role, even if default privileges grant access to new tables', async () => {
     await makeUsagePartitions(db)
     const names = await partitions()
     expect(names.length).toBeGreaterThan(6)
@@ -107,8 +108,8 @@ describe('make_usage_partitions', () => {
   })
 })
 
-describe('a charge in a month without a partition', () => {
-  it('is moved to its month by the next call, and a retry still gets the same verdict', async () => {
+describe('charges in a month without a partition', () => {
+  it('the event of a charge is moved by the next make_usage_partitions, and a retry still gets the same verdict', async () => {
     const first = await charge('a', 5)
     await charge('b', 10 ** 7)
     expect(first).toMatchObject({ verdict: 'charged', remaining: 999_995 })
@@ -128,17 +129,17 @@ describe('a charge in a month without a partition', () => {
     expect(await charge('b', 10 ** 7)).toMatchObject({ verdict: 'insufficient_credits', replayed: true })
   })
 
-  it('is moved even if it is many months old', async () => {
+  it('the event of a charge is moved even if it is many months old', async () => {
     await charge('a')
     await clock.set(new Date(`${year}-11-15T00:00:00Z`))
     expect(await makeUsagePartitions(db)).toContain(`api_key_usage_${year}_01`)
     expect(await places()).toEqual([`api_key_usage_${year}_01: 1`])
   })
 
-  it('is stored exactly once while other clients charge and retry and the partition is created', async () => {
+  it('each charge is stored exactly once while clients charge and retry and the partition is created', async () => {
     let events = 0
     for (let round = 1; round <= 3; round++) {
-      // This month is later than the last month with a partition.
+      // No partition exists for this month yet.
       await clock.set(new Date(Date.UTC(year, round * 5, 1)))
       let isMade = false
       const clients = Promise.all(
@@ -168,7 +169,7 @@ describe('a charge in a month without a partition', () => {
     year += 3
   })
 
-  it('succeeds while the partition is created and many cycles roll over', async () => {
+  it('charges succeed while the partition is created and many accounts roll over to a new cycle', async () => {
     const accounts = [account, ...(await Promise.all(Array.from({ length: 7 }, async () => await provisioned(database))))]
     const alone = accounts.map(() =>
       appRouter.createCaller({ ...contextOf(database, null), authorization: `Bearer ${SERVICE_KEY}` }),
@@ -186,13 +187,13 @@ describe('a charge in a month without a partition', () => {
     year += 3
   })
 
-  it('succeeds while make_usage_partitions waits for a lock on the default partition, until that call fails by lock_timeout', async () => {
+  it('charges succeed while make_usage_partitions waits for a lock on the default partition and then fails by lock_timeout', async () => {
     await charge('a')
     const reader = await owner.connect()
     onTestFinished(() => reader.release(true))
     await reader.query('begin')
     await reader.query('select from api_key_usage_default')
-    // The role of the server has a lock_timeout, so the call fails while the reader still holds its lock.
+    // The server’s role has a lock_timeout, so `make_usage_partitions` fails while the reader still holds its lock.
     const made = expect(makeUsagePartitions(db)).rejects.toMatchObject({ code: '55P03' })
     const waiting = async () =>
       (await owner.query('select from pg_locks where not granted and relation is not null')).rows.length
@@ -207,8 +208,8 @@ describe('a charge in a month without a partition', () => {
   })
 })
 
-describe('an idempotency key', () => {
-  it('is known for exactly 35 days, across months and across the end of the created partitions', async () => {
+describe('idempotency keys', () => {
+  it('an idempotency key is remembered for exactly 35 days, across months and in months without a partition', async () => {
     const first = new Date(`${year}-01-31T23:59:59.999Z`)
     await clock.set(first)
     await makeUsagePartitions(db)
@@ -236,7 +237,7 @@ describe('an idempotency key', () => {
     expect(await charge('key-3')).toMatchObject({ replayed: true })
   })
 
-  it('is searched only in the partitions of the last 35 days', async () => {
+  it('an idempotency key is searched only in the partitions of the last 35 days', async () => {
     await clock.set(new Date(`${year}-01-15T00:00:00Z`))
     await makeUsagePartitions(db)
     await clock.set(new Date(`${year}-05-15T00:00:00Z`))

@@ -58,7 +58,7 @@ async function plant(statement: string): Promise<{ what: string; userId: string 
 }
 
 describe('reconcile', () => {
-  it('reports nothing about closed cycles, idle cycles and accounts without charges if nothing is wrong', async () => {
+  it('reports nothing if all totals are correct, in closed and idle cycles and for accounts without charges', async () => {
     await provisioned(database)
     expect(await differences()).toEqual([])
   })
@@ -68,8 +68,8 @@ describe('reconcile', () => {
   })
 
   /**
-   * Each case names a check of `reconcile`, a statement that plants an error for it, and a statement that undoes the error.
-   * `$user` is replaced by the account.
+   * Each entry contains the name of a check of `reconcile`, a statement that makes a value wrong, and a statement that
+   * corrects the value again. `$user` stands for the id of the account.
    */
   const PLANTED: [what: string, plant: string, undo: string][] = [
     [
@@ -199,7 +199,7 @@ describe('reconcile', () => {
     ],
   ]
 
-  it(`reports each of ${PLANTED.length * 3} planted errors, and nothing else`, async () => {
+  it(`reports each of ${PLANTED.length * 3} errors that the test inserts, and nothing else`, async () => {
     for (const { userId } of accounts.slice(0, 3)) {
       for (const [what, statement, undo] of PLANTED) {
         expect(await plant(statement.replaceAll('$user', userId))).toEqual([{ what, userId }])
@@ -209,7 +209,7 @@ describe('reconcile', () => {
     expect(await differences()).toEqual([])
   })
 
-  it('reports every total that a lost, an altered or a repeated event contradicts', async () => {
+  it('reports every total that is wrong after an event was lost, changed or repeated', async () => {
     const { userId } = accounts[3] ?? { userId: '' }
     const found = async (statement: string) => {
       await database.owner.query(`create table saved as select * from api_key_usage where user_id = '${userId}'`)
@@ -286,7 +286,7 @@ describe('reconcile', () => {
     ])
   })
 
-  it('has reported a difference by each of its checks in the tests above', async () => {
+  it('each check of reconcile has reported a difference in one of the tests above', async () => {
     const checks: string[] = []
     await reconcile(ownerDb, { userIds: [], onCheck: (what) => checks.push(what) })
     expect([...reportingChecks].sort()).toEqual(checks.sort())

@@ -14,14 +14,17 @@ export interface Difference {
 
 type Row = Omit<Difference, 'what'>
 
-/** Returns the SQL condition that the event `sequence` of the account has not been dropped. */
+/** Returns an SQL condition that is true if the event `sequence` of the account was not dropped. */
 const isEventKept = (userId: string, sequence: string) =>
   sql.raw(`coalesce(${sequence} > (select last_event_sequence from usage_retention where user_id = ${userId}), true)`)
 
 /** Returns the SQL expression for a time as text in UTC. The text does not depend on the settings of the session. */
 const utc = (column: string) => sql.raw(`to_char(${column} at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')`)
 
-/** Returns the SQL condition that all events of the account since `moment` are kept. Only then can their sums be recomputed. */
+/**
+ * Returns an SQL condition that is true if no event of the account since `moment` was dropped. Only then can sums since
+ * `moment` be recomputed.
+ */
 const isKept = (userId: string, moment: string) =>
   sql.raw(`coalesce(${moment} >= (select kept_from from usage_retention where user_id = ${userId}), true)`)
 
@@ -246,7 +249,7 @@ const CHECKS: Record<string, RawBuilder<Row>> = {
      where since < interval '35 days' group by user_id, idempotency_key`,
 }
 
-/** The tables that the checks read. With `userIds`, each table name refers only to the rows of these accounts. */
+/** The tables that the checks read. If `userIds` is set, each table name refers only to the rows of these accounts. */
 const TABLES = [
   'billing_accounts',
   'billing_cycles',
@@ -261,7 +264,7 @@ const TABLES = [
 ]
 
 export interface ReconcileOptions {
-  /** If it is set, only these accounts are checked. */
+  /** The accounts to check. By default, all accounts are checked. */
   userIds?: readonly string[]
   /** Receives the name of each check before it runs. */
   onCheck?: (what: string) => void

@@ -37,9 +37,9 @@ const ACCOUNTS_PAGE = 500
 const ENTRIES_PAGE = 5_000
 
 /**
- * Recomputes the hash chain of every account's audit log. Compares it with the stored hashes, and with the last hash (the
- * head) and the number of entries, which the account stores. All queries read one snapshot, so entries that are written during
- * the check are not faults. `db` must be the handle of the database's owner, which sees all accounts.
+ * Recomputes the hash chain of every account's audit log. Compares each hash with the stored hash. Also compares the last hash
+ * (the head) and the number of entries with those that the account stores. All queries read one snapshot, so entries that are
+ * written during the check are not faults. `db` must be the handle of the database's owner, which sees all accounts.
  *
  * The check cannot detect that an owner of the database rewrote the last entries of a chain together with its head. Copies of
  * the heads outside the database would reveal this.

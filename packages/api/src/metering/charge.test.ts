@@ -38,8 +38,8 @@ const events = async () =>
 const setAccount = async (columns: string) =>
   await database.owner.query(`update billing_accounts set ${columns} where user_id = $1`, [account.userId])
 
-describe('a charge', () => {
-  it('takes the credits durably, and returns the remaining credits and the end of the cycle', async () => {
+describe('charges', () => {
+  it('a charge stores the used credits, and returns the remaining credits and the end of the cycle', async () => {
     const { defaultKey, userId, caller } = account
     const cycle = (await caller.billing.get()).account?.billingCycle
     expect(await charge({ credits: 7, operation: 'image:large' })).toEqual({
@@ -65,7 +65,7 @@ describe('a charge', () => {
     expect((await caller.billing.get()).account?.creditsUsed).toBe(7)
   })
 
-  it('of 0 credits only verifies the key, and leaves no event', async () => {
+  it('a charge of 0 credits without an idempotency key verifies the key and stores no event', async () => {
     expect(await charge({ credits: 0, idempotencyKey: null })).toMatchObject({
       verdict: 'charged',
       credits: 0,
@@ -77,7 +77,7 @@ describe('a charge', () => {
     expect(await events()).toHaveLength(1)
   })
 
-  it('is refused as soon as too few credits remain, and then takes nothing', async () => {
+  it('a charge is refused and takes nothing if it needs more credits than remain', async () => {
     expect(await charge({ credits: 999 })).toMatchObject({ verdict: 'charged', remaining: 1 })
     expect(await charge({ credits: 2 })).toMatchObject({ verdict: 'insufficient_credits', remaining: 1 })
     expect(await charge({ credits: 1 })).toMatchObject({ verdict: 'charged', remaining: 0 })
@@ -86,13 +86,13 @@ describe('a charge', () => {
     expect((await account.caller.billing.get()).account?.creditsUsed).toBe(1000)
   })
 
-  it('can request up to the largest safe integer', async () => {
+  it('a charge can request up to the largest safe integer', async () => {
     expect(await charge({ credits: Number.MAX_SAFE_INTEGER })).toMatchObject({ verdict: 'insufficient_credits' })
     await setAccount(`credits_per_cycle = ${Number.MAX_SAFE_INTEGER}`)
     expect(await charge({ credits: Number.MAX_SAFE_INTEGER })).toMatchObject({ verdict: 'charged', remaining: 0 })
   })
 
-  it('spends the same credits with both types of key', async () => {
+  it('charges with dev keys and with prod keys spend the same credits of the account', async () => {
     const prod = await account.caller.keys.create({ name: 'prod', keyType: 'prod' })
     expect(await charge({ key: prod.secret, credits: 10 })).toMatchObject({
       verdict: 'charged',
@@ -103,8 +103,8 @@ describe('a charge', () => {
   })
 })
 
-describe('a key', () => {
-  it('is not found if it does not exist, and leaves no trace', async () => {
+describe('keys', () => {
+  it('a charge of a key that does not exist gets not_found and stores nothing', async () => {
     const other = await provisioned(database)
     const { secret } = account.defaultKey
     for (const key of ['', 'nonsense', `${secret.slice(0, -1)}!`, secret.replace('km_', 'xx_')])
@@ -116,7 +116,7 @@ describe('a key', () => {
     expect(await events()).toEqual([])
   })
 
-  it('is refused from the next charge on when it is revoked or disabled, and charged when it is enabled again', async () => {
+  it('a revoked or disabled key is refused from the next charge on, and an enabled key is charged again', async () => {
     const { caller, defaultKey } = account
     const { id } = defaultKey
     await caller.keys.disable({ id })
@@ -128,7 +128,7 @@ describe('a key', () => {
     expect((await events()).map(({ verdict }) => verdict)).toEqual(['disabled', 'charged', 'revoked'])
   })
 
-  it('is refused from its expiry on', async () => {
+  it('a key is refused from its expiry on', async () => {
     const expiresAt = new Date(Date.now() + DAY_MS)
     await account.caller.keys.update({ id: account.defaultKey.id, expiresAt: expiresAt.toISOString() })
     await clock.set(new Date(expiresAt.getTime() - 1))
@@ -137,7 +137,7 @@ describe('a key', () => {
     expect(await charge()).toMatchObject({ verdict: 'expired' })
   })
 
-  it('is charged by both of its secrets until the grace period of the previous one ends', async () => {
+  it('a rotated key can be charged with both secrets until the grace period of the previous secret ends', async () => {
     const { caller, defaultKey } = account
     const now = new Date()
     await clock.set(now)
@@ -158,7 +158,7 @@ describe('a key', () => {
     expect((await caller.keys.usage()).data).toMatchObject([{ creditsUsed: 13 }])
   })
 
-  it('is limited by its credit limit per cycle, and the account by its credits', async () => {
+  it('a key is limited by its own credit limit per cycle and by the credits of the account', async () => {
     const { caller } = account
     const limited = await caller.keys.create({ name: 'limited', creditLimit: 10 })
     const key = limited.secret
@@ -173,14 +173,14 @@ describe('a key', () => {
     expect(await charge({ key, credits: 1 })).toMatchObject({ verdict: 'charged' })
   })
 
-  it('is refused if its account is suspended', async () => {
+  it('a key is refused if its account is suspended', async () => {
     await setAccount('suspended_at = now()')
     expect(await charge()).toMatchObject({ verdict: 'account_suspended' })
     await setAccount('suspended_at = null')
     expect(await charge()).toMatchObject({ verdict: 'charged' })
   })
 
-  it('stores its last use to the minute, without a write per charge', async () => {
+  it('the last use of a key is stored to the minute, without a write for each charge', async () => {
     const now = new Date('2027-01-01T00:00:00.000Z')
     const lastUsedAt = async () => (await account.caller.keys.list()).data[0]?.lastUsedAt
     for (const [seconds, expected] of [
@@ -197,8 +197,8 @@ describe('a key', () => {
   })
 })
 
-describe('a retry', () => {
-  it('returns the first verdict, even if the key and the credits have changed since', async () => {
+describe('retries', () => {
+  it('a retry gets the first verdict, even if the key and the credits have changed since the first request', async () => {
     const { caller, defaultKey } = account
     const first = await charge({ credits: 5, idempotencyKey: 'a' })
     await charge({ credits: 100 })
@@ -210,7 +210,7 @@ describe('a retry', () => {
     expect(await events()).toHaveLength(2)
   })
 
-  it('of a refusal stays refused after a top-up, while a new idempotency key is a new attempt', async () => {
+  it('a retry of a refused charge is still refused after a top-up, but a charge with a new idempotency key succeeds', async () => {
     const refused = await charge({ credits: 2000, idempotencyKey: 'a' })
     expect(refused).toMatchObject({ verdict: 'insufficient_credits', remaining: 1000 })
     await setAccount('credits_per_cycle = 5000')
@@ -222,7 +222,7 @@ describe('a retry', () => {
     expect(await charge({ credits: 2000, idempotencyKey: 'b' })).toMatchObject({ verdict: 'charged', remaining: 3000 })
   })
 
-  it('with a different request is a conflict, and changes nothing', async () => {
+  it('a different request with the same idempotency key is a conflict, and changes nothing', async () => {
     const other = await account.caller.keys.create({ name: 'other' })
     await charge({ credits: 5, idempotencyKey: 'a', operation: 'x' })
     for (const request of [
@@ -234,14 +234,14 @@ describe('a retry', () => {
     expect(await events()).toHaveLength(1)
   })
 
-  it('with the new secret after a rotation is the same request', async () => {
+  it('a retry can use the new secret after a rotation, and gets the first verdict', async () => {
     await charge({ credits: 5, idempotencyKey: 'a' })
     const { secret } = await account.caller.keys.rotate({ id: account.defaultKey.id, graceSeconds: 0 })
     expect(await charge({ credits: 5, idempotencyKey: 'a', key: secret })).toMatchObject({ verdict: 'charged', replayed: true })
     expect(await charge({ credits: 5, idempotencyKey: 'a' })).toMatchObject({ verdict: 'charged', replayed: true })
   })
 
-  it('does not affect another account that uses the same idempotency key', async () => {
+  it('a request does not affect another account that uses the same idempotency key', async () => {
     const other = await provisioned(database)
     expect(await charge({ idempotencyKey: 'a' })).toMatchObject({ replayed: false })
     expect(await charge({ idempotencyKey: 'a', key: other.defaultKey.secret })).toMatchObject({
@@ -250,7 +250,7 @@ describe('a retry', () => {
     })
   })
 
-  it('after 35 days is a new request, even if the first one is in another partition', async () => {
+  it('a request with the same idempotency key after 35 days is a new request, even if the first event is in another partition', async () => {
     const now = new Date('2027-01-20T00:00:00.000Z')
     await clock.set(now)
     await charge({ idempotencyKey: 'a' })
@@ -261,7 +261,7 @@ describe('a retry', () => {
     expect(await charge({ idempotencyKey: 'b' })).toMatchObject({ replayed: false })
   })
 
-  it('stays a new request after 35 days, even if the clock is set back', async () => {
+  it('a request with the same idempotency key after 35 days stays a new request, even if the clock is set back', async () => {
     const now = new Date('2027-01-20T00:00:00.000Z')
     await clock.set(now)
     await charge({ idempotencyKey: 'a' })
@@ -273,8 +273,8 @@ describe('a retry', () => {
   })
 })
 
-describe('a billing cycle', () => {
-  it('rolls over with the first charge after its end, and is stored with its totals, like idle cycles', async () => {
+describe('billing cycles', () => {
+  it('an ended cycle is closed and stored with its totals at the next charge, and so are idle cycles after it', async () => {
     const { caller, defaultKey, userId } = account
     const anchor = new Date('2027-01-31T10:20:30.456Z')
     await setAccount(`billing_cycle_anchor = '${anchor.toISOString()}', billing_cycle_start = '${anchor.toISOString()}'`)
@@ -313,7 +313,7 @@ describe('a billing cycle', () => {
     )
   })
 
-  it('never rolls back if the clock is set back', async () => {
+  it('an account stays in its current cycle if the clock is set back to the previous cycle', async () => {
     const later = new Date(Date.now() + 40 * DAY_MS)
     await clock.set(later)
     const first = await charge()
@@ -322,8 +322,8 @@ describe('a billing cycle', () => {
   })
 })
 
-describe('an operation', () => {
-  it('is refused without a trace if it is the 101st, while known operations still work', async () => {
+describe('operations', () => {
+  it('the 101st operation of an account is refused and not stored, and the other 100 operations still work', async () => {
     for (let n = 0; n < 100; n++) expect(await charge({ operation: `op-${n}` })).toMatchObject({ verdict: 'charged' })
     expect(await charge({ operation: 'op-100', idempotencyKey: 'a' })).toMatchObject({ verdict: 'operation_limit_exceeded' })
     expect(await charge({ operation: 'op-99', idempotencyKey: 'a' })).toMatchObject({
@@ -334,7 +334,7 @@ describe('an operation', () => {
   })
 })
 
-describe('a batch', () => {
+describe('batches', () => {
   const metering = new Metering({ db: database.db, keyBrand: 'km', log: pino({ level: 'silent' }) })
   const item = (input: Partial<Charge>): Charge => ({
     key: account.defaultKey.secret,
@@ -344,7 +344,7 @@ describe('a batch', () => {
     ...input,
   })
 
-  it('decides an item with the idempotency key of an earlier item whose refusal left no trace', async () => {
+  it('an item can use the idempotency key of an earlier item that was refused with a verdict that is not remembered', async () => {
     await metering.chargeMany(Array.from({ length: 100 }, (_, n) => item({ operation: `op-${n}` })))
     const [refused, again, charged, retried, other] = await metering.chargeMany([
       item({ operation: 'op-100', idempotencyKey: 'a' }),
@@ -359,7 +359,7 @@ describe('a batch', () => {
     expect(other).toEqual({ verdict: 'conflict' })
   })
 
-  it('is answered at the first attempt even if its sum exceeds the largest safe integer', async () => {
+  it('a batch is decided in one attempt even if the sum of its credits exceeds the largest safe integer', async () => {
     const first = item({ credits: Number.MAX_SAFE_INTEGER })
     const unknown = item({ key: mintToken('km', 'dev', account.userId) })
     const verdicts = await metering.chargeMany([first, item({ credits: 2 ** 52 }), { ...first, operation: 'other' }, unknown])
@@ -386,7 +386,7 @@ describe('bad input', () => {
     [{ operation: 'Upper' }, 'operation'],
     [{ operation: 'x'.repeat(65) }, 'operation'],
     [{ accountId: 'x' } as Partial<Charge>, 'accountId'],
-  ])('is refused with the name of the field, and changes nothing: %j', async (input, field) => {
+  ])('a charge with this input is refused with the name of the field, and changes nothing: %j', async (input, field) => {
     await expect(charge(input)).rejects.toMatchObject({ code: 'BAD_REQUEST', message: expect.stringContaining(field) })
     expect(await events()).toEqual([])
   })
@@ -394,7 +394,7 @@ describe('bad input', () => {
 
 describe('the service key', () => {
   it.each([null, '', 'Bearer', `Bearer ${SERVICE_KEY}x`, `Bearer ${SERVICE_KEY.slice(1)}`, SERVICE_KEY])(
-    'must be right: %j is not',
+    'metering.charge refuses a wrong service key in the header: %j',
     async (authorization) => {
       const caller = appRouter.createCaller({ ...contextOf(database, null), authorization })
       await expect(caller.metering.charge({ key: account.defaultKey.secret, credits: 0 })).rejects.toMatchObject({
@@ -403,7 +403,7 @@ describe('the service key', () => {
     },
   )
 
-  it('refuses every caller if none is configured', async () => {
+  it('metering.charge refuses every caller if the server has no service key', async () => {
     const caller = appRouter.createCaller({ ...contextOf(database, null, { serviceKey: null }), authorization: 'Bearer null' })
     await expect(caller.metering.charge({ key: account.defaultKey.secret, credits: 0 })).rejects.toMatchObject({
       reason: 'service_key_invalid',

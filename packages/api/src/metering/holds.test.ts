@@ -19,7 +19,7 @@ beforeAll(async () => {
   await keepUsageByDaysFrom(database, 1)
 })
 
-/** An account whose first cycle starts at `ANCHOR`, to which the clock is set. */
+/** Sets the clock to `ANCHOR` and creates an account whose first cycle starts at that time. */
 async function account() {
   await clock.set(ANCHOR)
   const created = await provisioned(database)
@@ -53,8 +53,8 @@ async function charge(key: string, credits: number) {
   return { ...charged, chargeId: charged.chargeId }
 }
 
-describe('a hold', () => {
-  it('takes credits until it is settled, which gives the rest back', async () => {
+describe('holds', () => {
+  it('a hold takes credits until it is settled, and the settle gives back the credits that were not needed', async () => {
     const { key, remaining, used } = await account()
     const held = await hold(key, 300)
     expect(held).toMatchObject({
@@ -71,7 +71,7 @@ describe('a hold', () => {
     expect([await remaining(), await used()]).toEqual([880, 120])
   })
 
-  it('can be settled for all of its credits or for none, but not for more', async () => {
+  it('a hold can be settled for all of its credits or for none, but not for more', async () => {
     const { key, remaining } = await account()
     const [all, nothing] = [await hold(key, 100), await hold(key, 100)]
     expect(await metering.settle({ holdId: all.holdId, credits: 101, idempotencyKey: once() })).toMatchObject({
@@ -87,7 +87,7 @@ describe('a hold', () => {
     expect(await remaining()).toBe(900)
   })
 
-  it('is ended by one request, and the next one gets hold_ended', async () => {
+  it('a hold is ended by one request, and the next request gets the verdict hold_ended', async () => {
     const { key } = await account()
     const [settled, released] = [await hold(key, 10), await hold(key, 10)]
     await metering.settle({ holdId: settled.holdId, credits: 5, idempotencyKey: once() })
@@ -104,7 +104,7 @@ describe('a hold', () => {
     }
   })
 
-  it('expires by itself to the millisecond, without a background job', async () => {
+  it('a hold expires to the millisecond, without a background job', async () => {
     const { key, remaining } = await account()
     const held = await hold(key, 1000, 60)
     const end = ANCHOR.getTime() + 60 * SECOND_MS
@@ -119,7 +119,7 @@ describe('a hold', () => {
     expect(await charge(key, 1000)).toMatchObject({ remaining: 0 })
   })
 
-  it('can be settled after its key was revoked or its account suspended, while nothing new can be held', async () => {
+  it('a hold can be settled after its key was revoked or its account was suspended, but new holds are refused', async () => {
     const { key, caller, defaultKey, userId } = await account()
     const [one, other, third] = [await hold(key, 10), await hold(key, 10), await hold(key, 10)]
     await operator.suspend({ accountId: userId })
@@ -139,7 +139,7 @@ describe('a hold', () => {
     })
   })
 
-  it('counts toward the credit limit of its key', async () => {
+  it('a hold counts toward the credit limit of its key', async () => {
     const { key, caller, defaultKey } = await account()
     await caller.keys.update({ id: defaultKey.id, creditLimit: 100 })
     await charge(key, 30)
@@ -151,7 +151,7 @@ describe('a hold', () => {
     expect(await metering.charge({ key, credits: 1, idempotencyKey: once() })).toMatchObject({ verdict: 'key_limit_exceeded' })
   })
 
-  it('frees credits of the account and of the key’s limit for later items of the batch that ends it', async () => {
+  it('the end of a hold frees credits of the account and of the key’s limit for later items of the same batch', async () => {
     const { key, caller, defaultKey, set } = await account()
     await caller.keys.update({ id: defaultKey.id, creditLimit: 100 })
     await set('credits_per_cycle = 120')
@@ -184,7 +184,7 @@ describe('a hold', () => {
     ])
   })
 
-  it('frees only its own credits of the key’s limit when it ends first in a batch', async () => {
+  it('a settle at the start of a batch frees only the credits of its own hold in the key’s limit', async () => {
     const { key, caller, defaultKey } = await account()
     await caller.keys.update({ id: defaultKey.id, creditLimit: 100 })
     const engine = new Metering({ db: database.db, keyBrand: 'km', log: pino({ level: 'silent' }) })
@@ -197,7 +197,7 @@ describe('a hold', () => {
     expect(answers.map(({ verdict }) => verdict)).toEqual(['settled', 'key_limit_exceeded', 'charged'])
   })
 
-  it('is settled into the cycle in which it was made, even after that cycle has ended', async () => {
+  it('a settle counts in the cycle in which its hold was made, even after that cycle has ended', async () => {
     const { key, remaining, used, caller } = await account()
     const end = new Date('2027-02-28T12:00:00.000Z')
     await clock.set(new Date(end.getTime() - SECOND_MS))
@@ -215,14 +215,15 @@ describe('a hold', () => {
     expect(series.flatMap(({ credits }) => credits).reduce((sum, n) => sum + n)).toBe(150)
   })
 
-  it('uses top-ups only while it is open if it outlives its cycle', async () => {
+  it('a hold that is open at the end of its cycle uses top-ups only until it ends', async () => {
     const { key, remaining, userId } = await account()
     await operator.grantTopUp({ accountId: userId, credits: 500, idempotencyKey: once() })
     await clock.set(new Date('2027-02-28T11:59:59.000Z'))
     await charge(key, 900)
     const [settled, expired] = [await hold(key, 300, 3600), await hold(key, 300, 7200)]
     await clock.set(new Date('2027-02-28T12:00:00.000Z'))
-    // All 1,500 credits are used or held, including the 500 of the top-up.
+    // In the ended cycle, all 1,500 credits were used or held, including the top-up of 500. So only the granted credits of
+    // the new cycle remain.
     expect(await remaining()).toBe(1000)
     await metering.settle({ holdId: settled.holdId, credits: 100, idempotencyKey: once() })
     expect(await remaining()).toBe(1200)
@@ -234,7 +235,7 @@ describe('a hold', () => {
     })
   })
 
-  it('returns its first verdict for a retry, and a conflict for another request with its idempotency key', async () => {
+  it('a retry of a hold gets the first verdict, and another request with the same idempotency key is a conflict', async () => {
     const { key } = await account()
     const request = { key, credits: 50, idempotencyKey: once(), ttlSeconds: 60, operation: 'a' }
     const first = await metering.hold(request)
@@ -258,7 +259,7 @@ describe('a hold', () => {
     })
   })
 
-  it('is refused without a trace while 10,000 holds are open', async () => {
+  it('a hold is refused and not stored while the account has 10,000 open holds', async () => {
     const { key, userId, remaining, set } = await account()
     await set('credits_per_cycle = 20000')
     const ask = async (idempotencyKey = once(), operation = 'default') =>
@@ -276,7 +277,7 @@ describe('a hold', () => {
     const { rows } = await database.owner.query('select operation from operations where user_id = $1', [userId])
     expect(rows).toEqual([{ operation: 'default' }])
 
-    // In one batch, a settle frees a place for the next hold.
+    // A settle makes room for another hold in the same batch.
     const settle = async () => await metering.settle({ holdId: first.holdId, credits: 1, idempotencyKey: once() })
     expect(await verdicts([ask('later'), settle(), ask('later'), ask('later'), ask()])).toEqual([
       'hold_limit_exceeded',
@@ -291,7 +292,7 @@ describe('a hold', () => {
     expect(await remaining()).toBe(20_000 - 1 - 1 - 2)
   })
 
-  it('is not found by an unknown id, the id of another event, or an invalid id', async () => {
+  it('an id that does not belong to a hold gets not_found, and invalid input is refused', async () => {
     const { key } = await account()
     const { chargeId } = await charge(key, 1)
     const holdId = chargeId.replace('charge_', 'hold_')
@@ -309,7 +310,7 @@ describe('a hold', () => {
 })
 
 describe('a refund', () => {
-  it('gives back a charge in parts, and never more than was charged', async () => {
+  it('gives back a charge in parts, but never more credits than the charge took', async () => {
     const { key, remaining, used } = await account()
     const { chargeId } = await charge(key, 100)
     const refund = async (credits: number) => await metering.refund({ chargeId, credits, idempotencyKey: once() })
@@ -333,7 +334,7 @@ describe('a refund', () => {
     expect(await remaining()).toBe(1000)
   })
 
-  it('becomes a top-up if the cycle of its charge has ended, and the usage of that cycle stays', async () => {
+  it('becomes a top-up if the cycle of its charge has ended, and does not change the usage of that cycle', async () => {
     const { key, remaining, used } = await account()
     const { chargeId } = await charge(key, 100)
     await clock.set(new Date('2027-02-28T12:00:00.000Z'))
@@ -355,9 +356,9 @@ describe('a refund', () => {
   })
 })
 
-describe('concurrently,', () => {
+describe('concurrent calls', () => {
   const log = pino({ level: 'silent' })
-  /** As many engines, as if in as many processes. */
+  /** Several charge engines, like those of several server processes. */
   const engines = Array.from({ length: 4 }, () => new Metering({ db: database.db, keyBrand: 'km', log }))
   const engine = (n: number) => {
     const one = engines[n % engines.length]
@@ -365,7 +366,7 @@ describe('concurrently,', () => {
     return one
   }
 
-  it('100 requests end one hold once', async () => {
+  it('100 concurrent requests end one hold only once', async () => {
     const { key, remaining } = await account()
     const { holdId } = await hold(key, 100)
     const answers = await Promise.all(
@@ -380,7 +381,7 @@ describe('concurrently,', () => {
     expect(await remaining()).toBe(ended?.verdict === 'settled' ? 970 : 1000)
   })
 
-  it('100 retries of one settle leave one event and get 100 equal answers', async () => {
+  it('100 concurrent retries of one settle store one event, and all get the same answer', async () => {
     const { key, userId } = await account()
     const { holdId } = await hold(key, 100)
     const settle = { holdId, credits: 30, idempotencyKey: once() }
@@ -391,7 +392,7 @@ describe('concurrently,', () => {
     expect(rows).toEqual([{ n: 2 }])
   })
 
-  it('100 refunds of a tenth of a charge give back ten', async () => {
+  it('exactly ten of 100 concurrent refunds succeed if each gives back a tenth of a charge', async () => {
     const { key, remaining } = await account()
     const { chargeId } = await charge(key, 100)
     const answers = await Promise.all(
@@ -401,7 +402,7 @@ describe('concurrently,', () => {
     expect(await remaining()).toBe(1000)
   })
 
-  it('settles, releases and expiries end each hold in one way, and retries get the same verdict', async () => {
+  it('each hold ends only once, by a settle, a release or its expiry, and retries get the same verdict', async () => {
     const { key, set, remaining } = await account()
     await set('credits_per_cycle = 100000')
     const holds = await Promise.all(Array.from({ length: 120 }, async (_, n) => await hold(key, 100, 1 + (n % 3))))
@@ -433,8 +434,8 @@ describe('concurrently,', () => {
   })
 })
 
-describe('an alert', () => {
-  it('is recorded once per cycle and threshold, even if 100 concurrent charges cross it', async () => {
+describe('alerts', () => {
+  it('an alert is recorded once per cycle and threshold, even if 100 concurrent charges cross the threshold', async () => {
     const { key, caller } = await account()
     const log = pino({ level: 'silent' })
     const engines = Array.from({ length: 4 }, () => new Metering({ db: database.db, keyBrand: 'km', log }))
@@ -460,7 +461,7 @@ describe('an alert', () => {
     expect((await caller.alerts.list()).data.map(({ threshold }) => threshold)).toEqual([100, 80, 50, 80, 50])
   })
 
-  it('is not recorded for held credits, and not again after a refund', async () => {
+  it('an alert is not recorded for held credits, and is not repeated if usage reaches the threshold again after a refund', async () => {
     const { key, caller } = await account()
     const { holdId } = await hold(key, 900)
     expect((await caller.alerts.list()).data).toEqual([])
@@ -472,7 +473,7 @@ describe('an alert', () => {
     expect((await caller.alerts.list()).data).toHaveLength(1)
   })
 
-  it('is not recorded for a settle into an ended cycle', async () => {
+  it('a settle in an ended cycle records no alert', async () => {
     const { key, caller } = await account()
     await clock.set(new Date('2027-02-28T11:59:59.000Z'))
     const { holdId } = await hold(key, 10, 86_400)
@@ -485,13 +486,13 @@ describe('an alert', () => {
     expect((await caller.alerts.list()).data).toMatchObject([{ threshold: 10, creditsUsed: 101 }])
   })
 
-  it('can have its thresholds set as the first call, which creates the account', async () => {
+  it('alerts.setThresholds creates the account if it is the first call of a user', async () => {
     const caller = await signedIn(database, await database.createUser())
     expect(await caller.alerts.setThresholds({ thresholds: [25] })).toMatchObject({ thresholds: [25] })
     expect(await caller.alerts.list()).toMatchObject({ thresholds: [25], data: [] })
   })
 
-  it('is recorded for the thresholds of the account, and never without thresholds', async () => {
+  it('an alert is recorded only for the thresholds of the account, and never if the account has no thresholds', async () => {
     const { key, caller } = await account()
     expect(await caller.alerts.setThresholds({ thresholds: [90, 10] })).toMatchObject({ thresholds: [10, 90] })
     await charge(key, 100)
@@ -501,7 +502,7 @@ describe('an alert', () => {
     await charge(key, 1)
     await caller.alerts.setThresholds({ thresholds: [] })
     await charge(key, 899)
-    // Newest first: the lower threshold was reached later.
+    // The list shows the newest alert first. The alert for 5 percent is newer, because this threshold was set later.
     expect(await caller.alerts.list()).toMatchObject({ thresholds: [], data: [{ threshold: 5 }, { threshold: 10 }] })
     for (const thresholds of [[0], [1001], [50, 50], Array.from({ length: 11 }, (_, n) => n + 1)])
       await expect(caller.alerts.setThresholds({ thresholds })).rejects.toMatchObject({ code: 'BAD_REQUEST' })

@@ -61,7 +61,7 @@ it('calls that a batch leaves undecided come first in the next batch', async () 
   expect(sent).toEqual([['a', 'b', 'c'], ['b', 'c', 'd'], ['c', 'd'], ['d']])
 })
 
-it('a call is answered when it is decided, before the rest of its batch', async () => {
+it('a call is answered when it is decided, before the other calls of its batch are decided', async () => {
   let end = () => {}
   const lane = new Lane<Item, string>(2, async (calls) => {
     answer(calls.slice(0, 1))

@@ -12,8 +12,8 @@ import { sendBatch } from './send-batch.ts'
  */
 const LOCKED_ACCOUNTS_MAX = 4
 /**
- * The time limit for a batch that is decided account by account. Such a batch delays the next batch by about this time, plus
- * the time of one account.
+ * The time limit for a batch that is decided account by account. The limit is checked before each account. So the next batch
+ * waits for at most this time, plus the time of one account.
  */
 const BY_ACCOUNT_MS_MAX = 2_000
 
@@ -56,8 +56,8 @@ export class Lanes {
   }
 
   /**
-   * True if another session has locked the account, and more than `LOCKED_ACCOUNTS_MAX` locked accounts already have waiting
-   * calls.
+   * True if the account's calls must be refused: another session has locked the account, and more than `LOCKED_ACCOUNTS_MAX`
+   * locked accounts already have waiting calls.
    */
   isRefused(userId: string): boolean {
     if (!this.#locked.has(userId)) return false

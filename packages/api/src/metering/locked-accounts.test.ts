@@ -5,7 +5,7 @@ import { provisioned } from '../../test/caller.ts'
 import { reconciledDatabase } from '../../test/reconciled-database.ts'
 import { Metering } from './metering.ts'
 
-/** Less than the product's deadline, for tests that wait for it. */
+/** The deadline of a charge in the tests that wait for it. It is shorter than the deadline of the product. */
 const DEADLINE_MS = 4_000
 
 const database = reconciledDatabase()
@@ -18,7 +18,7 @@ let requests = 0
 const charge = async (metering: Metering, { defaultKey }: Account, idempotencyKey = `request-${requests++}`) =>
   await metering.charge({ key: defaultKey.secret, credits: 1, idempotencyKey, operation: 'default' })
 
-/** Locks the accounts in another session. */
+/** Locks the accounts in another database session, until `unlock` is called. */
 async function lock(accounts: Account[]): Promise<{ unlock(): Promise<void> }> {
   const session = await database.owner.connect()
   await session.query('begin')
@@ -33,7 +33,7 @@ async function lock(accounts: Account[]): Promise<{ unlock(): Promise<void> }> {
   }
 }
 
-it('an account that another session locks waits alone, while all other accounts are charged', async () => {
+it('only the calls of an account that another session has locked wait, and all other accounts are charged', async () => {
   const metering = new Metering({ db: database.db, keyBrand: 'km', log, answeredWithinMs: 60_000 })
   const [locked, ...others] = await provisionMany(5)
   if (locked === undefined) throw new Error('no account')
@@ -59,9 +59,10 @@ it('an account that another session locks waits alone, while all other accounts 
   expect(await charge(metering, locked)).toMatchObject({ verdict: 'charged', remaining: 989 })
 })
 
-it('accounts that together take longer than a statement may are charged one after the other', async () => {
+it('accounts are charged one after the other if a batch with all of them takes longer than statement_timeout', async () => {
   const accounts = await provisionMany(8)
-  // Makes advance_accounts slow. Accounts that were just charged have nothing due and skip it.
+  // Make `advance_accounts` slow. The charge engine calls it only for accounts with due work, so it is not called for
+  // accounts that were just charged.
   const { owner } = database
   await owner.query('alter function keymeter.advance_accounts(uuid[], timestamptz) rename to fast_advance_accounts')
   await owner.query(
@@ -80,11 +81,11 @@ it('accounts that together take longer than a statement may are charged one afte
   )
 })
 
-it('accounts that another session locks for longer than a charge waits are charged again after the lock is released', async () => {
+it('accounts can be charged again after another session has locked them for longer than a charge waits', async () => {
   const unhandled: unknown[] = []
   const listener = (reason: unknown) => unhandled.push(reason)
   process.on('unhandledRejection', listener)
-  // A new process does not know of any locked account, so all of them are in its first batches.
+  // A new charge engine does not know which accounts are locked, so its first batches contain all of them.
   const metering = new Metering({ db: database.db, keyBrand: 'km', log, answeredWithinMs: DEADLINE_MS })
   const accounts = await provisionMany(12)
   const free = await provisioned(database)
@@ -115,7 +116,7 @@ it('many locked accounts do not occupy all connections, and do not delay the oth
   })
   // Only the first charge shares a batch with the locked accounts.
   expect(await charge(metering, free)).toMatchObject({ verdict: 'charged' })
-  // If no connection were left, these charges would wait for lock timeouts, and locked accounts would be answered first.
+  // If the locked accounts occupied all connections, these charges would wait until a connection is free.
   for (let round = 0; round < 5; round++) expect(await charge(metering, free)).toMatchObject({ verdict: 'charged' })
   expect(answered).toEqual([])
   isLocked = false

@@ -19,7 +19,7 @@ beforeEach(async () => {
   await database.owner.query('update billing_accounts set credits_per_cycle = 1000000 where user_id = $1', [account.userId])
 })
 
-/** Counts the statements that are sent to the database. */
+/** Returns the database with a counter of the statements that are sent to it. */
 function counted(db: Db) {
   const count = { statements: 0 }
   const plugin: KyselyPlugin = {
@@ -39,7 +39,10 @@ const request = (input: Partial<Charge> = {}): Charge => ({
   operation: 'default',
   ...input,
 })
-/** With a long deadline: only the tests about deadlines set a short one, so that the others pass on a busy machine. */
+/**
+ * Creates a charge engine with a long deadline, so that the tests pass on a busy machine. Only the tests about deadlines
+ * set a short deadline.
+ */
 const engine = (options: Partial<MeteringOptions> = {}) =>
   new Metering({ db: database.db, keyBrand: 'km', log, answeredWithinMs: 60_000, ...options })
 const chargeAll = async (metering: Metering, items: Charge[]) =>
@@ -51,7 +54,7 @@ const eventCount = async () =>
     .events
 
 describe('the engine', () => {
-  it('sends a single call immediately, and calls of one tick together', async () => {
+  it('sends a single call immediately, and sends the calls of one event-loop tick together', async () => {
     const { db, count } = counted(database.db)
     const metering = engine({ db })
     expect(await metering.charge(request())).toMatchObject({ verdict: 'charged' })
@@ -61,13 +64,13 @@ describe('the engine', () => {
     expect(count.statements).toBe(2)
   })
 
-  it('sends at most 500 calls together, and collects the next batch while one is in flight', async () => {
+  it('sends at most 500 calls in a batch, and collects the next batch while one batch is in flight', async () => {
     const metering = engine()
     const first = chargeAll(metering, many(CHARGES_MAX + 1))
     await sleep(0)
     const rest = chargeAll(metering, many(CHARGES_MAX))
     expect((await Promise.all([first, rest])).flat().every(isCharged)).toBe(true)
-    // The events of one transaction came from one batch.
+    // Each batch is one transaction, so the events with the same `xmin` are those of one batch.
     const { rows } = await database.owner.query(
       'select count(*)::int as size from api_key_usage where user_id = $1 group by xmin::text order by min(sequence)',
       [account.userId],
@@ -75,12 +78,12 @@ describe('the engine', () => {
     expect(rows.map(({ size }) => size)).toEqual([CHARGES_MAX, CHARGES_MAX, 1])
   })
 
-  it('decides the calls of a batch in their order', async () => {
+  it('decides the calls of a batch in the order in which they were made', async () => {
     const verdicts = await engine().chargeMany(many(50))
     expect(verdicts.map((verdict) => 'remaining' in verdict && verdict.remaining)).toEqual(verdicts.map((_, n) => 999_999 - n))
   })
 
-  it('answers a call beyond the limit immediately, says when to retry, and charges nothing for it', async () => {
+  it('answers a call immediately with overloaded and a time to retry, and charges nothing, if too many calls wait', async () => {
     const metering = engine({ waitingMax: 10 })
     let answered = 0
     const waiting = many(10).map(async (item) => await metering.charge(item).finally(() => answered++))
@@ -117,13 +120,13 @@ describe('chargeMany', () => {
     expect(await eventCount()).toBe(CHARGES_MAX)
   })
 
-  it('answers an empty request with no verdicts', async () => {
+  it('returns no verdicts for an empty request', async () => {
     expect(await engine().chargeMany([])).toEqual([])
   })
 })
 
 describe('an item that the database rejects', () => {
-  it('fails, and the other items of its batch are charged once', async () => {
+  it('only this item fails, and the other items of its batch are charged once', async () => {
     const metering = engine()
     const key = mintToken('km', 'dev', account.userId)
     const results = await Promise.allSettled([
@@ -145,9 +148,9 @@ describe('an item that the database rejects', () => {
 })
 
 describe('when connections break', () => {
-  it('every call is answered, and is charged once, although its batch may be sent several times', async () => {
+  it('every call is answered and charged once, even if its batch is sent several times', async () => {
     const metering = engine()
-    // The server's own role may end its connections.
+    // This connection uses the same role as the engine, so it can end the engine’s connections.
     const breaker = createDb(database.urls.api, () => {}, { connectionsMax: 1 })
     const requests = many(1500)
     const answers = new Map<string | null, ChargeVerdict>()
@@ -158,7 +161,8 @@ describe('when connections break', () => {
         const { rows } = await sql`select pg_terminate_backend(pid) from pg_stat_activity
           where datname = ${database.name} and usename = current_user and pid <> pg_backend_pid()`.execute(breaker)
         broken += rows.length
-        // Opening connections takes long on a busy machine. Without this wait, no batch would ever be answered.
+        // Wait for 50 answers. Opening connections takes long on a busy machine, so without this wait no batch would ever
+        // be answered.
         for (const until = answers.size + 50; answers.size < until && !isDone; ) await sleep(1)
         await sleep(randomInt(20))
       }
@@ -187,7 +191,7 @@ describe('when connections break', () => {
     expect(await eventCount()).toBe(requests.length)
   })
 
-  it('a charge whose answer is lost after the commit is answered, and charged once', async () => {
+  it('if the answer of a committed charge is lost, the call still gets an answer, and the charge is made once', async () => {
     const metering = engine({ db: proxied })
     expect(await metering.charge(request())).toMatchObject({ verdict: 'charged', replayed: false })
     gate.losesAnswers = 1
@@ -201,7 +205,7 @@ describe('when connections break', () => {
     expect(await eventCount()).toBe(2)
   })
 
-  it('and the database stays unreachable, the call fails, and a later retry is exact', async () => {
+  it('if the database stays unreachable, the call fails, and a later retry is charged only once', async () => {
     const metering = engine({ db: proxied })
     expect(await metering.charge(request())).toMatchObject({ verdict: 'charged' })
     gate.isOpen = false
@@ -213,7 +217,7 @@ describe('when connections break', () => {
     expect(answer).toMatchObject({ verdict: 'charged', remaining: 999_994, replayed: false })
     expect(await metering.charge(later)).toEqual({ ...answer, replayed: true })
 
-    // Committed, but the answers to all tries are lost.
+    // The charge is committed, but the answers to all attempts are lost.
     gate.losesAnswers = Number.POSITIVE_INFINITY
     const lost = request({ credits: 4 })
     await expect(metering.charge(lost)).rejects.toMatchObject({ reason: 'database_unavailable' })
@@ -224,11 +228,11 @@ describe('when connections break', () => {
 })
 
 describe('when an old primary stays up after a failover', () => {
-  it('its connections are closed, and charges succeed on new connections to the new primary', async () => {
+  it('connections to the old primary are closed, and charges succeed on connections to the new primary', async () => {
     const { owner, name } = database
     const db = createDb(database.urls.api, () => {})
     const metering = engine({ db })
-    // Connections that open now stay read-only, like those to an old primary.
+    // A connection that is opened now stays read-only, like a connection to the old primary after a failover.
     await owner.query(`alter database ${name} set default_transaction_read_only = on`)
     await expect(metering.charge(request())).rejects.toMatchObject({ reason: 'database_unavailable' })
     await owner.query(`alter database ${name} reset default_transaction_read_only`)
@@ -240,8 +244,8 @@ describe('when an old primary stays up after a failover', () => {
 describe('when Postgres hangs', () => {
   const WITHIN_MS = 1500
   /**
-   * The outcome of a call, and how long it took. `isLate` is decided by a timer that starts with the call, so that a busy
-   * machine delays both.
+   * Returns the outcome of a call, and its duration. The timer of `isLate` runs in the same process as the call, so a busy
+   * machine delays both, and `isLate` stays right.
    */
   const timed = async (call: Promise<ChargeVerdict>, lateAfterMs = 2 * WITHIN_MS) => {
     const start = performance.now()
@@ -258,7 +262,7 @@ describe('when Postgres hangs', () => {
   }
   afterEach(() => gate.resume('deliver'))
 
-  it('a call fails at its own deadline, in flight or behind others, and can be retried', async () => {
+  it('a call fails at its own deadline, whether its batch is in flight or it waits for the next batch, and can be retried', async () => {
     const metering = engine({ db: proxied, answeredWithinMs: WITHIN_MS })
     await metering.charge(request())
     gate.hang()
@@ -274,7 +278,7 @@ describe('when Postgres hangs', () => {
       expect(outcome).toBe('database_unavailable')
       expect(ms).toBeGreaterThan(WITHIN_MS - 50)
       expect(isLate).toBe(false)
-      // The calls that wait share a batch, but each of them fails at its own deadline.
+      // The waiting calls are in the same batch, but each call fails at its own deadline.
       for (let microtask = 0; microtask < 20; microtask++) await null
       expect([...failed]).toEqual(items.slice(0, n + 1).map((_, i) => i))
     }
@@ -285,7 +289,7 @@ describe('when Postgres hangs', () => {
     expect(await eventCount()).toBe(5)
   })
 
-  it('a batch that was sent may still be charged later, but only once', async () => {
+  it('a batch that was sent can still be charged after its calls have failed, but only once', async () => {
     const metering = engine({ db: proxied, answeredWithinMs: WITHIN_MS })
     await metering.charge(request())
     gate.hang()
@@ -300,7 +304,7 @@ describe('when Postgres hangs', () => {
     expect(await eventCount()).toBe(1 + CHARGES_MAX)
   })
 
-  it('for less than a call waits, all calls are charged', async () => {
+  it('all calls are charged if Postgres continues before their deadline', async () => {
     const metering = engine({ db: proxied })
     await metering.charge(request())
     gate.hang()
@@ -321,7 +325,7 @@ describe('when Postgres hangs', () => {
     expect(await metering.charge(request())).toMatchObject({ verdict: 'charged' })
   })
 
-  it('while a batch waits for a locked account, its calls fail in time, and the lane continues', async () => {
+  it('the calls of a batch that waits for a locked account fail at their deadline, and the next batch is sent', async () => {
     const metering = engine({ db: proxied, answeredWithinMs: 2 * WITHIN_MS })
     const others = await Promise.all(Array.from({ length: 3 }, async () => await provisioned(database)))
     const holder = await database.owner.connect()
@@ -329,7 +333,7 @@ describe('when Postgres hangs', () => {
     await holder.query('select 1 from billing_accounts where user_id = $1 for update', [account.userId])
     const keys = [account, ...others].map(({ defaultKey }) => defaultKey.secret)
     const calls = keys.map(async (key) => await timed(metering.charge(request({ key })), 4 * WITHIN_MS))
-    // The batch waits 1 s for the lock, and its connection hangs before that time ends.
+    // The batch waits for the lock for at most 1 s. Its connection hangs before that time ends.
     await sleep(WITHIN_MS / 3)
     gate.hang()
     for (const { outcome, isLate } of await Promise.all(calls)) {
@@ -338,13 +342,13 @@ describe('when Postgres hangs', () => {
     }
     await holder.query('rollback')
     holder.release()
-    // The connections that hang never answer again.
+    // The connections that hang get no answer, even after this call.
     gate.resume('lose')
     const key = others[0]?.defaultKey.secret ?? ''
     expect(await metering.charge(request({ key }))).toMatchObject({ verdict: 'charged' })
   })
 
-  it('in only one of its processes, the batch is sent again on another connection, and charged once', async () => {
+  it('a batch on a connection that hangs is sent again on another connection, and charged once', async () => {
     const own = createDb(database.urls.api, () => {}, { connectionsMax: 3 })
     const metering = engine({ db: own })
     await metering.charge(request())
@@ -356,7 +360,7 @@ describe('when Postgres hangs', () => {
       const answer = await metering.charge(item)
       expect(answer).toMatchObject({ verdict: 'charged', credits: 7, replayed: false })
       process.kill(pid, 'SIGCONT')
-      // The process decides the same batch too, but late.
+      // The stopped Postgres process now continues and decides the same batch for the second time.
       const late = sql<{
         state: string
       }>`select state from pg_stat_activity where pid = ${pid} and query like ${'%meter_batch%'}`
@@ -370,16 +374,16 @@ describe('when Postgres hangs', () => {
   })
 })
 
-/** A proxy in front of the real Postgres. It refuses connections, loses answers or hangs, as a test wants. */
+/** A proxy in front of the real Postgres. A test can make it refuse connections, lose answers or hang. */
 const gate = {
   isOpen: true,
   losesAnswers: 0,
   withheld: null as (() => void)[] | null,
-  /** From now on, nothing passes in either direction, and the connections stay open. */
+  /** From this call on, the proxy withholds all data in both directions, and keeps the connections open. */
   hang() {
     gate.withheld ??= []
   },
-  /** New data passes again. The withheld data arrives late, or never. */
+  /** From this call on, new data passes again. The withheld data is either delivered now or lost. */
   resume(how: 'deliver' | 'lose') {
     const withheld = gate.withheld ?? []
     gate.withheld = null
@@ -416,7 +420,7 @@ async function startGate(target: string): Promise<{ server: Server; url: string 
       else gate.withheld.push(() => postgres.write(data))
     })
     postgres.on('data', (data) => {
-      // Postgres is ready for the next statement ('Z'), so the previous one is committed.
+      // The message 'Z' means that Postgres is ready for the next statement, so the charge is committed.
       const isCommitted = isCharge && data.subarray(-6, -4).equals(Buffer.from('Z\0'))
       if (isCommitted) isCharge = false
       if (gate.withheld !== null) return void gate.withheld.push(() => client.write(data))

@@ -12,12 +12,12 @@ import { makeUsagePartitions } from '../maintenance/make-usage-partitions.ts'
 import { reconcile } from '../maintenance/reconcile.ts'
 import { Metering } from './metering.ts'
 
-// A failure prints fast-check's seed, path and replayPath, and the shortest failing steps. To repeat it, pass
-// `{ numRuns, seed, path }` to `fc.assert` below and `{ maxCommands, size: 'max', replayPath }` to `fc.commands`.
-// The number of steps of a run is uniform between 0 and `stepsMax`, so the average is half of that.
+// If the test fails, fast-check prints its seed, path and replayPath, and the shortest failing steps. To repeat the failure,
+// pass `{ numRuns, seed, path }` to `fc.assert` below and `{ maxCommands, size: 'max', replayPath }` to `fc.commands`.
+// Each run has between 0 and `stepsMax` steps, all numbers with the same probability. So the average is half of `stepsMax`.
 const form = inject('isSoak') ? { numRuns: 1000, stepsMax: 100 } : { numRuns: 25, stepsMax: 40 }
 
-/** Verdicts that few runs reach. Together, the runs of the long form must reach each. */
+/** Verdicts that occur in few runs. Each of them must occur in at least one of the 1,000 runs of the long form. */
 const RARE = [
   'settle: settled late',
   'release: released late',
@@ -47,12 +47,15 @@ beforeAll(async () => {
     ])
 })
 
-/** The product, as the steps of one run use it. */
+/** The callers of the product that the steps of one run use, by account id. */
 interface Real {
   callers: Map<string, Awaited<ReturnType<typeof provisioned>>['caller']>
 }
 
-/** One step on the model and on the product. Its numbers choose existing things modulo their count, so that it can shrink. */
+/**
+ * A step that changes the model and the product in the same way. It contains numbers instead of ids: number n means the nth
+ * key or account, modulo how many exist. So the step stays valid when fast-check removes other steps.
+ */
 class Step<Args> implements fc.AsyncCommand<Model, Real> {
   readonly #name: string
   readonly #args: Args
@@ -86,7 +89,7 @@ function step<Args>(name: string, args: fc.Arbitrary<Args>, run: (args: Args, mo
   return args.map((values) => new Step(name, values, run))
 }
 
-/** The element `n` of `all`, modulo the length. */
+/** Returns element number `n` of `all`, modulo the length of `all`. */
 function pick<T>(all: readonly T[], n: number): T {
   const picked = all[n % all.length]
   if (picked === undefined) throw new Error('there is nothing to pick from')
@@ -104,13 +107,16 @@ async function signUp(model: Model, real: Real): Promise<void> {
   const { userId, caller, defaultKey } = await provisioned(database)
   real.callers.set(userId, caller)
   const account = model.signUp(userId, 1000)
-  // The default of the column uses the real time.
+  // Set the anchor to the time of the test’s clock, because the default of the column uses the real time.
   await setAccount(account, 'billing_cycle_anchor = $2, billing_cycle_start = $2', iso(model.now))
   account.keys.push(new ModelKey(account, defaultKey.id, defaultKey.keyType, defaultKey.secret))
 }
 
 const nth = fc.nat(999)
-/** Often small numbers, and numbers that reach 1,000 credits and the limits below exactly. */
+/**
+ * Numbers of credits: mostly small numbers, and numbers that exactly use up 1,000 credits or one of the limits in
+ * `creditLimit`.
+ */
 const credits = fc.oneof(
   { weight: 3, arbitrary: fc.constantFrom(0, 1, 1, 2, 5) },
   { weight: 3, arbitrary: fc.constantFrom(10, 90, 100, 250, 500, 999, 1000, 1001) },
@@ -146,7 +152,7 @@ const item = fc.oneof(
     arbitrary: fc.record({
       kind: fc.constant('again' as const),
       request: nth,
-      // Most conflicts differ in one field only.
+      // Null means a retry of the same request. Otherwise the request differs from the first request in this field.
       differs: fc.constantFrom(null, null, null, 'credits' as const, 'operation' as const, 'secret' as const, 'ttl' as const),
       secret: nth,
       credits: credits.filter((asked) => asked > 0),
@@ -177,11 +183,13 @@ function toRequest(wanted: Item, model: Model): ModelRequest {
     const key = wanted.isNonsense ? 'nonsense' : mintToken('km', 'dev', userId)
     return { ...charge, key, credits: wanted.credits }
   }
-  // Mostly the latest requests, including those of this call.
+  // Returns one of the last 8 elements if `n` is even, and any element if `n` is odd. So most requests are about recent
+  // events.
   const lately = <T>(all: T[], n: number): T => pick(all.toReversed(), n % 2 === 0 ? (n >> 1) % 8 : n)
   if (wanted.kind === 'settle' || wanted.kind === 'release') {
     const open = model.holds.filter(({ outcome, expiresAt }) => outcome === null && expiresAt > model.now)
-    // Sometimes any hold, mostly an open one. If none is open, one is made.
+    // Choose from all holds in one of four cases, and from the open holds in the other cases. If there is no hold to choose
+    // from, make a hold instead.
     const holds = wanted.event % 4 > 0 ? open : model.holds
     if (holds.length === 0) {
       const ttlSeconds = 7 * 86_400
@@ -212,12 +220,12 @@ function toRequest(wanted: Item, model: Model): ModelRequest {
   return { ...charge, key, credits: wanted.credits, operation: wanted.operation }
 }
 
-/** The id of an event, as the engine encodes it. */
+/** Returns the id of an event, encoded as the charge engine encodes it. */
 function eventId(kind: string, userId: string, sequence: number): string {
   return `${kind}_${Buffer.from(userId.replaceAll('-', '') + sequence.toString(16).padStart(16, '0'), 'hex').toString('base64url')}`
 }
 
-/** The account in the token or the event id of a request. */
+/** Returns the id of the account that the token or the event id of a request contains. */
 function accountOf(request: ModelRequest): string | null {
   if (request.action === 'charge' || request.action === 'hold') return parseToken('km', request.key)?.userId ?? null
   const id = request.action === 'refund' ? request.chargeId : request.holdId
@@ -225,7 +233,10 @@ function accountOf(request: ModelRequest): string | null {
   return [hex.slice(0, 8), hex.slice(8, 12), hex.slice(12, 16), hex.slice(16, 20), hex.slice(20, 32)].join('-')
 }
 
-/** Mostly a secret that works: otherwise revoked keys would leave nothing to decide. */
+/**
+ * Returns a secret that works in three of four cases, and any secret in the other cases. Without this choice, most secrets
+ * would belong to revoked keys, and most requests would be refused.
+ */
 function pickSecret({ keys, secrets, now }: Model, n: number): string {
   const isOver = (end: number | null) => end !== null && end <= now
   const working = keys
@@ -234,12 +245,12 @@ function pickSecret({ keys, secrets, now }: Model, n: number): string {
   return pick(n % 4 > 0 && working.length > 0 ? working : secrets, n >> 2).text
 }
 
-/** Calls the procedure of the action with the rest of the request. */
+/** Calls the procedure that the request’s field `action` names, with the other fields of the request as its input. */
 function send(to: Omit<Metering, 'chargeMany'>, { action, ...request }: ModelRequest): Promise<object> {
   return (to[action] as (request: unknown) => Promise<object>).call(to, request)
 }
 
-/** Sends the requests and expects the verdicts of the model, in order. */
+/** Sends the requests to the product and to the model, and expects the same verdicts in the same order. */
 async function expectVerdicts(
   model: Model,
   requests: ModelRequest[],
@@ -254,7 +265,7 @@ async function expectVerdicts(
   expect(await send(requests)).toEqual(expected)
 }
 
-/** Whether the request is about a hold or a charge of an ended cycle. */
+/** Returns true if the request is about a hold or a charge of an ended cycle. */
 function isLate(request: ModelRequest, { holds, charges }: Model): boolean {
   const event =
     'holdId' in request
@@ -381,7 +392,8 @@ const charges = [
   step('ask', item, async (wanted, model) => {
     const request = toRequest(wanted, model)
     if (request.idempotencyKey !== null) model.requests.push(request)
-    // Only a verify may have no idempotency key. The input schema refuses other requests before the engine.
+    // Send the request through the router. Its input schema allows a request without an idempotency key only if the request
+    // is a verify.
     await expectVerdicts(model, [request], async () => {
       const { requestId: _, ...verdict } = (await send(backend.metering as unknown as Metering, request)) as {
         requestId: string
@@ -400,7 +412,7 @@ const charges = [
   }),
 ]
 
-/** Milliseconds before or after a time at which something changes. */
+/** The number of milliseconds before or after a time at which something changes, e.g. the end of a cycle. */
 const offset = fc.constantFrom(-1, 0, 1)
 const moveTo = async (model: Model, moment: number) => {
   model.now = moment
@@ -408,7 +420,7 @@ const moveTo = async (model: Model, moment: number) => {
 }
 const forward = async (model: Model, moment: number) => await moveTo(model, Math.max(model.now, moment))
 
-/** Sequences of requests that random steps rarely produce. */
+/** Steps that send a sequence of requests that random steps rarely produce. */
 const courses = [
   step(
     'charge under many operations',
@@ -428,7 +440,8 @@ const courses = [
         idempotencyKey: `k-${idempotencyKeys++}`,
         operation: `op-${first + n}`,
       }))
-      // Repeats the last requests with a known operation. A refusal that left no trace must not affect them.
+      // Repeat the last requests with a known operation and the same idempotency keys. If a last request was refused and
+      // not remembered, its repetition must be decided like a new request.
       for (const request of requests.slice(-repeats - 1)) requests.push({ ...request, operation: `op-${first}` })
       model.requests.push(...requests)
       expect(requests.length).toBeLessThanOrEqual(CHARGES_MAX)
@@ -490,7 +503,7 @@ async function setAccount({ userId }: ModelAccount, columns: string, value: unkn
   await database.owner.query(`update billing_accounts set ${columns} where user_id = $1`, [userId, value])
 }
 
-/** The totals equal each other, the model, and the numbers that a customer sees. */
+/** Expects that the product’s totals equal each other, the model’s totals, and the numbers that a customer sees. */
 async function expectAgreement(model: Model, real: Real): Promise<void> {
   const userIds = model.accounts.map(({ userId }) => userId)
   const [faults, accounts, cycles, usage] = await Promise.all([
@@ -548,14 +561,17 @@ async function expectAgreement(model: Model, real: Real): Promise<void> {
       )
       .toSorted((a, b) => (a.keyId === b.keyId ? Number(a.start) - Number(b.start) : a.keyId < b.keyId ? -1 : 1)),
   )
-  // Only one account per step, to save time.
+  // Check these answers for only one account after each step, to save time.
   const account = pick(model.accounts, steps)
   const caller = callerOf(real, account)
   await expectShown(account, caller, model.now)
   await expectBilling(account.asOf(model.now), caller)
 }
 
-/** `keys.usage` shows the model's usage of the current cycle and of each cycle with usage, and the days sum to it. */
+/**
+ * Expects that `keys.usage` shows the model’s usage of the current cycle and of each cycle with usage, and that the days of
+ * `usage.timeseries` add up to the same usage.
+ */
 async function expectShown(account: ModelAccount, caller: ReturnType<typeof callerOf>, now: number): Promise<void> {
   const live = account.keys.filter(({ isRevoked }) => !isRevoked)
   const inCycle = (start: number) =>
@@ -583,7 +599,7 @@ async function expectShown(account: ModelAccount, caller: ReturnType<typeof call
   }
 }
 
-/** The balance, the ledger and the alerts are those of the model. */
+/** Expects that the product’s balance, ledger and alerts equal those of the model. */
 async function expectBilling(account: ModelAccount, caller: ReturnType<typeof callerOf>): Promise<void> {
   const { current, cycle } = account
   expect((await caller.billing.get()).account).toEqual({
@@ -627,7 +643,7 @@ const starts = fc.constantFrom(
 )
 
 describe('the charge engine', () => {
-  it('decides as the model does for any calls in any order, and its totals equal the model’s after each step', async () => {
+  it('returns the verdicts of the model for any calls in any order, and its totals equal those of the model after each step', async () => {
     const property = fc.asyncProperty(
       starts,
       fc.commands(
@@ -648,7 +664,8 @@ describe('the charge engine', () => {
     await fc.assert(property, { numRuns: form.numRuns })
     expect(runs).toBe(form.numRuns)
     if (!inject('isSoak')) return
-    // On average nearly half of the largest number of steps, and not only a few.
+    // The average run must have nearly half of `stepsMax` steps. If runs were much shorter, the test would check too
+    // little.
     expect(steps / runs).toBeGreaterThan(0.45 * form.stepsMax)
     console.info(`${runs} runs of ${steps} steps`, Object.fromEntries(verdicts))
     for (const name of RARE) expect([name, verdicts.get(name)]).toEqual([name, expect.any(Number)])

@@ -16,7 +16,7 @@ const PROCESSES = 4
 const size = inject('isSoak')
   ? { charges: 10_000, credits: 1000, mixed: 16_000, amounts: 8000 }
   : { charges: 1200, credits: 400, mixed: 2000, amounts: 1500 }
-/** What the engine logs after a lock timeout, from which it recovers by itself. */
+/** Matches the warnings that the engine logs after a lock timeout. The engine recovers from lock timeouts by itself. */
 const LOCK_WAS_AWAITED = /55P03|other sessions lock accounts/
 
 const database = testDatabase()
@@ -41,7 +41,7 @@ afterEach(async () => {
   expect(rows).toEqual([{ deadlocks: 0 }])
 })
 
-/** Distributes the calls over the processes, and resolves to their results in the order of the calls. */
+/** Distributes the calls over the processes. Returns the results in the order of the calls. */
 async function raced(calls: Call[], inFlight: number): Promise<Result[]> {
   const results: Result[] = []
   await Promise.all(
@@ -55,7 +55,8 @@ async function raced(calls: Call[], inFlight: number): Promise<Result[]> {
       ])
       worker.send({ calls: mine.map(([, call]) => call), inFlight } satisfies Work)
       const [worked]: Worked[] = await answered.finally(() => listening.abort())
-      // A deadlock (40P01) would be among the warnings. Lock timeouts can happen on a busy machine.
+      // A deadlock (40P01) would be one of the warnings and fail the test. Warnings about lock timeouts are ignored,
+      // because they can occur on a busy machine.
       expect(worked?.warnings.filter((warning) => !LOCK_WAS_AWAITED.test(warning))).toEqual([])
       for (const [n, [i]] of mine.entries()) {
         const result = worked?.results[n]
@@ -93,10 +94,10 @@ const eventsOf = async (userId: string) =>
       userId,
     ])
   ).rows
-/** Without the field that distinguishes a retry. */
+/** Returns a verdict as JSON without the value of `replayed`, in which a retry differs from the first answer. */
 const same = (verdict: ChargeVerdict) => JSON.stringify({ ...verdict, replayed: null })
 
-/** Accounts with several keys each. The numbers are the same in every run. */
+/** Creates accounts with several keys each. Every third key has a credit limit. */
 async function accounts(count: number, keysEach: number) {
   const all: { userId: string; keys: { id: string; secret: string }[] }[] = []
   for (let n = 0; n < count; n++) {
@@ -126,7 +127,7 @@ function at<T>(all: readonly T[], n: number): T {
   return found
 }
 
-/** The credits that the verdicts charged to each account, counting each idempotency key once. */
+/** Returns how many credits the verdicts charged to each account. Each idempotency key counts once. */
 function chargedBy(calls: Charge[], verdicts: ChargeVerdict[]): Map<string, number> {
   const sums = new Map<string, number>()
   const seen = new Set<string>()
@@ -159,7 +160,7 @@ describe('when several processes charge', () => {
     expect(left.toSorted((a, b) => a - b)).toEqual(Array.from({ length: size.credits }, (_, n) => n))
   })
 
-  it('one idempotency key is one charge, and every caller gets the same verdict', async () => {
+  it('concurrent requests with one idempotency key make one charge, and every caller gets the same verdict', async () => {
     const { userId, defaultKey } = await provisioned(database)
     const once = charge(request(defaultKey.secret, 5))
     const verdicts = verdictsOf(
@@ -197,7 +198,7 @@ describe('when several processes charge', () => {
     while (calls.length < size.mixed) {
       const dice = random(100)
       const { userId, keys } = at(all, random(20))
-      // Only a few keys are changed, so that the others stay active.
+      // Rotate, disable and enable only two keys of each account, so that the other keys stay active.
       const { id } = at(keys, random(2))
       if (dice < 55 || sent.length === 0) {
         const item = one()
@@ -245,7 +246,7 @@ describe('when several processes charge', () => {
     )
   })
 
-  it('nothing is charged after a revoke is answered, while the key is rotated and charged', async () => {
+  it('a key is not charged after the answer to its revoke, even if charges and rotations of the key run concurrently', async () => {
     const { userId, caller, defaultKey } = await provisioned(database)
     await setCredits(userId, 1_000_000)
     const { id, secret } = defaultKey
@@ -261,7 +262,8 @@ describe('when several processes charge', () => {
     const events = await eventsOf(userId)
     expect(events.slice(answeredAt).filter(({ verdict }) => verdict !== 'revoked')).toEqual([])
     const first = events.findIndex(({ verdict }) => verdict === 'revoked')
-    // The revoke came before the last charge, and every charge after the first refusal is refused.
+    // The first refusal shows that the revoke was committed before the last charge. Every charge after the first refusal
+    // must be refused too.
     expect(first).toBeGreaterThan(0)
     expect(new Set(events.slice(first).map(({ verdict }) => verdict))).toEqual(new Set(['revoked']))
     const refused = results.flatMap((result) => ('error' in result ? [result.error] : []))
@@ -269,7 +271,7 @@ describe('when several processes charge', () => {
   })
 })
 
-// The clock cannot be restored, so this comes last.
+// This test replaces the clock of the database and does not restore it, so it must be the last test of this file.
 describe('when a cycle ends under load', () => {
   it('each charge counts in the cycle that its verdict names, and the closed cycle keeps its total', async () => {
     const clock = await replaceClock(database)
@@ -292,7 +294,8 @@ describe('when a cycle ends under load', () => {
         'select sum(last_event_sequence)::int as events from billing_accounts where user_id = any($1)',
         [userIds],
       )
-      // The clock reaches the boundary in the middle of the work.
+      // Move the clock with the number of decided charges, so that half of them are decided when the clock reaches the
+      // boundary.
       passed = Math.max(passed, Math.round((rows[0].events / size.charges) * 300) - 150)
       await clock.set(new Date(boundary.getTime() + passed))
     }
@@ -311,7 +314,7 @@ describe('when a cycle ends under load', () => {
       [userIds],
     )
     expect(Object.fromEntries(rows.map(({ of, used }) => [of, used]))).toEqual(Object.fromEntries(told))
-    // There are charges in both cycles of each account.
+    // Each account must have charges in both cycles.
     expect([...told.keys()].toSorted()).toEqual(userIds.flatMap((userId) => ends.map((end) => `${userId} ${end}`)).toSorted())
   })
 })

@@ -9,7 +9,10 @@ const EVENTS = 20_000
 const REVOKED = 2_000
 let account: Awaited<ReturnType<typeof provisioned>>
 
-/** One account with a long history among a hundred with a short one, so that averages mislead the planner. */
+/**
+ * Creates one account with a long history and a hundred accounts with a short history, so that the planner’s averages are
+ * wrong for the long history.
+ */
 beforeAll(async () => {
   account = await provisioned(database)
   for (let i = 0; i < 100; i++) await charge(database, (await provisioned(database)).defaultKey.secret, 1)
@@ -41,7 +44,7 @@ beforeAll(async () => {
   ])
 })
 
-/** The scans that read rows in vain while one request of each action is decided. */
+/** Decides one request of each action. Returns the scans that read more than two rows and discarded them. */
 async function rowsInVain(): Promise<string[]> {
   return await withClient(database.urls.superuser, async (client) => {
     const notices: string[] = []
@@ -67,7 +70,7 @@ async function rowsInVain(): Promise<string[]> {
       )
       return rows
     }
-    // Two items in one batch: it searches its own items too.
+    // Decide two items in one batch, because the second item is also compared with the first item.
     const made = [...(await decide(['charge', 'hold'], [null, null])), ...(await decide(['hold'], [null]))]
     expect(made.map(({ verdict }) => verdict)).toEqual(['charged', 'held', 'held'])
     const [charged = null, held = null, other = null] = made.map(({ sequence }) => sequence)
@@ -93,7 +96,7 @@ async function rowsInVain(): Promise<string[]> {
   })
 }
 
-it('a charge, hold, settle, release or refund reads no rows in vain in a long history, with and without statistics', async () => {
+it('a charge, hold, settle, release or refund reads only the rows that it needs, even in a long history, with and without planner statistics', async () => {
   expect(await rowsInVain()).toEqual([])
   await database.owner.query('analyze')
   expect(await rowsInVain()).toEqual([])

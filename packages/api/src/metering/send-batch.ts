@@ -6,8 +6,8 @@ import type { Timed } from './lane.ts'
 import { type BatchItem, type Decision, findLockedAccounts, meterBatch } from './meter-batch.ts'
 
 /**
- * If Postgres does not answer a batch within this time, its connection is probably dead, and the batch is sent again on
- * another connection. If Postgres is alive, it cancels a statement of the server's role after 5 s.
+ * If Postgres does not answer a batch within this time, the connection is probably dead, and the batch is sent again on another
+ * connection. If Postgres is alive, it cancels the batch earlier: after 5 s, the statement timeout of the server's role.
  */
 const TRY_MS_MAX = 6_000
 /**
@@ -70,7 +70,10 @@ async function tryOnce(db: Db, items: readonly (BatchItem & Timed)[]): Promise<B
   }
 }
 
-/** Runs the query and waits for its result as long as any caller waits. After that, Postgres can still execute the query. */
+/**
+ * Runs the query and waits for its result, at most `TRY_MS_MAX`, and only as long as any caller waits. After that, Postgres can
+ * still execute the query.
+ */
 async function inTime<T>(items: readonly Timed[], query: () => Promise<T>): Promise<T> {
   const leftMs = timeLeftMs(items)
   if (leftMs < TRY_MS_MIN) throw timedOut()

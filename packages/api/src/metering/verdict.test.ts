@@ -38,9 +38,9 @@ const all = Object.entries(actions).map(([action, [schema, convert]]) => {
   return { action, words, schema, convert }
 })
 
-describe('a decision of the database', () => {
+describe('the verdicts of the database', () => {
   it.each(all)(
-    'about a $action becomes a verdict of the contract, for every verdict that it has',
+    'each verdict of the database about a $action is converted to the same verdict of the contract',
     ({ words, schema, convert }) => {
       for (const verdict of words) {
         const converted = convert(userId, decision(verdict))
@@ -50,22 +50,22 @@ describe('a decision of the database', () => {
     },
   )
 
-  it.each(all)('about a $action throws when it has a verdict that this action does not have', ({ words, convert }) => {
+  it.each(all)('a verdict that a $action cannot have causes an error', ({ words, convert }) => {
     const others = all.flatMap((other) => other.words).filter((word) => !words.includes(word))
     for (const verdict of ['rate_limited', 'overloaded', '', ...others])
       expect(() => convert(userId, decision(verdict))).toThrow(`"${verdict}"`)
   })
 })
 
-describe('the vocabularies', () => {
-  it('of reasons and verdicts have no word in common', () => {
+describe('the lists of verdicts', () => {
+  it('no word is both a reason and a verdict', () => {
     type Any = ChargeVerdict | HoldVerdict | SettleVerdict | ReleaseVerdict | RefundVerdict
     expectTypeOf<Extract<Reason, Any['verdict']>>().toBeNever()
     const verdicts = new Set(['overloaded', ...all.flatMap(({ words }) => words)])
     expect(Reason.options.filter((reason) => verdicts.has(reason))).toEqual([])
   })
 
-  it('of decisions are all verdicts that an action can have, except overloaded', () => {
+  it('the database can return each verdict that an action can have, except overloaded', () => {
     expectTypeOf<(typeof DECIDED.charge)['options'][number] | 'overloaded'>().toEqualTypeOf<ChargeVerdict['verdict']>()
     expectTypeOf<(typeof DECIDED.hold)['options'][number] | 'overloaded'>().toEqualTypeOf<HoldVerdict['verdict']>()
     expectTypeOf<(typeof DECIDED.settle)['options'][number] | 'overloaded'>().toEqualTypeOf<SettleVerdict['verdict']>()
@@ -73,7 +73,7 @@ describe('the vocabularies', () => {
     expectTypeOf<(typeof DECIDED.refund)['options'][number] | 'overloaded'>().toEqualTypeOf<RefundVerdict['verdict']>()
   })
 
-  it('of usage events are the verdicts that name a key', () => {
+  it('the verdicts of usage events are exactly those verdicts that contain the id of a key', () => {
     type Any = ChargeVerdict | HoldVerdict | SettleVerdict | ReleaseVerdict | RefundVerdict
     expectTypeOf<EventVerdict>().toEqualTypeOf<Extract<Any, { keyId: string }>['verdict']>()
     const recorded = all.flatMap(({ words, convert }) => words.filter((word) => 'keyId' in convert(userId, decision(word))))

@@ -20,7 +20,7 @@ export function toChargeVerdict(userId: string, decision: Decision): ChargeVerdi
   const verdict = parseVerdict(DECIDED.charge, decision)
   switch (verdict) {
     case 'charged':
-      // A verification without an idempotency key records no usage event, so there is no charge to refund.
+      // A verify (0 credits, no idempotency key) records no usage event, so there is no charge to refund.
       return {
         verdict,
         ...known(userId, decision),

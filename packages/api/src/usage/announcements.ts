@@ -52,8 +52,8 @@ export function createUsageAnnouncer(db: Db, log: Logger): UsageAnnouncer {
 }
 
 /**
- * Sends an announcement. If `db` is a transaction, Postgres sends the announcement with the commit. Only one transaction of
- * the whole cluster that contains an announcement can commit at a time.
+ * Sends an announcement. If `db` is a transaction, Postgres sends the announcement with the commit. In the whole cluster,
+ * transactions that contain an announcement commit one after the other.
  */
 export async function announceUsage(db: Db, userIds: string[]): Promise<void> {
   const messages: string[] = []

@@ -2,8 +2,8 @@ const QUARTER_HOUR_MS = 900_000
 export const QUARTERS_PER_DAY = 96
 
 /**
- * UTC days, cut into parts. Each part lies in exactly one interval of a time series, or in none. An interval is an hour or a
- * day in any time zone.
+ * UTC days, cut into parts so that each part lies in at most one interval of a time series. An interval is an hour or a day in
+ * the time zone of the series.
  */
 export interface DayParts {
   /** The last 15-minute bucket (0 to 95) of each part, in ascending order. All days are cut into the same parts. */
@@ -22,7 +22,7 @@ export interface DayParts {
  */
 export function dayParts(starts: readonly Date[], end: Date | null): DayParts {
   const bounds = [...starts, ...(end === null ? [] : [end])].map((bound) => Math.floor(bound.getTime() / QUARTER_HOUR_MS))
-  // Bounds before 1970 are negative numbers, and `%` returns a negative remainder for them.
+  // A bound before 1970 is a negative number, and `%` returns a negative remainder for it.
   const lastBefore = (bound: number) => (((bound - 1) % QUARTERS_PER_DAY) + QUARTERS_PER_DAY) % QUARTERS_PER_DAY
   const ends = [...new Set([...bounds.map(lastBefore), QUARTERS_PER_DAY - 1])].sort((a, b) => a - b)
 

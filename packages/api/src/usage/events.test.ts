@@ -8,7 +8,7 @@ import { reconcile } from '../maintenance/reconcile.ts'
 
 const database = testDatabase()
 const DAY_MS = 86_400_000
-/** Several times the number of events that one page reads. */
+/** The number of events of the account. One page reads only a part of them. */
 const EVENTS = 25_000
 const RUNS = inject('isSoak') ? 200 : 25
 const UNTIL = new Date(Date.now() - 60_000)
@@ -19,7 +19,7 @@ let account: Account
 let keys: string[]
 let all: UsageEvent[]
 
-/** All pages, one after the other. */
+/** Reads all pages of `usage.events` with these filters. */
 async function pagesOf({ caller }: Account, filters: Partial<ListUsageEvents> = {}, limit = 100) {
   const pages: UsageEvent[][] = []
   let cursor: string | null = null
@@ -49,7 +49,10 @@ beforeAll(async () => {
   all = (await pagesOf(account)).flat()
 })
 
-/** The events that match the filters, found in the list of all events. */
+/**
+ * Returns the sequences of the events that match the filters. It searches the list of all events in memory, to check the
+ * query of the product.
+ */
 function naively(filters: Partial<ListUsageEvents>): number[] {
   const { keyId, operation, verdicts, action, from, to, idempotencyKey } = filters
   return all
@@ -95,7 +98,7 @@ describe('usage.events', () => {
     expect(await caller.usage.events()).toMatchObject({ data: [], nextCursor: null })
   })
 
-  it.each([1, 7, 50, 99, 100])('shows the same events in pages of %i as in one list', async (limit) => {
+  it.each([1, 7, 50, 99, 100])('shows the same events in pages of %i events as in one list', async (limit) => {
     const to = all[700]?.createdAt
     const pages = await pagesOf(account, { from: all[1000]?.createdAt ?? '', to: to ?? '' }, limit)
     expect(pages.flat()).toEqual(all.slice(701, 1001))
@@ -153,7 +156,7 @@ describe('usage.events', () => {
     ['a rare refusal', () => ({ verdicts: ['revoked'] }), 5],
     ['a rare action', () => ({ action: 'refund' }), 5],
     ['a request', () => ({ idempotencyKey: 'request-1' }), 1],
-  ])('finds %s in a few pages, although a page reads few events', async (_, filters, most) => {
+  ])('finds the events of %s in a few pages, although a page reads few events', async (_, filters, most) => {
     const pages = await pagesOf(account, filters())
     expect(pages.flat().map(({ sequence }) => sequence)).toEqual(naively(filters()))
     expect(pages.length).toBeLessThanOrEqual(most)
@@ -196,7 +199,7 @@ describe('usage.events', () => {
     expect(pages.length).toBeLessThanOrEqual(9)
   })
 
-  it('finds the same idempotency key again after its 35 days', async () => {
+  it('finds both events of an idempotency key that was used again after 35 days', async () => {
     const { userId, caller } = await provisioned(database)
     await database.owner.query(
       `insert into api_key_usage (user_id, sequence, created_at, api_key_id, idempotency_key, operation, verdict,
@@ -215,7 +218,7 @@ describe('usage.events', () => {
     expect(second).toMatchObject({ data: [{ sequence: 1 }], nextCursor: null })
   })
 
-  it('continues across months without events', async () => {
+  it('shows events before and after months without events', async () => {
     const { userId, caller } = await provisioned(database)
     const MONTHS_AGO = [30, 29, 20, 19, 18, 6, 2, 0]
     await database.owner.query(
@@ -245,7 +248,7 @@ describe('usage.events', () => {
     expect((await caller.usage.events()).data.length).toBeGreaterThan(1)
   })
 
-  it('shows a hold or a refusal after `from`, even if the last charge of its operation is older', async () => {
+  it('shows a hold or a refusal after the time `from`, even if the last charge of the same operation is before `from`', async () => {
     const { userId, caller, defaultKey } = await provisioned(database)
     const cycle = new Date(Date.UTC(UNTIL.getUTCFullYear(), UNTIL.getUTCMonth() - 1))
     const on = (day: number) => new Date(cycle.getTime() + (day - 1) * DAY_MS).toISOString()
@@ -286,7 +289,7 @@ describe('usage.events', () => {
     expect(await shown({ operation: 'x', from: on(5) })).toEqual([3, 2, 1])
   })
 
-  it('shows nothing of another account for any filter or cursor', async () => {
+  it('shows no events of another account for any filter or cursor', async () => {
     const stranger = await provisioned(database)
     const foreign = [
       {},
@@ -299,7 +302,7 @@ describe('usage.events', () => {
     for (const asked of foreign) expect((await pagesOf(stranger, asked)).flat()).toEqual([])
   })
 
-  it('continues with the next page as if no charges had been made since the first page', async () => {
+  it('shows the same next pages even if charges are made after the first page was read', async () => {
     const { userId, caller, defaultKey } = await provisioned(database)
     const context = contextOf(database, null)
     const spend = async (n: number) =>

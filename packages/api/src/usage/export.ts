@@ -43,8 +43,8 @@ export async function* exportUsage(call: Omit<Scope, 'db'> & { db: Db }, filters
   do {
     const read = async (scope: Scope) => await listUsageEvents(scope, { ...filters, cursor, limit: PAGE_EVENTS })
     const page = await inAccount(call, 'read only', read)
-    // If a partition is dropped or moved, its events immediately disappear from all snapshots, so this page can lack them. A
-    // later transaction detects this.
+    // If a partition is dropped or moved, its events immediately disappear from all snapshots, so they can be missing from this
+    // page. The next read of `readKeptEvents`, in a later transaction, detects this.
     if ((await inAccount(call, 'read only', readKeptEvents)) !== kept)
       throw new Error('the account or its older events were deleted, or a month got its own partition, during an export')
     if (page.data.length > 0) yield toCsv(page.data.map((event) => COLUMNS.map((column) => event[column])))

@@ -18,7 +18,8 @@ it('a charge can update the daily roll-up while a publication replicates all tab
     await clock.set(new Date(`2027-02-01T${time}:00Z`))
     return await charge(database, defaultKey.secret, 1)
   }
-  // Each charge adds the buckets that have ended, and from 10:40 on it updates the row of the day.
+  // Each charge adds the ended buckets to the daily roll-up. The charge at 10:20 inserts the row of the day, and the charge
+  // at 10:40 updates it.
   for (const time of ['10:00', '10:20', '10:40']) expect(await chargeAt(time)).toMatchObject({ verdict: 'charged' })
   const { rows } = await owner.query(
     'select quarters from usage_by_day where user_id = $1 and api_key_id is null and operation is null',

@@ -9,7 +9,7 @@ import { keepUsageByDaysFrom } from '../../test/usage-days.ts'
 const database = reconciledDatabase()
 const { metering } = contextOf(database, null)
 const HOUR_MS = 3_600_000
-/** The anchor is inside a 15-minute bucket, so that the rollover is too. */
+/** The anchor and each rollover are inside a 15-minute bucket, and not at its start. */
 const ANCHOR = new Date('2027-03-05T10:20:30.456Z')
 
 let clock: Awaited<ReturnType<typeof replaceClock>>
@@ -36,7 +36,7 @@ const charge = async (at: string | Date, key: string, credits: number, operation
 const sum = (series: UsageSeries[]) => series.flatMap(({ credits }) => credits).reduce((total, value) => total + value, 0)
 
 describe('usage.timeseries', () => {
-  it('shows each day of the cycle by key, with zeros for days without usage, the largest key first', async () => {
+  it('shows the usage of each key on each day of the cycle, with 0 for days without usage, and the key with the most usage first', async () => {
     const { caller, defaultKey } = await account()
     const other = await caller.keys.create({ name: 'other' })
     await charge('2027-03-05T10:25:00Z', defaultKey.secret, 3)
@@ -59,7 +59,7 @@ describe('usage.timeseries', () => {
     for (const { credits, charges } of series) expect([credits.length, charges.length]).toEqual([32, 32])
   })
 
-  it('shows usage by operation, and only for one key or one operation', async () => {
+  it('can show usage by operation instead of by key, and can filter usage by one key or one operation', async () => {
     const { caller, defaultKey } = await account()
     const other = await caller.keys.create({ name: 'other' })
     await charge('2027-03-06T00:00:00Z', defaultKey.secret, 1, 'a')
@@ -82,17 +82,18 @@ describe('usage.timeseries', () => {
   })
 
   it.each([
-    // Days of 23 and 25 hours, an offset of 5:45, and a shift of half an hour.
+    // These rows contain days with 23 and with 25 hours, an offset of 5:45, and a clock that changes by half an hour.
     ['Europe/Berlin', '2027-03-28T10:00:00Z', '2027-03-27T23:00:00.000Z', '2027-03-28T22:00:00.000Z'],
     ['Europe/Berlin', '2027-10-31T10:00:00Z', '2027-10-30T22:00:00.000Z', '2027-10-31T23:00:00.000Z'],
     ['Asia/Kolkata', '2027-03-10T00:00:00Z', '2027-03-09T18:30:00.000Z', '2027-03-10T18:30:00.000Z'],
     ['Asia/Kathmandu', '2027-03-10T00:00:00Z', '2027-03-09T18:15:00.000Z', '2027-03-10T18:15:00.000Z'],
     ['Australia/Lord_Howe', '2027-04-03T20:00:00Z', '2027-04-03T13:00:00.000Z', '2027-04-04T13:30:00.000Z'],
     ['America/Santiago', '2027-09-05T12:00:00Z', '2027-09-05T04:00:00.000Z', '2027-09-06T03:00:00.000Z'],
-    // The clock goes back to midnight. The day starts at the first of the two midnights.
+    // In these two time zones, the clock is set from 01:00 back to midnight. The day starts at the first of the two
+    // midnights.
     ['America/Havana', '2027-11-07T05:30:00Z', '2027-11-07T04:00:00.000Z', '2027-11-08T05:00:00.000Z'],
     ['Atlantic/Azores', '2027-10-31T00:30:00Z', '2027-10-31T00:00:00.000Z', '2027-11-01T01:00:00.000Z'],
-  ])('starts the days in %s at midnight of that zone', async (timeZone, at, start, end) => {
+  ])('starts the days in the time zone %s at midnight of that zone', async (timeZone, at, start, end) => {
     const { caller, defaultKey } = await account()
     for (const [moment, credits] of [
       [Date.parse(start) - 1, 1],
@@ -115,7 +116,7 @@ describe('usage.timeseries', () => {
     expect([itself.buckets, itself.series[0]?.credits]).toEqual([[start], [1110]])
   })
 
-  it('shows hours, also in zones with half-hour offsets, and none that a zone skips', async () => {
+  it('shows usage by hour, also in time zones with half-hour offsets, and shows no hour that a time zone skips', async () => {
     const { caller, defaultKey } = await account()
     await charge('2027-03-28T00:59:59Z', defaultKey.secret, 1)
     await charge('2027-03-28T01:00:00Z', defaultKey.secret, 20)
@@ -127,13 +128,13 @@ describe('usage.timeseries', () => {
   })
 
   it.each([
-    // Back from 02:00 to 01:30. The repeated half hour is an hour of its own.
+    // The clock is set from 02:00 back to 01:30. The repeated half hour is a bucket of its own.
     ['2027-04-03T14:00', '2027-04-03T16:45', { '14:00': 1, '15:00': 10, '15:30': 1100, '16:30': 0 }],
-    // The range starts inside an hour, so the first bucket is shorter.
+    // The range starts inside an hour, so the first bucket has only the usage after the start of the range.
     ['2027-04-03T14:45', '2027-04-03T15:45', { '14:00': 0, '15:00': 10, '15:30': 100 }],
-    // Forward from 02:00 to 02:30.
+    // The clock is set from 02:00 forward to 02:30, so the hour from 02:00 to 03:00 lasts only half an hour.
     ['2027-10-02T14:30', '2027-10-02T16:30', { '14:30': 11, '15:30': 100, '16:00': 1000 }],
-  ])('starts hours correctly where the clock changes by half an hour, from %s to %s', async (from, to, hours) => {
+  ])('starts hours correctly in a time zone whose clock changes by half an hour, from %s to %s', async (from, to, hours) => {
     const { caller, defaultKey } = await account()
     for (const [time, credits] of [
       ['14:30', 1],
@@ -147,7 +148,7 @@ describe('usage.timeseries', () => {
     expect(buckets.map((bucket, i) => [bucket.slice(11, 16), series[0]?.credits[i]])).toEqual(Object.entries(hours))
   })
 
-  it('sums to keys.usage for each cycle of any history, in any zone and unit', async () => {
+  it('returns the same sums as keys.usage for each cycle of any history, by day and by hour in any time zone', async () => {
     const zones = ['UTC', 'Asia/Kathmandu', 'America/St_Johns', 'Pacific/Apia', 'Australia/Lord_Howe', 'Atlantic/Azores']
     const step = fc.record({ key: fc.nat({ max: 1 }), credits: fc.nat({ max: 50 }), minutes: fc.nat({ max: 30_000 }) })
     await fc.assert(
@@ -179,7 +180,7 @@ describe('usage.timeseries', () => {
     )
   })
 
-  it('is the same before, during and after the backfill of the daily roll-up for a long history', async () => {
+  it('shows the same usage before, during and after the backfill of the daily roll-up', async () => {
     await keepUsageByDaysFrom(database, 1000)
     const { caller, userId, defaultKey } = await account()
     for (let i = 0; i < 12; i++)
@@ -217,7 +218,7 @@ describe('usage.timeseries', () => {
     ])
   })
 
-  it('counts late usage in its own 15-minute bucket, whether the bucket had usage or not', async () => {
+  it('counts a settle and its refund in the 15-minute bucket of the hold, whether the bucket had other usage or not', async () => {
     const { caller, defaultKey } = await account()
     const hold = async (at: string) => {
       await clock.set(new Date(at))
@@ -250,7 +251,7 @@ describe('usage.timeseries', () => {
     expect(series[0]?.charges).toEqual([2, 1, 1, 1, 1])
   })
 
-  it('backfills few rows per batch, across accounts, until every account had its turn', async () => {
+  it('each batch of charges backfills few rows, and the following batches backfill the other accounts', async () => {
     await keepUsageByDaysFrom(database, 1000)
     const accounts = [await account(), await account(), await account(), await account()]
     for (const hour of [9, 10])
@@ -274,7 +275,7 @@ describe('usage.timeseries', () => {
     expect(filled).toEqual([1, 2, 3, 4, 4])
   })
 
-  it('checks an account for new rows every 15 minutes, and every hour if there are few', async () => {
+  it('an account is checked for buckets to backfill every 15 minutes, or every hour if the account has few rows', async () => {
     const { userId, defaultKey } = await account()
     const state = async () =>
       (
@@ -299,7 +300,7 @@ describe('usage.timeseries', () => {
     expect((await state()).due).toBe('10:45:00')
   })
 
-  it('never backfills a bucket with very many rows, and shows its usage anyway', async () => {
+  it('a bucket with very many rows is not backfilled, but its usage is shown', async () => {
     const { caller, userId, defaultKey } = await account()
     for (let i = 0; i < 21; i++) await charge('2027-03-08T09:00:00Z', defaultKey.secret, 1, `op-${i}`)
     for (const hour of [10, 11]) await charge(new Date(Date.UTC(2027, 2, 8, hour)), defaultKey.secret, 100)
@@ -311,7 +312,7 @@ describe('usage.timeseries', () => {
     expect((await caller.usage.timeseries()).series.map(({ credits }) => credits[3])).toEqual([221])
   })
 
-  it('counts late usage together with other usage in one batch of several accounts', async () => {
+  it('counts a settle of an earlier hold and new charges that are decided in one batch of several accounts', async () => {
     const [{ caller, defaultKey }, other] = [await account(), await account()]
     await clock.set(new Date('2027-03-08T09:00:00Z'))
     const held = await metering.hold({
@@ -335,12 +336,12 @@ describe('usage.timeseries', () => {
     for (let turn = 0; turn < 2; turn++) {
       expect((await caller.usage.timeseries(range)).series[0]?.credits).toEqual([30, 1, 101, 0])
       expect((await other.caller.usage.timeseries(range)).series[0]?.credits).toEqual([0, 1, 101, 0])
-      // Again after the daily roll-up contains everything.
+      // Before the second check, charge both accounts again, so that the daily roll-up contains all of the buckets.
       for (const { secret } of [defaultKey, other.defaultKey]) await charge('2027-03-08T14:00:00Z', secret, 1)
     }
   })
 
-  it('shows a day with usage in each of its 96 buckets', async () => {
+  it('shows each hour of a day that has usage in all of its 96 buckets', async () => {
     const { caller, defaultKey } = await account()
     const midnight = Date.UTC(2027, 2, 8)
     for (let quarter = 0; quarter <= 96; quarter++)
@@ -351,13 +352,13 @@ describe('usage.timeseries', () => {
     expect(rows.length).toBe(4)
     const range = { from: '2027-03-08T00:00:00Z', to: '2027-03-09T00:00:00Z', timeZone: 'Asia/Kathmandu' }
     const hours = (await caller.usage.timeseries({ ...range, unit: 'hour' })).series[0]
-    // The hours of this zone start at a quarter past.
+    // The hours of this time zone start 15 minutes after the hours of UTC.
     expect(hours?.credits).toEqual([1, ...Array.from({ length: 23 }, (_, hour) => 4 * (4 * hour) + 14), 94 + 95 + 96])
     expect(hours?.charges).toEqual([1, ...Array.from({ length: 23 }, () => 4), 3])
     expect((await caller.usage.timeseries({ ...range, unit: 'day' })).series[0]?.charges).toEqual([73, 23])
   })
 
-  it('shows no series for a key that was used on the day but outside the range', async () => {
+  it('shows no series for a key that was used on the same day but outside of the requested range', async () => {
     const { caller, defaultKey } = await account()
     const other = await caller.keys.create({ name: 'other' })
     for (const [hour, key] of [
@@ -366,7 +367,7 @@ describe('usage.timeseries', () => {
       [12, other],
     ] as const)
       await charge(new Date(Date.UTC(2027, 2, 8, hour)), key.secret, 1)
-    // The daily roll-up contains it by then.
+    // This charge adds the usage of the other key to the daily roll-up.
     await charge('2027-03-08T14:00:00Z', defaultKey.secret, 1)
     const range = { from: '2027-03-08T09:00:00Z', to: '2027-03-08T11:30:00Z' }
     for (const unit of ['day', 'hour'] as const) {
@@ -375,11 +376,12 @@ describe('usage.timeseries', () => {
     }
   })
 
-  it('separates two cycles on the day of the rollover, and continues after a bucket with very many rows', async () => {
+  it('separates the usage of two cycles on the day of the rollover, after a backfill of a bucket with many rows', async () => {
     await keepUsageByDaysFrom(database, 1000)
     const { caller, userId, defaultKey } = await account()
     for (let i = 0; i < 8; i++) await charge('2027-04-05T09:00:00Z', defaultKey.secret, 1, `op-${i}`)
-    // The rollover is inside this bucket.
+    // The rollover is at 10:20:30.456, inside a bucket. The next charge is before the rollover, and the charge after it is
+    // at the rollover.
     await charge('2027-04-05T10:20:30.455Z', defaultKey.secret, 10)
     await charge('2027-04-05T10:20:30.456Z', defaultKey.secret, 100)
     await charge('2027-04-05T11:00:00Z', defaultKey.secret, 1000)
@@ -403,7 +405,7 @@ describe('usage.timeseries', () => {
   it.each([
     [{ timeZone: 'Mars/Olympus' }, 'timeZone'],
     [{ timeZone: "UTC'; select 1" }, 'timeZone'],
-    // Names that Postgres reads as another zone than the caller means, and one that it does not know.
+    // Postgres reads `CET` and `+05` as another time zone than the caller means, and does not know `US/Pacific-New`.
     [{ timeZone: 'CET' }, 'timeZone'],
     [{ timeZone: '+05' }, 'timeZone'],
     [{ timeZone: 'US/Pacific-New' }, 'timeZone'],
@@ -435,7 +437,7 @@ describe('usage.timeseries', () => {
     expect([buckets.length, series]).toEqual([3, []])
   })
 
-  it('is empty before the account exists', async () => {
+  it('returns no buckets and no series before the account exists', async () => {
     const { signedIn } = await import('../../test/caller.ts')
     const caller = await signedIn(database, await database.createUser())
     expect(await caller.usage.timeseries()).toMatchObject({ buckets: [], series: [] })

@@ -14,7 +14,7 @@ interface Range {
 interface Timeseries {
   from: string
   to: string
-  /** The starts of the hours or days. */
+  /** The start of each hour or day. */
   buckets: string[]
   series: UsageSeries[]
 }
@@ -22,12 +22,11 @@ interface Timeseries {
 const EPOCH = new Date(0).toISOString()
 
 /**
- * Returns an account's usage over time, by hours or days of any time zone. An hour or day without usage has 0 credits. For a
- * billing cycle by key, the sum of each series is the number of credits that `keys.usage` returns for the key. This is true
- * even if the cycle starts inside a 15-minute bucket, because each cycle has its own roll-ups.
+ * Returns an account's usage over time, by hours or days of any time zone. An hour or day without usage has 0 credits. If the
+ * range is a billing cycle and each series is a key, the sum of a series equals the credits that `keys.usage` returns for the
+ * key. This is true even if the cycle starts inside a 15-minute bucket, because each cycle has its own roll-ups.
  *
- * @throws AppError `bad_request` if no cycle of the account starts at `cycleStart`, or if Postgres does not know the time
- *   zone.
+ * @throws AppError `bad_request` if no cycle of the account starts at `cycleStart`, or if Postgres does not know the time zone.
  */
 export async function usageTimeseries(scope: Scope, input: UsageTimeseries): Promise<Timeseries> {
   const { by, cycleStart, from, to } = input
@@ -61,14 +60,14 @@ async function intervalStarts({ db }: Scope, { start, end }: Range, { unit, time
   const last = sql`${end}::timestamptz - interval '1 microsecond'`
   const { rows } = await sql<{ start: Date }>`${
     unit === 'hour'
-      ? // A change of the clock ends an hour, even if the change is only half an hour. If the clock goes back, another hour starts.
+      ? // When the clock changes, the hour ends and another hour starts, even if the change is only half an hour.
         sql`select min(moment) as start
               from (select moment, moment at time zone ${timeZone} as shown
                       from generate_series(${first} - interval '45 minutes', ${last}, interval '15 minutes') as moment) as moments
              group by date_trunc('hour', shown), shown - moment at time zone 'UTC'
             having max(moment) >= ${first}`
-      : // If the clock goes back to midnight or across it, midnight occurs twice. Postgres returns the second midnight, but
-        // the day starts at the first midnight.
+      : // On a day on which the clock goes back, midnight can occur twice. Postgres converts this day to its second midnight.
+        // So search the 3 hours before that for the first moment with the same date: the day starts there.
         sql`select coalesce((select min(earlier)
                                from generate_series(midnight - interval '3 hours', midnight - interval '15 minutes', interval '15 minutes') as earlier
                               where (earlier at time zone ${timeZone})::date = day), midnight) as start
@@ -94,14 +93,17 @@ interface Used {
 /** The usage of one series on one UTC day, from the SQL function `keymeter.usage_totals`. */
 interface DayTotals {
   series: string
-  /** Days since 1970-01-01. */
+  /** The UTC day, as the number of days since 1970-01-01. */
   day: number
   /**
-   * The 15-minute buckets that the totals belong to. Null means that the totals belong to the ends of the day's parts
-   * (`DayParts`).
+   * The numbers of the 15-minute buckets (0 to 95) that the totals belong to: there is one total for each bucket, up to the end
+   * of the bucket. Null means that there is one total for each part of the day (`DayParts`), up to the end of the part.
    */
   quarters: number[] | null
-  /** The credits from the start of the day to the end of each bucket (running totals). `charges` has running totals too. */
+  /**
+   * Running totals: the credits from the start of the day to the end of each bucket or part. `charges` contains running totals
+   * too.
+   */
   credits: number[]
   charges: number[]
 }
@@ -115,7 +117,8 @@ async function readUsage(
 ): Promise<Map<string, Used>> {
   const { by, keyId = null, operation = null } = input
   const isCycle = input.from === undefined
-  // The roll-up rows of a cycle contain only usage of this cycle, so usage outside of the cycle need not be cut off.
+  // Each cycle has its own rows in the roll-ups. So usage before the start or after the end of the cycle need not be left out
+  // here.
   const { ends, intervalsOf } = isCycle ? dayParts(starts, null) : dayParts([range.start, ...starts.slice(1)], range.end)
   const { rows } = await sql<DayTotals>`
     select series, day - date 'epoch' as day, ${quartersOf(ends)} as quarters, ${totalsAt(ends, 'credits')} as credits, ${totalsAt(ends, 'charges')} as charges
@@ -138,12 +141,19 @@ async function readUsage(
   return used
 }
 
-/** The maximum number of ends for which a day is searched. With more ends, it is cheaper to send the whole day. */
+/**
+ * If a day has at most this number of parts, Postgres looks up the total at the end of each part. If a day has more parts, it
+ * is cheaper to return the totals of all its buckets.
+ */
 const SEARCHED_ENDS_MAX = 8
-/** A full day has all 96 buckets, so the total of bucket n is element n + 1 and needs no search. */
+/**
+ * True if the day has usage in all 96 buckets. The total of bucket n is then element n + 1 of the array, and needs no search.
+ */
 const IS_FULL = sql`cardinality(quarters) = ${sql.lit(QUARTERS_PER_DAY)}`
 
-/** Returns the SQL expression for the running totals of a day: at the ends of its parts, or at all of its `quarters`. */
+/**
+ * Returns the SQL expression for the running totals of a day: one for each part of the day, or one for each bucket with usage.
+ */
 function totalsAt(ends: number[], column: 'credits' | 'charges'): RawBuilder<number[]> {
   const totals = sql.ref(column)
   const inPlace = ends.map((end) => sql`${totals}[${sql.lit(end + 1)}]`)
@@ -153,8 +163,8 @@ function totalsAt(ends: number[], column: 'credits' | 'charges'): RawBuilder<num
 }
 
 /**
- * Returns the SQL expression for the buckets that the totals of a day belong to. It is null if the totals belong to the ends
- * of the day's parts.
+ * Returns the SQL expression for `DayTotals.quarters`: the buckets that the totals of a day belong to, or null if there is one
+ * total for each part of the day.
  */
 function quartersOf(ends: number[]): RawBuilder<number[] | null> {
   return ends.length > SEARCHED_ENDS_MAX ? sql`case when not ${IS_FULL} then quarters end` : sql`null::smallint[]`

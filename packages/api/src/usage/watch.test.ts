@@ -15,7 +15,10 @@ import { UsageWatch } from './watch.ts'
 const database = reconciledDatabase()
 const log = pino({ level: 'silent' })
 const HOUR_MS = 3_600_000
-/** Less than the 15 seconds after which an account is read without an announcement. */
+/**
+ * Snapshots must come within this time. It is less than the 15 seconds after which an account is read even without an
+ * announcement.
+ */
 const BEFORE_REREAD_MS = 10_000
 
 let account: Awaited<ReturnType<typeof provisioned>>
@@ -52,11 +55,11 @@ describe('a watcher of an account', () => {
     await spend(3)
     for (const second of await Promise.all(streams.map(next)))
       expect(second).toMatchObject({ sequence: 1, creditsUsed: 3, creditsRemaining: 997 })
-    // The first stream may read before the others are open.
+    // The first stream perhaps starts a read before the other streams are open, so there can be one more read.
     expect(reads).toBeLessThanOrEqual(3)
   })
 
-  it('gets only the latest snapshot if it is slow', async () => {
+  it('gets only the latest snapshot if the watcher reads slowly', async () => {
     const stream = watch()
     await next(stream)
     for (let credits = 1; credits <= 5; credits++) {
@@ -68,7 +71,7 @@ describe('a watcher of an account', () => {
     expect(await next(stream)).toMatchObject({ sequence: 6, creditsUsed: 16 })
   })
 
-  it('gets no snapshot for an announcement without a change', async () => {
+  it('gets no snapshot if an announcement comes without a change of the account', async () => {
     const stream = watch()
     await next(stream)
     const later = next(stream)
@@ -101,7 +104,7 @@ describe('a watcher of an account', () => {
     expect(await Promise.race([next(stream), sleep(BEFORE_REREAD_MS)])).toMatchObject({ suspendedAt: expect.any(String) })
   })
 
-  it('sees held credits, and the settled credits of a hold once', async () => {
+  it('gets a snapshot with held credits, and a snapshot in which the settled credits count once', async () => {
     const stream = watch()
     await next(stream)
     const metering = new Metering({
@@ -147,7 +150,7 @@ describe('a watcher of an account', () => {
     expect(await first).toMatchObject({ sequence: 0, creditsRemaining: 1000 })
   })
 
-  it('frees its place when the stream ends, even if the client no longer reads', async () => {
+  it('no longer counts toward the limit of streams when its stream ends, even if the client does not read', async () => {
     const aborted = new AbortController()
     const open = (endsAt: Date) => next(watch(account.userId, endsAt, aborted.signal))
     const openHalf = async (endsAt: Date) =>
@@ -167,7 +170,7 @@ describe('a watcher of an account', () => {
     await next(watch())
   })
 
-  it('is ended when the call is aborted, the token expires or the process stops', async () => {
+  it('the stream of a watcher ends when the call is aborted, the access token expires or the process stops', async () => {
     const gone = new AbortController()
     const streams = [watch(account.userId, undefined, gone.signal), watch(account.userId, new Date(Date.now() + 400)), watch()]
     const endOf = async (stream: ReturnType<typeof watch>) => {
@@ -186,14 +189,17 @@ describe('a watcher of an account', () => {
 })
 
 describe('an announcement', () => {
-  /** The notifications that another process receives. */
+  /** Listens to announcements as another server process does. */
   const listenToAll = async () => {
     const told: string[] = []
     const listening = Promise.withResolvers<void>()
     const refresh = (userIds: Iterable<string>) => void told.push(...userIds)
     const { close } = listenForUsage(database.urls.api, { refresh, refreshAll: listening.resolve }, log)
     await listening.promise
-    /** All account ids that were sent before this call. Notifications keep their order, so a last one marks the end. */
+    /**
+     * Returns the account ids of all announcements that were sent before this call. It sends a random id as the last
+     * announcement and waits for it, because notifications keep their order.
+     */
     const received = async () => {
       const mark = randomUUID()
       await announceUsage(database.db, [mark])
@@ -203,7 +209,7 @@ describe('an announcement', () => {
     return { received, close }
   }
 
-  it('names any number of accounts, each once, in few statements', async () => {
+  it('can name any number of accounts, and names each account once', async () => {
     const { received, close } = await listenToAll()
     const userIds = Array.from({ length: 1_001 }, () => randomUUID())
     const announcer = createUsageAnnouncer(database.db, log)
@@ -216,7 +222,7 @@ describe('an announcement', () => {
     await close()
   })
 
-  it('is sent when the announcer is flushed, as at the end of the process', async () => {
+  it('all waiting announcements are sent by a flush, e.g. at the end of the process', async () => {
     const { received, close } = await listenToAll()
     const stopping = createDb(database.urls.api, () => {})
     const announcer = createUsageAnnouncer(stopping, log)
@@ -228,7 +234,7 @@ describe('an announcement', () => {
     await close()
   })
 
-  it('fails without failing a charge, and the next one is sent', async () => {
+  it('charges succeed even if announcements cannot be sent', async () => {
     const away = createDb('postgresql://keymeter_api@127.0.0.1:1/none', () => {})
     const announcer = createUsageAnnouncer(away, log)
     const metering = new Metering({ db: database.db, keyBrand: 'km', log, onDecided: announcer.announce })

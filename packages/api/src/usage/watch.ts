@@ -150,7 +150,7 @@ export class UsageWatch {
       const snapshot = (await first?.read()) ?? null
       if (snapshot !== null) send(account, snapshot)
     } catch (error) {
-      // A later announcement, a reconnect of the listener, or the next regular read tries again.
+      // The account is read again after the next announcement, after a reconnect of the listener, or at the next regular read.
       this.#log.warn({ err: error }, 'could not read the balance of a watched account; trying again within 15 seconds')
     }
     this.#concurrentReads--

@@ -80,7 +80,7 @@ async function portsAreFree(): Promise<boolean[]> {
   return await Promise.all(Object.values(ports).map(async (port) => await isPortFree(port)))
 }
 
-/** Waits for the end of processes that are not children of the test. Free ports show that they have ended. */
+/** Waits until processes that are not children of the test have ended. Free ports show that these processes have ended. */
 async function untilPortsAreFree(): Promise<void> {
   while ((await portsAreFree()).includes(false)) await sleep(POLL_INTERVAL_MS)
 }
@@ -107,7 +107,7 @@ describe('pnpm dev', () => {
     })
     afterAll(async () => await stop(run.child, 'SIGTERM'))
 
-    it('does not listen before sign-up works', async () => {
+    it('the server of `pnpm dev` does not listen before sign-up works', async () => {
       while ((await fetch(`http://127.0.0.1:${ports.app}/livez`).catch(() => null)) === null) {
         if (run.child.exitCode !== null) throw new Error(run.output())
         await sleep(POLL_INTERVAL_MS)
@@ -116,16 +116,16 @@ describe('pnpm dev', () => {
       await run.printed(READY)
     })
 
-    it('renames the incomplete cluster and reports it', () => {
+    it('`pnpm dev` renames an incomplete database cluster and reports it', () => {
       expect(run.output()).toContain('contained an incomplete database cluster')
       expect(readdirSync(dir).some((name) => name.startsWith('postgres.broken-'))).toBe(true)
     })
 
-    it('creates a demo account and prints how to sign in', () => {
+    it('`pnpm dev --seed` creates a demo account and prints how to sign in', () => {
       expect(run.output()).toContain('sign in as demo@example.com')
     })
 
-    it('serves a panel that lists the procedures', async () => {
+    it('`pnpm dev` serves a tRPC panel that lists the procedures', async () => {
       expect(run.output()).toContain(`http://127.0.0.1:${ports.app}/panel`)
       const panel = await (await fetch(`http://127.0.0.1:${ports.app}/panel`)).text()
       for (const procedure of ['auth.signup', 'auth.provision', 'keys.create', 'keys.list', 'keys.usage', 'keys.revoke']) {
@@ -133,7 +133,7 @@ describe('pnpm dev', () => {
       }
     })
 
-    it('serves the sources of the dashboard and no other file of the workspace', async () => {
+    it('`pnpm dev` serves the sources of the dashboard and no other file of the workspace', async () => {
       const app = `http://127.0.0.1:${ports.app}`
       expect((await fetch(`${app}/src/main.tsx`)).status).toBe(200)
       const forbidden = [
@@ -150,14 +150,14 @@ describe('pnpm dev', () => {
       }
     })
 
-    it('is not disturbed by a second pnpm dev, which fails with the id of the running process', async () => {
+    it('`pnpm dev` continues when the user starts it a second time, and the second one fails with the process id of the first', async () => {
       const second = dev()
       expect(await second.ended).toBe(1)
       expect(second.output()).toContain(`process ${run.child.pid}`)
       expect((await fetch(`http://127.0.0.1:${ports.app}/readyz`)).status).toBe(200)
     })
 
-    it('stops every part on Ctrl-C, without waiting for an open dashboard', async () => {
+    it('`pnpm dev` stops all its processes on Ctrl-C, even if a dashboard is open in a browser', async () => {
       const client = await (await fetch(`http://127.0.0.1:${ports.app}/@vite/client`)).text()
       const token = /wsToken = "([^"]+)"/.exec(client)?.[1]
       const socket = new WebSocket(`ws://127.0.0.1:${ports.app}/?token=${token}`, 'vite-hmr')
@@ -174,7 +174,7 @@ describe('pnpm dev', () => {
     })
   })
 
-  it('keeps its data over a restart, and leaves no process running when it is killed', async () => {
+  it('`pnpm dev` keeps its data over a restart, and leaves no process running when it is killed', async () => {
     const run = dev(['--seed'])
     await run.printed(READY)
     expect(run.output()).toContain('The demo account already exists.')
@@ -183,7 +183,7 @@ describe('pnpm dev', () => {
     await untilPortsAreFree()
   })
 
-  it('starts on the data of a killed run, and ends when npx and pnpm are killed', async () => {
+  it('`pnpm dev` starts with the data of a killed run, and ends when the npx and pnpm that started it are killed', async () => {
     const command = ['--yes', '--prefer-offline', 'pnpm@12', '--config.verify-deps-before-run=false', 'dev']
     // npx perhaps needs settings from the caller's environment to reach the npm registry.
     const npx = startProcess('npx', command, { env: { ...process.env, ...environment() }, detached: true })
@@ -198,7 +198,7 @@ describe('pnpm dev', () => {
     await untilPortsAreFree()
   })
 
-  it('keeps running in the background when the shell that started it ends, and stops on SIGTERM', async () => {
+  it('`pnpm dev` continues to run in the background when its shell ends, and stops on SIGTERM', async () => {
     const logFile = join(dir, 'background.log')
     const command = '"$0" packages/local/src/commands/dev.ts > "$1" 2>&1 < /dev/null & echo npx pnpm dev'
     const shell = startProcess('bash', ['-c', command, process.execPath, logFile], { detached: true })
@@ -209,7 +209,7 @@ describe('pnpm dev', () => {
     await untilPortsAreFree()
   })
 
-  it('stops on Ctrl-C while it starts', async () => {
+  it('`pnpm dev` stops on Ctrl-C even while it starts', async () => {
     const run = dev()
     await run.printed('Starting Supabase Auth')
     await stop(run.child, 'SIGINT')
@@ -218,7 +218,7 @@ describe('pnpm dev', () => {
     expect(await portsAreFree()).toEqual([true, true, true])
   })
 
-  it('reports a wrong setting before it starts a process', async () => {
+  it('`pnpm dev` reports a wrong setting before it starts a process', async () => {
     const faults = [
       [{ LOG_LEVEL: 'bogus' }, 'LOG_LEVEL: '],
       [{ PORT: 'abc' }, 'PORT must be a port number'],
@@ -235,7 +235,7 @@ describe('pnpm dev', () => {
   })
 
   it.each(['app', 'supabase', 'postgres'] as const)(
-    'fails with the number of the %s port if another program listens there',
+    '`pnpm dev` fails and prints the number of its %s port if another program listens on this port',
     async (which) => {
       const blocker = createServer().listen(ports[which], '127.0.0.1')
       const blocked = dev()
@@ -246,7 +246,7 @@ describe('pnpm dev', () => {
     },
   )
 
-  it('reports that the file of the secrets is missing, is damaged or does not match the data', async () => {
+  it('`pnpm dev` reports that secrets.json is missing, is damaged or does not match the data', async () => {
     const file = join(dir, 'secrets.json')
     const secrets = readFileSync(file, 'utf8')
     const faults = [
@@ -268,7 +268,7 @@ describe('pnpm dev', () => {
     writeFileSync(file, secrets)
   })
 
-  it('deletes the data and the secrets with --reset, and fails when Postgres ends by itself', async () => {
+  it('`pnpm dev --reset` deletes the data and the secrets, and fails when Postgres ends by itself', async () => {
     const secrets = readFileSync(join(dir, 'secrets.json'), 'utf8')
     const run = dev(['--reset'])
     await run.printed(READY)
@@ -281,7 +281,7 @@ describe('pnpm dev', () => {
     expect(await portsAreFree()).toEqual([true, true, true])
   })
 
-  it('starts only the server if the environment names a Supabase project, and does not change its database', async () => {
+  it('`pnpm dev` starts only the server if the environment names a Supabase project, and does not change the project’s database', async () => {
     const project = {
       DATABASE_URL: 'postgresql://u:p@127.0.0.1:1/d',
       SUPABASE_URL: 'http://127.0.0.1:1',

@@ -24,17 +24,17 @@ Starts Postgres, Supabase Auth, the API and the dashboard. Ctrl-C stops all of t
   --seed    add a demo account with several keys, and usage in this and the previous billing cycle
 `
 
-/** The limit is long, because a busy machine may start the server slowly. If the server ends, the error comes immediately. */
+/** The limit is long, because a busy machine may start the server slowly. If the start fails, the error comes immediately. */
 const SERVER_TIMEOUT_MS = 300_000
 const POLL_TIMEOUT_MS = 10_000
 const SERVER = join(REPOSITORY, 'apps/server/src')
 /**
- * A change of a file in these folders restarts the server. node_modules is not watched: clones share files through pnpm, and an
- * install in another clone touches these files.
+ * A change of a file in these folders restarts the server. node_modules is not watched: the clones of the repository share its
+ * files through pnpm, and an install in another clone touches these files.
  */
 const WATCHED = ['apps/server/src', 'packages/api/src', 'packages/contract/src', 'packages/db/src']
 const localDir = () => process.env['KEYMETER_LOCAL_DIR'] || join(REPOSITORY, '.local')
-/** If all of these are set, `pnpm dev` uses that Supabase project instead of the embedded stack. */
+/** If all these variables are set, `pnpm dev` uses their Supabase project instead of the embedded stack. */
 const REMOTE_VARIABLES = ['DATABASE_URL', 'SUPABASE_URL', 'SUPABASE_PUBLISHABLE_KEY'] as const
 
 const report = (line: string) => console.log(`  ${line}`)
@@ -141,8 +141,8 @@ const PLACEHOLDERS = {
 }
 
 /**
- * Checks the server's settings before any process starts. If the server itself found a wrong setting, `node --watch` would not
- * end: it would wait for the change of a file.
+ * Checks the server's settings before any process starts. The server cannot do this check itself: after a failed start, `node
+ * --watch` does not end, but waits for the change of a file.
  */
 function checkSettings(isRemote: boolean): void {
   const env = serverEnvironment(isRemote ? {} : PLACEHOLDERS)
@@ -164,8 +164,8 @@ async function startServer(stack: Stack | null, signal: AbortSignal): Promise<Ma
           SUPABASE_PUBLISHABLE_KEY: stack.publishableKey,
           SUPABASE_JWT_SECRET: stack.jwtSecret,
           KEYMETER_SERVICE_KEY: process.env['KEYMETER_SERVICE_KEY'] || stack.serviceKey,
-          // The embedded auth server needs the client id and its secret. If one is missing, the dashboard must not offer
-          // Google.
+          // The embedded auth server needs both the client id and the client secret. If one is missing, the dashboard must not
+          // offer sign-in with Google.
           GOOGLE_OAUTH_CLIENT_ID: googleCredentials()?.clientId ?? '',
         },
   )

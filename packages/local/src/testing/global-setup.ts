@@ -10,27 +10,27 @@ import type { ManagedProcess } from '../process.ts'
 import { createAuthSchema } from '../scratch.ts'
 import { loadSecrets, type Secrets } from '../secrets.ts'
 
-/** Migrated and without users. Each test database is a copy of it. */
+/** A migrated database without users. Each test database is a copy of this database. */
 export const TEMPLATE_DATABASE = 'keymeter_template'
 
 declare module 'vitest' {
   interface ProvidedContext {
     /** The Postgres of the whole run. `dir` is deleted when the run ends. */
     cluster: { dir: string; port: number; secrets: Secrets }
-    /** True for `pnpm test:soak`: tests that look for rare faults run in their long form. */
+    /** True for `pnpm test:soak`. The tests that look for rare faults then run for longer. */
     isSoak: boolean
   }
 }
 
 /**
- * Starts Postgres on a free port and in a folder of its own, so that it can run next to `pnpm dev`. Removes it at the end. Vitest
- * calls this for each project that runs; the projects share the Postgres of the first one.
+ * Starts Postgres on a free port and in a folder of its own, so that the tests can run at the same time as `pnpm dev`. The
+ * folder is deleted at the end. Vitest calls this function for each Vitest project, but only the first call starts Postgres.
  */
 export default async function setup({ vitest }: TestProject): Promise<(() => Promise<void>) | undefined> {
   const run = vitest.getRootProject()
   if ('cluster' in run.getProvidedContext()) return
   const dir = mkdtempSync(join(tmpdir(), 'keymeter-test-'))
-  // When root runs the tests, Postgres runs as another user, who must reach the folder.
+  // When root runs the tests, Postgres runs as another user, and this user must be able to enter the folder.
   chmodSync(dir, 0o711)
   const secrets = loadSecrets(join(dir, 'secrets.json'))
   const port = await freePort()

@@ -12,7 +12,7 @@ import { createDatabase, TEMPLATE_DATABASE } from './global-setup.ts'
 
 export { type OwnPostgres, ownPostgres } from './own-postgres.ts'
 
-/** The limit is long, because a busy machine may start the server slowly. If the server ends, the error comes immediately. */
+/** The limit is long, because a busy machine may start the server slowly. If the start fails, the error comes immediately. */
 const SERVER_TIMEOUT_MS = 300_000
 
 export interface TestDatabase {
@@ -40,8 +40,8 @@ export function testDatabase(): TestDatabase {
     await grantSupabaseDefaults(urls)
   })
   const owner = new pg.Pool({ connectionString: urls.owner })
-  // `drop database … with (force)` can end a connection while the pool closes it. An unhandled error event would end the
-  // process, so these handlers ignore the error.
+  // `drop database … with (force)` can end a connection while the pool closes it. The connection then emits an error event.
+  // These handlers ignore the event, because an error event without a handler would end the process.
   owner.on('error', () => {})
   owner.on('connect', (client) => client.on('error', () => {}))
   const db = createDb(urls.api, () => {})
@@ -60,7 +60,7 @@ export function testDatabase(): TestDatabase {
   return { name, urls, db, ownerDb, owner, createUser }
 }
 
-/** The settings of a test's auth server and of the server that verifies its access tokens. */
+/** The settings of a test's auth server. Keymeter's server needs them to verify the access tokens of this auth server. */
 export interface TestAuth {
   /** Empty until the `beforeAll` hook of `testAuth` has run. */
   supabaseUrl: string

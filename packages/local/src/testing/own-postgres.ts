@@ -64,8 +64,8 @@ export async function ownPostgres(name: string): Promise<OwnPostgres> {
   }
   const pause = async () => {
     const others = await withClient(urls.superuser, async (client) => {
-      // The postmaster is stopped first. Otherwise it could start a new process after this query, and that process would
-      // answer.
+      // Stop the postmaster first. Otherwise it could start a new process after this query, and the new process would not be
+      // stopped.
       stop(postmaster())
       const { rows } = await client.query<{ pid: number }>('select pid from pg_stat_activity where pid <> pg_backend_pid()')
       return rows.map(({ pid }) => pid)

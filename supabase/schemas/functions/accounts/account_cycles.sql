@@ -41,8 +41,9 @@ create function keymeter.account_cycles(account uuid, moment timestamptz) return
       from held
   )
   select cycle_start, cycle_end, is_current, plan,
-         -- The sum `top_ups` is negative only if the owner of the database has set the granted credits of a closed cycle below
-         -- its usage. Subtract the smallest sum, so nothing is carried over as a debt.
+         -- `top_ups` is the sum of the top-ups that all earlier cycles have left. It is negative only if the owner of the
+         -- database has set the granted credits of a closed cycle below its usage. Subtract the smallest sum, so that no cycle
+         -- starts with a debt.
          (top_ups - least(0, min(top_ups) over (order by cycle_start)))::bigint,
          credits_granted, credits_topped_up, credits_used, credits_held
     from summed

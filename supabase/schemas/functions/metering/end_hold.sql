@@ -1,5 +1,5 @@
--- Decides a settle or a release. Its credits count in the cycle of the hold, at the time of the hold. If the hold does not
--- exist, the returned item has no verdict.
+-- Decides a settle or a release. The credits of a settle count in the cycle of the hold, at the time of the hold. If the hold
+-- does not exist, the returned item has no verdict (keymeter.answers then returns `not_found`).
 create function keymeter.end_hold(item keymeter.metering_item, account keymeter.metering_account) returns keymeter.metering_step
   language plpgsql volatile
   as $$
@@ -34,7 +34,7 @@ begin
       account.credits_used := account.credits_used + item.credits_charged;
       account.credits_held := account.credits_held + item.credits_held;
     else
-      -- If the closed cycle paid for this hold with top-ups, return the unused part of those top-ups.
+      -- If the closed cycle paid for this hold with top-ups, give the unused part of those top-ups back to the account.
       update public.billing_cycles as closed
          set credits_used = closed.credits_used + item.credits_charged, credits_held = closed.credits_held + item.credits_held
        where closed.user_id = item.user_id and closed.cycle_start = hold.cycle_start

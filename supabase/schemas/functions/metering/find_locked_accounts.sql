@@ -1,5 +1,5 @@
--- Returns those of the accounts that another session has locked now. It does not wait for locks. It locks the other accounts
--- until the end of its transaction.
+-- Returns the accounts that another session has locked now, without waiting for these locks. The function locks all other
+-- accounts of `user_ids` until its transaction ends.
 create function keymeter.find_locked_accounts(user_ids uuid[]) returns setof uuid
   language sql volatile security definer set search_path = ''
   as $$

@@ -45,9 +45,9 @@ declare
   step keymeter.metering_step;
   items keymeter.metering_item[] := array_fill(null::keymeter.metering_item, array[cardinality(user_ids)]);
   accounts keymeter.metering_account[] := '{}';
-  -- These arrays are used if an idempotency key occurs more than once in the batch. firsts[i] is the position of the first item
-  -- with the idempotency key of item i. leads[firsts[i]] is the position of the item whose verdict the other items with this
-  -- key get.
+  -- These arrays are used only if an idempotency key occurs more than once in the batch. firsts[i] is the position of the first
+  -- item with the same idempotency key as item i. leads[firsts[i]] is the position of the item with this idempotency key that
+  -- was decided last. If its verdict is stored, later items with this idempotency key get its answer.
   firsts int[];
   leads int[] := '{}';
   has_events boolean := false; has_stale_use boolean := false; has_late_usage boolean := false; has_alerts boolean := false;

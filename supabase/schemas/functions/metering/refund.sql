@@ -1,9 +1,9 @@
--- Decides a refund. A refund counts in the cycle of its charge, at the time of the charge. If that cycle has ended, the usage
--- of the cycle does not change, and the refund becomes a top-up. If the charge does not exist, the returned item has no
--- verdict.
+-- Decides a refund. A refund counts in the cycle of its charge, at the time of the charge. If that cycle has ended, the refund
+-- becomes a top-up, and the usage of that cycle does not change. If the charge does not exist, the returned item has no verdict
+-- (keymeter.answers then returns `not_found`).
 --
--- `items` are all items of the batch. Their earlier refunds of the same charge are not in api_key_usage yet, so they are
--- subtracted separately.
+-- `items` are all items of the batch. Earlier refunds of the same charge are subtracted from the charge. Those of this batch
+-- are not in api_key_usage yet, so they are read from `items`.
 create function keymeter.refund(item keymeter.metering_item, account keymeter.metering_account, items keymeter.metering_item[])
   returns keymeter.metering_step
   language plpgsql volatile

@@ -1,5 +1,5 @@
--- Decides a charge or a hold. The credits are taken if `refusal` is null and both the account and the key's credit limit have
--- enough credits left. `refusal` is the verdict of a key or an account that cannot be charged.
+-- Decides a charge or a hold. `refusal` is the verdict if the key or the account cannot be charged, otherwise null. The credits
+-- are taken if `refusal` is null, and the account and the key's credit limit have enough credits left.
 create function keymeter.spend(
   item keymeter.metering_item, account keymeter.metering_account, refusal text, credit_limit bigint, is_known_operation boolean
 ) returns keymeter.metering_step
@@ -9,7 +9,8 @@ declare
   limited int;
 begin
   item.verdict := refusal;
-  -- This is also set for a refused hold. It is stored, so a retry with another lifetime is recognised as a different request.
+  -- A refused hold gets an expiry too. The expiry is stored, so that a retry with another lifetime is recognised as a different
+  -- request.
   item.expires_at := item.moment + make_interval(secs => item.lifetime);
   if item.action = 'hold' and refusal is null then
     account.open_holds := coalesce(account.open_holds, keymeter.count_open_holds(account.user_id, account.moment));

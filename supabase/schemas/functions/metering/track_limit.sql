@@ -1,5 +1,5 @@
--- Adds to the state of an account how many credits a key can still use of its credit limit in the current cycle. Later items of
--- the batch update this number.
+-- Adds a key to the state of its account, with the credits that are left of the key's credit limit in the current cycle. Later
+-- items of the batch update this number. Does nothing if the state already contains the key.
 create function keymeter.track_limit(account keymeter.metering_account, key_id uuid, credit_limit bigint)
   returns keymeter.metering_account
   language plpgsql stable

@@ -52,10 +52,10 @@ create type keymeter.metering_account as (
   limited_left bigint[]
 );
 
--- What a function that decides an item returns: the decided item, and the account after the decision.
+-- The result of each function that decides an item: the decided item, and the account after the decision.
 create type keymeter.metering_step as (item keymeter.metering_item, account keymeter.metering_account);
 
--- What keymeter.look_up_items returns for an item.
+-- The result of keymeter.look_up_items for one item.
 create type keymeter.metering_lookup as (
   -- The item before its decision, and the state of its account before the batch.
   item keymeter.metering_item,

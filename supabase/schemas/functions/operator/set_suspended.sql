@@ -1,5 +1,5 @@
 -- Suspends or resumes an account. A suspended account cannot be charged and cannot make holds, but its open holds can still be
--- settled. Returns true if the account was not already in this state.
+-- settled. Returns true if this call has changed the state of the account.
 create function keymeter.set_suspended(account uuid, is_suspended boolean) returns boolean
   language plpgsql volatile security definer set search_path = '' set timezone = 'UTC'
   as $$

@@ -1,6 +1,6 @@
 -- Returns the number of the billing cycle that contains `moment`. The first cycle has the number 0. A moment before the anchor
--- also gets the number 0. Each calendar month contains one cycle boundary, so months_between is either this number or larger by
--- one.
+-- also gets the number 0. keymeter.months_between(anchor, moment) is this number or one more, because each calendar month
+-- contains one cycle boundary.
 create function keymeter.cycle_index(anchor timestamptz, moment timestamptz) returns int
   language sql immutable parallel safe
   as $$

@@ -31,7 +31,8 @@ create function keymeter.add_to_usage_by_day(added public.usage_by_quarter_hour[
                                             from unnest(excluded.charges) with ordinality as appended (more, n) order by n)
               where kept.quarters[cardinality(kept.quarters)] < excluded.quarters[1]
              union all
-             -- If not, compute the usage of each bucket from the running totals of both, merge the buckets, and sum again.
+             -- If not, compute the usage of each bucket from the running totals of the row and of the new usage. Then merge the
+             -- buckets, and compute new running totals.
              select array_agg(quarter order by quarter), array_agg(credits order by quarter), array_agg(charges order by quarter)
                from (select quarter, (sum(sum(credits)) over until_then)::bigint as credits, (sum(sum(charges)) over until_then)::bigint as charges
                        from (select quarter, credits - lag(credits, 1, 0::bigint) over (order by quarter) as credits,

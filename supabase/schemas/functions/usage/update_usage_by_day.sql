@@ -46,8 +46,8 @@ begin
     update public.billing_accounts as accounts
        set usage_by_day_until = v_until,
            usage_by_day_due_at = case when fresh.rows > rows_max and v_until > account.since then usage_by_day_due_at
-                                      -- If the account has few new rows now, the next check can wait, because many rows need
-                                      -- time to appear.
+                                      -- An account with few new rows needs more time to get enough rows. So its next check is
+                                      -- later.
                                       when fresh.rows < rows_min / 2 then account.current_bucket + interval '1 hour'
                                       else account.current_bucket + interval '15 minutes' end
      where accounts.user_id = account.user_id;

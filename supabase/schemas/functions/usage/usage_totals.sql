@@ -1,11 +1,15 @@
--- Returns the usage of an account as running totals, with one or two rows for each UTC day, cycle and series. `series_by` is
--- 'api_key_id' or 'operation'; null means that all usage is one series. `quarters` contains the numbers of the 15-minute
--- buckets of the day with usage (0 to 95, ascending). `credits` and `charges` contain one total for each of these buckets: from
--- the start of the row's first bucket to the end of the bucket.
+-- Returns the usage of an account as running totals. `series_by` decides what a series is: one key ('api_key_id'), one
+-- operation ('operation'), or all usage of the account (null). For each UTC day, cycle and series there is one row. A day that
+-- is only partly in usage_by_day has two rows: one for its earlier buckets, which are in usage_by_day, and one for its later
+-- buckets.
 --
--- The first and the last day can contain usage outside of the range from `range_start` to `range_end`. The caller must subtract
--- it. If `of_cycle`, `of_key` or `of_operation` is not null, only usage of that cycle (named by its start), key or operation is
--- returned.
+-- `quarters` contains the numbers of the row's 15-minute buckets that have usage: 0 to 95, ascending. `credits` and `charges`
+-- contain one running total for each of these buckets: the usage from the first bucket of the row to the end of this bucket.
+-- `refunded` contains the refunded credits of all charges in the row.
+--
+-- The rows of the first day can contain usage before `range_start`, and the rows of the last day usage after `range_end`. The
+-- caller must leave out such usage. If `of_cycle`, `of_key` or `of_operation` is not null, only usage of that cycle (named by
+-- its start), key or operation is returned.
 --
 -- Days come from usage_by_day, by its unique key or usage_by_day_key_idx. Buckets that are not in usage_by_day yet come from
 -- usage_by_quarter_hour, by usage_by_quarter_hour_time_idx. Both are read in one statement, so a charge cannot move a bucket to

@@ -3,11 +3,11 @@ import { type RawBuilder, type SqlBool, sql } from 'kysely'
 import type { Scope } from '../../scope.ts'
 import type { Place } from './cursor.ts'
 
-/** The maximum number of events that one read examines in the order of their sequences. */
+/** The maximum number of events that one read of `newestOfMonth` examines. */
 const EXAMINED_MAX = 3_000
 /**
- * The maximum number of uncounted events that one read examines. It is smaller than `EXAMINED_MAX`, because uncounted events
- * lie far apart in the table.
+ * The maximum number of events that one read of `uncountedOfMonth` examines. It is smaller than `EXAMINED_MAX`, because
+ * uncounted events lie far apart in the table.
  */
 export const UNCOUNTED_EXAMINED_MAX = 600
 

@@ -17,7 +17,8 @@ export async function nextAfterExamined(scope: Scope, place: Place, filters: Usa
   if (isMonthLeft && !isSkipping) return below
   const next = isMonthLeft ? await lowerTime(scope, below) : await placeInEarlierMonth(scope, place, from)
   if (next === null || !isSkipping) return next
-  // Apply `from` to charges and uncounted events separately: a charge before `from` must not hide a later refusal.
+  // Check the charge and the uncounted event against `from` separately. Otherwise a charge before `from` could hide a refusal
+  // after `from`.
   const withinRange = (found: Place | null) => (isWithinRange(found, from) ? found : null)
   const charge = withinRange(await newestChargeBelow(scope, next, filters))
   const uncounted = mayBeUncounted(filters) ? withinRange(await newestUncountedBelow(scope, next, filters)) : null
@@ -35,8 +36,9 @@ export async function nextAfterUncounted(scope: Scope, place: Place, { from }: U
 }
 
 /**
- * Returns `place` with an earlier time: the time of the newest event below `place`. With the time of an event that was already
- * examined, `newestChargeBelow` could find the 15-minute bucket of the examined events again, and would skip nothing.
+ * Returns `place` with the time of the newest event below `place`. The given time is the time of an event that was already
+ * examined. With that time, `newestChargeBelow` could find the 15-minute bucket of the examined events again, and the list
+ * would skip nothing.
  */
 async function lowerTime(scope: Scope, place: Place): Promise<Place> {
   const { rows } = await sql<{ at: Date }>`
@@ -50,8 +52,8 @@ async function lowerTime(scope: Scope, place: Place): Promise<Place> {
  *
  * The query finds the 15-minute bucket of this charge in `usage_by_quarter_hour`. It makes one look-up for each operation of
  * the key, or one for each key of the operation. To make few look-ups, the query reads few cycles. For a key, it reads the two
- * newest cycles in which the key was used: all usage in the newest cycle can be after `place`, but the usage in the cycle
- * before is not. For an operation of any key, the query reads one cycle. If it finds no bucket in these cycles, the list
+ * newest cycles in which the key was used. All usage in the newest cycle can be after `place`, but all usage in the other cycle
+ * is before `place`. For an operation of any key, the query reads one cycle. If it finds no bucket in these cycles, the list
  * continues at their start.
  */
 async function newestChargeBelow(scope: Scope, place: Place, { keyId, operation }: UsageEventFilters): Promise<Place | null> {
@@ -81,8 +83,8 @@ async function newestChargeBelow(scope: Scope, place: Place, { keyId, operation 
 }
 
 /**
- * Returns a place above the newest uncounted event below `place` that matches the filters. If none of the examined events
- * matches, the returned place is below them. Returns null if no event is left.
+ * Finds the newest uncounted event below `place` that matches the filters, and returns the place directly above this event. If
+ * none of the examined events matches, the returned place is below all of them. Returns null if no event is left.
  */
 async function newestUncountedBelow(scope: Scope, place: Place, filters: UsageEventFilters): Promise<Place | null> {
   const { rows } = await sql<{ before: number | null }>`

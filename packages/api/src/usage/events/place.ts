@@ -5,8 +5,8 @@ import type { Place } from './cursor.ts'
 import { monthOf, ofMonth } from './examined.ts'
 
 /**
- * The search for an older event first reads only this number of months, because Postgres plans a query over few partitions
- * faster.
+ * The search for an older event first reads only this number of earlier months, because Postgres plans a query over few
+ * partitions faster.
  */
 const NEAR_MONTHS = 3
 
@@ -72,8 +72,8 @@ export async function placeInEarlierMonth(
 
 /**
  * Returns the lowest sequence that a list has to read in the month of `at`. Normally this is the first sequence of the month.
- * If `from` is in this month, the result is the sequence after the last thousandth event before `from`
- * (`api_key_usage_milestone_idx`), because all lower sequences are before `from`.
+ * If `from` is in this month, the list skips older events: the result is the sequence after the last event before `from` in
+ * `api_key_usage_milestone_idx`. This index contains every thousandth event.
  */
 export async function firstSequenceOfMonth(scope: Scope, { at }: Place, from: string | undefined): Promise<number> {
   const month = ofMonth(scope, { before: Number.MAX_SAFE_INTEGER, at })
