@@ -2,7 +2,7 @@ import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { withClient } from './database.ts'
 import { REPOSITORY } from './migrate.ts'
-import { BASELINE_VERSION, baselineSql } from './schemas.ts'
+import { BASELINE_VERSION, readBaseline } from './schemas.ts'
 
 /**
  * Returns true if the baseline migration has changed since the database was migrated. Until 1.0, each change of the schema
@@ -13,7 +13,7 @@ export async function hasOtherBaseline(ownerUrl: string): Promise<boolean> {
   const known = new Set(readdirSync(join(REPOSITORY, 'supabase/migrations')).map((file) => file.split('_')[0]))
   if (applied.some(({ version }) => !known.has(version))) return true
   const baseline = applied.find(({ version }) => version === BASELINE_VERSION)
-  return baseline !== undefined && withoutSeparators(baseline.statements.join('')) !== withoutSeparators(baselineSql())
+  return baseline !== undefined && withoutSeparators(baseline.statements.join('')) !== withoutSeparators(readBaseline())
 }
 
 async function appliedMigrations(ownerUrl: string): Promise<{ version: string; statements: string[] }[]> {

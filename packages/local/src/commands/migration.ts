@@ -3,20 +3,18 @@
  * released and never changes. Then `pnpm migration <name>` drafts a new migration: the SQL that turns the database of the
  * existing migrations into the database of the schema files.
  */
-import { readFileSync, writeFileSync } from 'node:fs'
+import { writeFileSync } from 'node:fs'
 import { join, relative } from 'node:path'
 import { draftMigration } from '../draft-migration.ts'
 import { REPOSITORY } from '../migrate.ts'
-import { generatedMigrations } from '../schemas.ts'
+import { generatedMigrations, isBaselineReleased } from '../schemas.ts'
 
 const USAGE = `Until 1.0: pnpm migration          writes the baseline from supabase/schemas
 From 1.0:  pnpm migration <name>   drafts the next migration. Example of a name: add_key_description`
 
 const [name, ...rest] = process.argv.slice(2)
-const { version } = JSON.parse(readFileSync(join(REPOSITORY, 'package.json'), 'utf8')) as { version: string }
-const isReleased = Number(version.split('.')[0]) >= 1
 
-if (rest.length > 0 || isReleased !== (name !== undefined) || (name !== undefined && !/^[a-z0-9_]+$/.test(name))) {
+if (rest.length > 0 || isBaselineReleased() !== (name !== undefined) || (name !== undefined && !/^[a-z0-9_]+$/.test(name))) {
   console.error(USAGE)
   process.exit(1)
 }
