@@ -115,8 +115,8 @@ comment on table public.usage_by_day is
 comment on column public.usage_by_day.api_key_id is 'The key of the usage. Null means that the row is the sum of all keys.';
 comment on column public.usage_by_day.operation is 'The operation of the usage. Null means that the row is the sum of all operations.';
 comment on column public.usage_by_day.quarters is 'The numbers of the 15-minute buckets that have usage, in ascending order. Bucket 0 starts at midnight, bucket 95 at 23:45.';
-comment on column public.usage_by_day.credits_charged is 'One running total for each element of quarters: the credits from the start of the day to the end of that bucket.';
-comment on column public.usage_by_day.charges is 'One running total for each element of quarters: the number of charges from the start of the day to the end of that bucket.';
+comment on column public.usage_by_day.credits_charged is 'An array with as many elements as the column quarters. Each element is the running total of credits from the start of the day to the end of the bucket at the same position of quarters.';
+comment on column public.usage_by_day.charges is 'An array like the column credits_charged, with running totals of the number of charges.';
 comment on column public.usage_by_day.credits_refunded is 'The refunded credits of all charges of the day.';
 
 -- This index serves reads of one key by operation, and reads of the sums of all keys by operation. The unique key of the table

@@ -156,7 +156,7 @@ describe('spending in real time', () => {
     expect(complaints).toEqual([])
   })
 
-  it('the page reopens a broken or refused stream, and then also shows the credits that were spent without a stream', async () => {
+  it('the page reopens a broken or refused stream, and then also shows the credits that were spent while no stream was open', async () => {
     const visitor = await visit({ polls: false })
     const { page, saveSecret, complaints } = visitor
     const tries: number[] = []

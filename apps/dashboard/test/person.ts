@@ -32,7 +32,10 @@ export interface Person extends Visitor {
 interface VisitOptions extends BrowserContextOptions {
   /** If false, the refresh timers of the page do not run, so changes appear only through the stream. */
   polls?: boolean
-  /** If false, the browser has no file picker, so the page uses a download. A test cannot answer the picker's dialog. */
+  /**
+   * If false, the browser has no file picker, so the page saves files as downloads. Most tests use false, because a test cannot
+   * answer the dialog of a file picker.
+   */
   hasFilePicker?: boolean
 }
 

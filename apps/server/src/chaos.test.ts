@@ -48,7 +48,7 @@ interface Server extends Main {
 let proxy: PostgresProxy
 /** This server connects to the test database through the proxy. */
 let behindProxy: Server
-/** This server uses the Postgres cluster of this file. */
+/** This server uses the Postgres cluster that only this test file uses. */
 let onOwnPostgres: Server
 beforeAll(async () => {
   proxy = await startPostgresProxy(database.urls.api)

@@ -339,11 +339,11 @@ export interface UsageByDay {
    */
   api_key_id: string | null;
   /**
-   * One running total for each element of quarters: the number of charges from the start of the day to the end of that bucket.
+   * An array like the column credits_charged, with running totals of the number of charges.
    */
   charges: ArrayType<number>;
   /**
-   * One running total for each element of quarters: the credits from the start of the day to the end of that bucket.
+   * An array with as many elements as the column quarters. Each element is the running total of credits from the start of the day to the end of the bucket at the same position of quarters.
    */
   credits_charged: ArrayType<number>;
   /**

@@ -37,8 +37,8 @@ interface AuthOptions {
 /**
  * Starts Supabase Auth on the database, behind a proxy. The auth server creates the schema `auth`, which the migrations need.
  *
- * The auth server always gets keys and the flag `--no-admin`. Without them, any local program could send REST requests to the
- * auth server, and the auth server would run these requests as `service_role`.
+ * The auth server always gets a publishable key, a JWT secret and the flag `--no-admin`. Without them, any local program could
+ * send REST requests to the auth server, and the auth server would run these requests as `service_role`.
  */
 export async function startAuth(options: AuthOptions): Promise<ManagedProcess> {
   const { dir, logFile, port, databaseUrl, secrets, google } = options

@@ -28,8 +28,8 @@ async function start(): Promise<ManagedProcess> {
     dataDir: join(dir, 'postgres'),
     logFile: join(dir, 'postgres.log'),
     port,
-    // The Postgres of the test run has the same password, so a connection to that wrong Postgres succeeds. The start must
-    // detect the wrong Postgres by its data folder.
+    // On this port, the start finds the Postgres of the test run. It has the same password, so a connection to it succeeds. Only
+    // its data folder shows that it is the wrong Postgres.
     superuserPassword: inject('cluster').secrets.superuserPassword,
     report: (line) => messages.push(line),
   })

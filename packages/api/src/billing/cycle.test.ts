@@ -23,7 +23,7 @@ const FIRST_MONTHS = [
  * The seed that chooses the time zones. To repeat a failure, replace the seed by the number in the name of the failed test.
  */
 const SEED = randomInt(2 ** 31)
-/** The number of time zones. The anchors are distributed over sessions in these time zones. */
+/** The number of time zones to test. Each anchor is tested in a session that uses one of them. */
 const TIME_ZONES = 16
 
 interface Row {

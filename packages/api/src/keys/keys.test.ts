@@ -84,7 +84,7 @@ describe('keys.list', () => {
 })
 
 describe('a key whose id is not a uuid of RFC 9562', () => {
-  it('a key with such an id is not found before it exists, and is later listed, counted and revoked like any other key', async () => {
+  it('such an id is valid: it gives `key_not_found` while no key has it, and a key that has it is listed, counted and revoked', async () => {
     const { userId, caller } = await provisioned(database)
     const id = '11111111-1111-1111-1111-111111111111'
     await expect(caller.keys.revoke({ id })).rejects.toMatchObject({ reason: 'key_not_found' })

@@ -30,7 +30,7 @@ export async function keyUsage(scope: Scope, { cycleStart }: KeyUsage): Promise<
     .execute()
   const data = rows.map(toKeyWithUsage)
   const ofLiveKeys = data.reduce((sum, { creditsUsed }) => sum + creditsUsed, 0)
-  // The difference is negative only if stored totals are wrong. `reconcile` reports wrong totals. This call returns the keys
-  // anyway.
+  // The difference is negative only if stored totals are wrong, which `reconcile` reports. The call then returns 0 instead of
+  // an error, so that the caller still gets the keys.
   return { data, revokedCreditsUsed: Math.max(0, cycle.creditsUsed - ofLiveKeys), billingCycle: toBillingCycle(cycle) }
 }

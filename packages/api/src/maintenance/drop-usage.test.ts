@@ -21,7 +21,7 @@ const { metering } = contextOf(database, null)
 
 let clock: Awaited<ReturnType<typeof replaceClock>>
 let account: Awaited<ReturnType<typeof provisioned>>
-/** Each test uses two other years, because all tests share the partitions. */
+/** Each test uses two years that no other test uses, because all tests share the partitions. */
 let year = 2030
 beforeEach(async () => {
   year += 2
@@ -153,7 +153,7 @@ describe('dropping usage events', () => {
     expect(await sequencesOf()).toEqual([[true, 6]])
   })
 
-  it('drops all events of an idle account, and reconcile still checks its last event', async () => {
+  it('drops all events of an idle account, and reconcile still reports a wrong number of its last event', async () => {
     await chargeUntil(1)
     const other = await provisioned(database)
     await clock.set(at('06-20'))
@@ -170,7 +170,7 @@ describe('dropping usage events', () => {
     await owner.query('update billing_accounts set last_event_sequence = 4 where user_id = $1', [account.userId])
   })
 
-  it('keeps reconcile able to report a missing event among the remaining events, including the first remaining event', async () => {
+  it('reconcile still reports a missing event after a drop, even if it is the first event that was kept', async () => {
     await chargeUntil(4)
     await dropUsage(ownerDb, month('03'))
     for (const sequence of [7, 8, 12]) {

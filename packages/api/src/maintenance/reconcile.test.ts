@@ -262,7 +262,7 @@ describe('reconcile', () => {
     expect(await differences()).toEqual([])
   })
 
-  it('reports a lost cycle in which the account got a top-up before it had any usage', async () => {
+  it('reports a missing cycle, even if the account only got a top-up in that cycle and used nothing', async () => {
     const { operator } = backend(database)
     const { userId } = await provisioned(database)
     await clock.set(new Date(START.getTime() + 100 * DAY_MS))

@@ -5,8 +5,9 @@ create function keymeter.advance_accounts(user_ids uuid[], v_now timestamptz) re
   language plpgsql volatile set search_path = '' set timezone = 'UTC'
   as $$
 begin
-  -- This statement reads no rows. It locks the partitions before this function writes to an account, which prevents a deadlock:
-  -- make_usage_partitions holds the lock of a partition while it waits for sessions that write to accounts.
+  -- This statement only locks the partitions, and reads no rows. The lock must come before the first write to an account.
+  -- make_usage_partitions locks a partition and then waits for sessions that have written to accounts. If such a session then
+  -- needed the partition, both would wait for each other.
   perform from public.api_key_usage where user_id = any(user_ids) limit 0;
   perform keymeter.close_cycles(user_ids, v_now);
   perform keymeter.expire_holds(user_ids, v_now);
