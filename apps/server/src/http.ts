@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { type ApiDeps, appRouter, errorAnswer, requestIds } from '@keymeter/api/server'
+import { type ApiDeps, appRouter, describeError, errorAnswer, requestIds } from '@keymeter/api/server'
 import { BATCH_CALLS_MAX, type Reason, type Settings } from '@keymeter/contract'
 import { fetchRequestHandler } from '@trpc/server/adapters/fetch'
 import { type Context, Hono, type MiddlewareHandler } from 'hono'
@@ -8,6 +8,7 @@ import { secureHeaders } from 'hono/secure-headers'
 import { clientAddress } from './client-address.ts'
 import type { HttpEnv } from './http-env.ts'
 import { logError } from './log-error.ts'
+import { retryAfter } from './retry-after.ts'
 import { serveUsageExport } from './usage-export.ts'
 
 /** The largest request body. A full HTTP batch with the longest valid inputs is smaller than 10 KB. */
@@ -110,6 +111,7 @@ function serveTrpc(options: HttpOptions, c: Context<HttpEnv>): Promise<Response>
     req: c.req.raw,
     maxBatchSize: BATCH_CALLS_MAX,
     createContext: () => contextOf(options, c),
+    responseMeta: ({ errors }) => ({ headers: retryAfter(errors.map(describeError)) }),
     onError: ({ error, path, type }) => logError(c.get('log'), error, { path, type }),
   })
 }

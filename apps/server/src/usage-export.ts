@@ -5,6 +5,7 @@ import type { Context } from 'hono'
 import type { ContentfulStatusCode } from 'hono/utils/http-status'
 import type { HttpEnv } from './http-env.ts'
 import { logError } from './log-error.ts'
+import { retryAfter } from './retry-after.ts'
 
 type Call = Omit<Parameters<typeof exportUsage>[0], 'userId'> &
   Pick<ApiDeps, 'verifyAccessToken'> & { authorization: string | null }
@@ -30,7 +31,7 @@ export async function serveUsageExport(call: Call, c: Context<HttpEnv>): Promise
     const refusal = getTRPCErrorFromUnknown(error)
     logError(call.log, refusal, { path: c.req.path, type: 'export' })
     const answer = errorAnswer(refusal)
-    return c.json(answer, answer.error.data.httpStatus as ContentfulStatusCode)
+    return c.json(answer, answer.error.data.httpStatus as ContentfulStatusCode, retryAfter([answer.error.data]))
   }
 }
 

@@ -19,6 +19,7 @@ describe('the message that a client sees', () => {
         reason: 'internal_error',
         message: expect.stringContaining('went wrong on our side'),
         issues: [],
+        retryAfterSeconds: null,
       })
     }
   })
@@ -31,5 +32,15 @@ describe('the message that a client sees', () => {
       expect(described.message).toMatch(/^[A-Z].+\.$/)
       expect(errorAnswer(reason)).toMatchObject({ error: { data: { reason, issues: [] } } })
     }
+  })
+
+  it('a refusal that passes says after how many seconds, rounded up', () => {
+    for (const reason of Reason.options) {
+      const { error } = errorAnswer(reason)
+      const passes = error.data.httpStatus === 429 || error.data.httpStatus === 503
+      expect([reason, error.data.retryAfterSeconds !== null]).toEqual([reason, passes])
+    }
+    expect(describeError(new AppError('account_busy', { retryAfterMs: 1_001 })).retryAfterSeconds).toBe(2)
+    expect(describeError(new AppError('account_busy', { retryAfterMs: 0 })).retryAfterSeconds).toBe(1)
   })
 })

@@ -2,7 +2,16 @@ import { type Issue, KEYS_LIVE_MAX, type Reason, STREAMS_PER_ACCOUNT_MAX } from 
 import { type TRPC_ERROR_CODE_KEY, TRPCError } from '@trpc/server'
 import { ZodError } from 'zod'
 
-/** The tRPC code and the default message of each reason. tRPC derives the HTTP status from the code. */
+/**
+ * The tRPC code of a reason, from which tRPC derives the HTTP status. `message` and `retryAfterSeconds` are the defaults of an
+ * `AppError` with this reason.
+ */
+interface Refusal {
+  code: TRPC_ERROR_CODE_KEY
+  message: string
+  retryAfterSeconds?: number
+}
+
 const REASONS = {
   bad_request: {
     code: 'BAD_REQUEST',
@@ -50,24 +59,36 @@ const REASONS = {
   },
   password_weak: { code: 'BAD_REQUEST', message: 'This password is too weak: choose a stronger one.' },
   sign_up_disabled: { code: 'FORBIDDEN', message: 'Signing up is disabled: ask the operator for an account.' },
-  too_many_attempts: { code: 'TOO_MANY_REQUESTS', message: 'Too many attempts: wait a minute, then try again.' },
+  too_many_attempts: {
+    code: 'TOO_MANY_REQUESTS',
+    message: 'Too many attempts: wait a minute, then try again.',
+    retryAfterSeconds: 60,
+  },
   too_many_streams: {
     code: 'TOO_MANY_REQUESTS',
     message: `This account already has ${STREAMS_PER_ACCOUNT_MAX} open streams: close one that you no longer need.`,
+    retryAfterSeconds: 15,
+  },
+  account_busy: {
+    code: 'TOO_MANY_REQUESTS',
+    message: 'This account has too many calls in progress: wait for their answers, then try again.',
+    retryAfterSeconds: 1,
   },
   auth_unavailable: {
     code: 'SERVICE_UNAVAILABLE',
     message: 'The auth server is unavailable at the moment: try again shortly.',
+    retryAfterSeconds: 5,
   },
   database_unavailable: {
     code: 'SERVICE_UNAVAILABLE',
     message: 'The database is unavailable at the moment: try again shortly.',
+    retryAfterSeconds: 5,
   },
   internal_error: {
     code: 'INTERNAL_SERVER_ERROR',
     message: 'Something went wrong on our side: try again, or report the request id.',
   },
-} as const satisfies Record<Reason, { code: TRPC_ERROR_CODE_KEY; message: string }>
+} as const satisfies Record<Reason, Refusal>
 
 /** The reasons of the errors that tRPC itself throws before any of our code runs. */
 const FRAMEWORK_REASONS: Partial<Record<TRPC_ERROR_CODE_KEY, Reason>> = {
@@ -79,16 +100,23 @@ const FRAMEWORK_REASONS: Partial<Record<TRPC_ERROR_CODE_KEY, Reason>> = {
   PAYLOAD_TOO_LARGE: 'request_too_large',
 }
 
-/** An error that refuses a call. The client gets `reason`, `message` and `issues`. `cause` goes only to the log. */
+/** An error that refuses a call. The client gets everything except `cause`, which goes only to the log. */
 export class AppError extends TRPCError {
   readonly reason: Reason
   /** The invalid fields of the input. */
   readonly issues: Issue[]
+  /** The time after which a retry can succeed, in whole seconds. Null means that a retry does not help or that the time is unknown. */
+  readonly retryAfterSeconds: number | null
 
-  constructor(reason: Reason, options: { message?: string; field?: string; cause?: unknown } = {}) {
-    const message = options.message ?? REASONS[reason].message
-    super({ code: REASONS[reason].code, message, cause: options.cause })
+  constructor(reason: Reason, options: { message?: string; field?: string; retryAfterMs?: number; cause?: unknown } = {}) {
+    const { code, message: usualMessage, ...rest }: Refusal = REASONS[reason]
+    const message = options.message ?? usualMessage
+    super({ code, message, cause: options.cause })
     this.reason = reason
+    this.retryAfterSeconds =
+      options.retryAfterMs === undefined
+        ? (rest.retryAfterSeconds ?? null)
+        : Math.max(1, Math.ceil(options.retryAfterMs / 1000))
     this.issues = options.field === undefined ? [] : [{ field: options.field, message }]
   }
 }
@@ -102,17 +130,29 @@ export function reasonOf(error: TRPCError): Reason {
   return FRAMEWORK_REASONS[error.code] ?? 'internal_error'
 }
 
+/** The parts of an error that a client may see. */
+interface ErrorDescription {
+  reason: Reason
+  message: string
+  issues: Issue[]
+  retryAfterSeconds: number | null
+}
+
 /**
  * Returns the parts of an error that a client may see. An `AppError` shows its own message, and an invalid input shows what is
  * wrong with each field. Every other error shows the default message of its reason, because its own message can contain SQL or
  * a secret.
  */
-export function describeError(error: TRPCError): { reason: Reason; message: string; issues: Issue[] } {
+export function describeError(error: TRPCError): ErrorDescription {
   const reason = reasonOf(error)
-  if (error instanceof AppError) return { reason, message: error.message, issues: error.issues }
+  if (error instanceof AppError) {
+    const { message, issues, retryAfterSeconds } = error
+    return { reason, message, issues, retryAfterSeconds }
+  }
   if (reason === 'bad_request' && error.cause instanceof ZodError) {
     const issues = error.cause.issues.map((issue) => ({ field: issue.path.join('.'), message: issue.message }))
-    return { reason, message: issues.map(({ field, message }) => (field ? `${field}: ${message}` : message)).join(' '), issues }
+    const message = issues.map(({ field, message }) => (field ? `${field}: ${message}` : message)).join(' ')
+    return { reason, message, issues, retryAfterSeconds: null }
   }
-  return { reason, message: REASONS[reason].message, issues: [] }
+  return { reason, message: REASONS[reason].message, issues: [], retryAfterSeconds: null }
 }

@@ -21,7 +21,7 @@ const t = initTRPC
     isDev: false,
     // All errors of the router get their shape here.
     errorFormatter: ({ shape, error, ctx }) => {
-      const { reason, message, issues } = describeError(error)
+      const { reason, message, issues, retryAfterSeconds } = describeError(error)
       return {
         code: shape.code,
         message,
@@ -32,6 +32,7 @@ const t = initTRPC
           requestId: ctx?.requestId ?? requestIds.getStore() ?? null,
           reason,
           issues,
+          retryAfterSeconds,
         },
       }
     },

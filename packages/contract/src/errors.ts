@@ -26,6 +26,7 @@ export const Reason = z.enum([
   'sign_up_disabled',
   'too_many_attempts',
   'too_many_streams',
+  'account_busy',
   'auth_unavailable',
   'database_unavailable',
   'internal_error',
