@@ -14,7 +14,10 @@ import { type Pages, serve } from './serve.ts'
 
 try {
   const env = readEnv(process.env)
-  const log = createLog({ level: env.logLevel, secrets: secretsOf(env) }, pretty({ ignore: 'time', singleLine: true, sync: true }))
+  const log = createLog(
+    { level: env.logLevel, secrets: secretsOf(env) },
+    pretty({ ignore: 'time', singleLine: true, sync: true }),
+  )
   await serve(env, log, async (server) => ({ panel, ...(await dashboardFromSources(server)) }))
 } catch (error) {
   console.error(error instanceof Error ? error.message : error)

@@ -46,9 +46,7 @@ describe('environment variables', () => {
       SUPABASE_JWT_SECRET: 'j'.repeat(32),
       KEYMETER_SERVICE_KEY: 's'.repeat(32),
     })
-    expect(secretsOf(env)).toEqual(
-      expect.arrayContaining(['p%40ss', 'p@ss', 'direct', 'j'.repeat(32), 's'.repeat(32)]),
-    )
+    expect(secretsOf(env)).toEqual(expect.arrayContaining(['p%40ss', 'p@ss', 'direct', 'j'.repeat(32), 's'.repeat(32)]))
     expect(secretsOf(readEnv({ ...required, DATABASE_URL: 'postgresql:///d?host=/tmp' })).join('')).toBe('')
   })
 

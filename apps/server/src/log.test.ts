@@ -39,17 +39,24 @@ const secrets: fc.Arbitrary<{ secret: string; text: string }> = fc.oneof(
   fc
     .tuple(base64url(10, 60), base64url(10, 200), base64url(20, 60))
     .map(([header, payload, signature]) => ({ secret: signature, text: `eyJ${header}.eyJ${payload}.${signature}` })),
-  fc.tuple(fc.constantFrom('Bearer ', 'bearer ', 'Basic ', 'Bearer%20'), chars(`${BASE62}+/=.~-_`, 32, 64)).map(
-    ([scheme, secret]) => ({ secret, text: `${scheme}${secret}` }),
-  ),
-  fc.tuple(fc.constantFrom('postgres', 'postgresql', 'https'), chars(`${BASE62}!$%^*()@:;,.-_~`, 12, 400)).map(
-    ([scheme, secret]) => ({ secret, text: `${scheme}://keymeter_api:${secret}@db.example:5432/postgres` }),
-  ),
   fc
-    .tuple(fc.constantFrom('password', 'refresh_token', 'refreshToken', 'SUPABASE_JWT_SECRET', 'apikey'), fc.constantFrom('=', ': '), chars(BASE62, 12, 80))
+    .tuple(fc.constantFrom('Bearer ', 'bearer ', 'Basic ', 'Bearer%20'), chars(`${BASE62}+/=.~-_`, 32, 64))
+    .map(([scheme, secret]) => ({ secret, text: `${scheme}${secret}` })),
+  fc
+    .tuple(fc.constantFrom('postgres', 'postgresql', 'https'), chars(`${BASE62}!$%^*()@:;,.-_~`, 12, 400))
+    .map(([scheme, secret]) => ({ secret, text: `${scheme}://keymeter_api:${secret}@db.example:5432/postgres` })),
+  fc
+    .tuple(
+      fc.constantFrom('password', 'refresh_token', 'refreshToken', 'SUPABASE_JWT_SECRET', 'apikey'),
+      fc.constantFrom('=', ': '),
+      chars(BASE62, 12, 80),
+    )
     .map(([name, sign, secret]) => ({ secret, text: `${name}${sign}${secret}` })),
   fc
-    .tuple(fc.constantFrom('password', 'refreshToken', 'jwt_secret', 'serviceKey', 'Authorization'), fc.string({ minLength: 12, unit: 'grapheme' }))
+    .tuple(
+      fc.constantFrom('password', 'refreshToken', 'jwt_secret', 'serviceKey', 'Authorization'),
+      fc.string({ minLength: 12, unit: 'grapheme' }),
+    )
     .map(([name, secret]) => ({ secret, text: JSON.stringify({ a: 1, [name]: secret, b: 'x' }) })),
   fc.constant({ secret: SERVICE_KEY, text: SERVICE_KEY }),
 )

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { STATUS_CODES } from 'node:http'
+import { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { AppError, errorAnswer, requestIds } from '@keymeter/api/server'
 import type { Logger } from 'pino'
@@ -23,7 +24,9 @@ export function refuseConnection(
   const requestId = randomUUID()
   // A client that disconnects is not an error of the server either.
   log.debug({ requestId, code }, 'closed a connection, because its request did not arrive')
-  if (!canAnswer || !socket.writable || code === 'ECONNRESET' || code === 'EPIPE') {
+  // A connection on which nothing has arrived has no request to answer. Its client perhaps keeps it for later.
+  const hasRequest = !(socket instanceof Socket) || socket.bytesRead > 0
+  if (!canAnswer || !hasRequest || !socket.writable || code === 'ECONNRESET' || code === 'EPIPE') {
     socket.destroy()
     return
   }

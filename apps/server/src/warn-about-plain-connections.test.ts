@@ -13,7 +13,9 @@ function warnings(urls: { supabaseUrl?: string; databaseUrl?: string; databaseDi
 
 describe('a warning about connections without encryption', () => {
   it('the server warns once about each connection that others could read, and names the setting to change', () => {
-    expect(warnings({ supabaseUrl: 'http://auth.example' })).toEqual([expect.stringMatching(/set SUPABASE_URL to an https URL/)])
+    expect(warnings({ supabaseUrl: 'http://auth.example' })).toEqual([
+      expect.stringMatching(/set SUPABASE_URL to an https URL/),
+    ])
     for (const end of ['', '?sslmode=disable', '?ssl=0', '?application_name=x'])
       expect([end, warnings({ databaseUrl: `postgresql://u:p@db.example/d${end}` })]).toEqual([
         end,

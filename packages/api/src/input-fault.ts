@@ -38,13 +38,9 @@ export function describeInputFault(issue: z.core.$ZodRawIssue): string {
         ? `Send ${JSON.stringify(issue.values[0])}.`
         : `Send one of ${issue.values.map((value) => JSON.stringify(value)).join(', ')}.`
     case 'too_big':
-      return issue.origin === 'string'
-        ? `Use at most ${issue.maximum} characters.`
-        : `Send at most ${issue.maximum}${issue.origin === 'array' ? ' items' : ''}.`
+      return `${issue.origin === 'string' ? 'Use' : 'Send'} at most ${counted(issue.origin, issue.maximum)}.`
     case 'too_small':
-      return issue.origin === 'string'
-        ? `Use at least ${issue.minimum} characters.`
-        : `Send at least ${issue.minimum}${issue.origin === 'array' ? ' items' : ''}.`
+      return `${issue.origin === 'string' ? 'Use' : 'Send'} at least ${counted(issue.origin, issue.minimum)}.`
     case 'invalid_format':
       return `Send ${FORMATS[issue.format] ?? 'a text of the documented form'}.`
     case 'unrecognized_keys': {
@@ -55,4 +51,9 @@ export function describeInputFault(issue: z.core.$ZodRawIssue): string {
     default:
       return 'This is not valid: send a value as documented.'
   }
+}
+
+function counted(origin: string, count: number | bigint): string {
+  const unit = { string: ' character', array: ' item' }[origin]
+  return unit === undefined ? `${count}` : `${count}${unit}${count === 1 ? '' : 's'}`
 }
