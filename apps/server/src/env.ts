@@ -25,6 +25,7 @@ const Env = z
     KEYMETER_KEY_BRAND: blankIsUnset(KeyBrand.default('km')),
     HOST: blankIsUnset(z.string().default('0.0.0.0')),
     PORT: blankIsUnset(Port.default(3000)),
+    ACCOUNT_CALLS_MAX: blankIsUnset(z.coerce.number().int().min(1).max(100).default(2)),
     TRUSTED_PROXY_HOPS: blankIsUnset(z.coerce.number().int().min(0).max(10).default(0)),
     LOG_LEVEL: blankIsUnset(z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal']).default('info')),
   })
@@ -39,6 +40,7 @@ const Env = z
     keyBrand: env.KEYMETER_KEY_BRAND,
     host: env.HOST,
     port: env.PORT,
+    accountCallsMax: env.ACCOUNT_CALLS_MAX,
     trustedProxyHops: env.TRUSTED_PROXY_HOPS,
     logLevel: env.LOG_LEVEL,
   }))

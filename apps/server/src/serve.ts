@@ -2,6 +2,7 @@ import { createServer, type RequestListener, type Server } from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { getRequestListener } from '@hono/node-server'
 import {
+  AccountQueue,
   createAccessTokenVerifier,
   createUsageAnnouncer,
   listenForUsage,
@@ -32,6 +33,8 @@ const REQUEST_TIMEOUT_MS = 30_000
  * are for announcements and the creation of partitions.
  */
 const METERING_CONNECTIONS_MAX = 8
+/** The maximum number of exports of one account that run at the same time in this process. */
+const ACCOUNT_EXPORTS_MAX = 2
 const UPKEEP_INTERVAL_MS = 6 * 3_600_000
 
 /** The parts of the process that serve pages. */
@@ -74,6 +77,8 @@ export async function serve(env: Env, log: Logger, createPages: (server: Server)
       serviceKey: env.serviceKey,
       metering: new Metering({ db: meteringDb, keyBrand: env.keyBrand, log, onDecided: announcer.announce }),
       usageWatch,
+      accountCalls: new AccountQueue(env.accountCallsMax),
+      accountExports: new AccountQueue(ACCOUNT_EXPORTS_MAX),
     },
     settings: {
       supabaseUrl: env.supabaseUrl,
