@@ -8,7 +8,7 @@ import type { Key } from '../accounts.ts'
 import type { Cluster, Database } from '../cluster.ts'
 import { alternate, closedLoop, type Effort, type Finding, type Rival, ratio } from '../measure.ts'
 
-const SERVER = fileURLToPath(new URL('../../../apps/server/src/main.ts', import.meta.url))
+const SERVER = fileURLToPath(import.meta.resolve('@keymeter/server/main'))
 const BURDEN = fileURLToPath(new URL('../burden.ts', import.meta.url))
 const CALLERS = 4
 const READY_PAUSE_MS = 50
