@@ -25,7 +25,7 @@ const ALLOWED: Record<string, { always: string[]; inDevelopment: string[] }> = {
   'apps/server': { always: ['api', 'contract', 'db'], inDevelopment: ['local'] },
   'apps/cli': { always: ['api', 'contract', 'db'], inDevelopment: ['local'] },
   'apps/dashboard': { always: ['contract'], inDevelopment: ['api', 'local'] },
-  bench: { always: [], inDevelopment: ['api', 'db', 'local'] },
+  bench: { always: [], inDevelopment: ['api', 'db', 'local', 'server'] },
 }
 /**
  * The run-time dependencies that these packages may have. `packages/local` may have none, so a production installation does not

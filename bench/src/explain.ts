@@ -1,4 +1,4 @@
-import { inAccount, type Scope } from '@keymeter/api/server'
+import { type exportUsage, inAccount, type Scope } from '@keymeter/api/server'
 import { contextOf, signedIn } from '@keymeter/api/testing'
 import type { CompiledQuery, KyselyPlugin } from 'kysely'
 import type { Database } from './cluster.ts'
@@ -8,7 +8,7 @@ import { median } from './measure.ts'
 const RUNS = 50
 
 type Caller = Awaited<ReturnType<typeof signedIn>>
-type Origin = Parameters<typeof inAccount>[0]
+type Origin = Parameters<typeof exportUsage>[0]
 
 /**
  * Makes a call as the user and records its queries. Then runs these queries several times with EXPLAIN ANALYZE, as the role of

@@ -16,6 +16,7 @@ import { againstBetterAuth } from './scenarios/against-better-auth.ts'
 import { costOfRollUps } from './scenarios/cost-of-roll-ups.ts'
 import { againstPgbench, hotAgainstSpread, singleCaller } from './scenarios/engine.ts'
 import { largeTables } from './scenarios/large-tables.ts'
+import { neighbours } from './scenarios/neighbours.ts'
 
 const DOCUMENT = new URL('../../docs/performance.md', import.meta.url)
 const USAGE = 'Usage: pnpm bench charge [--rounds 3] [--seconds 3] [--full] [--quick] [--only <text>] [--json]'
@@ -58,6 +59,7 @@ await withCluster(values.quick ? ACCOUNTS_QUICK : ACCOUNTS, report, async (clust
     single: async () => [await singleCaller(cluster, effort)],
     large: async () => await largeTables(cluster, sizes, effort, report),
     'roll-ups': async () => [await costOfRollUps(cluster, effort)],
+    neighbours: async () => await neighbours(cluster, effort),
   }
   const findings: Finding[] = []
   for (const [name, run] of Object.entries(scenarios)) {

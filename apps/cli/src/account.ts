@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import {
+  AccountQueue,
   changePlan,
   findAccount,
   getAccount,
@@ -71,7 +72,8 @@ async function onAccount<T>(db: Db, accountId: string, operation: (scope: Scope)
 
 function callOf(db: Db) {
   const log = pino({ level: 'silent' })
-  return { db, log, keyBrand: '', requestId: randomUUID(), clientAddress: null, userAgent: 'pnpm keymeter' }
+  const accountCalls = new AccountQueue(1)
+  return { db, log, accountCalls, keyBrand: '', requestId: randomUUID(), clientAddress: null, userAgent: 'pnpm keymeter' }
 }
 
 function describe(account: BillingAccount, more: object, sentence: string): CommandResult {

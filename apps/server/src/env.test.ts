@@ -28,6 +28,7 @@ describe('environment variables', () => {
       keyBrand: 'km',
       jwtSecret: null,
       googleSignIn: false,
+      accountCallsMax: 2,
     })
     expect(readEnv({ ...required, GOOGLE_OAUTH_CLIENT_ID: 'real' }).googleSignIn).toBe(true)
   })

@@ -26,6 +26,7 @@ const Env = z
     HOST: blankIsUnset(z.string().default('0.0.0.0')),
     PORT: blankIsUnset(Port.default(3000)),
     KEEP_ALIVE_SECONDS: blankIsUnset(z.coerce.number().int().min(1).max(3600).default(65)),
+    ACCOUNT_CALLS_MAX: blankIsUnset(z.coerce.number().int().min(1).max(100).default(2)),
     TRUSTED_PROXY_HOPS: blankIsUnset(z.coerce.number().int().min(0).max(10).default(0)),
     LOG_LEVEL: blankIsUnset(z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal']).default('info')),
   })
@@ -41,6 +42,7 @@ const Env = z
     host: env.HOST,
     port: env.PORT,
     keepAliveSeconds: env.KEEP_ALIVE_SECONDS,
+    accountCallsMax: env.ACCOUNT_CALLS_MAX,
     trustedProxyHops: env.TRUSTED_PROXY_HOPS,
     logLevel: env.LOG_LEVEL,
   }))

@@ -1,7 +1,7 @@
 import { createServer, type Server } from 'node:http'
 import { connect } from 'node:net'
 import { getRequestListener } from '@hono/node-server'
-import { createAccessTokenVerifier, Metering, UsageWatch } from '@keymeter/api/server'
+import { AccountQueue, createAccessTokenVerifier, Metering, UsageWatch } from '@keymeter/api/server'
 import { BATCH_CALLS_MAX } from '@keymeter/contract'
 import { ping } from '@keymeter/db'
 import { testAuth, testDatabase } from '@keymeter/local/testing'
@@ -30,6 +30,8 @@ beforeAll(async () => {
       serviceKey: auth.serviceKey,
       metering: new Metering({ db: database.db, keyBrand: 'km', log }),
       usageWatch: new UsageWatch(log),
+      accountCalls: new AccountQueue(2),
+      accountExports: new AccountQueue(2),
     },
     settings: { supabaseUrl: auth.supabaseUrl, supabasePublishableKey: auth.publishableKey, googleSignIn: false },
     trustedProxyHops: 0,
@@ -114,6 +116,44 @@ describe('API over plain HTTP', () => {
     expect(ids.size).toBe(answers.length)
     expect(answers.map(({ response }) => response.status)).toEqual([400, 400, 404, 401, 415, 413, 400])
     for (const id of ids) expect(logged.join('')).toContain(id)
+  })
+
+  it('at most two calls of an account use the database, the next ones are refused after their wait, and other accounts go on', async () => {
+    const busy = await signUp()
+    const other = await signUp()
+    const headersOf = (person: typeof busy) => ({ ...json, authorization: `Bearer ${person.session.accessToken}` })
+    const session = await database.owner.connect()
+    await session.query('begin')
+    await session.query('select from billing_accounts where user_id = $1 for update', [busy.user.id])
+    const edit = (n: number) =>
+      post('keys.update', JSON.stringify({ id: busy.defaultKey.id, name: `edit ${n}` }), headersOf(busy))
+    const waitingSessions = async () => {
+      const { rows } = await database.owner.query(
+        'select distinct pid from pg_locks join pg_stat_activity using (pid) where not granted and datname = current_database()',
+      )
+      return rows.length
+    }
+    try {
+      const edits = Array.from({ length: 9 }, (_, n) => edit(n))
+      const batch = fetch(`${url}/trpc/keys.list,billing.get,audit.list?batch=1&input=%7B%7D`, { headers: headersOf(busy) })
+      await expect.poll(waitingSessions).toBe(2)
+      const balance = await fetch(`${url}/trpc/billing.get`, { headers: headersOf(other) })
+      expect(balance.status).toBe(200)
+
+      const refused = await Promise.any(edits)
+      expect(refused.response.status).toBe(429)
+      expect(refused.response.headers.get('retry-after')).toBe('1')
+      expect(refused.body.error.data).toMatchObject({ reason: 'account_busy', retryAfterSeconds: 1 })
+      expect(await waitingSessions()).toBeLessThanOrEqual(2)
+      const statuses = (await Promise.all(edits)).map(({ response }) => response.status)
+      // The two calls that use the database wait until the lock timeout of the server's role.
+      expect(statuses.toSorted()).toEqual([...Array(7).fill(429), 503, 503])
+      expect((await batch).status).toBe(429)
+    } finally {
+      await session.query('rollback')
+      session.release()
+    }
+    expect((await edit(9)).response.status).toBe(200)
   })
 
   it('all calls of an HTTP batch have the same request id, and each call has its own result', async () => {

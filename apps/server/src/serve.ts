@@ -1,5 +1,6 @@
 import type { RequestListener, Server } from 'node:http'
 import {
+  AccountQueue,
   createAccessTokenVerifier,
   createUsageAnnouncer,
   listenForUsage,
@@ -30,6 +31,8 @@ const CLOSE_IDLE_INTERVAL_MS = 50
  * are for announcements and the creation of partitions.
  */
 const METERING_CONNECTIONS_MAX = 8
+/** The maximum number of exports of one account that run at the same time in this process. */
+const ACCOUNT_EXPORTS_MAX = 2
 const UPKEEP_INTERVAL_MS = 6 * 3_600_000
 
 /** The parts of the process that serve pages. */
@@ -73,6 +76,8 @@ export async function serve(env: Env, log: Logger, createPages: (server: Server)
       serviceKey: env.serviceKey,
       metering: new Metering({ db: meteringDb, keyBrand: env.keyBrand, log, onDecided: announcer.announce }),
       usageWatch,
+      accountCalls: new AccountQueue(env.accountCallsMax),
+      accountExports: new AccountQueue(ACCOUNT_EXPORTS_MAX),
     },
     settings: {
       supabaseUrl: env.supabaseUrl,

@@ -279,6 +279,28 @@ describe('GET /export/usage.csv', () => {
       expect(main.output().slice(logged)).not.toMatch(/permission denied|internal_error/)
     })
 
+    it('an account has at most two exports at a time, and a HEAD request or a finished export occupies no place', async () => {
+      const head = async () =>
+        await fetch(`${url}/export/usage.csv`, {
+          method: 'HEAD',
+          headers: { authorization: `Bearer ${accessToken(auth.jwtSecret, one.userId)}` },
+        })
+      for (let n = 0; n < 3; n++) expect((await head()).status).toBe(200)
+      const open1 = await open(one)
+      const open2 = await open(one)
+      for (const response of [open1, open2]) response.pause()
+      const third = await get(one)
+      expect([third.status, third.headers.get('retry-after')]).toEqual([429, '1'])
+      expect(await third.json()).toMatchObject({ error: { data: { reason: 'account_busy' } } })
+      const other = await customer()
+      await write(other, 1)
+      expect(parseCsv(await (await get(other)).text())).toHaveLength(2)
+
+      open1.destroy()
+      open2.destroy()
+      await expect.poll(async () => (await head()).status).toBe(200)
+    })
+
     it('a usage export that fails in the middle does not look complete to the client', async () => {
       const response = await open(one)
       response.pause()

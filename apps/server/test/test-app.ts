@@ -1,5 +1,5 @@
 import type { Server } from 'node:http'
-import { type ApiDeps, createAccessTokenVerifier, Metering, UsageWatch } from '@keymeter/api/server'
+import { AccountQueue, type ApiDeps, createAccessTokenVerifier, Metering, UsageWatch } from '@keymeter/api/server'
 import { ping } from '@keymeter/db'
 import type { TestAuth, TestDatabase } from '@keymeter/local/testing'
 import { Hono } from 'hono'
@@ -42,6 +42,8 @@ export function testApp(database: TestDatabase, auth: TestAuth, options: Options
       serviceKey: auth.serviceKey,
       metering: new Metering({ db: database.db, keyBrand: 'km', log }),
       usageWatch: new UsageWatch(log),
+      accountCalls: new AccountQueue(2),
+      accountExports: new AccountQueue(2),
     }
     const listener = createRequestListener(
       createHttpApp({

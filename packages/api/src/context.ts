@@ -1,5 +1,6 @@
 import type { Db } from '@keymeter/db'
 import type { Logger } from 'pino'
+import type { AccountQueue } from './account-queue.ts'
 import type { AccessTokenVerifier } from './auth/verify-access-token.ts'
 import type { Metering } from './metering/metering.ts'
 import type { CallOrigin } from './scope.ts'
@@ -13,6 +14,10 @@ export interface ApiDeps {
   verifyAccessToken: AccessTokenVerifier
   metering: Metering
   usageWatch: UsageWatch
+  /** Every call on an account waits here for its turn, except charges and the reads of streams, which have their own limits. */
+  accountCalls: AccountQueue
+  /** Every export of an account waits here for its turn. */
+  accountExports: AccountQueue
   /** The service key of the company's backend. Null means that all calls that need the service key are refused. */
   serviceKey: string | null
   /** The first part of every token: `km` in `km_dev_…`. */

@@ -85,12 +85,12 @@ const REASONS = {
   auth_unavailable: {
     code: 'SERVICE_UNAVAILABLE',
     message: 'The auth server is unavailable at the moment: try again shortly.',
-    retryAfterSeconds: 5,
+    retryAfterSeconds: 1,
   },
   database_unavailable: {
     code: 'SERVICE_UNAVAILABLE',
     message: 'The database is unavailable at the moment: try again shortly.',
-    retryAfterSeconds: 5,
+    retryAfterSeconds: 1,
   },
   internal_error: {
     code: 'INTERNAL_SERVER_ERROR',

@@ -1,5 +1,6 @@
 /** The entry of this package for the server and the CLI. */
 
+export { AccountQueue } from './account-queue.ts'
 export { createAccessTokenVerifier } from './auth/verify-access-token.ts'
 export { getAccount } from './billing/get-account.ts'
 export type { ApiDeps } from './context.ts'

@@ -3,6 +3,7 @@ import type { ChargeVerdict } from '@keymeter/contract'
 import type { TestDatabase } from '@keymeter/local/testing'
 import { SignJWT } from 'jose'
 import { pino } from 'pino'
+import { AccountQueue } from '../src/account-queue.ts'
 import { createAccessTokenVerifier } from '../src/auth/verify-access-token.ts'
 import type { Context } from '../src/context.ts'
 import { Metering } from '../src/metering/metering.ts'
@@ -37,6 +38,8 @@ export function contextOf({ db }: Pick<TestDatabase, 'db'>, token: string | null
     log,
     metering: new Metering({ db, keyBrand: 'km', log }),
     usageWatch: new UsageWatch(log),
+    accountCalls: new AccountQueue(2),
+    accountExports: new AccountQueue(2),
     serviceKey: SERVICE_KEY,
     supabase: { url: 'http://127.0.0.1:1', publishableKey: 'none' },
     verifyAccessToken,

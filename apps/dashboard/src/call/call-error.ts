@@ -10,13 +10,20 @@ export interface CallError {
   issues: Issue[]
   /** True if the same call can succeed a moment later. */
   isPassing: boolean
+  /** The time after which the same call can succeed, in milliseconds. It is 0 if the time is unknown. */
+  retryAfterMs: number
 }
 
 export function describeCallError(error: unknown): CallError {
   if (error instanceof TRPCClientError) {
     const { data, message } = error as TRPCClientError<AppRouter>
-    if (data) return { message, requestId: data.requestId, issues: data.issues, isPassing: data.httpStatus >= 500 }
+    if (data) return { message, requestId: data.requestId, issues: data.issues, ...passingOf(data) }
   }
   const message = 'The server cannot be reached. Check your connection and try again.'
-  return { message, requestId: null, issues: [], isPassing: true }
+  return { message, requestId: null, issues: [], isPassing: true, retryAfterMs: 0 }
+}
+
+/** Returns whether a call with this error can succeed a moment later, and when. */
+export function passingOf({ httpStatus, retryAfterSeconds }: { httpStatus: number; retryAfterSeconds: number | null }) {
+  return { isPassing: httpStatus >= 500 || retryAfterSeconds !== null, retryAfterMs: (retryAfterSeconds ?? 0) * 1000 }
 }

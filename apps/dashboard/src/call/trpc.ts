@@ -7,6 +7,8 @@ import { describeCallError } from './call-error.ts'
 import { accessToken, endExpiredSession } from './session.ts'
 
 const RETRIES_MAX = 2
+/** The pause before the first retry. Each further pause is twice as long. */
+const RETRY_PAUSE_MS_MIN = 1_000
 /** A request that takes longer than this fails. Otherwise the page would wait without a message. */
 const REQUEST_MS_MAX = 20_000
 /**
@@ -43,6 +45,7 @@ export const queryClient = new QueryClient({
       networkMode: 'always',
       // Retry only after a temporary failure, e.g. of the network. A refusal is final.
       retry: (failures, error) => failures < RETRIES_MAX && describeCallError(error).isPassing,
+      retryDelay: (failures, error) => Math.max(RETRY_PAUSE_MS_MIN * 2 ** failures, describeCallError(error).retryAfterMs),
     },
   },
 })

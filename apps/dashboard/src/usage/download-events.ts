@@ -1,5 +1,6 @@
-import type { Issue, UsageEventFilters } from '@keymeter/contract'
-import type { CallError } from '../call/call-error.ts'
+import type { ErrorData } from '@keymeter/api'
+import type { UsageEventFilters } from '@keymeter/contract'
+import { type CallError, passingOf } from '../call/call-error.ts'
 import { accessToken, endExpiredSession } from '../call/session.ts'
 
 interface DownloadOptions {
@@ -79,16 +80,16 @@ function faultOf(error: unknown): CallError | null {
   const message = isOfFile
     ? 'The file could not be written, and nothing was saved. Check the free disk space, and that the browser may write there.'
     : 'The export was interrupted, and nothing was saved. Check your connection and try again.'
-  return { message, requestId: null, issues: [], isPassing: true }
+  return { message, requestId: null, issues: [], isPassing: true, retryAfterMs: 0 }
 }
 
 async function refusalOf(response: Response): Promise<CallError> {
-  const { error } = (await response.json()) as { error: { message: string; data: { requestId: string; issues: Issue[] } } }
+  const { error } = (await response.json()) as { error: { message: string; data: ErrorData } }
   return {
     message: error.message,
     requestId: error.data.requestId,
     issues: error.data.issues,
-    isPassing: response.status >= 500,
+    ...passingOf(error.data),
   }
 }
 

@@ -15,11 +15,14 @@ import { announceUsage } from '../usage/announcements.ts'
  * @throws AppError `account_not_found`.
  */
 export async function operate<T>(
-  call: Pick<Context, 'db' | 'log' | 'keyBrand' | 'requestId' | 'clientAddress' | 'userAgent'>,
+  {
+    accountCalls,
+    ...call
+  }: Pick<Context, 'db' | 'log' | 'keyBrand' | 'requestId' | 'clientAddress' | 'userAgent' | 'accountCalls'>,
   accountId: string,
   operation: (scope: Scope) => Promise<T>,
 ): Promise<{ result: T; account: BillingAccount }> {
-  return await inAccount({ ...call, userId: accountId }, 'read write', async (scope) => {
+  const change = async (scope: Scope) => {
     if (!(await lockAccount(scope))) throw new AppError('account_not_found', { field: 'accountId' })
     const result = await operation(scope)
     const account = await getAccount(scope)
@@ -28,5 +31,6 @@ export async function operate<T>(
     // calls by the operator are rare.
     await announceUsage(scope.db, [accountId])
     return { result, account }
-  })
+  }
+  return await accountCalls.run(accountId, () => inAccount({ ...call, userId: accountId }, 'read write', change))
 }

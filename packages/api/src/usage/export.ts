@@ -1,7 +1,7 @@
 import type { UsageEvent, UsageEventFilters } from '@keymeter/contract'
-import type { Db } from '@keymeter/db'
 import { stringify } from 'csv-stringify/sync'
 import { sql } from 'kysely'
+import type { Context } from '../context.ts'
 import { inAccount, type Scope } from '../scope.ts'
 import { listUsageEvents } from './events/page.ts'
 
@@ -33,19 +33,40 @@ const COLUMNS = [
  * A spreadsheet runs text that begins like a formula, so the export puts an apostrophe before such text. Numbers get no
  * apostrophe.
  *
+ * The export occupies one of the account's places for exports until the generator ends, so the consumer must read it to its end
+ * or call its `return`.
+ *
+ * @throws AppError `account_busy` if the account already has the maximum number of exports.
  * @throws AppError, possibly after the first pages. The consumer must then cut the connection. Otherwise the incomplete file
  *   would look complete.
  */
-export async function* exportUsage(call: Omit<Scope, 'db'> & { db: Db }, filters: UsageEventFilters): AsyncGenerator<string> {
+export async function* exportUsage(
+  call: Omit<Scope, 'db'> & Pick<Context, 'db' | 'accountCalls' | 'accountExports'>,
+  filters: UsageEventFilters,
+): AsyncGenerator<string> {
+  const leave = await call.accountExports.enter(call.userId)
+  try {
+    yield* readExport(call, filters)
+  } finally {
+    leave()
+  }
+}
+
+async function* readExport(
+  call: Omit<Scope, 'db'> & Pick<Context, 'db' | 'accountCalls'>,
+  filters: UsageEventFilters,
+): AsyncGenerator<string> {
+  const read = async <T>(operation: (scope: Scope) => Promise<T>) =>
+    await call.accountCalls.run(call.userId, () => inAccount(call, 'read only', operation), { isPatient: true })
+
   yield toCsv([COLUMNS])
-  const kept = await inAccount(call, 'read only', readKeptEvents)
+  const kept = await read(readKeptEvents)
   let cursor: string | null = null
   do {
-    const read = async (scope: Scope) => await listUsageEvents(scope, { ...filters, cursor, limit: PAGE_EVENTS })
-    const page = await inAccount(call, 'read only', read)
+    const page = await read((scope) => listUsageEvents(scope, { ...filters, cursor, limit: PAGE_EVENTS }))
     // If a partition is dropped or moved, its events immediately disappear from all snapshots, so they can be missing from this
     // page. The next read of `readKeptEvents`, in a later transaction, detects this.
-    if ((await inAccount(call, 'read only', readKeptEvents)) !== kept)
+    if ((await read(readKeptEvents)) !== kept)
       throw new Error('the account or its older events were deleted, or a month got its own partition, during an export')
     if (page.data.length > 0) yield toCsv(page.data.map((event) => COLUMNS.map((column) => event[column])))
     cursor = page.nextCursor

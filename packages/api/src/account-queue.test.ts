@@ -1,0 +1,91 @@
+import { setImmediate } from 'node:timers/promises'
+import { describe, expect, it } from 'vitest'
+import { AccountQueue } from './account-queue.ts'
+
+/** A call that runs until `end` is called. */
+function openCall() {
+  const { promise, resolve } = Promise.withResolvers<void>()
+  return { call: () => promise, end: resolve }
+}
+
+describe('the queue of an account', () => {
+  it('runs at most the given number of calls of an account, and the others in the order of their arrival', async () => {
+    const queue = new AccountQueue(2)
+    const calls = Array.from({ length: 6 }, openCall)
+    const started: number[] = []
+    const all = calls.map(({ call }, n) =>
+      queue.run('one', () => {
+        started.push(n)
+        return call()
+      }),
+    )
+    await setImmediate()
+    expect(started).toEqual([0, 1])
+    calls[1]?.end()
+    await all[1]
+    calls[0]?.end()
+    await all[0]
+    await setImmediate()
+    expect(started).toEqual([0, 1, 2, 3])
+    for (const { end } of calls) end()
+    await Promise.all(all)
+    expect(started).toEqual([0, 1, 2, 3, 4, 5])
+  })
+
+  it('never delays a call of another account', async () => {
+    const queue = new AccountQueue(1)
+    const blocking = openCall()
+    const blocked = [queue.run('one', blocking.call), queue.run('one', async () => {})]
+    expect(await queue.run('other', async () => 'done')).toBe('done')
+    blocking.end()
+    await Promise.all(blocked)
+  })
+
+  it('refuses a call that waits too long, and each call beyond 100 that wait immediately', async () => {
+    const queue = new AccountQueue(1)
+    const blocking = openCall()
+    const first = queue.run('one', blocking.call)
+    const order: string[] = []
+    const waiting = Array.from({ length: 100 }, () =>
+      queue
+        .run('one', async () => {})
+        .catch((error: unknown) => {
+          order.push('waited')
+          return error
+        }),
+    )
+    const beyond = queue
+      .run('one', async () => {})
+      .catch((error: unknown) => {
+        order.push('beyond')
+        return error
+      })
+    expect(await beyond).toMatchObject({ reason: 'account_busy', retryAfterSeconds: 1 })
+    for (const refusal of await Promise.all(waiting)) expect(refusal).toMatchObject({ reason: 'account_busy' })
+    expect(order[0]).toBe('beyond')
+    blocking.end()
+    await first
+  })
+
+  it('passes the turn on when a call fails, and forgets an account without calls', async () => {
+    const queue = new AccountQueue(1)
+    const failing = queue.run('one', async () => {
+      throw new Error('failed')
+    })
+    const next = queue.run('one', async () => 'next')
+    await expect(failing).rejects.toThrow('failed')
+    expect(await next).toBe('next')
+    expect(queue.size).toBe(0)
+  })
+
+  it('gives the turn of a refused call to nobody', async () => {
+    const queue = new AccountQueue(1)
+    const blocking = openCall()
+    const first = queue.run('one', blocking.call)
+    await expect(queue.run('one', async () => {})).rejects.toMatchObject({ reason: 'account_busy' })
+    blocking.end()
+    await first
+    expect(await queue.run('one', async () => 'later')).toBe('later')
+    expect(queue.size).toBe(0)
+  })
+})

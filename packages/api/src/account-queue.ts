@@ -1,0 +1,92 @@
+import { AppError } from './errors.ts'
+
+/** The maximum number of calls of one account that wait. Further calls are refused immediately. */
+const WAITING_MAX = 100
+/** A call that waits longer than this is refused. */
+const WAIT_MS_MAX = 2_000
+
+interface WaitOptions {
+  /**
+   * True means that the call waits without a limit. Something else must limit the number of such calls: they are the reads of an
+   * export that has already begun, and the number of exports is limited.
+   */
+  isPatient?: boolean
+}
+
+interface Account {
+  running: number
+  /** The calls that wait, in the order in which they arrived. */
+  waiting: Set<() => void>
+}
+
+/**
+ * Limits how many calls of one account run at the same time in this process. Further calls of the account wait in order. So an
+ * account that sends many calls at once delays only its own calls, and the other connections of the pool stay free for other
+ * accounts.
+ */
+export class AccountQueue {
+  readonly #callsMax: number
+  readonly #accounts = new Map<string, Account>()
+
+  /** @param callsMax The maximum number of calls of one account that run at the same time. */
+  constructor(callsMax: number) {
+    this.#callsMax = callsMax
+  }
+
+  /** The number of accounts that have a call that runs or waits. */
+  get size(): number {
+    return this.#accounts.size
+  }
+
+  /**
+   * Runs `call` when it is its turn.
+   *
+   * @throws AppError `account_busy`, as `enter`.
+   */
+  async run<T>(userId: string, call: () => Promise<T>, options?: WaitOptions): Promise<T> {
+    const leave = await this.enter(userId, options)
+    try {
+      return await call()
+    } finally {
+      leave()
+    }
+  }
+
+  /**
+   * Waits for the turn of a call. The caller must call the returned function exactly once, when the call has ended.
+   *
+   * @throws AppError `account_busy` if the call waits for 2 seconds, or if 100 calls of the account already wait.
+   */
+  async enter(userId: string, options: WaitOptions = {}): Promise<() => void> {
+    const account = this.#accounts.get(userId) ?? { running: 0, waiting: new Set() }
+    this.#accounts.set(userId, account)
+    if (account.running < this.#callsMax) account.running++
+    else await waitForTurn(account, options)
+    return () => this.#leave(userId, account)
+  }
+
+  #leave(userId: string, account: Account): void {
+    const [next] = account.waiting
+    // The next call takes over the turn, so `running` does not change.
+    if (next !== undefined) next()
+    else account.running--
+    if (account.running === 0) this.#accounts.delete(userId)
+  }
+}
+
+async function waitForTurn({ waiting }: Account, { isPatient = false }: WaitOptions): Promise<void> {
+  if (waiting.size >= WAITING_MAX && !isPatient) throw new AppError('account_busy')
+  await new Promise<void>((resolve, reject) => {
+    const giveUp = () => {
+      waiting.delete(start)
+      reject(new AppError('account_busy'))
+    }
+    const timer = isPatient ? undefined : setTimeout(giveUp, WAIT_MS_MAX)
+    const start = () => {
+      clearTimeout(timer)
+      waiting.delete(start)
+      resolve()
+    }
+    waiting.add(start)
+  })
+}
