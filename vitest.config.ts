@@ -7,7 +7,7 @@ const UNIT = [
   'packages/api/src/auth/verify-access-token.test.ts',
   'packages/api/src/keys/{secret-scanning,token}.test.ts',
   'packages/api/src/metering/{event-id,lane,verdict}.test.ts',
-  'apps/server/src/{client-address,env,log,warn-about-plain-connections}.test.ts',
+  'apps/server/src/{client-address,env,log,refusal-log,warn-about-plain-connections}.test.ts',
   'apps/cli/src/owner-url.test.ts',
 ]
 

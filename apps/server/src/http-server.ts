@@ -2,7 +2,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { Logger } from 'pino'
-import { refuseConnection } from './refuse-connection.ts'
+import { type ReadError, refuseConnection } from './refuse-connection.ts'
 import { readUnacknowledgedBytes } from './unacknowledged-bytes.ts'
 
 /**
@@ -71,7 +71,7 @@ export function createHttpServer({ keepAliveSeconds, log, patienceMs = PATIENCE_
   })
 
   /** Answers a request that Node could not read, unless that would disturb the answer to an earlier request. */
-  const refuse = (socket: Duplex, error: { code?: string; rawPacket?: Buffer }) => {
+  const refuse = (socket: Duplex, error: ReadError) => {
     const connection = connections.get(socket)
     refuseConnection(socket, error, { canAnswer: connection === undefined || canAnswer(connection), log })
   }

@@ -47,11 +47,17 @@ export function createHttpApp(options: HttpOptions): Hono<HttpEnv> {
   app.use(async (c, next) => {
     const requestId = randomUUID()
     const log = options.api.log.child({ requestId })
-    const { remoteAddress } = c.env.incoming.socket
-    const address = clientAddress(remoteAddress, c.req.header('x-forwarded-for'), options.trustedProxyHops)
+    const { incoming } = c.env
+    const address = clientAddress(incoming.socket.remoteAddress, c.req.header('x-forwarded-for'), options.trustedProxyHops)
     c.set('requestId', requestId)
     c.set('log', log)
-    c.set('callLog', { log, refusals, clientAddress: address, refusedCredentials: new Set() })
+    c.set('callLog', {
+      log,
+      refusals,
+      clientAddress: address,
+      refusedCredentials: new Set(),
+      hasDisconnected: () => incoming.destroyed && !incoming.complete,
+    })
     await requestIds.run(requestId, next)
     c.res.headers.set('x-request-id', requestId)
     // Nobody reads the body of the answer to a HEAD request. A stream or an export would go on until its client disconnects.
@@ -80,9 +86,7 @@ export function createHttpApp(options: HttpOptions): Hono<HttpEnv> {
     refuse(c, new AppError('procedure_not_found', { message: 'There is nothing at this path: check the path.' })),
   )
   app.onError((error, c) => {
-    const { incoming } = c.env
-    const isDisconnected = incoming.destroyed && !incoming.complete
-    if (isDisconnected) c.get('log').debug('the client disconnected before its request had arrived')
+    if (c.get('callLog').hasDisconnected()) c.get('log').debug('the client disconnected before its request had arrived')
     else c.get('log').error({ err: error }, 'request failed')
     return c.json(errorAnswer('internal_error'), 500)
   })

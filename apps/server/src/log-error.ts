@@ -15,6 +15,8 @@ export interface CallLog {
   clientAddress: string | null
   /** The credential of the request is refused in each call of an HTTP batch, and logged once. */
   refusedCredentials: Set<Reason>
+  /** Returns true if the client disconnected before its request had arrived. */
+  hasDisconnected: () => boolean
 }
 
 /**
@@ -24,13 +26,14 @@ export interface CallLog {
  * @param call.path must be the path of a procedure or a route. A path from a URL can contain a secret.
  */
 export function logError(
-  { log, refusals, clientAddress, refusedCredentials }: CallLog,
+  { log, refusals, clientAddress, refusedCredentials, hasDisconnected }: CallLog,
   error: TRPCError,
   call: { path: string | undefined; type: string },
 ): void {
   const reason = reasonOf(error)
   if (reason === 'internal_error') log.error({ ...call, reason, err: error.cause ?? error }, 'call failed')
   else if (reason.endsWith('_unavailable')) log.warn({ ...call, reason, err: error.cause ?? error }, 'call failed')
+  else if (hasDisconnected()) log.debug({ ...call, reason }, 'the client disconnected before its request had arrived')
   else if (call.path === SIGN_UP) refusals.write(log, { ...call, reason, clientAddress })
   else if (!CREDENTIAL_REFUSALS.includes(reason)) log.debug({ ...call, reason }, 'call refused')
   else if (!refusedCredentials.has(reason)) {

@@ -10,15 +10,16 @@ import { SECURITY_HEADERS } from './security-headers.ts'
 /** A request line of HTTP/1 with any method. Other bytes are not HTTP, e.g. the start of a TLS connection. */
 const REQUEST_LINE = /^[!#$%&'*+.^_`|~\w-]{1,32} (\S{0,2048}) HTTP\/1\.[01]\r?\n/
 
+/** An error of Node while it reads a request. `rawPacket` contains the last bytes that arrived. */
+export type ReadError = Partial<Error> & { code?: string; rawPacket?: Buffer }
+
 /**
  * Closes a connection whose request Node could not read, because it is not valid HTTP, too large or too slow. If `canAnswer` is
  * true, the client first gets an answer like any other refusal.
- *
- * @param error.code is the code of Node's error. `rawPacket` contains the last bytes that arrived.
  */
 export function refuseConnection(
   socket: Duplex,
-  { code = '', rawPacket }: { code?: string; rawPacket?: Buffer },
+  { code = '', rawPacket }: ReadError,
   { canAnswer, log }: { canAnswer: boolean; log: Logger },
 ): void {
   const requestId = randomUUID()

@@ -14,6 +14,10 @@ export interface PostgresProxy {
   cuts: number
   /** The number of all batches. */
   batches: number
+  /** The number of pings, which are queries that only ask whether the database answers. */
+  pings: number
+  /** The number of open connections of clients. */
+  connections(): number
   /** The time for which the proxy holds back each part of a response. */
   delayMs: number
   /** Stops the flow of data in both directions, on open connections and on new connections. */
@@ -33,7 +37,10 @@ export async function startPostgresProxy(databaseUrl: string): Promise<PostgresP
   let isHanging = false
   let cutsInARow = 0
 
+  const clients = new Set<Socket>()
   const server = createServer((client) => {
+    clients.add(client)
+    client.once('close', () => clients.delete(client))
     const upstream = connect(port, host)
     let isDead = isHanging
     let isBatch = false
@@ -52,6 +59,7 @@ export async function startPostgresProxy(databaseUrl: string): Promise<PostgresP
       isDead ||= isHanging
       if (isDead) return
       if (data.includes('meter_batch')) isBatch = true
+      if (data.includes('select 1')) proxy.pings++
       upstream.write(data)
     })
     const forward = (data: Buffer) => {
@@ -90,6 +98,8 @@ export async function startPostgresProxy(databaseUrl: string): Promise<PostgresP
     cutChance: 0,
     cuts: 0,
     batches: 0,
+    pings: 0,
+    connections: () => clients.size,
     delayMs: 0,
     hang: () => {
       isHanging = true
