@@ -11,6 +11,8 @@ import { SECURITY_HEADERS } from './security-headers.ts'
 const database = testDatabase()
 const auth = testAuth(database)
 const app = testApp(database, auth)
+/** A server that waits only shortly for a slow client. */
+const impatient = testApp(database, auth, { patienceMs: 500 })
 const logged = () => JSON.stringify(app.logged)
 let url: string
 beforeAll(() => {
@@ -365,8 +367,10 @@ describe('refusals over plain HTTP', () => {
     const { status, headers, json } = await send('GET', '/trpc/usage.watch', { authorization: 'Bearer nonsense' })
     expect([status, headers.get('content-type')]).toEqual([401, 'application/json'])
     expect(json.error.data).toMatchObject({ reason: 'not_signed_in', requestId: headers.get('x-request-id') })
+    const before = app.logged.length
     const input = encodeURIComponent(JSON.stringify({ lastEventId: 'x'.repeat(65) }))
     expect((await send('GET', `/trpc/usage.watch?input=${input}`, await bearer())).status).toBe(400)
+    expect(app.logged.slice(before).filter(({ msg }) => msg === 'call refused')).toHaveLength(1)
   })
 
   it('a request whose host or URL is not valid is refused with a reason', async () => {
@@ -438,7 +442,21 @@ describe('the log of refused calls', () => {
   })
 })
 
-describe('clients that disconnect', () => {
+describe('clients that are slow or disconnect', () => {
+  it('200 requests whose body does not arrive are answered with 408, and leave no line above `debug`', async () => {
+    const head = 'POST /trpc/auth.signup HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n'
+    const answers = await Promise.all(
+      Array.from({ length: 200 }, async (_, n) => {
+        const body = n % 2 ? 'content-length: 100\r\n\r\n{' : 'transfer-encoding: chunked\r\n\r\n5\r\n{'
+        return parseResponse(await rawConnection(impatient.port, head + body).closed)
+      }),
+    )
+    for (const { status, body } of answers)
+      expect([status, JSON.parse(body).error.data.reason]).toEqual([408, 'request_too_slow'])
+    expect((await fetch(`${impatient.url}/livez`)).status).toBe(200)
+    expect(impatient.logged.filter(({ level }) => Number(level) > 20)).toEqual([])
+  })
+
   it('200 requests whose client disconnects in the middle of the body leave no line above `debug`', async () => {
     const before = app.logged.length
     const head = 'POST /trpc/auth.signup HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n'

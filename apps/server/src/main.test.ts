@@ -80,8 +80,9 @@ describe('production server', () => {
   })
 
   it('the production server is ready while every connection of the dashboard’s pool is in use', async () => {
+    // So many calls wait for a connection that another call would have to wait for seconds.
     const customers = await Promise.all(
-      Array.from({ length: 12 }, async () => await provision(server.url, auth.jwtSecret, await database.createUser())),
+      Array.from({ length: 60 }, async () => await provision(server.url, auth.jwtSecret, await database.createUser())),
     )
     const session = await database.owner.connect()
     await session.query('begin')

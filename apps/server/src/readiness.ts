@@ -22,7 +22,8 @@ export function createReadiness(databaseUrl: string, onConnectionError: (error: 
   let answer: Promise<boolean> | null = null
 
   const ask = async () => {
-    // A query that has not ended is not repeated. Otherwise queries would pile up while the database hangs.
+    // A query that has not ended is not repeated. Otherwise the queries of a hanging database would come in a burst when it is
+    // back.
     query ??= ping(db)
       .then(
         () => true,

@@ -75,17 +75,14 @@ function withoutQuotedFields(text: string): string {
 }
 
 /**
- * Returns the index at which a quoted value ends: at a mark with the same number of backslashes as the mark that began the
- * value, or at a mark of the text around it. A mark with more backslashes belongs to the value. A backslash at the end of the
- * value is escaped too, and so adds backslashes in multiples.
+ * Returns the index at which a quoted value ends. A mark with more backslashes than the mark that began the value belongs to the
+ * value. The line itself is JSON, so a quotation mark with an even number of backslashes ends the text that contains the value.
  */
 function endOfValue(text: string, start: number, mark: string, backslashes: number): number {
   let count = 0
   for (let i = start; i < text.length; i++) {
-    const isEnd = text[i] === mark && (count < backslashes || count % (2 * backslashes + 2) === backslashes)
-    // The line itself is JSON, so a quotation mark without a backslash ends the text that contains the value.
-    const isEndOfText = text[i] === '"' && count % 2 === 0
-    if (isEnd || isEndOfText) return i - Math.min(count, backslashes)
+    if ((text[i] === mark && count <= backslashes) || (text[i] === '"' && count % 2 === 0))
+      return i - Math.min(count, backslashes)
     count = text[i] === '\\' ? count + 1 : 0
   }
   return text.length
