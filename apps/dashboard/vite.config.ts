@@ -1,6 +1,10 @@
 import tailwind from '@tailwindcss/vite'
 import react from '@vitejs/plugin-react'
 import { defineConfig } from 'vite'
+import { compression } from 'vite-plugin-compression2'
+
+/** Smaller files fit into one packet of the network, so compression would not make them faster. */
+const COMPRESSED_BYTES_MIN = 1_000
 
 /**
  * main.tsx needs these modules to show a message if the dashboard cannot start. They are not in the shared file: if the shared
@@ -9,7 +13,8 @@ import { defineConfig } from 'vite'
 const OF_MAIN = /zod\/v4\/core\/(core|util)\.js|vite\/preload-helper/
 
 export default defineConfig({
-  plugins: [react(), tailwind()],
+  // The server sends the compressed files that the build has made, so it does not compress a file for each request.
+  plugins: [react(), tailwind(), compression({ algorithms: ['gzip', 'brotliCompress'], threshold: COMPRESSED_BYTES_MIN })],
   build: {
     target: 'es2023',
     // Vite's warning about size is off, because bundle.test.ts limits the size of the bundle.

@@ -22,6 +22,9 @@ async function violationsOn(page: Page, options: RunOptions): Promise<string[]> 
   return violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(', ')}`)
 }
 
+/** The sum of all answers of the first visit, with their headers, as they are on the network. */
+const FIRST_LOAD_KIB_MAX = 300
+
 /** An open stream shows a charge within this time. If a charge has not appeared after this time, no stream is open. */
 const STREAM_SHOWS_WITHIN_MS = 1_000
 
@@ -29,6 +32,31 @@ const realTime = (page: Page) => page.getByText('Real time')
 const isWatch = (request: Request) => request.url().includes('/trpc/usage.watch')
 
 describe('all pages', () => {
+  it(`the first load transfers at most ${FIRST_LOAD_KIB_MAX} KiB, and the page shows that it loads before any script runs`, async () => {
+    const { page } = await visit()
+    let bytes = 0
+    const measured: Promise<void>[] = []
+    page.on('requestfinished', (request) => {
+      const measure = async () => {
+        const { responseHeadersSize, responseBodySize } = await request.sizes()
+        bytes += responseHeadersSize + responseBodySize
+      }
+      measured.push(measure())
+    })
+    let shown: string | null = null
+    await page.route('**/assets/index-*.js', async (route) => {
+      shown = await page.getByRole('status').textContent()
+      await route.continue()
+    })
+    await page.goto(`${server.url}/sign-in`)
+    await page.getByRole('heading', { name: 'Sign in' }).waitFor()
+    await page.waitForLoadState('networkidle')
+    await Promise.all(measured)
+    expect(shown).toContain('Loading')
+    expect(measured.length).toBeGreaterThanOrEqual(6)
+    expect(bytes / 1024).toBeLessThanOrEqual(FIRST_LOAD_KIB_MAX)
+  })
+
   for (const width of [1280, 360]) {
     it(`every page is accessible and does not scroll sideways at a width of ${width} px, in light and dark mode`, async () => {
       const visitor = await visit({ viewport: { width, height: 800 }, reducedMotion: 'reduce' })

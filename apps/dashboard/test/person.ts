@@ -73,7 +73,7 @@ export function testDashboard() {
     return { ...visitor, email, accountId: user.id, secret: defaultKey.secret }
   }
 
-  /** Returns the browser storage of a signed-in user, as supabase-js writes it. */
+  /** Returns the browser storage of a signed-in user, as the client of Supabase Auth writes it. */
   const signedInState = (user: SignUp['user'], session: NonNullable<SignUp['session']>) => {
     const kept = {
       access_token: session.accessToken,
@@ -82,8 +82,7 @@ export function testDashboard() {
       token_type: 'bearer',
       user,
     }
-    const name = `sb-${new URL(auth.supabaseUrl).hostname.split('.')[0]}-auth-token`
-    const localStorage = [{ name, value: JSON.stringify(kept) }]
+    const localStorage = [{ name: 'keymeter-session', value: JSON.stringify(kept) }]
     return { cookies: [], origins: [{ origin: server.url, localStorage }] }
   }
 

@@ -5,6 +5,8 @@ import { Hono } from 'hono'
 import type { HttpEnv } from './http-env.ts'
 
 const BUILD = fileURLToPath(new URL('../../dashboard/dist', import.meta.url))
+/** Beside most files, the build has a file with the same name and `.br` or `.gz`, which is its compressed form. */
+const FILES = { root: BUILD, precompressed: true }
 
 /**
  * Serves the built dashboard. Browsers may cache the files in `/assets` for a year, because the names of these files contain a
@@ -18,7 +20,10 @@ export function builtDashboard(supabaseUrl: string): Hono<HttpEnv> {
   const app = new Hono<HttpEnv>()
   app.get(
     '/assets/*',
-    serveStatic({ root: BUILD, onFound: (_path, c) => c.header('cache-control', 'public, max-age=31536000, immutable') }),
+    serveStatic({
+      ...FILES,
+      onFound: (_path, c) => c.header('cache-control', 'public, max-age=31536000, immutable'),
+    }),
   )
   app.get('/assets/*', (c) => c.notFound())
   app.get('*', async (c, next) => {
@@ -26,8 +31,8 @@ export function builtDashboard(supabaseUrl: string): Hono<HttpEnv> {
     c.header('cache-control', 'no-cache')
     await next()
   })
-  app.get('*', serveStatic({ root: BUILD }))
-  app.get('*', serveStatic({ root: BUILD, path: 'index.html' }))
+  app.get('*', serveStatic(FILES))
+  app.get('*', serveStatic({ ...FILES, path: 'index.html' }))
   return app
 }
 

@@ -1,17 +1,29 @@
-import { createClient, isAuthApiError, isAuthRetryableFetchError, type Session } from '@supabase/supabase-js'
+import { AuthClient, isAuthApiError, isAuthRetryableFetchError, type Session } from '@supabase/auth-js'
 import { createStore } from '../ui/store.ts'
 import { settings } from './settings.ts'
 
-/** Only this file calls Supabase Auth. The client keeps the session in local storage and refreshes it. */
-const supabase = createClient(settings.supabaseUrl, settings.supabasePublishableKey, { auth: { flowType: 'pkce' } })
+/** The key of the session in the browser's local storage. */
+const STORAGE_KEY = 'keymeter-session'
 
-const { data: kept, error: fault } = await supabase.auth.getSession()
+/**
+ * Only this file calls Supabase Auth. The client keeps the session in local storage and refreshes it. The dashboard uses no
+ * other part of Supabase, so its bundle does not contain the rest of supabase-js.
+ */
+const auth = new AuthClient({
+  url: new URL('/auth/v1', settings.supabaseUrl).href,
+  // The client replaces `Authorization` by the user's token, and finds only this spelling.
+  headers: { apikey: settings.supabasePublishableKey, Authorization: `Bearer ${settings.supabasePublishableKey}` },
+  storageKey: STORAGE_KEY,
+  flowType: 'pkce',
+})
+
+const { data: kept, error: fault } = await auth.getSession()
 // If Supabase cannot be reached, the session may still be valid. So fail to start, because the sign-in page would be wrong.
 if (isAuthRetryableFetchError(fault)) throw fault
 const sessionStore = createStore<Session | null>(kept.session)
 const expiredStore = createStore(false)
 const userListeners = new Set<(userId: string | null) => void>()
-supabase.auth.onAuthStateChange((_, session) => {
+auth.onAuthStateChange((_, session) => {
   const previous = sessionStore.get()?.user.id ?? null
   sessionStore.set(session)
   if (session !== null) expiredStore.set(false)
@@ -42,14 +54,14 @@ export function onUserChange(listener: (userId: string | null) => void): void {
  * @throws AuthError if the token must be refreshed and Supabase cannot be reached. The caller must not end the session then.
  */
 export async function accessToken(): Promise<string | null> {
-  const { data, error } = await supabase.auth.getSession()
+  const { data, error } = await auth.getSession()
   if (isAuthRetryableFetchError(error)) throw error
   return data.session?.access_token ?? null
 }
 
 /** Signs in. Resolves to null, or to an error message for the user. */
 export async function signIn(email: string, password: string): Promise<string | null> {
-  const { error } = await supabase.auth.signInWithPassword({ email, password })
+  const { error } = await auth.signInWithPassword({ email, password })
   if (error === null) return null
   if (!isAuthApiError(error)) return 'The sign-in server cannot be reached. Check your connection and try again.'
   switch (error.code) {
@@ -66,19 +78,19 @@ export async function signIn(email: string, password: string): Promise<string | 
 
 /** Starts the session that `auth.signup` returned. */
 export async function adoptSession(session: { accessToken: string; refreshToken: string }): Promise<void> {
-  const { error } = await supabase.auth.setSession({ access_token: session.accessToken, refresh_token: session.refreshToken })
+  const { error } = await auth.setSession({ access_token: session.accessToken, refresh_token: session.refreshToken })
   if (error !== null) throw error
 }
 
 /** Navigates to Google, which redirects back to this origin. */
 export async function signInWithGoogle(): Promise<void> {
-  const { error } = await supabase.auth.signInWithOAuth({ provider: 'google', options: { redirectTo: location.origin } })
+  const { error } = await auth.signInWithOAuth({ provider: 'google', options: { redirectTo: location.origin } })
   if (error !== null) throw error
 }
 
 /** Ends the session in this browser, even if Supabase cannot be reached. */
 export async function signOut(): Promise<void> {
-  await supabase.auth.signOut({ scope: 'local' })
+  await auth.signOut({ scope: 'local' })
 }
 
 /**
