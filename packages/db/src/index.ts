@@ -4,6 +4,7 @@ export {
   isInvalidParameter,
   isLockTimeout,
   isReadOnly,
+  isSessionUnusable,
   isStatementTimeout,
   isUnavailable,
   violatedForeignKey,
