@@ -61,7 +61,7 @@ export async function serve(env: Env, log: Logger, createPages: (server: Server)
   // Charges have their own pool, so they never wait for connections that the dashboard's calls use.
   const meteringDb = createDb(env.databaseUrl, onConnectionError, { connectionsMax: METERING_CONNECTIONS_MAX })
   const usageWatch = new UsageWatch(log)
-  const announcer = createUsageAnnouncer(meteringDb, log)
+  const announcer = createUsageAnnouncer(meteringDb, usageWatch, log)
   const { inFront = (listener) => listener, close: closePages, ...pages } = await createPages(server)
   const app = createHttpApp({
     ...pages,
@@ -84,7 +84,7 @@ export async function serve(env: Env, log: Logger, createPages: (server: Server)
     isReady: () => isReady(db),
   })
   server.on('request', inFront(getRequestListener(app.fetch)))
-  const listener = listenForUsage(env.databaseDirectUrl, usageWatch, log)
+  const listener = listenForUsage(env.databaseDirectUrl, announcer, usageWatch, log)
   const upkeep = setInterval(() => void keepPartitions(meteringDb, log), UPKEEP_INTERVAL_MS)
   closeWithGrace({ delay: SHUTDOWN_TIMEOUT_MS }, async ({ err }) => {
     if (err) log.fatal({ err }, 'stopping after an uncaught error')

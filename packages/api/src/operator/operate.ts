@@ -9,17 +9,18 @@ import { announceUsage } from '../usage/announcements.ts'
 /**
  * Runs `operation`, a change by the operator, on one account. The input names the account, because the operator can act for
  * every account. The account is locked before `operation` starts. After the commit, the open streams of the account get a new
- * snapshot.
+ * snapshot. The streams of this process get it even if announcements do not arrive.
  *
  * @returns The result of `operation`, and the changed account.
  * @throws AppError `account_not_found`.
  */
 export async function operate<T>(
-  call: Pick<Context, 'db' | 'log' | 'keyBrand' | 'requestId' | 'clientAddress' | 'userAgent'>,
+  call: Pick<Context, 'db' | 'log' | 'keyBrand' | 'requestId' | 'clientAddress' | 'userAgent'> &
+    Partial<Pick<Context, 'usageWatch'>>,
   accountId: string,
   operation: (scope: Scope) => Promise<T>,
 ): Promise<{ result: T; account: BillingAccount }> {
-  return await inAccount({ ...call, userId: accountId }, 'read write', async (scope) => {
+  const operated = await inAccount({ ...call, userId: accountId }, 'read write', async (scope) => {
     if (!(await lockAccount(scope))) throw new AppError('account_not_found', { field: 'accountId' })
     const result = await operation(scope)
     const account = await getAccount(scope)
@@ -29,4 +30,6 @@ export async function operate<T>(
     await announceUsage(scope.db, [accountId])
     return { result, account }
   })
+  call.usageWatch?.refresh([accountId])
+  return operated
 }
