@@ -27,11 +27,6 @@ const CLOSE_IDLE_INTERVAL_MS = 50
 const READY_TIMEOUT_MS = 2_000
 /** A client that needs more time than this to send its request is disconnected. */
 const REQUEST_TIMEOUT_MS = 30_000
-/**
- * One connection is for the batch of all accounts that are not locked, four are for the batches of locked accounts, and three
- * are for announcements and the creation of partitions.
- */
-const METERING_CONNECTIONS_MAX = 8
 const UPKEEP_INTERVAL_MS = 6 * 3_600_000
 
 /** The parts of the process that serve pages. */
@@ -57,9 +52,9 @@ export interface Pages {
 export async function serve(env: Env, log: Logger, createPages: (server: Server) => Pages | Promise<Pages>): Promise<void> {
   const server = createServer({ requestTimeout: REQUEST_TIMEOUT_MS })
   const onConnectionError = (error: Error) => log.warn({ err: error }, 'a database connection broke')
-  const db = createDb(env.databaseUrl, onConnectionError)
+  const db = createDb(env.databaseUrl, onConnectionError, { connectionsMax: env.databaseConnectionsMax })
   // Charges have their own pool, so they never wait for connections that the dashboard's calls use.
-  const meteringDb = createDb(env.databaseUrl, onConnectionError, { connectionsMax: METERING_CONNECTIONS_MAX })
+  const meteringDb = createDb(env.databaseUrl, onConnectionError, { connectionsMax: env.meteringConnectionsMax })
   const usageWatch = new UsageWatch(log)
   const announcer = createUsageAnnouncer(meteringDb, usageWatch, log)
   const { inFront = (listener) => listener, close: closePages, ...pages } = await createPages(server)

@@ -25,6 +25,8 @@ export interface PostgresProxy {
   holdsAnnouncements: boolean
   /** The number of announcements that the proxy has held back. */
   held: number
+  /** The number of open connections. */
+  connections: number
   /** The largest number of connections that were open at the same time. */
   connectionsMax: number
   /** Leads new connections to another Postgres. Open connections stay where they are. */
@@ -43,15 +45,14 @@ export async function startPostgresProxy(databaseUrl: string): Promise<PostgresP
   let postgres = new URL(databaseUrl)
   const sockets = new Set<Socket>()
   const held: (() => void)[] = []
-  let connections = 0
   let isHanging = false
   let holdsAnnouncements = false
   let cutsInARow = 0
 
   const server = createServer((client) => {
     const upstream = connect(Number(postgres.port), postgres.hostname)
-    proxy.connectionsMax = Math.max(proxy.connectionsMax, ++connections)
-    client.once('close', () => connections--)
+    proxy.connectionsMax = Math.max(proxy.connectionsMax, ++proxy.connections)
+    client.once('close', () => proxy.connections--)
     const withoutNotifications = createNotificationFilter()
     let isDead = isHanging
     let isBatch = false
@@ -122,6 +123,7 @@ export async function startPostgresProxy(databaseUrl: string): Promise<PostgresP
       if (!holds) for (const send of held.splice(0)) send()
     },
     held: 0,
+    connections: 0,
     connectionsMax: 0,
     switchTo: (otherUrl) => {
       postgres = new URL(otherUrl)

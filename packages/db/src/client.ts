@@ -7,7 +7,6 @@ import type { DB } from './schema.gen.ts'
 /** The handle of the database. Each statement or transaction takes a connection from its pool. */
 export type Db = Kysely<DB>
 
-const POOL_CONNECTIONS_MAX = 10
 /**
  * A connection attempt or a query that takes longer than these times fails instead of hanging. Postgres also has timeouts for
  * the server's role.
@@ -24,20 +23,22 @@ const CONNECTION_LIFETIME_SECONDS = 300
  * Creates a connection pool for `url`. The first query opens the first connection. Connections have no session state (no named
  * statements, no session settings), so a pooler in transaction mode works.
  *
+ * The pool has at most `connectionsMax` connections, by default 10 (the default of pg).
+ *
  * @param onConnectionError Receives the error of each connection that breaks, e.g. because the server shuts down.
  */
 export function createDb(
   url: string,
   onConnectionError: (error: Error) => void,
   {
-    connectionsMax = POOL_CONNECTIONS_MAX,
+    connectionsMax,
     queryTimeoutMs = QUERY_TIMEOUT_MS,
     connectionLifetimeSeconds = CONNECTION_LIFETIME_SECONDS,
-  } = {},
+  }: { connectionsMax?: number; queryTimeoutMs?: number; connectionLifetimeSeconds?: number } = {},
 ): Db {
   const pool = new pg.Pool({
     connectionString: url,
-    max: connectionsMax,
+    ...(connectionsMax !== undefined && { max: connectionsMax }),
     connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
     query_timeout: queryTimeoutMs,
     maxLifetimeSeconds: connectionLifetimeSeconds,
