@@ -36,9 +36,7 @@ export class ConnectionFailure extends Error {
   override readonly name = 'ConnectionFailure'
 
   constructor(cause: unknown) {
-    super(`No database connection: ${cause instanceof Error && cause.message !== '' ? cause.message : String(cause)}`, {
-      cause,
-    })
+    super('No database connection could be opened', { cause })
   }
 }
 

@@ -1,5 +1,6 @@
 export { createDb, type Db } from './client.ts'
 export {
+  ConnectionFailure,
   isConflict,
   isInvalidParameter,
   isLockTimeout,
