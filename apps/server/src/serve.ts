@@ -95,7 +95,9 @@ export async function serve(env: Env, log: Logger, createPages: (server: Server)
   })
   await listen(server, env)
   log.info({ host: env.host, port: env.port }, 'listening')
-  await ping(db).catch((error) => log.warn({ err: error }, 'the database does not answer; calls fail until it does'))
+  await ping(db).catch((error) =>
+    log.warn({ err: error }, 'the database does not answer or accepts no writes; calls fail until it does'),
+  )
   await keepPartitions(meteringDb, log)
 }
 
@@ -109,7 +111,7 @@ async function keepPartitions(db: Db, log: Logger): Promise<void> {
   }
 }
 
-/** Returns false if the database fails or does not answer within `READY_TIMEOUT_MS`. */
+/** Returns false if the database fails, accepts no writes or does not answer within `READY_TIMEOUT_MS`. */
 async function isReady(db: Db): Promise<boolean> {
   const tooLate = sleep(READY_TIMEOUT_MS, false, { ref: false })
   return await Promise.race([
