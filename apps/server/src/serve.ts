@@ -28,11 +28,6 @@ const CLOSE_IDLE_INTERVAL_MS = 50
 const READY_TIMEOUT_MS = 2_000
 /** A client that needs more time than this to send its request is disconnected. */
 const REQUEST_TIMEOUT_MS = 30_000
-/**
- * One connection is for the batch of all accounts that are not locked, four are for the batches of locked accounts, and three
- * are for announcements and the creation of partitions.
- */
-const METERING_CONNECTIONS_MAX = 8
 /** The maximum number of exports of one account that run at the same time in this process. */
 const ACCOUNT_EXPORTS_MAX = 2
 const UPKEEP_INTERVAL_MS = 6 * 3_600_000
@@ -60,11 +55,11 @@ export interface Pages {
 export async function serve(env: Env, log: Logger, createPages: (server: Server) => Pages | Promise<Pages>): Promise<void> {
   const server = createServer({ requestTimeout: REQUEST_TIMEOUT_MS })
   const onConnectionError = (error: Error) => log.warn({ err: error }, 'a database connection broke')
-  const db = createDb(env.databaseUrl, onConnectionError)
+  const db = createDb(env.databaseUrl, onConnectionError, { connectionsMax: env.databaseConnectionsMax })
   // Charges have their own pool, so they never wait for connections that the dashboard's calls use.
-  const meteringDb = createDb(env.databaseUrl, onConnectionError, { connectionsMax: METERING_CONNECTIONS_MAX })
+  const meteringDb = createDb(env.databaseUrl, onConnectionError, { connectionsMax: env.meteringConnectionsMax })
   const usageWatch = new UsageWatch(log)
-  const announcer = createUsageAnnouncer(meteringDb, log)
+  const announcer = createUsageAnnouncer(meteringDb, usageWatch, log)
   const { inFront = (listener) => listener, close: closePages, ...pages } = await createPages(server)
   const app = createHttpApp({
     ...pages,
@@ -89,7 +84,7 @@ export async function serve(env: Env, log: Logger, createPages: (server: Server)
     isReady: () => isReady(db),
   })
   server.on('request', inFront(getRequestListener(app.fetch)))
-  const listener = listenForUsage(env.databaseDirectUrl, usageWatch, log)
+  const listener = listenForUsage(env.databaseDirectUrl, announcer, usageWatch, log)
   const upkeep = setInterval(() => void keepPartitions(meteringDb, log), UPKEEP_INTERVAL_MS)
   closeWithGrace({ delay: SHUTDOWN_TIMEOUT_MS }, async ({ err }) => {
     if (err) log.fatal({ err }, 'stopping after an uncaught error')
@@ -105,7 +100,9 @@ export async function serve(env: Env, log: Logger, createPages: (server: Server)
   })
   await listen(server, env)
   log.info({ host: env.host, port: env.port }, 'listening')
-  await ping(db).catch((error) => log.warn({ err: error }, 'the database does not answer; calls fail until it does'))
+  await ping(db).catch((error) =>
+    log.warn({ err: error }, 'the database does not answer or accepts no writes; calls fail until it does'),
+  )
   await keepPartitions(meteringDb, log)
 }
 
@@ -119,7 +116,7 @@ async function keepPartitions(db: Db, log: Logger): Promise<void> {
   }
 }
 
-/** Returns false if the database fails or does not answer within `READY_TIMEOUT_MS`. */
+/** Returns false if the database fails, accepts no writes or does not answer within `READY_TIMEOUT_MS`. */
 async function isReady(db: Db): Promise<boolean> {
   const tooLate = sleep(READY_TIMEOUT_MS, false, { ref: false })
   return await Promise.race([

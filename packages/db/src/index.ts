@@ -1,9 +1,11 @@
 export { createDb, type Db } from './client.ts'
 export {
+  ConnectionFailure,
   isConflict,
   isInvalidParameter,
   isLockTimeout,
   isReadOnly,
+  isSessionUnusable,
   isStatementTimeout,
   isUnavailable,
   violatedForeignKey,
