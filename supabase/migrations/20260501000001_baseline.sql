@@ -459,7 +459,7 @@ comment on column public.usage_retention.last_event_at is 'The time of the last 
 comment on column public.usage_retention.kept_from is
   'All events from this time on are kept. Roll-ups and cycles that begin earlier cannot be recomputed from the events.';
 
--- keys.sql explains why n_distinct is set. keymeter.make_usage_partitions sets it for each partition.
+-- keys.sql explains why n_distinct is set. keymeter.make_usage_partition sets it for each partition.
 alter table public.api_key_usage alter column user_id set (n_distinct = 20);
 alter table public.api_key_usage_default alter column user_id set (n_distinct = 20);
 alter table public.operations alter column user_id set (n_distinct = 20);
@@ -641,7 +641,7 @@ create function keymeter.advance_accounts(user_ids uuid[], v_now timestamptz) re
   as $$
 begin
   -- This statement only locks the partitions, and reads no rows. The lock must come before the first write to an account.
-  -- make_usage_partitions locks a partition and then waits for sessions that have written to accounts. If such a session then
+  -- make_usage_partition locks a partition and then waits for sessions that have written to accounts. If such a session then
   -- needed the partition, both would wait for each other.
   perform from public.api_key_usage where user_id = any(user_ids) limit 0;
   perform keymeter.close_cycles(user_ids, v_now);
@@ -822,47 +822,87 @@ create function keymeter.add_to_usage_by_day(added public.usage_by_quarter_hour[
              having kept.quarters[cardinality(kept.quarters)] >= excluded.quarters[1])
   $$;
 
+-- supabase/schemas/functions/usage/make_usage_partition.sql
+
+-- Creates the partition of api_key_usage for the month that starts at `month`, and moves the rows of this month from the default
+-- partition to it. Creates only partitions that keymeter.missing_usage_partitions returns. Returns the name of the new partition,
+-- or null if there is nothing to create. This function can be called at any time, also concurrently.
+create function keymeter.make_usage_partition(month timestamptz) returns text
+  language plpgsql volatile strict security definer set search_path = '' set timezone = 'UTC'
+  as $$
+declare
+  v_end timestamptz := month + interval '1 month';
+  v_name text := 'api_key_usage_' || to_char(month, 'YYYY_MM');
+begin
+  -- With this lock, concurrent calls run one after the other. The lock ends with the transaction.
+  perform pg_advisory_xact_lock(hashtext('keymeter.make_usage_partition'));
+  if month not in (select keymeter.missing_usage_partitions(24)) then
+    return null;
+  end if;
+  -- Charges wait for these locks while rows are moved. A query first locks api_key_usage, then reads its list of partitions, and
+  -- then locks the partitions. If only the default partition were locked, a query could wait for this lock with a list that lacks
+  -- the new partition. The query would then miss the moved rows, and a retry would be charged again.
+  lock table only public.api_key_usage, public.api_key_usage_default in access exclusive mode;
+  execute format('create table public.%I (like public.api_key_usage including defaults including constraints)', v_name);
+  execute format('alter table public.%I enable row level security', v_name);
+  execute format('alter table public.%I alter column user_id set (n_distinct = 20)', v_name);
+  execute format('revoke all on public.%I from public, anon, authenticated, service_role', v_name);
+  execute format(
+    'with moved as (delete from public.api_key_usage_default where created_at >= %L and created_at < %L returning *) insert into public.%I select * from moved',
+    month, v_end, v_name);
+  execute format('alter table public.api_key_usage attach partition public.%I for values from (%L) to (%L)', v_name, month, v_end);
+  return v_name;
+end
+$$;
+
 -- supabase/schemas/functions/usage/make_usage_partitions.sql
 
--- Creates the missing partitions of api_key_usage, for these months: the current month, the two previous months, the next
--- `months` months, and each month with rows in the default partition. Moves such rows from the default partition to the new
--- partition. This function can be called at any time, also concurrently. Returns the names of the new partitions.
+-- Creates all missing partitions of api_key_usage in one transaction, and returns their names. The migrations and the owner call
+-- this function. The server calls keymeter.make_usage_partition instead, because all partitions together can take longer than
+-- the statement timeout of its role.
 create function keymeter.make_usage_partitions(months int default 3) returns setof text
-  language plpgsql volatile security definer set search_path = '' set timezone = 'UTC'
+  language plpgsql volatile set search_path = ''
+  as $$
+declare
+  v_month timestamptz;
+  v_name text;
+begin
+  for v_month in select keymeter.missing_usage_partitions(months) loop
+    v_name := keymeter.make_usage_partition(v_month);
+    if v_name is not null then
+      return next v_name;
+    end if;
+  end loop;
+end
+$$;
+
+-- supabase/schemas/functions/usage/missing_usage_partitions.sql
+
+-- Returns the starts of the months whose partition of api_key_usage is missing, from these months: the current month, the
+-- previous two months, the next `months` months, and each month with rows in the default partition. Months without such rows
+-- come first, because their partitions are created fast. The other months follow, newest first, because the current month still
+-- gets rows.
+create function keymeter.missing_usage_partitions(months int default 3) returns setof timestamptz
+  language plpgsql stable security definer set search_path = '' set timezone = 'UTC'
   as $$
 declare
   v_first timestamptz := date_trunc('month', keymeter.now());
-  v_start timestamptz;
-  v_end timestamptz;
-  v_name text;
 begin
   if months not between 0 and 24 then
-    raise exception 'make_usage_partitions: months must be between 0 and 24' using errcode = '22023';
+    raise exception 'missing_usage_partitions: months must be between 0 and 24' using errcode = '22023';
   end if;
-  -- With this lock, concurrent calls run one after the other. The lock ends with the transaction.
-  perform pg_advisory_xact_lock(hashtext('keymeter.make_usage_partitions'));
-  for v_start in
-    -- Start two months ago, because a charge searches the last 35 days for its idempotency key.
-    select generate_series(v_first - interval '2 months', v_first + make_interval(months => months), interval '1 month')
-    union
-    select distinct date_trunc('month', created_at) from public.api_key_usage_default
-    order by 1
-  loop
-    v_end := v_start + interval '1 month';
-    v_name := 'api_key_usage_' || to_char(v_start, 'YYYY_MM');
-    continue when to_regclass('public.' || v_name) is not null;
-    -- Charges wait for this lock while rows are moved.
-    lock table public.api_key_usage_default in access exclusive mode;
-    execute format('create table public.%I (like public.api_key_usage including defaults including constraints)', v_name);
-    execute format('alter table public.%I enable row level security', v_name);
-    execute format('alter table public.%I alter column user_id set (n_distinct = 20)', v_name);
-    execute format('revoke all on public.%I from public, anon, authenticated, service_role', v_name);
-    execute format(
-      'with moved as (delete from public.api_key_usage_default where created_at >= %L and created_at < %L returning *) insert into public.%I select * from moved',
-      v_start, v_end, v_name);
-    execute format('alter table public.api_key_usage attach partition public.%I for values from (%L) to (%L)', v_name, v_start, v_end);
-    return next v_name;
-  end loop;
+  return query
+    select needed.month
+      from (
+        -- Start two months ago, because a charge searches the last 35 days for its idempotency key.
+        select generate_series(v_first - interval '2 months', v_first + make_interval(months => months), interval '1 month') as month,
+               false as has_rows
+        union all
+        select distinct date_trunc('month', created_at), true from public.api_key_usage_default
+      ) as needed
+     where to_regclass('public.api_key_usage_' || to_char(needed.month, 'YYYY_MM')) is null
+     group by needed.month
+     order by bool_or(has_rows), case when not bool_or(has_rows) then needed.month end, needed.month desc;
 end
 $$;
 
@@ -1890,7 +1930,7 @@ $$;
 
 -- supabase/schemas/permissions.sql
 
--- All grants, revokes and policies of the schema. There is one exception: keymeter.make_usage_partitions revokes all rights on
+-- All grants, revokes and policies of the schema. There is one exception: keymeter.make_usage_partition revokes all rights on
 -- the partitions that it creates.
 --
 -- The server logs in as `keymeter_api`. This role can write only the columns that this file lists. So the server cannot add
@@ -1937,14 +1977,14 @@ grant execute on function
   keymeter.max_credits(), keymeter.max_operations(), keymeter.max_open_holds(), keymeter.idempotency_window(),
   keymeter.current_account(), keymeter.account_cycles(uuid, timestamptz),
   keymeter.usage_totals(uuid, timestamptz, timestamptz, timestamptz, text, uuid, text),
-  keymeter.find_locked_accounts(uuid[])
+  keymeter.find_locked_accounts(uuid[]), keymeter.missing_usage_partitions(int)
 to keymeter_api;
 -- Functions that write. They run with the rights of their owner.
 grant execute on function
   keymeter.create_account(uuid),
   keymeter.meter_batch(uuid, text[], uuid[], bytea[], bigint[], bigint[], text[], text[], int[]),
   keymeter.grant_top_up(uuid, bigint, text, text), keymeter.change_plan(uuid, text), keymeter.set_suspended(uuid, boolean),
-  keymeter.make_usage_partitions(int)
+  keymeter.make_usage_partition(timestamptz)
 to keymeter_api;
 
 -- In each transaction, the server sees the rows of one account only. Keep the sub-select: Postgres evaluates it once for each

@@ -1,4 +1,4 @@
--- All grants, revokes and policies of the schema. There is one exception: keymeter.make_usage_partitions revokes all rights on
+-- All grants, revokes and policies of the schema. There is one exception: keymeter.make_usage_partition revokes all rights on
 -- the partitions that it creates.
 --
 -- The server logs in as `keymeter_api`. This role can write only the columns that this file lists. So the server cannot add
@@ -45,14 +45,14 @@ grant execute on function
   keymeter.max_credits(), keymeter.max_operations(), keymeter.max_open_holds(), keymeter.idempotency_window(),
   keymeter.current_account(), keymeter.account_cycles(uuid, timestamptz),
   keymeter.usage_totals(uuid, timestamptz, timestamptz, timestamptz, text, uuid, text),
-  keymeter.find_locked_accounts(uuid[])
+  keymeter.find_locked_accounts(uuid[]), keymeter.missing_usage_partitions(int)
 to keymeter_api;
 -- Functions that write. They run with the rights of their owner.
 grant execute on function
   keymeter.create_account(uuid),
   keymeter.meter_batch(uuid, text[], uuid[], bytea[], bigint[], bigint[], text[], text[], int[]),
   keymeter.grant_top_up(uuid, bigint, text, text), keymeter.change_plan(uuid, text), keymeter.set_suspended(uuid, boolean),
-  keymeter.make_usage_partitions(int)
+  keymeter.make_usage_partition(timestamptz)
 to keymeter_api;
 
 -- In each transaction, the server sees the rows of one account only. Keep the sub-select: Postgres evaluates it once for each

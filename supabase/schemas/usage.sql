@@ -143,7 +143,7 @@ comment on column public.usage_retention.last_event_at is 'The time of the last 
 comment on column public.usage_retention.kept_from is
   'All events from this time on are kept. Roll-ups and cycles that begin earlier cannot be recomputed from the events.';
 
--- keys.sql explains why n_distinct is set. keymeter.make_usage_partitions sets it for each partition.
+-- keys.sql explains why n_distinct is set. keymeter.make_usage_partition sets it for each partition.
 alter table public.api_key_usage alter column user_id set (n_distinct = 20);
 alter table public.api_key_usage_default alter column user_id set (n_distinct = 20);
 alter table public.operations alter column user_id set (n_distinct = 20);

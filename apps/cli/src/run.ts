@@ -1,4 +1,4 @@
-import { createDb, type Db } from '@keymeter/db'
+import { ConnectionFailure, createDb, type Db } from '@keymeter/db'
 import { Command, CommanderError, InvalidArgumentError } from 'commander'
 import { prettifyError, ZodError } from 'zod'
 import { putOnPlan, resume, showAccount, suspend, topUp } from './account.ts'
@@ -166,6 +166,7 @@ function describeDatabase(url: string): string {
 
 function messageOf(error: unknown): unknown {
   if (error instanceof ZodError) return prettifyError(error)
+  if (error instanceof ConnectionFailure) return messageOf(error.cause)
   // A host can have several addresses. If none of them accepts the connection, Node throws an AggregateError without a message.
   if (error instanceof AggregateError && error.message === '') return messageOf(error.errors[0])
   return error instanceof Error ? error.message : error

@@ -51,6 +51,15 @@ describe('environment variables', () => {
     expect(secretsOf(readEnv({ ...required, DATABASE_URL: 'postgresql:///d?host=/tmp' })).join('')).toBe('')
   })
 
+  it.each([
+    ['DATABASE_CONNECTIONS_MAX', 'databaseConnectionsMax', 10, 5],
+    ['METERING_CONNECTIONS_MAX', 'meteringConnectionsMax', 8, 6],
+  ] as const)('%s has a default, and cannot be smaller than the process needs', (name, setting, byDefault, min) => {
+    const read = (value: string) => readEnv({ ...required, [name]: value })[setting]
+    expect([read(''), read(String(min)), read('200')]).toEqual([byDefault, min, 200])
+    for (const wrong of [String(min - 1), '0', '7.5', 'many']) expect(() => read(wrong)).toThrow(name)
+  })
+
   it('the file .env.example describes every variable that `readEnv` reads', () => {
     const example = readFileSync(new URL('../../../.env.example', import.meta.url), 'utf8')
     const source = readFileSync(new URL('env.ts', import.meta.url), 'utf8')

@@ -1,4 +1,4 @@
-import { KeyBrand } from '@keymeter/api/server'
+import { CALL_CONNECTIONS_MIN, KeyBrand, METERING_CONNECTIONS_MIN } from '@keymeter/api/server'
 import { z } from 'zod'
 
 const Port = z.coerce.number().int().min(0).max(65_535)
@@ -12,6 +12,8 @@ const Env = z
   .object({
     DATABASE_URL: blankIsUnset(z.string().startsWith('postgres', 'must be a postgresql:// URL')),
     DATABASE_DIRECT_URL: blankIsUnset(z.string().startsWith('postgres', 'must be a postgresql:// URL').optional()),
+    DATABASE_CONNECTIONS_MAX: blankIsUnset(z.coerce.number().int().min(CALL_CONNECTIONS_MIN).default(10)),
+    METERING_CONNECTIONS_MAX: blankIsUnset(z.coerce.number().int().min(METERING_CONNECTIONS_MIN).default(8)),
     SUPABASE_URL: blankIsUnset(z.url({ protocol: /^https?$/, error: 'must be an http or https URL' })),
     SUPABASE_PUBLISHABLE_KEY: blankIsUnset(z.string()),
     SUPABASE_JWT_SECRET: blankIsUnset(z.string().min(32, 'must be at least 32 characters long').optional()),
@@ -33,6 +35,8 @@ const Env = z
   .transform((env) => ({
     databaseUrl: env.DATABASE_URL,
     databaseDirectUrl: env.DATABASE_DIRECT_URL ?? env.DATABASE_URL,
+    databaseConnectionsMax: env.DATABASE_CONNECTIONS_MAX,
+    meteringConnectionsMax: env.METERING_CONNECTIONS_MAX,
     supabaseUrl: env.SUPABASE_URL,
     supabasePublishableKey: env.SUPABASE_PUBLISHABLE_KEY,
     jwtSecret: env.SUPABASE_JWT_SECRET ?? null,

@@ -34,7 +34,7 @@ export interface HttpOptions {
   dashboard?: Hono<HttpEnv>
   /** Serves the tRPC panel at `/panel`. It is absent in production. */
   panel?: MiddlewareHandler<HttpEnv>
-  /** Returns true if the database answers. */
+  /** Returns true if the database answers and accepts writes. */
   isReady: () => Promise<boolean>
 }
 
@@ -67,7 +67,9 @@ export function createHttpApp(options: HttpOptions): Hono<HttpEnv> {
   app.use(onlyAllowedMethods)
 
   app.get('/livez', (c) => c.text('ok'))
-  app.get('/readyz', async (c) => ((await options.isReady()) ? c.text('ok') : c.text('The database does not answer.', 503)))
+  app.get('/readyz', async (c) =>
+    (await options.isReady()) ? c.text('ok') : c.text('The database does not answer or accepts no writes.', 503),
+  )
   app.get('/config.json', (c) => {
     c.header('cache-control', 'no-store')
     return c.json(options.settings)

@@ -31,7 +31,7 @@ describe('readiness', () => {
     const started = performance.now()
     const ask = async (count: number) => await Promise.all(Array.from({ length: count }, isReady))
     expect(await ask(100)).toEqual(Array(100).fill(true))
-    expect([proxy.pings - before, proxy.connections()]).toEqual([1, 1])
+    expect([proxy.pings - before, proxy.connections]).toEqual([1, 1])
     for (let n = 0; n < 10; n++) expect(await ask(100)).toEqual(Array(100).fill(true))
     // The callers need only a moment. On a busy machine they can need longer, and then the database is asked again.
     const seconds = () => Math.floor((performance.now() - started) / 1000)
@@ -41,7 +41,7 @@ describe('readiness', () => {
       expect(proxy.pings - before).toBeLessThanOrEqual(1 + seconds())
       await sleep(5)
     }
-    expect(proxy.connections()).toBe(1)
+    expect(proxy.connections).toBe(1)
   })
 
   it('a database that is away is not ready, and it is ready again when it is back', async () => {
@@ -53,7 +53,7 @@ describe('readiness', () => {
     const { pings } = proxy
     for (let n = 0; n < 3; n++) expect(await isReady()).toBe(false)
     expect(proxy.pings).toBe(pings)
-    expect(proxy.connections()).toBeLessThanOrEqual(1)
+    expect(proxy.connections).toBeLessThanOrEqual(1)
     proxy.resume()
     await expect.poll(isReady).toBe(true)
   })
@@ -72,7 +72,7 @@ describe('readiness', () => {
         'select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and usename = current_user and pid <> pg_backend_pid()',
       )
     })
-    await expect.poll(() => proxy.connections()).toBe(0)
-    await expect.poll(async () => [await isReady(), proxy.connections()]).toEqual([true, 1])
+    await expect.poll(() => proxy.connections).toBe(0)
+    await expect.poll(async () => [await isReady(), proxy.connections]).toEqual([true, 1])
   })
 })

@@ -26,11 +26,6 @@ const SHUTDOWN_TIMEOUT_MS = 10_000
  * delay the stop by seconds.
  */
 const CLOSE_IDLE_INTERVAL_MS = 50
-/**
- * One connection is for the batch of all accounts that are not locked, four are for the batches of locked accounts, and three
- * are for announcements and the creation of partitions.
- */
-const METERING_CONNECTIONS_MAX = 8
 /** The maximum number of exports of one account that run at the same time in this process. */
 const ACCOUNT_EXPORTS_MAX = 2
 const UPKEEP_INTERVAL_MS = 6 * 3_600_000
@@ -58,12 +53,12 @@ export interface Pages {
 export async function serve(env: Env, log: Logger, createPages: (server: Server) => Pages | Promise<Pages>): Promise<void> {
   const server = createHttpServer({ keepAliveSeconds: env.keepAliveSeconds, log })
   const onConnectionError = (error: Error) => log.warn({ err: error }, 'a database connection broke')
-  const db = createDb(env.databaseUrl, onConnectionError)
+  const db = createDb(env.databaseUrl, onConnectionError, { connectionsMax: env.databaseConnectionsMax })
   // Charges have their own pool, so they never wait for connections that the dashboard's calls use.
-  const meteringDb = createDb(env.databaseUrl, onConnectionError, { connectionsMax: METERING_CONNECTIONS_MAX })
+  const meteringDb = createDb(env.databaseUrl, onConnectionError, { connectionsMax: env.meteringConnectionsMax })
   const readiness = createReadiness(env.databaseUrl, onConnectionError)
   const usageWatch = new UsageWatch(log)
-  const announcer = createUsageAnnouncer(meteringDb, log)
+  const announcer = createUsageAnnouncer(meteringDb, usageWatch, log)
   const { inFront = (listener) => listener, close: closePages, ...pages } = await createPages(server)
   const app = createHttpApp({
     ...pages,
@@ -88,7 +83,7 @@ export async function serve(env: Env, log: Logger, createPages: (server: Server)
     isReady: readiness.isReady,
   })
   server.on('request', inFront(createRequestListener(app, log)))
-  const listener = listenForUsage(env.databaseDirectUrl, usageWatch, log)
+  const listener = listenForUsage(env.databaseDirectUrl, announcer, usageWatch, log)
   const upkeep = setInterval(() => void keepPartitions(meteringDb, log), UPKEEP_INTERVAL_MS)
   closeWithGrace({ delay: SHUTDOWN_TIMEOUT_MS }, async ({ err }) => {
     if (err) log.fatal({ err }, 'stopping after an uncaught error')
@@ -105,7 +100,9 @@ export async function serve(env: Env, log: Logger, createPages: (server: Server)
   })
   await listen(server, env)
   log.info({ host: env.host, port: env.port }, 'listening')
-  await ping(db).catch((error) => log.warn({ err: error }, 'the database does not answer; calls fail until it does'))
+  await ping(db).catch((error) =>
+    log.warn({ err: error }, 'the database does not answer or accepts no writes; calls fail until it does'),
+  )
   await keepPartitions(meteringDb, log)
 }
 

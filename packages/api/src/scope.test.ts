@@ -111,11 +111,12 @@ function keymeter.cycle_index
 function keymeter.find_locked_accounts
 function keymeter.grant_top_up
 function keymeter.idempotency_window
-function keymeter.make_usage_partitions
+function keymeter.make_usage_partition
 function keymeter.max_credits
 function keymeter.max_open_holds
 function keymeter.max_operations
 function keymeter.meter_batch
+function keymeter.missing_usage_partitions
 function keymeter.months_between
 function keymeter.now
 function keymeter.set_suspended

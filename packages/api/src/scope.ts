@@ -42,10 +42,12 @@ export async function inAccount<T>(
   accessMode: AccessMode,
   operation: (scope: Scope) => Promise<T>,
 ): Promise<T> {
+  let failure: unknown
   try {
-    return await db
-      .transaction()
-      .setAccessMode(accessMode)
+    const transaction = db.transaction()
+    // A `read write` call does not set the access mode, because the mode would override `default_transaction_read_only`. An
+    // operator sets it to stop all writes, and Supabase sets it when the disk is full.
+    return await (accessMode === 'read only' ? transaction.setAccessMode(accessMode) : transaction)
       .setIsolationLevel(accessMode === 'read only' ? 'repeatable read' : 'read committed')
       .execute(async (transaction) => {
         // A call reads few rows of one account by an index, which takes less time than starting parallel workers. The rows are
@@ -55,9 +57,16 @@ export async function inAccount<T>(
                          set_config('max_parallel_workers_per_gather', '0', true), set_config('random_page_cost', '1.1', true)`.execute(
           transaction,
         )
-        return await operation({ ...call, db: transaction })
+        try {
+          return await operation({ ...call, db: transaction })
+        } catch (error) {
+          failure = error
+          throw error
+        }
       })
-  } catch (error) {
+  } catch (last) {
+    // If the session has ended, the rollback fails too. The error of the operation explains the reason.
+    const error = failure ?? last
     if (error instanceof AppError) throw error
     // The user was deleted during the call (billing/lock-account.ts), so a new row refers to a user or an account that no
     // longer exists.

@@ -1,36 +1,47 @@
 import { Socket } from 'node:net'
 import { Kysely, PostgresDialect, type PostgresPool } from 'kysely'
 import pg from 'pg'
-import { isReadOnly } from './errors.ts'
+import { ConnectionFailure, isReadOnly, isSessionUnusable } from './errors.ts'
 import type { DB } from './schema.gen.ts'
 
 /** The handle of the database. Each statement or transaction takes a connection from its pool. */
 export type Db = Kysely<DB>
 
-const POOL_CONNECTIONS_MAX = 10
 /**
  * A connection attempt or a query that takes longer than these times fails instead of hanging. Postgres also has timeouts for
  * the server's role.
  */
 const CONNECT_TIMEOUT_MS = 5_000
 const QUERY_TIMEOUT_MS = 10_000
+/**
+ * The pool closes a connection after this time. After a failover, an old connection can lead to the old primary, which still
+ * answers reads. This limit also ends such a connection if it never writes.
+ */
+const CONNECTION_LIFETIME_SECONDS = 300
 
 /**
  * Creates a connection pool for `url`. The first query opens the first connection. Connections have no session state (no named
  * statements, no session settings), so a pooler in transaction mode works.
+ *
+ * The pool has at most `connectionsMax` connections, by default 10 (the default of pg).
  *
  * @param onConnectionError Receives the error of each connection that breaks, e.g. because the server shuts down.
  */
 export function createDb(
   url: string,
   onConnectionError: (error: Error) => void,
-  { connectionsMax = POOL_CONNECTIONS_MAX, queryTimeoutMs = QUERY_TIMEOUT_MS } = {},
+  {
+    connectionsMax,
+    queryTimeoutMs = QUERY_TIMEOUT_MS,
+    connectionLifetimeSeconds = CONNECTION_LIFETIME_SECONDS,
+  }: { connectionsMax?: number; queryTimeoutMs?: number; connectionLifetimeSeconds?: number } = {},
 ): Db {
   const pool = new pg.Pool({
     connectionString: url,
-    max: connectionsMax,
+    ...(connectionsMax !== undefined && { max: connectionsMax }),
     connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
     query_timeout: queryTimeoutMs,
+    maxLifetimeSeconds: connectionLifetimeSeconds,
     stream: () => createSocket(queryTimeoutMs),
     application_name: 'keymeter',
     types: { getTypeParser },
@@ -39,26 +50,44 @@ export function createDb(
   // Node would end the process.
   pool.on('error', onConnectionError)
   pool.on('connect', (client) => client.on('error', onConnectionError))
-  return new Kysely<DB>({ dialect: new PostgresDialect({ pool: withoutReadOnlyConnections(pool) }) })
+  return new Kysely<DB>({ dialect: new PostgresDialect({ pool: withoutUnusableConnections(pool) }) })
 }
 
 /**
- * Closes a connection that Postgres reports to be read-only, instead of returning it to the pool. After a failover, the old
- * primary can stay up as a standby, and every write on its connections would fail.
+ * Closes a connection that Postgres reports to be unusable, instead of returning it to the pool. If a connection is read-only,
+ * all connections that were opened before are closed too. After a failover, they probably lead to the same old primary, and a
+ * batch that is sent again must not try them one after the other.
+ *
+ * `connect` throws a `ConnectionFailure` if it cannot open a connection.
  */
-function withoutReadOnlyConnections(pool: pg.Pool): PostgresPool {
-  const readOnly = new WeakSet<object>()
+function withoutUnusableConnections(pool: pg.Pool): PostgresPool {
+  const open = new Set<object>()
+  const unusable = new WeakSet<object>()
   pool.on('connect', (client) => {
     if (!(client instanceof pg.Client)) return
+    open.add(client)
     client.connection.on('errorMessage', (error: unknown) => {
-      if (isReadOnly(error)) readOnly.add(client)
+      if (isSessionUnusable(error)) unusable.add(client)
+      if (isReadOnly(error)) for (const other of open) unusable.add(other)
     })
   })
+  pool.on('remove', (client) => open.delete(client))
+  const connect = async () => {
+    try {
+      return await pool.connect()
+    } catch (error) {
+      throw new ConnectionFailure(error)
+    }
+  }
   return {
     connect: async () => {
-      const client = await pool.connect()
+      let client = await connect()
+      while (unusable.has(client)) {
+        client.release(true)
+        client = await connect()
+      }
       const { release } = client
-      client.release = (isBroken) => release(isBroken || readOnly.has(client))
+      client.release = (isBroken) => release(isBroken || unusable.has(client))
       return client
     },
     end: async () => await pool.end(),

@@ -2,32 +2,63 @@
 // error from Postgres.
 
 /**
- * The SQLSTATE codes of a server that cannot serve a query at the moment: class 08 (connection), class 28 (login), class 53
- * (resources), class 57 (e.g. shutdown or statement timeout), and 55P03 (lock timeout).
+ * The SQLSTATE codes that blame the server or the session, and not the statement. Postgres did not run the statement, or rolled
+ * it back.
  */
-const UNAVAILABLE_SQLSTATE = /^(08|28|53|57|55P03)/
-/** The error codes of Node for a failed connection. Such an error has no SQLSTATE. */
-const CONNECTION_FAILURE = /^(ECONNREFUSED|ECONNRESET|EPIPE|ETIMEDOUT|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH)$/
-/** The messages of the driver pg for a failed connection. */
-const CONNECTION_LOST_MESSAGE =
-  /timeout exceeded when trying to connect|connection terminated|query read timeout|not queryable/i
+const UNAVAILABLE_SQLSTATES = [
+  '08', // connection, e.g. PgBouncer closes the connection
+  '25006', // read-only transaction: a standby, or a database whose disk is full
+  '25P02', // a transaction that an earlier error aborted, e.g. on a connection that a pooler did not clean up
+  '25P03', // idle-in-transaction timeout
+  '25P04', // transaction timeout (Postgres 17)
+  '28', // login
+  '53', // resources: disk full, out of memory, too many connections
+  '55P03', // lock timeout
+  '57', // shutdown, crash, idle-session timeout, statement timeout
+  '58', // system error, e.g. a disk that cannot be read
+  '72', // snapshot too old (until Postgres 16)
+  'F0', // configuration file
+]
+/** The SQLSTATE codes after which the session cannot run the next statement, even if Postgres keeps the connection open. */
+const UNUSABLE_SQLSTATES = ['08', '25006', '25P', '57P', '58', 'F0']
+/** Postgres closes the connection after an error with one of these severities, whatever its SQLSTATE is. */
+const FATAL = /^(FATAL|PANIC)$/
+/** The error codes of Node for an open connection that broke. Such an error has no SQLSTATE. */
+const CONNECTION_BROKEN = /^(ECONNABORTED|ECONNRESET|EHOSTDOWN|EHOSTUNREACH|ENETDOWN|ENETUNREACH|EPIPE|ETIMEDOUT)$/
+/** The messages of the driver pg for an open connection that broke. */
+const CONNECTION_BROKEN_MESSAGE = /connection terminated|query read timeout|not queryable/i
+
+/**
+ * No connection could be opened, or none became free in time. The statement was not sent. The cause can have any error code: a
+ * refused connection, an unknown host, a certificate, a dropped database, or an error of a pooler.
+ */
+export class ConnectionFailure extends Error {
+  override readonly name = 'ConnectionFailure'
+
+  constructor(cause: unknown) {
+    super('No database connection could be opened', { cause })
+  }
+}
 
 /** True if the database caused the error, and not the statement. A retry can succeed. */
 export function isUnavailable(error: unknown): boolean {
-  if (error instanceof AggregateError) return error.errors.some(isUnavailable)
   if (!(error instanceof Error)) return false
-  if (UNAVAILABLE_SQLSTATE.test(postgresError(error).sqlState) || isReadOnly(error)) return true
+  if (error instanceof ConnectionFailure) return true
+  const { sqlState, severity } = postgresError(error)
+  if (startsWithAny(sqlState, UNAVAILABLE_SQLSTATES) || FATAL.test(severity)) return true
   const code = 'code' in error && typeof error.code === 'string' ? error.code : ''
-  return CONNECTION_FAILURE.test(code) || CONNECTION_LOST_MESSAGE.test(error.message) || isUnavailable(error.cause)
+  return CONNECTION_BROKEN.test(code) || CONNECTION_BROKEN_MESSAGE.test(error.message) || isUnavailable(error.cause)
 }
 
-/**
- * True if Postgres accepts no writes on this connection, e.g. because it is the old primary after a failover. The SQLSTATE is
- * 25006 (read-only transaction), or 0A000 if a standby refuses to start a read-write transaction.
- */
+/** True if the connection that caused the error must not be used for another statement. */
+export function isSessionUnusable(error: unknown): boolean {
+  const { sqlState, severity } = postgresError(error)
+  return FATAL.test(severity) || startsWithAny(sqlState, UNUSABLE_SQLSTATES)
+}
+
+/** True if Postgres accepts no writes on this connection (25006), e.g. because it is the old primary after a failover. */
 export function isReadOnly(error: unknown): boolean {
-  const { sqlState, message } = postgresError(error)
-  return sqlState === '25006' || (sqlState === '0A000' && message.includes('during recovery'))
+  return postgresError(error).sqlState === '25006'
 }
 
 /**
@@ -59,9 +90,11 @@ export function violatedForeignKey(error: unknown): string | null {
   return sqlState === '23503' ? constraint : null
 }
 
-function postgresError(error: unknown): { sqlState: string; message: string; constraint: string } {
-  if (!(error instanceof Error)) return { sqlState: '', message: '', constraint: '' }
-  const { code, constraint } = error as { code?: unknown; constraint?: unknown }
+const startsWithAny = (sqlState: string, starts: readonly string[]) => starts.some((start) => sqlState.startsWith(start))
+
+function postgresError(error: unknown): { sqlState: string; severity: string; constraint: string } {
+  if (!(error instanceof Error)) return { sqlState: '', severity: '', constraint: '' }
+  const { code, severity, constraint } = error as { code?: unknown; severity?: unknown; constraint?: unknown }
   if (typeof code !== 'string' || !/^[0-9A-Z]{5}$/.test(code)) return postgresError(error.cause)
-  return { sqlState: code, message: error.message, constraint: String(constraint ?? '') }
+  return { sqlState: code, severity: String(severity ?? ''), constraint: String(constraint ?? '') }
 }

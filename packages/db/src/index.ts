@@ -1,10 +1,12 @@
 export { createDb, type Db } from './client.ts'
 export { connectionRoute } from './connection-route.ts'
 export {
+  ConnectionFailure,
   isConflict,
   isInvalidParameter,
   isLockTimeout,
   isReadOnly,
+  isSessionUnusable,
   isStatementTimeout,
   isUnavailable,
   violatedForeignKey,

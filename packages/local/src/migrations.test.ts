@@ -82,7 +82,7 @@ describe('schema', () => {
     const locking = await rows<{ proname: string }>(
       "select proname from pg_proc where pronamespace = 'keymeter'::regnamespace and prosrc ~* '\\ylock\\s+(table|only|public\\.)' order by 1",
     )
-    expect(locking.map(({ proname }) => proname)).toEqual(['make_usage_partitions'])
+    expect(locking.map(({ proname }) => proname)).toEqual(['make_usage_partition'])
   })
 
   it('the owner of the tables is not a superuser, and the server’s role owns no tables and cannot bypass row level security', async () => {

@@ -158,7 +158,7 @@ async function rollOverIdleAccounts(db: Db, before: Date): Promise<void> {
 /**
  * Writes `usage_retention` and drops the partition in one transaction. No transaction adds events to such an old partition.
  *
- * All transactions take their locks in the same order: first the advisory lock of `make_usage_partitions`, then the accounts,
+ * All transactions take their locks in the same order: first the advisory lock of `make_usage_partition`, then the accounts,
  * then the events. (Dropping a partition also drops its foreign key, which locks the accounts.) Therefore the drop and the
  * product's calls cannot deadlock. The calls wait only until the partition is dropped or the lock times out.
  *
@@ -168,7 +168,7 @@ async function rollOverIdleAccounts(db: Db, before: Date): Promise<void> {
 async function dropPartition(db: Db, partition: string): Promise<void> {
   await db.transaction().execute(async (transaction) => {
     await sql`set local statement_timeout = 0`.execute(transaction)
-    await sql`select pg_advisory_xact_lock(hashtext('keymeter.make_usage_partitions'))`.execute(transaction)
+    await sql`select pg_advisory_xact_lock(hashtext('keymeter.make_usage_partition'))`.execute(transaction)
     await sql`
       insert into usage_retention (user_id, last_event_sequence, last_event_at, kept_from)
       select user_id, max(sequence), max(created_at), ${monthEnd(partition)} from ${sql.table(partition)} group by user_id

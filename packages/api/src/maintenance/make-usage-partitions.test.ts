@@ -41,9 +41,27 @@ const partitions = async () =>
       "select relid::regclass::text as name from pg_partition_tree('api_key_usage') where isleaf order by 1",
     )
   ).rows.map(({ name }) => name)
+/** Runs the PL/pgSQL statements after each CREATE TABLE, until the test ends. The variable `name` is the name of the table. */
+const onNewTable = async (statements: string) => {
+  await withClient(database.urls.superuser, async (client) => {
+    await client.query(`
+      create function on_new_table() returns event_trigger language plpgsql as $$
+      declare
+        name text := (select distinct relname from pg_class join pg_event_trigger_ddl_commands() on objid = pg_class.oid);
+      begin ${statements} end $$;
+      create event trigger on_new_table on ddl_command_end when tag in ('CREATE TABLE') execute function on_new_table()`)
+  })
+  onTestFinished(
+    async () =>
+      await withClient(
+        database.urls.superuser,
+        async (client) => void (await client.query('drop function on_new_table cascade')),
+      ),
+  )
+}
 const months = (...names: string[]) => names.map((month) => `api_key_usage_${year}_${month}`)
 
-describe('make_usage_partitions', () => {
+describe('makeUsagePartitions', () => {
   it('creates the partitions of this month, the previous two and the next three in UTC, and nothing when it is called again', async () => {
     await clock.set(new Date(`${year}-05-31T23:59:59.999Z`))
     expect(await makeUsagePartitions(db)).toEqual(months('03', '04', '05', '06', '07', '08'))
@@ -70,7 +88,49 @@ describe('make_usage_partitions', () => {
 
   it('refuses a number of months outside of the allowed range', async () => {
     for (const wrong of [-1, 25])
-      await expect(sql`select keymeter.make_usage_partitions(${wrong})`.execute(db)).rejects.toThrow('between 0 and 24')
+      await expect(sql`select keymeter.missing_usage_partitions(${wrong})`.execute(db)).rejects.toThrow('between 0 and 24')
+  })
+
+  it('the server’s role can create only partitions of months that are needed', async () => {
+    const make = async (month: string | null) =>
+      (await sql<{ name: string | null }>`select keymeter.make_usage_partition(${month}::timestamptz) as name`.execute(db))
+        .rows[0]?.name
+    const before = await partitions()
+    for (const month of [null, `${year}-02-02`, `${year - 1}-10-01`, `${year + 2}-02-01`, 'infinity'])
+      expect(await make(month)).toBe(null)
+    expect(await partitions()).toEqual(before)
+    expect(await make(`${year + 2}-01-01`)).toBe(`api_key_usage_${year + 2}_01`)
+    // The next tests use these years.
+    await owner.query(`drop table api_key_usage_${year + 2}_01`)
+  })
+
+  it('creates all missing partitions, even if they take longer together than the statement timeout of the server’s role', async () => {
+    const { rows } = await sql<{ statement_timeout: string }>`show statement_timeout`.execute(db)
+    expect(rows).toEqual([{ statement_timeout: '5s' }])
+    // Six partitions, with a second for each.
+    await onNewTable('perform pg_sleep(1);')
+    expect(await makeUsagePartitions(db)).toHaveLength(6)
+  })
+
+  it('creates the other partitions if one partition cannot be created, and then fails with the reason', async () => {
+    await onNewTable(`if name = 'api_key_usage_${year}_02' then raise exception 'no such month'; end if;`)
+    await expect(makeUsagePartitions(db)).rejects.toThrow('no such month')
+    const created = (await partitions()).filter((name) => name.startsWith(`api_key_usage_${year}`))
+    expect(created).toEqual(months('01', '03', '04'))
+  })
+
+  it('creates the partitions of empty months first, if the events of another month cannot be moved in time', async () => {
+    await charge('a')
+    await clock.set(new Date(`${year}-11-15T00:00:00Z`))
+    await charge('b')
+    // A trigger on the default partition makes the move of each event longer than the statement timeout.
+    await owner.query(`
+      create function slow() returns trigger language plpgsql as $$ begin perform pg_sleep(10); return old; end $$;
+      create trigger slow before delete on api_key_usage_default for each row execute function slow()`)
+    onTestFinished(async () => void (await owner.query('drop function slow cascade')))
+    await expect(makeUsagePartitions(db)).rejects.toMatchObject({ code: '57014' })
+    expect((await partitions()).filter((name) => name.startsWith(`api_key_usage_${year}`))).toEqual(months('09', '10', '12'))
+    expect(await places()).toEqual(['api_key_usage_default: 2'])
   })
 
   it('creates partitions without grants to any role, even if default privileges grant access to new tables', async () => {

@@ -12,6 +12,11 @@ import { sendBatch } from './send-batch.ts'
  */
 const LOCKED_ACCOUNTS_MAX = 4
 /**
+ * The smallest pool that the engine needs: one connection for the shared lane, one for each locked account in flight, and one for
+ * announcements and the creation of partitions.
+ */
+export const METERING_CONNECTIONS_MIN = 1 + LOCKED_ACCOUNTS_MAX + 1
+/**
  * The time limit for a batch that is decided account by account. The limit is checked before each account. So the next batch
  * waits for at most this time, plus the time of one account.
  */

@@ -9,7 +9,7 @@ import { announceUsage } from '../usage/announcements.ts'
 /**
  * Runs `operation`, a change by the operator, on one account. The input names the account, because the operator can act for
  * every account. The account is locked before `operation` starts. After the commit, the open streams of the account get a new
- * snapshot.
+ * snapshot. The streams of this process get it even if announcements do not arrive.
  *
  * @returns The result of `operation`, and the changed account.
  * @throws AppError `account_not_found`.
@@ -17,8 +17,10 @@ import { announceUsage } from '../usage/announcements.ts'
 export async function operate<T>(
   {
     accountCalls,
+    usageWatch,
     ...call
-  }: Pick<Context, 'db' | 'log' | 'keyBrand' | 'requestId' | 'clientAddress' | 'userAgent' | 'accountCalls'>,
+  }: Pick<Context, 'db' | 'log' | 'keyBrand' | 'requestId' | 'clientAddress' | 'userAgent' | 'accountCalls'> &
+    Partial<Pick<Context, 'usageWatch'>>,
   accountId: string,
   operation: (scope: Scope) => Promise<T>,
 ): Promise<{ result: T; account: BillingAccount }> {
@@ -32,5 +34,7 @@ export async function operate<T>(
     await announceUsage(scope.db, [accountId])
     return { result, account }
   }
-  return await accountCalls.run(accountId, () => inAccount({ ...call, userId: accountId }, 'read write', change))
+  const operated = await accountCalls.run(accountId, () => inAccount({ ...call, userId: accountId }, 'read write', change))
+  usageWatch?.refresh([accountId])
+  return operated
 }

@@ -4,9 +4,10 @@ import { STREAMS_PER_ACCOUNT_MAX } from '@keymeter/contract'
 import { createDb } from '@keymeter/db'
 import { pino } from 'pino'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { charge, contextOf, provisioned } from '../../test/caller.ts'
+import { charge, contextOf, provisioned, SERVICE_KEY } from '../../test/caller.ts'
 import { reconciledDatabase } from '../../test/reconciled-database.ts'
 import { Metering } from '../metering/metering.ts'
+import { appRouter } from '../router.ts'
 import { inAccount } from '../scope.ts'
 import { announceUsage, createUsageAnnouncer, listenForUsage } from './announcements.ts'
 import { usageSnapshot } from './snapshot.ts'
@@ -193,8 +194,8 @@ describe('an announcement', () => {
   const listenToAll = async () => {
     const told: string[] = []
     const listening = Promise.withResolvers<void>()
-    const refresh = (userIds: Iterable<string>) => void told.push(...userIds)
-    const { close } = listenForUsage(database.urls.api, { refresh, refreshAll: listening.resolve }, log)
+    const watch = { refresh: (userIds: Iterable<string>) => void told.push(...userIds), refreshAll: listening.resolve }
+    const { close } = listenForUsage(database.urls.api, createUsageAnnouncer(database.db, watch, log), watch, log)
     await listening.promise
     /**
      * Returns the account ids of all announcements that were sent before this call. It sends a random id as the last
@@ -212,7 +213,7 @@ describe('an announcement', () => {
   it('can name any number of accounts, and names each account once', async () => {
     const { received, close } = await listenToAll()
     const userIds = Array.from({ length: 1_001 }, () => randomUUID())
-    const announcer = createUsageAnnouncer(database.db, log)
+    const announcer = createUsageAnnouncer(database.db, usageWatch, log)
     announcer.announce(userIds.slice(0, 1))
     for (let n = 0; n < 3; n++) announcer.announce(userIds)
     await announcer.flush()
@@ -225,7 +226,7 @@ describe('an announcement', () => {
   it('all waiting announcements are sent by a flush, e.g. at the end of the process', async () => {
     const { received, close } = await listenToAll()
     const stopping = createDb(database.urls.api, () => {})
-    const announcer = createUsageAnnouncer(stopping, log)
+    const announcer = createUsageAnnouncer(stopping, usageWatch, log)
     const userIds = [randomUUID(), randomUUID()]
     for (const userId of userIds) announcer.announce([userId])
     await announcer.flush()
@@ -234,9 +235,48 @@ describe('an announcement', () => {
     await close()
   })
 
+  it('is not needed in the process that charged or that the operator called, because it refreshes its own watchers', async () => {
+    const refreshed: string[] = []
+    class RecordedWatch extends UsageWatch {
+      override refresh(userIds: Iterable<string>): void {
+        refreshed.push(...userIds)
+        super.refresh(userIds)
+      }
+    }
+    const recorded = new RecordedWatch(log)
+    const away = createDb('postgresql://keymeter_api@127.0.0.1:1/none', () => {})
+    const announcer = createUsageAnnouncer(away, recorded, log)
+    const metering = new Metering({ db: database.db, keyBrand: 'km', log, onDecided: announcer.announce })
+    await metering.charge({ key: account.defaultKey.secret, credits: 8, idempotencyKey: 'local', operation: 'default' })
+    expect(refreshed).toEqual([account.userId])
+
+    const context = contextOf(database, null, { usageWatch: recorded })
+    const operator = appRouter.createCaller({ ...context, authorization: `Bearer ${SERVICE_KEY}` }).operator
+    await operator.grantTopUp({ accountId: account.userId, credits: 5, idempotencyKey: 'top-up' })
+    expect(refreshed).toEqual([account.userId, account.userId])
+    await announcer.flush()
+    await away.destroy()
+  })
+
+  it('causes no second read in the process that sent it', async () => {
+    const reread: string[][] = []
+    const own = { refresh: (userIds: Iterable<string>) => void reread.push([...userIds]), refreshAll: () => {} }
+    const announcer = createUsageAnnouncer(database.db, own, log)
+    const { promise: isListening, resolve } = Promise.withResolvers<void>()
+    const { close } = listenForUsage(database.urls.api, announcer, { ...own, refreshAll: resolve }, log)
+    await isListening
+    announcer.announce([account.userId])
+    await announcer.flush()
+    const mark = randomUUID()
+    await announceUsage(database.db, [mark])
+    await expect.poll(() => reread).toContainEqual([mark])
+    expect(reread).toEqual([[account.userId], [mark]])
+    await close()
+  })
+
   it('charges succeed even if announcements cannot be sent', async () => {
     const away = createDb('postgresql://keymeter_api@127.0.0.1:1/none', () => {})
-    const announcer = createUsageAnnouncer(away, log)
+    const announcer = createUsageAnnouncer(away, usageWatch, log)
     const metering = new Metering({ db: database.db, keyBrand: 'km', log, onDecided: announcer.announce })
     for (let n = 0; n < 3; n++) {
       const request = { key: account.defaultKey.secret, credits: 1, idempotencyKey: `away-${n}`, operation: 'default' }

@@ -6,6 +6,8 @@ import { AppError } from '../errors.ts'
 const READ_PAUSE_MS = 200
 /** The maximum number of concurrent reads of all accounts. The other connections of the pool stay free for other calls. */
 const CONCURRENT_READS_MAX = 4
+/** The smallest pool for calls: one connection for each of these reads, and one for all other calls. */
+export const CALL_CONNECTIONS_MIN = CONCURRENT_READS_MAX + 1
 /**
  * Watched accounts are also read at this interval, because an announcement can get lost, and because the start of a new cycle
  * is not announced.

@@ -6,7 +6,7 @@ create function keymeter.advance_accounts(user_ids uuid[], v_now timestamptz) re
   as $$
 begin
   -- This statement only locks the partitions, and reads no rows. The lock must come before the first write to an account.
-  -- make_usage_partitions locks a partition and then waits for sessions that have written to accounts. If such a session then
+  -- make_usage_partition locks a partition and then waits for sessions that have written to accounts. If such a session then
   -- needed the partition, both would wait for each other.
   perform from public.api_key_usage where user_id = any(user_ids) limit 0;
   perform keymeter.close_cycles(user_ids, v_now);
