@@ -3,11 +3,11 @@ import { defineConfig } from 'vitest/config'
 /** Test files that need neither a database nor another process. */
 const UNIT = [
   'packages/contract/src/**/*.test.ts',
-  'packages/api/src/{account-queue,errors}.test.ts',
+  'packages/api/src/{account-queue,errors,input-fault}.test.ts',
   'packages/api/src/auth/verify-access-token.test.ts',
   'packages/api/src/keys/{secret-scanning,token}.test.ts',
   'packages/api/src/metering/{event-id,lane,verdict}.test.ts',
-  'apps/server/src/{client-address,env,log}.test.ts',
+  'apps/server/src/{client-address,env,log,refusal-log,warn-about-plain-connections}.test.ts',
   'apps/cli/src/owner-url.test.ts',
 ]
 

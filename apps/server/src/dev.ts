@@ -6,7 +6,7 @@ import type { Server } from 'node:http'
 import { fileURLToPath } from 'node:url'
 import pretty from 'pino-pretty'
 import { createServer } from 'vite'
-import { readEnv } from './env.ts'
+import { readEnv, secretsOf } from './env.ts'
 import { API_SEGMENTS } from './http.ts'
 import { createLog } from './log.ts'
 import { panel } from './panel.ts'
@@ -14,7 +14,10 @@ import { type Pages, serve } from './serve.ts'
 
 try {
   const env = readEnv(process.env)
-  const log = createLog(env.logLevel, pretty({ ignore: 'time', singleLine: true, sync: true }))
+  const log = createLog(
+    { level: env.logLevel, secrets: secretsOf(env) },
+    pretty({ ignore: 'time', singleLine: true, sync: true }),
+  )
   await serve(env, log, async (server) => ({ panel, ...(await dashboardFromSources(server)) }))
 } catch (error) {
   console.error(error instanceof Error ? error.message : error)

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
-import { readEnv } from './env.ts'
+import { readEnv, secretsOf } from './env.ts'
 
 const required = {
   DATABASE_URL: 'postgresql://u:p@h/d',
@@ -31,6 +31,24 @@ describe('environment variables', () => {
       accountCallsMax: 2,
     })
     expect(readEnv({ ...required, GOOGLE_OAUTH_CLIENT_ID: 'real' }).googleSignIn).toBe(true)
+  })
+
+  it('`readEnv` keeps idle connections open for 65 seconds, which is longer than load balancers do, and accepts 1 to 3,600', () => {
+    const keepAlive = (seconds: string) => readEnv({ ...required, KEEP_ALIVE_SECONDS: seconds }).keepAliveSeconds
+    expect([keepAlive(''), keepAlive('1'), keepAlive('3600')]).toEqual([65, 1, 3600])
+    for (const seconds of ['0', '3601', '1.5', 'x']) expect(() => keepAlive(seconds)).toThrow(/KEEP_ALIVE_SECONDS: /)
+  })
+
+  it('`secretsOf` returns every secret among the settings, so that the log can hide them', () => {
+    const env = readEnv({
+      ...required,
+      DATABASE_URL: 'postgresql://u:p%40ss@h/d',
+      DATABASE_DIRECT_URL: 'postgresql://u:direct@h/d',
+      SUPABASE_JWT_SECRET: 'j'.repeat(32),
+      KEYMETER_SERVICE_KEY: 's'.repeat(32),
+    })
+    expect(secretsOf(env)).toEqual(expect.arrayContaining(['p%40ss', 'p@ss', 'direct', 'j'.repeat(32), 's'.repeat(32)]))
+    expect(secretsOf(readEnv({ ...required, DATABASE_URL: 'postgresql:///d?host=/tmp' })).join('')).toBe('')
   })
 
   it.each([

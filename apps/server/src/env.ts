@@ -27,6 +27,7 @@ const Env = z
     KEYMETER_KEY_BRAND: blankIsUnset(KeyBrand.default('km')),
     HOST: blankIsUnset(z.string().default('0.0.0.0')),
     PORT: blankIsUnset(Port.default(3000)),
+    KEEP_ALIVE_SECONDS: blankIsUnset(z.coerce.number().int().min(1).max(3600).default(65)),
     ACCOUNT_CALLS_MAX: blankIsUnset(z.coerce.number().int().min(1).max(100).default(2)),
     TRUSTED_PROXY_HOPS: blankIsUnset(z.coerce.number().int().min(0).max(10).default(0)),
     LOG_LEVEL: blankIsUnset(z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal']).default('info')),
@@ -44,6 +45,7 @@ const Env = z
     keyBrand: env.KEYMETER_KEY_BRAND,
     host: env.HOST,
     port: env.PORT,
+    keepAliveSeconds: env.KEEP_ALIVE_SECONDS,
     accountCallsMax: env.ACCOUNT_CALLS_MAX,
     trustedProxyHops: env.TRUSTED_PROXY_HOPS,
     logLevel: env.LOG_LEVEL,
@@ -64,4 +66,11 @@ export function readEnv(variables: NodeJS.ProcessEnv): Env {
     variables[String(name)] ? `  ${String(name)}: ${message}` : `  ${String(name)} is missing`,
   )
   throw new Error(`Keymeter cannot start. Set these environment variables (see .env.example):\n${faults.join('\n')}`)
+}
+
+/** Returns the secrets among the settings. The log must not contain them. */
+export function secretsOf(env: Env): (string | null)[] {
+  const passwords = [env.databaseUrl, env.databaseDirectUrl].map((url) => (URL.canParse(url) ? new URL(url).password : null))
+  const decoded = passwords.map((password) => password && decodeURIComponent(password))
+  return [env.serviceKey, env.jwtSecret, ...passwords, ...decoded]
 }

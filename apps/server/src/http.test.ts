@@ -1,48 +1,23 @@
-import { createServer, type Server } from 'node:http'
-import { connect } from 'node:net'
-import { getRequestListener } from '@hono/node-server'
-import { AccountQueue, createAccessTokenVerifier, Metering, UsageWatch } from '@keymeter/api/server'
 import { BATCH_CALLS_MAX } from '@keymeter/contract'
-import { ping } from '@keymeter/db'
 import { testAuth, testDatabase } from '@keymeter/local/testing'
 import fc from 'fast-check'
-import { Hono } from 'hono'
-import { pino } from 'pino'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { BODY_BYTES_MAX, createHttpApp } from './http.ts'
-import type { HttpEnv } from './http-env.ts'
+import { beforeAll, describe, expect, it } from 'vitest'
+import { accessToken } from '../test/metering.ts'
+import { parseResponse, rawConnection } from '../test/raw-connection.ts'
+import { testApp } from '../test/test-app.ts'
+import { BODY_BYTES_MAX } from './http.ts'
+import { SECURITY_HEADERS } from './security-headers.ts'
 
 const database = testDatabase()
 const auth = testAuth(database)
-const logged: string[] = []
-let server: Server
+const app = testApp(database, auth)
+/** A server that waits only shortly for a slow client. */
+const impatient = testApp(database, auth, { patienceMs: 500 })
+const logged = () => JSON.stringify(app.logged)
 let url: string
-
-beforeAll(async () => {
-  const log = pino({ level: 'debug' }, { write: (line) => logged.push(line) })
-  const app = createHttpApp({
-    api: {
-      db: database.db,
-      log,
-      supabase: { url: auth.supabaseUrl, publishableKey: auth.publishableKey },
-      verifyAccessToken: createAccessTokenVerifier(auth),
-      keyBrand: 'km',
-      serviceKey: auth.serviceKey,
-      metering: new Metering({ db: database.db, keyBrand: 'km', log }),
-      usageWatch: new UsageWatch(log),
-      accountCalls: new AccountQueue(2),
-      accountExports: new AccountQueue(2),
-    },
-    settings: { supabaseUrl: auth.supabaseUrl, supabasePublishableKey: auth.publishableKey, googleSignIn: false },
-    trustedProxyHops: 0,
-    dashboard: new Hono<HttpEnv>().get('*', (c) => c.html('the dashboard')),
-    isReady: () => ping(database.db).then(() => true),
-  })
-  server = createServer(getRequestListener(app.fetch))
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  url = `http://127.0.0.1:${(server.address() as { port: number }).port}`
+beforeAll(() => {
+  url = app.url
 })
-afterAll(() => server.close())
 
 const json = { 'content-type': 'application/json' }
 /** A parsed response body of any shape. The tests assert the shape. */
@@ -115,7 +90,7 @@ describe('API over plain HTTP', () => {
     }
     expect(ids.size).toBe(answers.length)
     expect(answers.map(({ response }) => response.status)).toEqual([400, 400, 404, 401, 415, 413, 400])
-    for (const id of ids) expect(logged.join('')).toContain(id)
+    for (const id of ids) expect(logged()).toContain(id)
   })
 
   it('at most two calls of an account use the database, the next ones are refused after their wait, and other accounts go on', async () => {
@@ -190,7 +165,7 @@ describe('API over plain HTTP', () => {
         data: { reason: 'internal_error' },
       })
       expect(body).not.toMatch(/column|api_keys|select|stack|\.ts/i)
-      expect(logged.at(-1)).toContain('keys.name does not exist')
+      expect(JSON.stringify(app.logged.at(-1))).toContain('keys.name does not exist')
     } finally {
       await database.owner.query('alter table api_keys rename column renamed to name')
     }
@@ -288,21 +263,214 @@ describe('API over plain HTTP', () => {
   })
 
   it('the API limits the size of a request body that has no content length', async () => {
-    const answer = await new Promise<string>((resolve) => {
-      const socket = connect(Number(new URL(url).port), '127.0.0.1')
-      let received = ''
-      socket
-        .on('data', (data) => (received += data))
-        .on('close', () => resolve(received))
-        .on('error', () => resolve(received))
-      socket.write(
-        'POST /trpc/auth.signup HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n',
-      )
-      for (let i = 0; i < 3; i++) socket.write(`${(30_000).toString(16)}\r\n${'x'.repeat(30_000)}\r\n`)
-      socket.write('0\r\n\r\n')
-    })
+    const chunk = `${(30_000).toString(16)}\r\n${'x'.repeat(30_000)}\r\n`
+    const answer = await rawConnection(
+      app.port,
+      `POST /trpc/auth.signup HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n${chunk.repeat(3)}0\r\n\r\n`,
+    ).closed
     expect(answer).toMatch(/^HTTP\/1.1 413/)
     expect(answer).toContain('"reason":"request_too_large"')
+  })
+})
+
+describe('refusals over plain HTTP', () => {
+  const bearer = async () => ({ authorization: `Bearer ${(await signUp()).session.accessToken}` })
+  /** Requests without a connection pool, which accept every method. Resolves to the status, the headers and the parsed body. */
+  async function send(method: string, path: string, headers: Record<string, string> = {}) {
+    const lines = Object.entries({ host: 'x', connection: 'close', ...headers }).map(([name, value]) => `${name}: ${value}\r\n`)
+    const response = parseResponse(await rawConnection(app.port, `${method} ${path} HTTP/1.1\r\n${lines.join('')}\r\n`).closed)
+    return { ...response, json: response.body.startsWith('{') ? JSON.parse(response.body) : null }
+  }
+
+  it('every method except GET, HEAD and POST is refused with 405 and the allowed methods, on every path', async () => {
+    const paths = ['/trpc/keys.list', '/trpc', '/trpc/nope', '/livez', '/export/usage.csv', '/export', '/panel', '/', '/keys/x']
+    for (const path of paths)
+      for (const method of ['OPTIONS', 'TRACE', 'QUERY', 'PUT', 'PATCH', 'DELETE', 'PURGE', 'PROPFIND', 'FOO', 'get']) {
+        const { status, headers, json } = await send(method, path)
+        const allow = path.startsWith('/trpc') ? 'GET, HEAD, POST' : 'GET, HEAD'
+        expect([method, path, status, headers.get('allow')]).toEqual([method, path, 405, allow])
+        expect(json.error.data).toMatchObject({ reason: 'method_not_allowed', httpStatus: 405 })
+      }
+    expect((await send('POST', '/livez')).status).toBe(405)
+    expect((await send('GET', '/trpc/auth.signup')).headers.get('allow')).toBe('POST')
+    expect((await send('POST', '/trpc/keys.list', { ...json, 'content-length': '0' })).headers.get('allow')).toBe('GET, HEAD')
+  })
+
+  it('HEAD returns the status and the headers of GET, without a body, and ends the stream or export behind it', async () => {
+    const { authorization } = await bearer()
+    for (const [path, headers, expected] of [
+      ['/livez', {}, 200],
+      ['/readyz', {}, 200],
+      ['/', {}, 200],
+      ['/panel', {}, 404],
+      ['/trpc/keys.list', { authorization }, 200],
+      ['/trpc/keys.list', {}, 401],
+      ['/trpc/nope', {}, 404],
+      ['/trpc/auth.signup', {}, 405],
+      ['/trpc/usage.watch', { authorization }, 200],
+      ['/trpc/usage.watch', {}, 401],
+      ['/export/usage.csv', { authorization }, 200],
+      ['/export/usage.csv', {}, 401],
+    ] as const) {
+      const { status, body, headers: answered } = await send('HEAD', path, headers)
+      expect([path, status, body]).toEqual([path, expected, ''])
+      expect(answered.get('x-request-id')).toMatch(/^[0-9a-f-]{36}$/)
+    }
+    expect(app.api.usageWatch.size).toBe(0)
+    expect(app.api.accountExports.size).toBe(0)
+  })
+
+  it('every response has the security headers, whatever answers it', async () => {
+    const { authorization } = await bearer()
+    for (const [path, status, headers] of [
+      ['/livez', 200],
+      ['/readyz', 200],
+      ['/config.json', 200],
+      ['/trpc/keys.list', 200, { authorization }],
+      ['/trpc/keys.list', 401],
+      ['/trpc/%', 400],
+      ['/export/usage.csv', 200, { authorization }],
+      ['/export/usage.csv', 401],
+      ['/export/nope', 404],
+      ['/panel', 404],
+      ['/', 200],
+      ['\\', 400],
+    ] as const) {
+      const response = await send('GET', path, headers)
+      expect([path, response.status]).toEqual([path, status])
+      for (const [name, value] of Object.entries(SECURITY_HEADERS))
+        expect([path, name, response.headers.get(name)]).toEqual([path, name, value])
+    }
+    expect(SECURITY_HEADERS['strict-transport-security']).toBe('max-age=31536000; includeSubDomains')
+  })
+
+  it('no header turns the status of a refused call into a success', async () => {
+    const jsonLines = 'application/jsonl'
+    for (const headers of [
+      { 'trpc-accept': jsonLines },
+      { accept: jsonLines },
+      { accept: `text/html, ${jsonLines}` },
+      { accept: jsonLines.toUpperCase(), 'trpc-accept': 'x' },
+      { accept: 'text/event-stream' },
+      { 'x-http-method-override': 'HEAD' },
+      { prefer: 'return=minimal' },
+      { 'x-trpc-source': 'server' },
+    ] as Record<string, string>[])
+      for (const path of ['keys.list?batch=1', 'keys.list,billing.get?batch=1', 'keys.list', 'usage.watch']) {
+        const { status, json } = await send('GET', `/trpc/${path}`, headers)
+        expect([headers, path, status === 400 || status === 401]).toEqual([headers, path, true])
+        if (status === 400) expect(json.error.message).toContain('use httpBatchLink')
+      }
+  })
+
+  it('a stream that is refused before it starts has the status and the body of its error', async () => {
+    const { status, headers, json } = await send('GET', '/trpc/usage.watch', { authorization: 'Bearer nonsense' })
+    expect([status, headers.get('content-type')]).toEqual([401, 'application/json'])
+    expect(json.error.data).toMatchObject({ reason: 'not_signed_in', requestId: headers.get('x-request-id') })
+    const before = app.logged.length
+    const input = encodeURIComponent(JSON.stringify({ lastEventId: 'x'.repeat(65) }))
+    expect((await send('GET', `/trpc/usage.watch?input=${input}`, await bearer())).status).toBe(400)
+    expect(app.logged.slice(before).filter(({ msg }) => msg === 'call refused')).toHaveLength(1)
+  })
+
+  it('a request whose host or URL is not valid is refused with a reason', async () => {
+    for (const [bytes, status] of [
+      ['GET / HTTP/1.1\r\nconnection: close\r\n\r\n', 400],
+      ['GET / HTTP/1.1\r\nhost: a b\r\nconnection: close\r\n\r\n', 400],
+      ['GET http:// HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n', 400],
+      ['GET /a\\b HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n', 400],
+      ['GET /trpc/%E0%A4%A HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n', 400],
+    ] as const) {
+      const response = parseResponse(await rawConnection(app.port, bytes).closed)
+      expect([bytes, response.status]).toEqual([bytes, status])
+      expect(JSON.parse(response.body).error.data.reason).toBe('bad_request')
+    }
+  })
+})
+
+describe('the log of refused calls', () => {
+  const since = (count: number) => app.logged.slice(count).filter(({ msg, level }) => msg === 'call refused' && level === 30)
+
+  it('each refused access token, service key and sign-up leaves exactly one line, with its origin and without the secret', async () => {
+    const forged = accessToken('another secret, as long as the right one is', '00000000-0000-0000-0000-000000000001')
+    const wrongKey = 'a wrong service key, which is long enough to be one'
+    const refused = async (path: string, method: string, authorization: string, body?: object) => {
+      const before = app.logged.length
+      const response = await fetch(`${url}${path}`, {
+        method,
+        headers: { authorization, ...(body && json) },
+        ...(body && { body: JSON.stringify(body) }),
+      })
+      expect(response.status).toBeGreaterThanOrEqual(400)
+      const lines = since(before)
+      expect([path, lines.length]).toEqual([path, 1])
+      expect(lines[0]).toMatchObject({ clientAddress: '127.0.0.1', requestId: response.headers.get('x-request-id') })
+      return [lines[0]?.['reason'], lines[0]?.['path']]
+    }
+    const charge = { key: 'km_dev_x', credits: 0 }
+    const signedIn = await signUp()
+    expect([
+      await refused('/trpc/keys.list', 'GET', `Bearer ${forged}`),
+      await refused('/trpc/keys.list,billing.get,audit.list?batch=1&input=%7B%7D', 'GET', `Bearer ${forged}`),
+      await refused('/trpc/usage.watch', 'GET', `Bearer ${forged}`),
+      await refused('/export/usage.csv', 'GET', `Bearer ${forged}`),
+      await refused('/trpc/keys.create', 'POST', '', { name: 'x' }),
+      await refused('/trpc/metering.charge', 'POST', `Bearer ${wrongKey}`, charge),
+      await refused('/trpc/operator.suspend', 'POST', `Bearer ${forged}`, { accountId: signedIn.user.id }),
+      await refused('/trpc/auth.signup', 'POST', '', { email: signedIn.user.email, password: 'another long password' }),
+      await refused('/trpc/auth.signup', 'POST', '', { email: 'x', password: 'short-password-in-a-log' }),
+    ]).toEqual([
+      ['not_signed_in', 'keys.list'],
+      ['not_signed_in', 'keys.list'],
+      ['not_signed_in', 'usage.watch'],
+      ['not_signed_in', '/export/usage.csv'],
+      ['not_signed_in', 'keys.create'],
+      ['service_key_invalid', 'metering.charge'],
+      ['service_key_invalid', 'operator.suspend'],
+      ['email_taken', 'auth.signup'],
+      ['bad_request', 'auth.signup'],
+    ])
+    for (const secret of [forged, wrongKey, 'another long password', 'short-password-in-a-log'])
+      expect(logged()).not.toContain(secret)
+  })
+
+  it('a call of a procedure that does not exist does not write its path, which can contain a secret', async () => {
+    await fetch(`${url}/trpc/a-refresh-token`)
+    await fetch(`${url}/export/a-refresh-token`)
+    await fetch(`${url}/trpc/a-refresh-token`, { method: 'POST', body: 'x' })
+    expect(logged()).not.toContain('a-refresh-token')
+  })
+})
+
+describe('clients that are slow or disconnect', () => {
+  it('200 requests whose body does not arrive are answered with 408, and leave no line above `debug`', async () => {
+    const head = 'POST /trpc/auth.signup HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n'
+    const answers = await Promise.all(
+      Array.from({ length: 200 }, async (_, n) => {
+        const body = n % 2 ? 'content-length: 100\r\n\r\n{' : 'transfer-encoding: chunked\r\n\r\n5\r\n{'
+        return parseResponse(await rawConnection(impatient.port, head + body).closed)
+      }),
+    )
+    for (const { status, body } of answers)
+      expect([status, JSON.parse(body).error.data.reason]).toEqual([408, 'request_too_slow'])
+    expect((await fetch(`${impatient.url}/livez`)).status).toBe(200)
+    expect(impatient.logged.filter(({ level }) => Number(level) > 20)).toEqual([])
+  })
+
+  it('200 requests whose client disconnects in the middle of the body leave no line above `debug`', async () => {
+    const before = app.logged.length
+    const head = 'POST /trpc/auth.signup HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n'
+    const clients = Array.from({ length: 200 }, (_, n) =>
+      rawConnection(app.port, `${head}${n % 2 ? 'content-length: 100\r\n\r\n{' : 'transfer-encoding: chunked\r\n\r\n5\r\n{'}`),
+    )
+    // The server has begun to read all bodies when it answers a later request.
+    await Promise.all(clients.map(({ socket }) => new Promise((resolve) => socket.once('connect', resolve))))
+    await fetch(`${url}/livez`)
+    for (const [n, { socket }] of clients.entries()) n % 4 < 2 ? socket.resetAndDestroy() : socket.end()
+    await Promise.all(clients.map(({ closed }) => closed))
+    await expect.poll(() => app.logged.length - before).toBeGreaterThanOrEqual(200)
+    expect(app.logged.slice(before).filter(({ level }) => Number(level) > 20)).toEqual([])
+    expect((await fetch(`${url}/livez`)).status).toBe(200)
   })
 })
 

@@ -1,8 +1,11 @@
 import { type DestinationStream, type Logger, pino } from 'pino'
+import { createRedaction } from './redact.ts'
 
-/** Matches API keys, access tokens, and passwords in URLs. */
-const SECRETS =
-  /\b[a-z][a-z0-9]{0,15}_(?:dev|prod)_[0-9A-Za-z]{20,}|\beyJ[\w-]+\.[\w-]+\.[\w-]*|(?<=:\/\/[^:@/\s"]*:)[^@/\s"]+(?=@)/g
+interface LogOptions {
+  level: string
+  /** The secrets of this process. The log replaces them wherever they occur. */
+  secrets: readonly (string | null)[]
+}
 
 /**
  * Creates a logger that writes JSON lines. The logger removes secrets from each finished line, because a secret can be in a
@@ -10,13 +13,13 @@ const SECRETS =
  *
  * @param destination is standard output by default.
  */
-export function createLog(level: string, destination: DestinationStream = pino.destination(1)): Logger {
+export function createLog({ level, secrets }: LogOptions, destination: DestinationStream = pino.destination(1)): Logger {
   return pino(
     {
       level,
       base: null,
       timestamp: pino.stdTimeFunctions.isoTime,
-      hooks: { streamWrite: (line) => line.replace(SECRETS, '[secret]') },
+      hooks: { streamWrite: createRedaction(secrets) },
     },
     destination,
   )

@@ -2,6 +2,7 @@ import { execFileSync } from 'node:child_process'
 import { freePort } from '@keymeter/local'
 import { serverEnv, testAuth, testDatabase } from '@keymeter/local/testing'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { accessToken, provision } from '../test/metering.ts'
 import { type Main, startMain, startReadyMain } from '../test/start-main.ts'
 
 const database = testDatabase()
@@ -43,6 +44,12 @@ describe('production server', () => {
     expect((await signUp(server.url, 'main@example.com')).status).toBe(200)
   })
 
+  it('the production server refuses a missing file of the dashboard like any other request, with a strict policy', async () => {
+    const missing = await fetch(`${server.url}/assets/none.js`)
+    expect(missing.headers.get('content-security-policy')).toBe("default-src 'none'; frame-ancestors 'none'")
+    expect(await missing.json()).toMatchObject({ error: { data: { reason: 'procedure_not_found', httpStatus: 404 } } })
+  })
+
   it('the production server serves no file outside the dashboard’s build', async () => {
     const html = await (await fetch(server.url)).text()
     for (const path of [
@@ -70,6 +77,51 @@ describe('production server', () => {
     child.kill('SIGTERM')
     expect(await ended).toBe(0)
     expect((await Promise.all(inFlight)).every((status) => status === 200)).toBe(true)
+  })
+
+  it('the production server is ready while every connection of the dashboard’s pool is in use', async () => {
+    // So many calls wait for a connection that another call would have to wait for seconds.
+    const customers = await Promise.all(
+      Array.from({ length: 60 }, async () => await provision(server.url, auth.jwtSecret, await database.createUser())),
+    )
+    const session = await database.owner.connect()
+    await session.query('begin')
+    await session.query('select from billing_accounts where user_id = any($1::uuid[]) for update', [
+      customers.map(({ userId }) => userId),
+    ])
+    const waitingSessions = async () => {
+      const { rows } = await database.owner.query(
+        'select distinct pid from pg_locks join pg_stat_activity using (pid) where not granted and datname = current_database()',
+      )
+      return rows.length
+    }
+    let isDone = false
+    const calls = customers.map(async ({ userId }) => {
+      const headers = { authorization: `Bearer ${accessToken(auth.jwtSecret, userId)}`, 'content-type': 'application/json' }
+      while (!isDone) await fetch(`${server.url}/trpc/keys.create`, { method: 'POST', headers, body: '{"name":"waits"}' })
+    })
+    try {
+      for (let n = 0; n < 3; n++) {
+        await expect.poll(waitingSessions, { interval: 5 }).toBe(10)
+        expect((await fetch(`${server.url}/readyz`)).status).toBe(200)
+      }
+    } finally {
+      isDone = true
+      await session.query('rollback')
+      session.release()
+    }
+    await Promise.all(calls)
+  })
+
+  it('the production server warns at its start about a connection that is not encrypted', async () => {
+    const port = await freePort()
+    const env = { ...serverEnv(database, auth, port), SUPABASE_URL: 'http://auth.example' }
+    const { child, ended, output, wrote } = startMain(env)
+    await wrote(/"msg":"listening"/)
+    expect(output().match(/set SUPABASE_URL to an https URL/g)).toHaveLength(1)
+    child.kill('SIGTERM')
+    await ended
+    expect(server.output()).not.toContain('without encryption')
   })
 
   it('the production server logs no key, token or password', async () => {

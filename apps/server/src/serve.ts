@@ -1,6 +1,4 @@
-import { createServer, type RequestListener, type Server } from 'node:http'
-import { setTimeout as sleep } from 'node:timers/promises'
-import { getRequestListener } from '@hono/node-server'
+import type { RequestListener, Server } from 'node:http'
 import {
   AccountQueue,
   createAccessTokenVerifier,
@@ -17,6 +15,9 @@ import type { Logger } from 'pino'
 import type { Env } from './env.ts'
 import { createHttpApp } from './http.ts'
 import type { HttpEnv } from './http-env.ts'
+import { createHttpServer } from './http-server.ts'
+import { createReadiness } from './readiness.ts'
+import { createRequestListener } from './request-listener.ts'
 
 /** The longest time between the stop signal and the end of the process. Requests that take longer are aborted. */
 const SHUTDOWN_TIMEOUT_MS = 10_000
@@ -25,9 +26,6 @@ const SHUTDOWN_TIMEOUT_MS = 10_000
  * delay the stop by seconds.
  */
 const CLOSE_IDLE_INTERVAL_MS = 50
-const READY_TIMEOUT_MS = 2_000
-/** A client that needs more time than this to send its request is disconnected. */
-const REQUEST_TIMEOUT_MS = 30_000
 /** The maximum number of exports of one account that run at the same time in this process. */
 const ACCOUNT_EXPORTS_MAX = 2
 const UPKEEP_INTERVAL_MS = 6 * 3_600_000
@@ -53,11 +51,12 @@ export interface Pages {
  * stops.
  */
 export async function serve(env: Env, log: Logger, createPages: (server: Server) => Pages | Promise<Pages>): Promise<void> {
-  const server = createServer({ requestTimeout: REQUEST_TIMEOUT_MS })
+  const server = createHttpServer({ keepAliveSeconds: env.keepAliveSeconds, log })
   const onConnectionError = (error: Error) => log.warn({ err: error }, 'a database connection broke')
   const db = createDb(env.databaseUrl, onConnectionError, { connectionsMax: env.databaseConnectionsMax })
   // Charges have their own pool, so they never wait for connections that the dashboard's calls use.
   const meteringDb = createDb(env.databaseUrl, onConnectionError, { connectionsMax: env.meteringConnectionsMax })
+  const readiness = createReadiness(env.databaseUrl, onConnectionError)
   const usageWatch = new UsageWatch(log)
   const announcer = createUsageAnnouncer(meteringDb, usageWatch, log)
   const { inFront = (listener) => listener, close: closePages, ...pages } = await createPages(server)
@@ -81,9 +80,9 @@ export async function serve(env: Env, log: Logger, createPages: (server: Server)
       googleSignIn: env.googleSignIn,
     },
     trustedProxyHops: env.trustedProxyHops,
-    isReady: () => isReady(db),
+    isReady: readiness.isReady,
   })
-  server.on('request', inFront(getRequestListener(app.fetch)))
+  server.on('request', inFront(createRequestListener(app, log)))
   const listener = listenForUsage(env.databaseDirectUrl, announcer, usageWatch, log)
   const upkeep = setInterval(() => void keepPartitions(meteringDb, log), UPKEEP_INTERVAL_MS)
   closeWithGrace({ delay: SHUTDOWN_TIMEOUT_MS }, async ({ err }) => {
@@ -95,6 +94,7 @@ export async function serve(env: Env, log: Logger, createPages: (server: Server)
     await close(server)
     await announcer.flush()
     await listener.close()
+    await readiness.close()
     await db.destroy()
     await meteringDb.destroy()
   })
@@ -114,18 +114,6 @@ async function keepPartitions(db: Db, log: Logger): Promise<void> {
   } catch (error) {
     log.warn({ err: error }, 'could not create partitions for usage events; the next attempt is in 6 hours')
   }
-}
-
-/** Returns false if the database fails, accepts no writes or does not answer within `READY_TIMEOUT_MS`. */
-async function isReady(db: Db): Promise<boolean> {
-  const tooLate = sleep(READY_TIMEOUT_MS, false, { ref: false })
-  return await Promise.race([
-    ping(db).then(
-      () => true,
-      () => false,
-    ),
-    tooLate,
-  ])
 }
 
 function listen(server: Server, { host, port }: Env): Promise<void> {

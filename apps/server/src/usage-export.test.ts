@@ -1,11 +1,14 @@
+import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import { request } from 'node:http'
+import { connect, type Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { freePort } from '@keymeter/local'
 import { serverEnv, testAuth, testDatabase } from '@keymeter/local/testing'
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest'
 import { accessToken, type Customer, provision, startClients } from '../test/metering.ts'
 import { startReadyMain } from '../test/start-main.ts'
+import { testApp } from '../test/test-app.ts'
 
 /** With `KEYMETER_SOAK=1`, the test exports more events. */
 const EVENTS = inject('isSoak') ? 1_000_000 : 100_000
@@ -13,6 +16,8 @@ const MEMORY_GROWTH_MIB_MAX = 100
 
 const database = testDatabase()
 const auth = testAuth(database)
+/** A server that waits only shortly for a client that does not read. */
+const impatient = testApp(database, auth, { patienceMs: 500 })
 let url: string
 let main: Awaited<ReturnType<typeof startReadyMain>>
 beforeAll(async () => {
@@ -264,6 +269,19 @@ describe('GET /export/usage.csv', () => {
       // The network sockets buffer about 10 MB of the export's 17 MB.
       expect(lines).toBeGreaterThan(1)
       expect(lines).toBeLessThan(EVENTS * 0.8)
+    })
+
+    it('a usage export that the client does not read ends, and frees its place', async () => {
+      const accepted = once(impatient.server, 'connection') as Promise<[Socket]>
+      const client = connect(impatient.port, '127.0.0.1').pause()
+      client.on('error', () => {})
+      client.write(
+        `GET /export/usage.csv HTTP/1.1\r\nhost: x\r\nauthorization: Bearer ${accessToken(auth.jwtSecret, one.userId)}\r\n\r\n`,
+      )
+      const [socket] = await accepted
+      await once(socket, 'close')
+      await expect.poll(() => impatient.api.accountExports.size).toBe(0)
+      expect(impatient.logged.filter(({ level }) => Number(level) > 30)).toEqual([])
     })
 
     it('a usage export stops reading the database when the client disconnects', async () => {

@@ -7,6 +7,8 @@ import type { HttpEnv } from './http-env.ts'
 import { logError } from './log-error.ts'
 import { retryAfter } from './retry-after.ts'
 
+export const EXPORT_PATH = '/export/usage.csv'
+
 type Call = Omit<Parameters<typeof exportUsage>[0], 'userId'> &
   Pick<ApiDeps, 'verifyAccessToken'> & { authorization: string | null }
 
@@ -34,7 +36,7 @@ export async function serveUsageExport(call: Call, c: Context<HttpEnv>): Promise
     return c.body(streamOf(chunks, lines, (error) => breakOff(c, error)))
   } catch (error) {
     const refusal = getTRPCErrorFromUnknown(error)
-    logError(call.log, refusal, { path: c.req.path, type: 'export' })
+    logError(c.get('callLog'), refusal, { path: EXPORT_PATH, type: 'export' })
     const answer = errorAnswer(refusal)
     return c.json(answer, answer.error.data.httpStatus as ContentfulStatusCode, retryAfter([answer.error.data]))
   }
@@ -81,6 +83,6 @@ function streamOf(first: unknown[], lines: AsyncGenerator<string>, onError: (err
  * complete.
  */
 function breakOff(c: Context<HttpEnv>, error: unknown): void {
-  logError(c.get('log'), getTRPCErrorFromUnknown(error), { path: c.req.path, type: 'export' })
+  logError(c.get('callLog'), getTRPCErrorFromUnknown(error), { path: EXPORT_PATH, type: 'export' })
   c.env.outgoing.destroy()
 }

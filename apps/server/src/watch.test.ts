@@ -214,13 +214,13 @@ describe('streams', () => {
     for (const bad of [null, 'nonsense', accessToken(auth.jwtSecret, customer.userId, -60), auth.serviceKey]) {
       const refused = await watchUsage(one.url, bad)
       await refused.ended
-      expect([refused.error?.data.reason, refused.snapshots]).toEqual(['not_signed_in', []])
+      expect([refused.status, refused.error?.data.reason, refused.snapshots]).toEqual([401, 'not_signed_in', []])
       expect(refused.error?.data.requestId).toBe(refused.headers.get('x-request-id'))
     }
     const inUrl = await fetch(
       `${one.url}/trpc/usage.watch?connectionParams=${encodeURIComponent(JSON.stringify({ authorization: `Bearer ${token}` }))}`,
     )
-    expect(await inUrl.text()).toContain('not_signed_in')
+    expect([inUrl.status, await inUrl.text()]).toEqual([401, expect.stringContaining('not_signed_in')])
     expect(one.output()).not.toContain(token)
   })
 
@@ -245,7 +245,8 @@ describe('streams', () => {
     await Promise.all(streams.map(async (watching) => await shows(watching, 0)))
     const tooMany = await watch(one)
     await tooMany.ended
-    expect(tooMany.error?.data.reason).toBe('too_many_streams')
+    expect([tooMany.status, tooMany.error?.data.reason]).toEqual([429, 'too_many_streams'])
+    expect(tooMany.headers.get('retry-after')).toBe('15')
     const foreign = await provision(one.url, auth.jwtSecret, await database.createUser())
     await shows(await watch(one, foreign), 0)
     streams[0]?.close()
@@ -273,8 +274,9 @@ describe('streams', () => {
     const { rows } = await database.owner.query(
       "select count(*)::int as open from pg_stat_activity where datname = current_database() and application_name like 'keymeter%'",
     )
-    // Each of the two server processes has a pool of 10 connections, a pool of 8 connections, and one listening connection.
-    expect(rows[0].open).toBeLessThanOrEqual(2 * (10 + 8 + 1))
+    // Each of the two server processes has a pool of 10 connections, a pool of 8 connections, one listening connection, and one
+    // connection of the readiness check.
+    expect(rows[0].open).toBeLessThanOrEqual(2 * (10 + 8 + 1 + 1))
   })
 })
 

@@ -17,6 +17,8 @@ export interface PostgresProxy {
   cuts: number
   /** The number of all batches. */
   batches: number
+  /** The number of pings, which are queries that only ask whether the database answers. */
+  pings: number
   /** The time for which the proxy holds back each part of a response. */
   delayMs: number
   /** If false, the proxy drops every notification, as a pooler in transaction mode does. */
@@ -71,6 +73,7 @@ export async function startPostgresProxy(databaseUrl: string): Promise<PostgresP
       isDead ||= isHanging
       if (isDead) return
       if (data.includes('meter_batch')) isBatch = true
+      if (data.includes('transaction_read_only')) proxy.pings++
       if (!holdsAnnouncements || !data.includes('pg_notify')) return upstream.write(data)
       proxy.held++
       held.push(() => upstream.write(data))
@@ -113,6 +116,7 @@ export async function startPostgresProxy(databaseUrl: string): Promise<PostgresP
     cutChance: 0,
     cuts: 0,
     batches: 0,
+    pings: 0,
     delayMs: 0,
     deliversNotifications: true,
     get holdsAnnouncements() {

@@ -3,9 +3,12 @@ import type { UsageSnapshot } from '@keymeter/contract'
 
 /** A stream of `usage.watch` that is read without a client library. */
 export interface Watching {
+  /** The status is 200 if the stream has started. */
+  status: number
   snapshots: { id: string; data: UsageSnapshot }[]
   /** The names of all events so far, including pings. */
   events: string[]
+  /** The error of a stream that was refused, or that failed later. */
   error: { data: { reason: string; requestId: string } } | null
   headers: Headers
   /** Resolves when the stream has ended, for any reason. */
@@ -25,9 +28,10 @@ export async function watchUsage(url: string, token: string | null, lastEventId?
     signal: closing.signal,
   })
   const watching: Watching = {
+    status: response.status,
     snapshots: [],
     events: [],
-    error: null,
+    error: response.ok ? null : ((await response.json()) as { error: NonNullable<Watching['error']> }).error,
     headers: response.headers,
     ended: read().catch(() => {}),
     close: () => closing.abort(),
@@ -37,7 +41,7 @@ export async function watchUsage(url: string, token: string | null, lastEventId?
     await Promise.resolve()
     let text = ''
     const decoder = new TextDecoder()
-    for await (const bytes of response.body ?? []) {
+    for await (const bytes of (response.ok && response.body) || []) {
       text += decoder.decode(bytes, { stream: true })
       const events = text.split('\n\n')
       text = events.pop() ?? ''

@@ -1,6 +1,13 @@
 import { type Issue, KEYS_LIVE_MAX, type Reason, STREAMS_PER_ACCOUNT_MAX } from '@keymeter/contract'
 import { type TRPC_ERROR_CODE_KEY, TRPCError } from '@trpc/server'
-import { ZodError } from 'zod'
+import { ZodError, z } from 'zod'
+import { describeInputFault } from './input-fault.ts'
+
+// All schemas of this process get our own sentences. The sentences of zod never reach a client.
+z.config({ customError: describeInputFault })
+
+/** The maximum number of invalid fields that an error names. A list of invalid items can have thousands. */
+const ISSUES_MAX = 20
 
 /**
  * The tRPC code of a reason, from which tRPC derives the HTTP status. `message` and `retryAfterSeconds` are the defaults of an
@@ -51,6 +58,7 @@ const REASONS = {
     code: 'UNSUPPORTED_MEDIA_TYPE',
     message: 'This content type is not supported: send the body as "content-type: application/json".',
   },
+  request_too_slow: { code: 'TIMEOUT', message: 'The request did not arrive in time: send it again.' },
   request_too_large: { code: 'PAYLOAD_TOO_LARGE', message: 'The request is too large: send fewer or smaller values.' },
   email_taken: { code: 'CONFLICT', message: 'This address already has an account: sign in instead.' },
   email_invalid: {
@@ -150,7 +158,9 @@ export function describeError(error: TRPCError): ErrorDescription {
     return { reason, message, issues, retryAfterSeconds }
   }
   if (reason === 'bad_request' && error.cause instanceof ZodError) {
-    const issues = error.cause.issues.map((issue) => ({ field: issue.path.join('.'), message: issue.message }))
+    const issues = error.cause.issues
+      .slice(0, ISSUES_MAX)
+      .map((issue) => ({ field: issue.path.join('.'), message: issue.message }))
     const message = issues.map(({ field, message }) => (field ? `${field}: ${message}` : message)).join(' ')
     return { reason, message, issues, retryAfterSeconds: null }
   }

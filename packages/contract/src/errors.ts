@@ -20,6 +20,7 @@ export const Reason = z.enum([
   'method_not_allowed',
   'content_type_not_supported',
   'request_too_large',
+  'request_too_slow',
   'email_taken',
   'email_invalid',
   'password_weak',

@@ -1,4 +1,5 @@
 export { createDb, type Db } from './client.ts'
+export { connectionRoute } from './connection-route.ts'
 export {
   ConnectionFailure,
   isConflict,

@@ -38,8 +38,15 @@ describe('with the shared secret of the project,', () => {
     ['a token with the role service_role', { role: 'service_role' }],
     ['a token of an anonymous user', { is_anonymous: true }],
     ['a token that is not valid yet', { nbf: now() + 600 }],
+    ['a token that is issued in the future', { iat: now() + 600 }],
+    ['a token that is issued just after the tolerated time', { iat: now() + 65 }],
+    ['a token without the time of its issue', { iat: undefined }],
   ])('%s is refused', async (_, claims) => {
     await refused(verify, await bearer(userId, claims))
+  })
+
+  it('a token that is issued up to a minute in the future is accepted, because clocks differ', async () => {
+    expect(await verify(await bearer(userId, { iat: now() + 55 }))).toMatchObject({ userId })
   })
 
   it('a forged token is refused', async () => {
@@ -116,6 +123,12 @@ describe('with the published keys of the project,', () => {
     fetches = 0
     for (let i = 0; i < 5; i++) expect(await verify(await sign())).toMatchObject({ userId })
     expect(fetches).toBe(1)
+  })
+
+  it('a token that is issued in the future or not valid yet is refused', async () => {
+    expect(await verifier()(await sign({ iat: now() + 55 }))).toMatchObject({ userId })
+    await refused(verifier(), await sign({ iat: now() + 65 }))
+    await refused(verifier(), await sign({ nbf: now() + 65 }))
   })
 
   it('a token of another issuer is refused', async () => {

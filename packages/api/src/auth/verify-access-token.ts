@@ -15,12 +15,15 @@ export type AccessTokenVerifier = (authorization: string | null) => Promise<{ us
  */
 const Claims = z.object({
   sub: z.guid().toLowerCase(),
+  iat: z.number().refine((issuedAt) => issuedAt <= Date.now() / 1000 + ISSUED_AHEAD_SECONDS_MAX),
   exp: z.number(),
   role: z.literal('authenticated'),
   is_anonymous: z.literal(false).optional(),
 })
 
 const CLOCK_TOLERANCE_SECONDS = 5
+/** The clock of the auth server may be ahead of this machine's clock by this time. A later token was not issued yet. */
+const ISSUED_AHEAD_SECONDS_MAX = 60
 const BEARER = /^Bearer ([\w-]+\.[\w-]+\.[\w-]+)$/i
 
 /**

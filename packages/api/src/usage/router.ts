@@ -38,10 +38,13 @@ export const usageRouter = {
     })
     .input(WatchUsage.default({}))
     .output(streamOf(UsageSnapshot))
-    .subscription(async function* ({ ctx, signal }) {
+    .subscription(({ ctx, signal }) => {
       const { userId, expiresAt } = ctx.caller
       const read = async () => await inAccount({ ...ctx, userId }, 'read only', usageSnapshot)
-      for await (const snapshot of ctx.usageWatch.watch(userId, read, { endsAt: expiresAt, signal }))
-        yield tracked(String(snapshot.sequence), { ...snapshot, requestId: ctx.requestId })
+      return eventsOf(ctx.usageWatch.watch(userId, read, { endsAt: expiresAt, signal }), ctx.requestId)
     }),
 } satisfies TRPCRouterRecord
+
+async function* eventsOf(snapshots: AsyncIterable<Omit<UsageSnapshot, 'requestId'>>, requestId: string) {
+  for await (const snapshot of snapshots) yield tracked(String(snapshot.sequence), { ...snapshot, requestId })
+}

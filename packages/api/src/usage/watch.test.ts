@@ -153,7 +153,7 @@ describe('a watcher of an account', () => {
 
   it('no longer counts toward the limit of streams when its stream ends, even if the client does not read', async () => {
     const aborted = new AbortController()
-    const open = (endsAt: Date) => next(watch(account.userId, endsAt, aborted.signal))
+    const open = async (endsAt: Date) => await next(watch(account.userId, endsAt, aborted.signal))
     const openHalf = async (endsAt: Date) =>
       void (await Promise.all(Array.from({ length: STREAMS_PER_ACCOUNT_MAX / 2 }, () => open(endsAt))))
     const [soon, late] = [new Date(Date.now() + 5_000), new Date(Date.now() + HOUR_MS)]

@@ -60,10 +60,12 @@ export class UsageWatch {
    * The stream never ends normally, because the client would then not reconnect. It throws when `signal` is aborted, at
    * `endsAt`, and when this process stops. The client then opens another stream with a valid token.
    *
+   * A stream that is refused throws immediately, so that its response can have the status of the error.
+   *
    * @param read Reads the account. All watchers of the account share one read.
    * @throws AppError `too_many_streams`
    */
-  async *watch(
+  watch(
     userId: string,
     read: () => Promise<Snapshot | null>,
     { endsAt, signal }: { endsAt: Date; signal: AbortSignal | undefined },
@@ -77,30 +79,23 @@ export class UsageWatch {
       isEnded: this.#isClosed || signal?.aborted === true,
       wake: () => {},
     }
-    const end = () => this.#end(userId, watcher)
+    const end = () => {
+      clearTimeout(ending)
+      signal?.removeEventListener('abort', end)
+      this.#end(userId, watcher)
+    }
     const ending = setTimeout(end, Math.min(endsAt.getTime() - Date.now(), STREAM_MS_MAX))
     signal?.addEventListener('abort', end)
     account.watchers.add(watcher)
     this.#accounts.set(userId, account)
     this.#rereading ??= setInterval(() => this.refreshAll(), REREAD_INTERVAL_MS).unref()
     this.#refresh(account)
-    try {
-      for (;;) {
-        while (watcher.next === null && !watcher.isEnded)
-          await new Promise<void>((resolve) => {
-            watcher.wake = resolve
-          })
-        if (watcher.next === null || watcher.isEnded) throw new DOMException('The stream ends.', 'AbortError')
-        const snapshot = watcher.next
-        watcher.next = null
-        watcher.sent = JSON.stringify(snapshot)
-        yield snapshot
-      }
-    } finally {
-      clearTimeout(ending)
-      signal?.removeEventListener('abort', end)
-      end()
-    }
+    return snapshotsOf(watcher, end)
+  }
+
+  /** The number of accounts with an open stream. */
+  get size(): number {
+    return this.#accounts.size
   }
 
   /** Reads these accounts again and sends the changes to their watchers. Accounts without a watcher are ignored. */
@@ -161,6 +156,24 @@ export class UsageWatch {
       if (account.isStale && account.watchers.size > 0) this.#refresh(account)
     }, READ_PAUSE_MS).unref()
     void this.#readNext()
+  }
+}
+
+async function* snapshotsOf(watcher: Watcher, end: () => void): AsyncGenerator<Snapshot, never> {
+  try {
+    for (;;) {
+      while (watcher.next === null && !watcher.isEnded)
+        await new Promise<void>((resolve) => {
+          watcher.wake = resolve
+        })
+      if (watcher.next === null || watcher.isEnded) throw new DOMException('The stream ends.', 'AbortError')
+      const snapshot = watcher.next
+      watcher.next = null
+      watcher.sent = JSON.stringify(snapshot)
+      yield snapshot
+    }
+  } finally {
+    end()
   }
 }
 
