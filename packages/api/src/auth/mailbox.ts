@@ -31,7 +31,9 @@ const PROVIDERS: { domains: RegExp; domain?: string; sameLocalPart: (localPart: 
  * whether it is in the table. A keyed hash (HMAC) would prevent this test, but the key could then never be changed or lost.
  */
 export function hashMailbox(email: string): Buffer {
-  return createHash('sha256').update(`keymeter mailbox ${canonicalMailbox(email)}`).digest()
+  return createHash('sha256')
+    .update(`keymeter mailbox ${canonicalMailbox(email)}`)
+    .digest()
 }
 
 /**
@@ -47,9 +49,7 @@ export function canonicalMailbox(email: string): string {
   const domain = domainToASCII(written) || written
   const localPart = withoutTag(folded.slice(0, Math.max(0, at)).replace(/^"(.*)"$/, '$1'), '+')
   const provider = PROVIDERS.find(({ domains }) => domains.test(domain))
-  return provider === undefined
-    ? `${localPart}@${domain}`
-    : `${provider.sameLocalPart(localPart)}@${provider.domain ?? domain}`
+  return provider === undefined ? `${localPart}@${domain}` : `${provider.sameLocalPart(localPart)}@${provider.domain ?? domain}`
 }
 
 /** Cuts a tag. A local part that begins with the separator has no tag. */

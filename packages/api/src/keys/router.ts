@@ -15,14 +15,7 @@ import {
 } from '@keymeter/contract'
 import type { TRPCRouterRecord } from '@trpc/server'
 import { withRequestId } from '../request-id.ts'
-import {
-  editProcedure,
-  newKeyProcedure,
-  revokeProcedure,
-  secretProcedure,
-  signedInProcedure,
-  stopProcedure,
-} from '../trpc.ts'
+import { editProcedure, newKeyProcedure, revokeProcedure, secretProcedure, signedInProcedure, stopProcedure } from '../trpc.ts'
 import { confirmSecretSaved } from './confirm-secret-saved.ts'
 import { createKey } from './create.ts'
 import { disableKey, enableKey } from './disable.ts'

@@ -10,7 +10,7 @@ import { AppError } from '../errors.ts'
  */
 const COUNTED_WITHIN_MS = 5_000
 /** The number of attempts of one limit that may wait in this process. Further attempts are refused without a count. */
-export const WAITING_ATTEMPTS_MAX = 1_000
+export const WAITING_ATTEMPTS_MAX = 500
 /** The wait that a refused attempt gets if too many attempts of the limit are waiting. */
 const CROWDED_RETRY_AFTER_MS = 1_000
 
