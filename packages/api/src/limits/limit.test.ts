@@ -3,7 +3,7 @@ import { testDatabase } from '@keymeter/local/testing'
 import { describe, expect, it } from 'vitest'
 import type { AppError } from '../errors.ts'
 import { DELETED_ROWS_MAX, deleteEndedLimits } from './delete-ended-limits.ts'
-import { Limit, type LimitOptions, WAITING_ATTEMPTS_MAX } from './limit.ts'
+import { Limit, type LimitOptions, WAITING_ATTEMPTS_MAX, WAITING_PER_SUBJECT_MAX } from './limit.ts'
 
 const database = testDatabase()
 
@@ -134,19 +134,21 @@ describe('a limit', () => {
     expect(await rowOf('locked')).toMatchObject({ points: 62 })
   })
 
-  it('refuses further attempts while too many are waiting, and counts them again afterwards', async () => {
-    const limit = limitOf(database.db, { attemptsMax: 5 })
+  it('refuses further attempts while too many are waiting, of one subject or of all, and counts them again afterwards', async () => {
+    const limit = limitOf(database.db, { attemptsMax: 1_000 })
     const unlock = await lockCounter('crowd')
     const first = limit.attempt('crowd')
     await waitUntilBlocked()
-    const ofOneSubject = attempt([limit], 'one of many', 6)
+    const crowded = { reason: 'too_many_attempts', retryAfterSeconds: 1 }
+    const ofOneSubject = attempt([limit], 'one of many', WAITING_PER_SUBJECT_MAX)
+    await expect(limit.attempt('one of many')).rejects.toMatchObject(crowded)
     const ofMany = Promise.allSettled(
-      Array.from({ length: WAITING_ATTEMPTS_MAX - 5 }, async (_, i) => await limit.attempt(`many-${i}`)),
+      Array.from({ length: WAITING_ATTEMPTS_MAX - WAITING_PER_SUBJECT_MAX }, async (_, i) => await limit.attempt(`many-${i}`)),
     )
-    await expect(limit.attempt('one too many')).rejects.toMatchObject({ reason: 'too_many_attempts', retryAfterSeconds: 1 })
+    await expect(limit.attempt('one too many')).rejects.toMatchObject(crowded)
     await unlock()
     await first
-    expect(passed(await ofOneSubject)).toBe(5)
+    expect(passed(await ofOneSubject)).toBe(WAITING_PER_SUBJECT_MAX)
     // On a slow machine, some of them wait for too long and get database_unavailable.
     const reasons = (await ofMany).map((result) => (result.status === 'rejected' ? result.reason.reason : null))
     expect(reasons).not.toContain('too_many_attempts')

@@ -11,7 +11,9 @@ import { AppError } from '../errors.ts'
 const COUNTED_WITHIN_MS = 5_000
 /** The number of attempts of one limit that may wait in this process. Further attempts are refused without a count. */
 export const WAITING_ATTEMPTS_MAX = 500
-/** The wait that a refused attempt gets if too many attempts of the limit are waiting. */
+/** The number of these attempts that may belong to one subject, so that one subject does not take all places. */
+export const WAITING_PER_SUBJECT_MAX = 100
+/** The wait that an attempt gets if it is refused without a count. */
 const CROWDED_RETRY_AFTER_MS = 1_000
 
 export interface LimitOptions {
@@ -85,8 +87,7 @@ export class Limit {
     const limiter = this.#limiter
     if (limiter === null) return
     const attempts = this.#waiting.get(subject) ?? []
-    // If more attempts of one subject wait than the limit allows, this attempt could only be refused.
-    if (this.#waitingCount >= WAITING_ATTEMPTS_MAX || attempts.length >= this.#options.attemptsMax)
+    if (this.#waitingCount >= WAITING_ATTEMPTS_MAX || attempts.length >= WAITING_PER_SUBJECT_MAX)
       throw this.#refuse(CROWDED_RETRY_AFTER_MS)
     await new Promise<void>((resolve, reject) => {
       const tooLate = setTimeout(() => reject(new AppError('database_unavailable')), COUNTED_WITHIN_MS)
