@@ -748,11 +748,13 @@ create function keymeter.create_account(account uuid, mailbox_hash bytea, refusa
   as $$
 declare
   current record;
+  is_new boolean;
   v_credits bigint;
 begin
   -- A concurrent call for the same account waits in this statement or in the next one, and then finds the decision.
   insert into public.billing_accounts (user_id, credits_per_cycle, free_credits_refusal) values (account, 0, 'not_confirmed')
     on conflict do nothing;
+  is_new := found;
   select accounts.plan, accounts.next_plan, accounts.free_credits_refusal into current
     from public.billing_accounts as accounts where accounts.user_id = account for no key update;
   if current.free_credits_refusal is distinct from 'not_confirmed' then
@@ -768,8 +770,10 @@ begin
     -- account after a mailbox, so this cannot deadlock.
     insert into public.mailbox_allowances (mailbox_hash) values (create_account.mailbox_hash) on conflict do nothing;
     if found then
-      -- The account may have existed for months. Its ended cycles keep their 0 credits.
-      perform keymeter.advance_accounts(array[account], keymeter.now());
+      -- An account that already exists may have ended cycles. They keep their 0 credits.
+      if not is_new then
+        perform keymeter.advance_accounts(array[account], keymeter.now());
+      end if;
       update public.billing_accounts set credits_per_cycle = v_credits, free_credits_refusal = null where user_id = account;
     else
       update public.billing_accounts set free_credits_refusal = 'mailbox_used' where user_id = account;
