@@ -1,6 +1,7 @@
+import { createServer } from 'node:net'
 import { createDb, type Db } from '@keymeter/db'
 import { testDatabase } from '@keymeter/local/testing'
-import { describe, expect, it } from 'vitest'
+import { afterEach, describe, expect, it } from 'vitest'
 import type { AppError } from '../errors.ts'
 import { DELETED_ROWS_MAX, deleteEndedLimits } from './delete-ended-limits.ts'
 import { Limit, type LimitOptions, WAITING_ATTEMPTS_MAX, WAITING_PER_SUBJECT_MAX } from './limit.ts'
@@ -49,11 +50,19 @@ async function lockCounter(subject: string) {
   const client = await database.owner.connect()
   await client.query('begin')
   await client.query('insert into rate_limits values ($1, 1, $2)', [`test:${subject}`, Date.now() + 3_600_000])
-  return async () => {
+  const unlock = async () => {
+    if (!locks.delete(unlock)) return
     await client.query('commit')
     client.release()
   }
+  locks.add(unlock)
+  return unlock
 }
+/** The locks that are still held. Without these unlocks, the pool of a failed test could not be closed. */
+const locks = new Set<() => Promise<void>>()
+afterEach(async () => {
+  for (const unlock of locks) await unlock()
+})
 
 /** Resolves when sessions wait for a lock. Returns their number. */
 async function waitUntilBlocked(): Promise<number> {
@@ -156,17 +165,32 @@ describe('a limit', () => {
     await limit.attempt('one too many')
   })
 
-  it('answers database_unavailable to all waiting attempts if Postgres cannot be reached, and passes nobody', async () => {
-    const nowhere = createDb('postgresql://keymeter_api:none@127.0.0.1:1/none', () => {})
-    const limit = limitOf(nowhere)
-    const errors = [...(await attempt([limit], 'a', 5)), ...(await attempt([limit], 'b', 1))]
-    for (const error of errors) expect(error).toMatchObject({ code: 'SERVICE_UNAVAILABLE', reason: 'database_unavailable' })
-    await nowhere.destroy()
+  it('answers database_unavailable to all waiting attempts after one failure of Postgres, and passes nobody', async () => {
+    let connections = 0
+    const server = createServer((socket) => {
+      connections += 1
+      socket.destroy()
+    })
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+    const { port } = server.address() as { port: number }
+    const broken = createDb(`postgresql://keymeter_api:none@127.0.0.1:${port}/none`, () => {})
+    const limit = limitOf(broken)
+    const errors = await Promise.all(['a', 'b', 'c', 'd'].map(async (subject) => await attempt([limit], subject, 5)))
+    for (const error of errors.flat())
+      expect(error).toMatchObject({ code: 'SERVICE_UNAVAILABLE', reason: 'database_unavailable' })
+    expect(connections).toBe(1)
+    await broken.destroy()
+    server.close()
   })
 
-  it('answers database_unavailable if Postgres does not count an attempt in time', async () => {
+  it('a subject whose counter another session has locked gets database_unavailable, and other subjects are counted', async () => {
+    const limit = limitOf(database.db)
     const unlock = await lockCounter('hanging')
-    await expect(limitOf(database.db).attempt('hanging')).rejects.toMatchObject({ reason: 'database_unavailable' })
+    const hanging = attempt([limit], 'hanging', 3)
+    await waitUntilBlocked()
+    const others = attempt([limit], 'not hanging', 3)
+    for (const error of await hanging) expect(error).toMatchObject({ reason: 'database_unavailable' })
+    expect(passed(await others)).toBe(3)
     await unlock()
   })
 
@@ -203,9 +227,10 @@ describe('the deletion of ended counters', () => {
     await database.owner.query("insert into rate_limits values ('test:counted', 1, 1)")
     const client = await database.owner.connect()
     await client.query("begin; update rate_limits set points = 2 where key = 'test:counted'")
-    expect(await deleteEndedLimits(database.db)).toBe(0)
+    const deleted = await deleteEndedLimits(database.db).catch((error) => error)
     await client.query('rollback')
     client.release()
+    expect(deleted).toBe(0)
     expect(await deleteEndedLimits(database.db)).toBe(1)
   })
 })

@@ -1,5 +1,5 @@
 import type { Reason } from '@keymeter/contract'
-import { type Db, isConflict, isUnavailable } from '@keymeter/db'
+import { type Db, isConflict, isLockTimeout, isUnavailable } from '@keymeter/db'
 import { CompiledQuery } from 'kysely'
 import { RateLimiterPostgres, RateLimiterRes } from 'rate-limiter-flexible'
 import { AppError } from '../errors.ts'
@@ -121,9 +121,11 @@ export class Limit {
         }
       } catch (cause) {
         const error = isUnavailable(cause) || isConflict(cause) ? new AppError('database_unavailable', { cause }) : cause
-        // The waiting attempts would fail for the same reason, one timeout after the other.
-        for (const [waitingSubject, waiting] of [next, ...this.#waiting]) {
-          if (waiting !== attempts) this.#remove(waitingSubject, waiting)
+        for (const { reject } of attempts) reject(error)
+        // The waiting attempts would fail too, one timeout after the other. A lock timeout concerns only the counter of this subject.
+        for (const [waitingSubject, waiting] of [...this.#waiting]) {
+          if (isLockTimeout(cause) && waitingSubject !== subject) continue
+          this.#remove(waitingSubject, waiting)
           for (const { reject } of waiting) reject(error)
         }
       }
