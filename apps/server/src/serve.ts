@@ -2,7 +2,10 @@ import type { RequestListener, Server } from 'node:http'
 import {
   AccountQueue,
   createAccessTokenVerifier,
+  createLimits,
+  createSessionChecker,
   createUsageAnnouncer,
+  deleteEndedLimits,
   listenForUsage,
   Metering,
   makeUsagePartitions,
@@ -29,6 +32,8 @@ const CLOSE_IDLE_INTERVAL_MS = 50
 /** The maximum number of exports of one account that run at the same time in this process. */
 const ACCOUNT_EXPORTS_MAX = 2
 const UPKEEP_INTERVAL_MS = 6 * 3_600_000
+/** Short, so that the counters of a flood of sign-ups from many addresses do not stay long in the table. */
+const DELETE_LIMITS_INTERVAL_MS = 300_000
 
 /** The parts of the process that serve pages. */
 export interface Pages {
@@ -58,6 +63,7 @@ export async function serve(env: Env, log: Logger, createPages: (server: Server)
   const meteringDb = createDb(env.databaseUrl, onConnectionError, { connectionsMax: env.meteringConnectionsMax })
   const readiness = createReadiness(env.databaseUrl, onConnectionError)
   const usageWatch = new UsageWatch(log)
+  const supabase = { url: env.supabaseUrl, publishableKey: env.supabasePublishableKey, secretKey: env.supabaseSecretKey }
   const announcer = createUsageAnnouncer(meteringDb, usageWatch, log)
   const { inFront = (listener) => listener, close: closePages, ...pages } = await createPages(server)
   const app = createHttpApp({
@@ -65,8 +71,11 @@ export async function serve(env: Env, log: Logger, createPages: (server: Server)
     api: {
       db,
       log,
-      supabase: { url: env.supabaseUrl, publishableKey: env.supabasePublishableKey },
+      supabase,
       verifyAccessToken: createAccessTokenVerifier(env),
+      checkSession: createSessionChecker(supabase),
+      limits: createLimits(db, env.limits),
+      freeCredits: env.freeCredits,
       keyBrand: env.keyBrand,
       serviceKey: env.serviceKey,
       metering: new Metering({ db: meteringDb, keyBrand: env.keyBrand, log, onDecided: announcer.announce }),
@@ -85,9 +94,11 @@ export async function serve(env: Env, log: Logger, createPages: (server: Server)
   server.on('request', inFront(createRequestListener(app, log)))
   const listener = listenForUsage(env.databaseDirectUrl, announcer, usageWatch, log)
   const upkeep = setInterval(() => void keepPartitions(meteringDb, log), UPKEEP_INTERVAL_MS)
+  const deletion = setInterval(() => void deleteLimits(db, log), DELETE_LIMITS_INTERVAL_MS)
   closeWithGrace({ delay: SHUTDOWN_TIMEOUT_MS }, async ({ err }) => {
     if (err) log.fatal({ err }, 'stopping after an uncaught error')
     clearInterval(upkeep)
+    clearInterval(deletion)
     await closePages?.()
     // Streams do not end by themselves, so they are ended here. Their clients reconnect to another process.
     usageWatch.close()
@@ -114,6 +125,13 @@ async function keepPartitions(db: Db, log: Logger): Promise<void> {
   } catch (error) {
     log.warn({ err: error }, 'could not create partitions for usage events; the next attempt is in 6 hours')
   }
+}
+
+/** Deletes the counters that have ended. They have no effect, so a failure is only logged. */
+async function deleteLimits(db: Db, log: Logger): Promise<void> {
+  await deleteEndedLimits(db).catch((error) =>
+    log.warn({ err: error }, 'could not delete ended rate limits; the next attempt is in 5 minutes'),
+  )
 }
 
 function listen(server: Server, { host, port }: Env): Promise<void> {

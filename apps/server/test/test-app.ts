@@ -1,5 +1,14 @@
 import type { Server } from 'node:http'
-import { AccountQueue, type ApiDeps, createAccessTokenVerifier, Metering, UsageWatch } from '@keymeter/api/server'
+import {
+  AccountQueue,
+  type ApiDeps,
+  createAccessTokenVerifier,
+  createLimits,
+  createSessionChecker,
+  Metering,
+  NO_LIMITS,
+  UsageWatch,
+} from '@keymeter/api/server'
 import { ping } from '@keymeter/db'
 import type { TestAuth, TestDatabase } from '@keymeter/local/testing'
 import { Hono } from 'hono'
@@ -36,8 +45,11 @@ export function testApp(database: TestDatabase, auth: TestAuth, options: Options
     app.api = {
       db: database.db,
       log,
-      supabase: { url: auth.supabaseUrl, publishableKey: auth.publishableKey },
+      supabase: { url: auth.supabaseUrl, publishableKey: auth.publishableKey, secretKey: null },
       verifyAccessToken: createAccessTokenVerifier(auth),
+      checkSession: createSessionChecker({ url: auth.supabaseUrl, publishableKey: auth.publishableKey }),
+      limits: createLimits(database.db, NO_LIMITS),
+      freeCredits: 'after_confirmation',
       keyBrand: 'km',
       serviceKey: auth.serviceKey,
       metering: new Metering({ db: database.db, keyBrand: 'km', log }),
