@@ -5,7 +5,7 @@ const WAITING_MAX = 100
 /** A call that waits longer than this is refused. */
 const WAIT_MS_MAX = 2_000
 
-interface WaitOptions {
+export interface WaitOptions {
   /**
    * True means that the call waits without a limit. Something else must limit the number of such calls: they are the reads of an
    * export that has already begun, and the number of exports is limited.

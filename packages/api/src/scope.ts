@@ -1,6 +1,7 @@
 import { type DB, type Db, isConflict, isReadOnly, isUnavailable, violatedForeignKey } from '@keymeter/db'
 import { sql, type Transaction } from 'kysely'
 import type { Logger } from 'pino'
+import type { AccountQueue, WaitOptions } from './account-queue.ts'
 import { AppError } from './errors.ts'
 
 /**
@@ -28,17 +29,30 @@ export interface CallOrigin {
 /** All queries of a `read only` call see the same snapshot, so their numbers are consistent. */
 type AccessMode = 'read only' | 'read write'
 
+type Call = Omit<Scope, 'db'> & { db: Db }
+
 /**
- * Runs `operation` in one transaction that can see and change only the rows of `userId`. The policies of row level security
+ * Waits for the turn of the account (`AccountQueue`). Then runs `operation` in one transaction that can see and change only the rows of `userId`. The policies of row level security
  * compare each row with the setting `app.user_id`. The setting ends with the transaction, so a pooled connection never keeps
  * it. The function returns after the commit. If `operation` throws, the transaction is rolled back.
  *
  * @throws AppError `database_unavailable` if Postgres cannot be reached, shuts down, accepts no writes, exceeds a timeout or
  *   detects a deadlock.
+ * @throws AppError `account_busy` if the account has too many calls in progress.
  * @throws AppError `not_signed_in` if the user was deleted after the access token was issued.
  */
 export async function inAccount<T>(
-  { db, ...call }: Omit<Scope, 'db'> & { db: Db },
+  { accountCalls, ...call }: Call & { accountCalls: AccountQueue },
+  accessMode: AccessMode,
+  operation: (scope: Scope) => Promise<T>,
+  options: WaitOptions = {},
+): Promise<T> {
+  return await accountCalls.run(call.userId, () => inAccountWithoutTurn(call, accessMode, operation), options)
+}
+
+/** Like `inAccount`, but does not wait for the turn of the account. Something else must limit the number of such calls. */
+export async function inAccountWithoutTurn<T>(
+  { db, ...call }: Call,
   accessMode: AccessMode,
   operation: (scope: Scope) => Promise<T>,
 ): Promise<T> {

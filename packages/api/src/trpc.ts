@@ -50,13 +50,11 @@ export const publicProcedure = t.procedure
  */
 export const signedInProcedure = t.procedure.use(async ({ ctx, type, next }) => {
   const { userId } = await ctx.verifyAccessToken(ctx.authorization)
-  return await ctx.accountCalls.run(userId, () =>
-    inAccount({ ...ctx, userId }, type === 'query' ? 'read only' : 'read write', async (scope) => {
-      const result = await next({ ctx: { scope } })
-      if (!result.ok) throw result.error
-      return result
-    }),
-  )
+  return await inAccount({ ...ctx, userId }, type === 'query' ? 'read only' : 'read write', async (scope) => {
+    const result = await next({ ctx: { scope } })
+    if (!result.ok) throw result.error
+    return result
+  })
 })
 
 /**

@@ -16,7 +16,6 @@ import { announceUsage } from '../usage/announcements.ts'
  */
 export async function operate<T>(
   {
-    accountCalls,
     usageWatch,
     ...call
   }: Pick<Context, 'db' | 'log' | 'keyBrand' | 'requestId' | 'clientAddress' | 'userAgent' | 'accountCalls'> &
@@ -24,7 +23,7 @@ export async function operate<T>(
   accountId: string,
   operation: (scope: Scope) => Promise<T>,
 ): Promise<{ result: T; account: BillingAccount }> {
-  const change = async (scope: Scope) => {
+  const operated = await inAccount({ ...call, userId: accountId }, 'read write', async (scope) => {
     if (!(await lockAccount(scope))) throw new AppError('account_not_found', { field: 'accountId' })
     const result = await operation(scope)
     const account = await getAccount(scope)
@@ -33,8 +32,7 @@ export async function operate<T>(
     // calls by the operator are rare.
     await announceUsage(scope.db, [accountId])
     return { result, account }
-  }
-  const operated = await accountCalls.run(accountId, () => inAccount({ ...call, userId: accountId }, 'read write', change))
+  })
   usageWatch?.refresh([accountId])
   return operated
 }

@@ -57,7 +57,7 @@ async function* readExport(
   filters: UsageEventFilters,
 ): AsyncGenerator<string> {
   const read = async <T>(operation: (scope: Scope) => Promise<T>) =>
-    await call.accountCalls.run(call.userId, () => inAccount(call, 'read only', operation), { isPatient: true })
+    await inAccount(call, 'read only', operation, { isPatient: true })
 
   yield toCsv([COLUMNS])
   const kept = await read(readKeptEvents)

@@ -8,7 +8,7 @@ import {
 } from '@keymeter/contract'
 import { type TRPCRouterRecord, tracked } from '@trpc/server'
 import { withRequestId } from '../request-id.ts'
-import { inAccount } from '../scope.ts'
+import { inAccountWithoutTurn } from '../scope.ts'
 import { streamOf } from '../stream-of.ts'
 import { signedInCall, signedInProcedure } from '../trpc.ts'
 import { listUsageEvents } from './events/page.ts'
@@ -40,7 +40,7 @@ export const usageRouter = {
     .output(streamOf(UsageSnapshot))
     .subscription(({ ctx, signal }) => {
       const { userId, expiresAt } = ctx.caller
-      const read = async () => await inAccount({ ...ctx, userId }, 'read only', usageSnapshot)
+      const read = async () => await inAccountWithoutTurn({ ...ctx, userId }, 'read only', usageSnapshot)
       return eventsOf(ctx.usageWatch.watch(userId, read, { endsAt: expiresAt, signal }), ctx.requestId)
     }),
 } satisfies TRPCRouterRecord
