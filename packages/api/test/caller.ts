@@ -46,7 +46,8 @@ export function contextOf({ db }: Pick<TestDatabase, 'db'>, token: string | null
     log,
     metering: new Metering({ db, keyBrand: 'km', log }),
     usageWatch: new UsageWatch(log),
-    accountCalls: new AccountQueue(2),
+    // Tests of races send many concurrent calls of one account, as many server processes can.
+    accountCalls: new AccountQueue(1_000),
     accountExports: new AccountQueue(2),
     serviceKey: SERVICE_KEY,
     supabase: { url: 'http://127.0.0.1:1', publishableKey: 'none', secretKey: null },
