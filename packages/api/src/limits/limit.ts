@@ -138,7 +138,7 @@ export class Limit {
     this.#waitingCount -= attempts.length
   }
 
-  /** Counts `attempts` attempts at once, and returns how many of them pass. */
+  /** Counts `attempts` attempts with one statement, and returns how many of them pass. */
   async #count(limiter: RateLimiterPostgres, subject: string, attempts: number) {
     const { consumedPoints, msBeforeNext } = await limiter.consume(subject, attempts).catch((result: unknown) => {
       // The library rejects with this object, which is not an error, if the limit is exceeded.
