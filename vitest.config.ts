@@ -4,7 +4,8 @@ import { defineConfig } from 'vitest/config'
 const UNIT = [
   'packages/contract/src/**/*.test.ts',
   'packages/api/src/errors.test.ts',
-  'packages/api/src/auth/verify-access-token.test.ts',
+  'packages/api/src/auth/{mailbox,request-queue,verify-access-token}.test.ts',
+  'packages/api/src/limits/network.test.ts',
   'packages/api/src/keys/{secret-scanning,token}.test.ts',
   'packages/api/src/metering/{event-id,lane,verdict}.test.ts',
   'apps/server/src/{client-address,env,log}.test.ts',

@@ -187,6 +187,7 @@ create table public.billing_accounts (
   next_plan text,
   next_credits_per_cycle bigint,
   alert_thresholds smallint[] not null default '{50,80,100}',
+  free_credits_refusal text check (free_credits_refusal in ('mailbox_used', 'not_confirmed', 'not_offered')),
 
   last_event_sequence bigint not null default 0 check (last_event_sequence >= 0),
   last_event_at timestamptz(3),
@@ -219,6 +220,8 @@ comment on column public.billing_accounts.top_up_balance is
 comment on column public.billing_accounts.topped_up_this_cycle is 'The part of top_up_balance that was added in this cycle.';
 comment on column public.billing_accounts.next_plan is 'The plan from the next cycle on. Null means that the plan does not change.';
 comment on column public.billing_accounts.next_credits_per_cycle is 'The credits of next_plan at the time when the plan change was requested. Null means that next_plan is null.';
+comment on column public.billing_accounts.free_credits_refusal is
+  'Why the plan free grants no credits to this account. mailbox_used: another account has got free credits for the same mailbox. not_confirmed: the e-mail address was not confirmed when the account was created. not_offered: the operator offers no free credits. Null means that the account got free credits.';
 comment on column public.billing_accounts.alert_thresholds is 'The thresholds of the account, in percent of credits_per_cycle, in ascending order.';
 comment on column public.billing_accounts.last_event_sequence is 'The sequence of the account''s last usage event. 0 means that there is no event.';
 comment on column public.billing_accounts.last_event_at is 'The time of the account''s last usage event. Null means that there is no event.';
@@ -578,6 +581,39 @@ create index audit_log_key_idx on public.audit_log (user_id, api_key_id, sequenc
 
 alter table public.audit_log enable row level security;
 
+-- supabase/schemas/limits.sql
+
+-- The counters of the rate limits, and the mailboxes that have had free credits. These tables belong to no account: a counter can
+-- belong to a client address, and a mailbox must be remembered after its account is deleted.
+
+-- The library rate-limiter-flexible reads and writes this table. It needs exactly these columns in this order.
+create table public.rate_limits (
+  key text primary key check (octet_length(key) <= 128),
+  points integer not null,
+  expire bigint not null
+-- The fillfactor leaves room for the new version of a counted row on the same page. No index contains `points`.
+) with (fillfactor = 70);
+comment on table public.rate_limits is
+  'One row for each limit and each client address, mailbox or account that was counted in the current window. A row is deleted a few minutes after its window has ended. To end a refusal early, delete its row and restart the server.';
+comment on column public.rate_limits.key is
+  'The name of the limit, a colon, and what is limited: a client address (an IPv6 address as its /64), the hash of a mailbox, or the id of an account.';
+comment on column public.rate_limits.points is 'The number of attempts in the window, including refused attempts.';
+comment on column public.rate_limits.expire is 'The end of the window, in milliseconds since 1970.';
+-- Finds the rows whose window has ended.
+create index rate_limits_expire_idx on public.rate_limits (expire);
+
+create table public.mailbox_allowances (
+  mailbox_hash bytea primary key check (octet_length(mailbox_hash) = 32),
+  created_at timestamptz not null default now()
+);
+comment on table public.mailbox_allowances is
+  'The mailboxes for which an account has got free credits. There is no reference to the user, so a row remains when the user is deleted. To let a mailbox get free credits again, delete its row.';
+comment on column public.mailbox_allowances.mailbox_hash is
+  'The SHA-256 hash of the mailbox. packages/api/src/auth/mailbox.ts computes it. All spellings of a mailbox have the same hash.';
+
+alter table public.rate_limits enable row level security;
+alter table public.mailbox_allowances enable row level security;
+
 -- supabase/schemas/functions/accounts/account_cycles.sql
 
 -- Returns the billing cycles of an account, up to the cycle that contains `moment`. The rows are those that
@@ -701,15 +737,52 @@ $$;
 
 -- supabase/schemas/functions/accounts/create_account.sql
 
--- Creates the account of a new user, with the plan `free` and the credits that this plan has now. Does nothing if the account
--- exists.
-create function keymeter.create_account(account uuid) returns void
-  language sql volatile security definer set search_path = ''
+-- Creates the account of a user with the plan `free`, if it does not exist, and locks its row. Then decides about the free
+-- credits, if nothing is decided yet. An account gets the credits that the plan `free` has now, in its first cycle and in all
+-- later cycles, if `refusal` is null and no other account has got free credits for the mailbox.
+--
+-- Without free credits, the account has 0 credits per cycle, and free_credits_refusal contains the reason. `not_confirmed` is
+-- preliminary: a later call decides again. A null as `mailbox_hash` means that the caller does not know a confirmed address.
+create function keymeter.create_account(account uuid, mailbox_hash bytea, refusal text) returns void
+  language plpgsql volatile security definer set search_path = '' set timezone = 'UTC'
   as $$
-    insert into public.billing_accounts (user_id, credits_per_cycle)
-      values (account, (select credits_per_cycle from public.plans where plan = 'free'))
-    on conflict do nothing
-  $$;
+declare
+  current record;
+  is_new boolean;
+  v_credits bigint;
+begin
+  -- A concurrent call for the same account waits in this statement or in the next one, and then finds the decision.
+  insert into public.billing_accounts (user_id, credits_per_cycle, free_credits_refusal) values (account, 0, 'not_confirmed')
+    on conflict do nothing;
+  is_new := found;
+  select accounts.plan, accounts.next_plan, accounts.free_credits_refusal into current
+    from public.billing_accounts as accounts where accounts.user_id = account for no key update;
+  if current.free_credits_refusal is distinct from 'not_confirmed' then
+    return;
+  end if;
+  if create_account.refusal is null and create_account.mailbox_hash is not null then
+    select plans.credits_per_cycle into strict v_credits from public.plans as plans where plans.plan = 'free';
+    -- The operator may have changed the account since. Then the operator's plan applies, and the mailbox keeps its allowance.
+    if current.plan <> 'free' or current.next_plan is not null or not keymeter.may_add_credits(account, v_credits) then
+      return;
+    end if;
+    -- Two accounts of one mailbox: the second one waits until the transaction of the first one has ended. No call locks another
+    -- account after a mailbox, so this cannot deadlock.
+    insert into public.mailbox_allowances (mailbox_hash) values (create_account.mailbox_hash) on conflict do nothing;
+    if found then
+      -- An account that already exists may have ended cycles. They keep their 0 credits.
+      if not is_new then
+        perform keymeter.advance_accounts(array[account], keymeter.now());
+      end if;
+      update public.billing_accounts set credits_per_cycle = v_credits, free_credits_refusal = null where user_id = account;
+    else
+      update public.billing_accounts set free_credits_refusal = 'mailbox_used' where user_id = account;
+    end if;
+  elsif create_account.refusal <> 'not_confirmed' then
+    update public.billing_accounts set free_credits_refusal = create_account.refusal where user_id = account;
+  end if;
+end
+$$;
 
 -- supabase/schemas/functions/accounts/current_account.sql
 
@@ -1905,7 +1978,8 @@ revoke all on
   public.api_key_usage, public.api_key_usage_default, public.operations,
   public.usage_by_cycle, public.usage_by_quarter_hour, public.usage_by_day, public.usage_retention,
   public.credit_holds, public.ledger_entries, public.alerts,
-  public.audit_log
+  public.audit_log,
+  public.rate_limits, public.mailbox_allowances
 from public, anon, authenticated, service_role;
 -- Postgres lets every role execute a new function. Without USAGE on the schema `keymeter`, no role can call it. This revoke is
 -- a second protection.
@@ -1928,6 +2002,9 @@ grant insert (user_id, name, key_type, key_prefix, created_at, expires_at, credi
       update (name, key_prefix, expires_at, credit_limit, disabled_at, revoked_at) on public.api_keys to keymeter_api;
 grant insert (user_id, key_hash, api_key_id, created_at), update (valid_until, saved_at) on public.api_key_secrets to keymeter_api;
 grant insert on public.audit_log to keymeter_api;
+-- The counters of the rate limits. Nobody but the server writes them. The server can also reset them, because it needs no limits for
+-- itself. It has no right on mailbox_allowances: keymeter.create_account writes that table.
+grant select, insert, update, delete on public.rate_limits to keymeter_api;
 
 -- Functions that read. Postgres requires the right to execute a function even if Postgres inlines it.
 grant execute on function
@@ -1941,7 +2018,7 @@ grant execute on function
 to keymeter_api;
 -- Functions that write. They run with the rights of their owner.
 grant execute on function
-  keymeter.create_account(uuid),
+  keymeter.create_account(uuid, bytea, text),
   keymeter.meter_batch(uuid, text[], uuid[], bytea[], bigint[], bigint[], text[], text[], int[]),
   keymeter.grant_top_up(uuid, bigint, text, text), keymeter.change_plan(uuid, text), keymeter.set_suspended(uuid, boolean),
   keymeter.make_usage_partitions(int)
@@ -1967,6 +2044,7 @@ create policy "The account of the call" on public.usage_retention for select to 
 create policy "The account of the call" on public.credit_holds for select to keymeter_api using (user_id = (select keymeter.current_account()));
 create policy "The account of the call" on public.ledger_entries for select to keymeter_api using (user_id = (select keymeter.current_account()));
 create policy "The account of the call" on public.alerts for select to keymeter_api using (user_id = (select keymeter.current_account()));
+create policy "Counters belong to no account" on public.rate_limits for all to keymeter_api using (true) with check (true);
 create policy "Plans belong to no account" on public.plans for select to keymeter_api using (true);
 
 -- This call creates the partitions for this month and the months around it. It must come after the grants.

@@ -40,6 +40,7 @@ create table public.billing_accounts (
   next_plan text,
   next_credits_per_cycle bigint,
   alert_thresholds smallint[] not null default '{50,80,100}',
+  free_credits_refusal text check (free_credits_refusal in ('mailbox_used', 'not_confirmed', 'not_offered')),
 
   last_event_sequence bigint not null default 0 check (last_event_sequence >= 0),
   last_event_at timestamptz(3),
@@ -72,6 +73,8 @@ comment on column public.billing_accounts.top_up_balance is
 comment on column public.billing_accounts.topped_up_this_cycle is 'The part of top_up_balance that was added in this cycle.';
 comment on column public.billing_accounts.next_plan is 'The plan from the next cycle on. Null means that the plan does not change.';
 comment on column public.billing_accounts.next_credits_per_cycle is 'The credits of next_plan at the time when the plan change was requested. Null means that next_plan is null.';
+comment on column public.billing_accounts.free_credits_refusal is
+  'Why the plan free grants no credits to this account. mailbox_used: another account has got free credits for the same mailbox. not_confirmed: the e-mail address was not confirmed when the account was created. not_offered: the operator offers no free credits. Null means that the account got free credits.';
 comment on column public.billing_accounts.alert_thresholds is 'The thresholds of the account, in percent of credits_per_cycle, in ascending order.';
 comment on column public.billing_accounts.last_event_sequence is 'The sequence of the account''s last usage event. 0 means that there is no event.';
 comment on column public.billing_accounts.last_event_at is 'The time of the account''s last usage event. Null means that there is no event.';

@@ -13,7 +13,8 @@ revoke all on
   public.api_key_usage, public.api_key_usage_default, public.operations,
   public.usage_by_cycle, public.usage_by_quarter_hour, public.usage_by_day, public.usage_retention,
   public.credit_holds, public.ledger_entries, public.alerts,
-  public.audit_log
+  public.audit_log,
+  public.rate_limits, public.mailbox_allowances
 from public, anon, authenticated, service_role;
 -- Postgres lets every role execute a new function. Without USAGE on the schema `keymeter`, no role can call it. This revoke is
 -- a second protection.
@@ -36,6 +37,9 @@ grant insert (user_id, name, key_type, key_prefix, created_at, expires_at, credi
       update (name, key_prefix, expires_at, credit_limit, disabled_at, revoked_at) on public.api_keys to keymeter_api;
 grant insert (user_id, key_hash, api_key_id, created_at), update (valid_until, saved_at) on public.api_key_secrets to keymeter_api;
 grant insert on public.audit_log to keymeter_api;
+-- The counters of the rate limits. Nobody but the server writes them. The server can also reset them, because it needs no limits for
+-- itself. It has no right on mailbox_allowances: keymeter.create_account writes that table.
+grant select, insert, update, delete on public.rate_limits to keymeter_api;
 
 -- Functions that read. Postgres requires the right to execute a function even if Postgres inlines it.
 grant execute on function
@@ -49,7 +53,7 @@ grant execute on function
 to keymeter_api;
 -- Functions that write. They run with the rights of their owner.
 grant execute on function
-  keymeter.create_account(uuid),
+  keymeter.create_account(uuid, bytea, text),
   keymeter.meter_batch(uuid, text[], uuid[], bytea[], bigint[], bigint[], text[], text[], int[]),
   keymeter.grant_top_up(uuid, bigint, text, text), keymeter.change_plan(uuid, text), keymeter.set_suspended(uuid, boolean),
   keymeter.make_usage_partitions(int)
@@ -75,6 +79,7 @@ create policy "The account of the call" on public.usage_retention for select to 
 create policy "The account of the call" on public.credit_holds for select to keymeter_api using (user_id = (select keymeter.current_account()));
 create policy "The account of the call" on public.ledger_entries for select to keymeter_api using (user_id = (select keymeter.current_account()));
 create policy "The account of the call" on public.alerts for select to keymeter_api using (user_id = (select keymeter.current_account()));
+create policy "Counters belong to no account" on public.rate_limits for all to keymeter_api using (true) with check (true);
 create policy "Plans belong to no account" on public.plans for select to keymeter_api using (true);
 
 -- This call creates the partitions for this month and the months around it. It must come after the grants.

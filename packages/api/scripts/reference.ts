@@ -6,7 +6,17 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import * as contract from '@keymeter/contract'
 import { z } from 'zod'
 import { appRouter } from '../src/router.ts'
-import { publicProcedure, serviceProcedure, signedInProcedure, signedInStream } from '../src/trpc.ts'
+import {
+  editProcedure,
+  newKeyProcedure,
+  publicProcedure,
+  revokeProcedure,
+  secretProcedure,
+  serviceProcedure,
+  signedInCall,
+  signedInProcedure,
+  stopProcedure,
+} from '../src/trpc.ts'
 
 const FILE = new URL('../../../docs/api.md', import.meta.url)
 
@@ -32,8 +42,14 @@ const KINDS = {
  * match a procedure, the first entry counts.
  */
 const CALLERS = [
-  { middlewares: definitionOf(signedInProcedure).middlewares, text: 'a signed-in user' },
-  { middlewares: definitionOf(signedInStream).middlewares, text: 'a signed-in user' },
+  ...[newKeyProcedure, secretProcedure, revokeProcedure].map((base) => ({
+    middlewares: definitionOf(base).middlewares,
+    text: 'a signed-in user, whose session must still exist',
+  })),
+  ...[signedInProcedure, signedInCall, editProcedure, stopProcedure].map((base) => ({
+    middlewares: definitionOf(base).middlewares,
+    text: 'a signed-in user',
+  })),
   { middlewares: definitionOf(serviceProcedure).middlewares, text: 'your backend, with the service key' },
   { middlewares: definitionOf(publicProcedure).middlewares, text: 'everybody' },
 ]

@@ -1,6 +1,9 @@
 import type { Db } from '@keymeter/db'
 import type { Logger } from 'pino'
+import type { SessionChecker } from './auth/check-session.ts'
 import type { AccessTokenVerifier } from './auth/verify-access-token.ts'
+import type { FreeCredits } from './billing/free-credits.ts'
+import type { Limits } from './limits/limits.ts'
 import type { Metering } from './metering/metering.ts'
 import type { CallOrigin } from './scope.ts'
 import type { UsageWatch } from './usage/watch.ts'
@@ -9,8 +12,12 @@ import type { UsageWatch } from './usage/watch.ts'
 export interface ApiDeps {
   db: Db
   log: Logger
-  supabase: { url: string; publishableKey: string }
+  /** The secret key is null if Supabase need not know the addresses of clients. Only the sign-up uses it. */
+  supabase: { url: string; publishableKey: string; secretKey: string | null }
   verifyAccessToken: AccessTokenVerifier
+  checkSession: SessionChecker
+  limits: Limits
+  freeCredits: FreeCredits
   metering: Metering
   usageWatch: UsageWatch
   /** The service key of the company's backend. Null means that all calls that need the service key are refused. */

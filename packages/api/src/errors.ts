@@ -59,10 +59,20 @@ const REASONS = {
   },
   password_weak: { code: 'BAD_REQUEST', message: 'This password is too weak: choose a stronger one.' },
   sign_up_disabled: { code: 'FORBIDDEN', message: 'Signing up is disabled: ask the operator for an account.' },
+  sign_up_refused: { code: 'FORBIDDEN', message: 'This sign-up was refused: ask the operator for an account.' },
+  captcha_failed: {
+    code: 'BAD_REQUEST',
+    message: 'Signing up needs a captcha, and this form has none: ask the operator for an account.',
+  },
   too_many_attempts: {
     code: 'TOO_MANY_REQUESTS',
     message: 'Too many attempts: wait a minute, then try again.',
     retryAfterSeconds: 60,
+  },
+  too_many_key_changes: {
+    code: 'TOO_MANY_REQUESTS',
+    message: 'This account has made too many changes: try again in an hour.',
+    retryAfterSeconds: 3_600,
   },
   too_many_streams: {
     code: 'TOO_MANY_REQUESTS',

@@ -134,6 +134,10 @@ table credit_holds: SELECT
 table ledger_entries: SELECT
 table operations: SELECT
 table plans: SELECT
+table rate_limits: DELETE
+table rate_limits: INSERT
+table rate_limits: SELECT
+table rate_limits: UPDATE
 table usage_by_cycle: SELECT
 table usage_by_day: SELECT
 table usage_by_quarter_hour: SELECT

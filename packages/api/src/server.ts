@@ -1,11 +1,15 @@
 /** The entry of this package for the server and the CLI. */
 
+export { createSessionChecker } from './auth/check-session.ts'
 export { createAccessTokenVerifier } from './auth/verify-access-token.ts'
+export { FREE_CREDITS, type FreeCredits } from './billing/free-credits.ts'
 export { getAccount } from './billing/get-account.ts'
 export type { ApiDeps } from './context.ts'
 export { errorAnswer } from './error-answer.ts'
 export { AppError, describeError, reasonOf } from './errors.ts'
 export { KeyBrand } from './keys/token.ts'
+export { deleteEndedLimits } from './limits/delete-ended-limits.ts'
+export { createLimits, DEFAULT_LIMITS, type LimitSettings, NO_LIMITS } from './limits/limits.ts'
 export { type DroppedUsage, dropUsage, type Obstacle } from './maintenance/drop-usage.ts'
 export { makeUsagePartitions } from './maintenance/make-usage-partitions.ts'
 export { type Difference, reconcile } from './maintenance/reconcile.ts'

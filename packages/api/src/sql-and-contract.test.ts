@@ -3,6 +3,7 @@ import * as contract from '@keymeter/contract'
 import {
   AuditAction,
   AuditActor,
+  FreeCreditsRefusal,
   HOLDS_OPEN_MAX,
   IDEMPOTENCY_DAYS,
   KEY_NAME_LENGTH_MAX,
@@ -58,6 +59,7 @@ describe('check constraints', () => {
     ['api_key_usage', 'action', UsageAction.options],
     ['api_keys', 'key_type', KeyType.options],
     ['audit_log', 'actor', AuditActor.options],
+    ['billing_accounts', 'free_credits_refusal', FreeCreditsRefusal.options],
   ] as const)('%s.%s allows exactly the values of the contract', async (table, column, values) => {
     expect(literalsOf(await checksOf(table, column)).sort()).toEqual([...values].sort())
   })

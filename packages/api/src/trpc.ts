@@ -1,7 +1,9 @@
 import { initTRPC } from '@trpc/server'
 import { verifyServiceKey } from './auth/verify-service-key.ts'
+import { decideFreeCredits, UNDECIDED } from './billing/free-credits.ts'
 import type { Context } from './context.ts'
 import { describeError } from './errors.ts'
+import type { Limits } from './limits/limits.ts'
 import { requestIds } from './request-id.ts'
 import { inAccount } from './scope.ts'
 
@@ -56,15 +58,49 @@ export const signedInProcedure = t.procedure.use(async ({ ctx, type, next }) => 
 })
 
 /**
- * The base of every stream for a signed-in person. A stream can stay open for hours, so it has no transaction. Each read opens
- * its own transaction.
+ * The base of every procedure that changes keys. It is like `signedInProcedure`, but each call first counts towards `limits`, which
+ * are limits per account. Then a procedure with `checksSession` asks the auth server whether the session still exists. Both happen
+ * before the transaction, so a refused call or a slow auth server does not occupy a connection.
+ *
+ * `ctx.freeCredits` is for a procedure that can create the account.
  */
-export const signedInStream = t.procedure.use(
+function changeProcedure({ limits, checksSession }: { limits: (keyof Limits)[]; checksSession: boolean }) {
+  return t.procedure.use(async ({ ctx, next }) => {
+    const { userId } = await ctx.verifyAccessToken(ctx.authorization)
+    for (const limit of limits) await ctx.limits[limit].attempt(userId)
+    const freeCredits = checksSession
+      ? decideFreeCredits(ctx.freeCredits, await ctx.checkSession(ctx.authorization, userId))
+      : UNDECIDED
+    return await inAccount({ ...ctx, userId }, 'read write', async (scope) => {
+      const result = await next({ ctx: { scope, freeCredits } })
+      if (!result.ok) throw result.error
+      return result
+    })
+  })
+}
+
+/** The base of every procedure that changes a key or the account without a new secret. A signed-out user can call it. */
+export const editProcedure = changeProcedure({ limits: ['keyChanges'], checksSession: false })
+/** The base of every procedure that gives a key a new secret, or that makes a secret work again. */
+export const secretProcedure = changeProcedure({ limits: ['keyChanges'], checksSession: true })
+export const newKeyProcedure = changeProcedure({ limits: ['keyChanges', 'newKeys'], checksSession: true })
+/**
+ * The bases of the procedures that stop a secret. They have a limit of their own, so that a leaked secret can be stopped after all
+ * other changes are used up. `stopProcedure` does not need the auth server, so a key can be disabled during its outage.
+ */
+export const revokeProcedure = changeProcedure({ limits: ['keyRevokes'], checksSession: true })
+export const stopProcedure = changeProcedure({ limits: ['keyRevokes'], checksSession: false })
+
+/**
+ * The base of the procedures for a signed-in person that open their transactions themselves: streams, which can stay open for
+ * hours, and calls that first ask the auth server.
+ */
+export const signedInCall = t.procedure.use(
   async ({ ctx, next }) => await next({ ctx: { caller: await ctx.verifyAccessToken(ctx.authorization) } }),
 )
 
 /** The base of every procedure for the company's backend, which sends the service key. The input identifies the account. */
 export const serviceProcedure = t.procedure.use(async ({ ctx, next }) => {
-  verifyServiceKey(ctx.serviceKey, ctx.authorization)
+  await verifyServiceKey(ctx)
   return await next()
 })

@@ -3,14 +3,20 @@ import type { ChargeVerdict } from '@keymeter/contract'
 import type { TestDatabase } from '@keymeter/local/testing'
 import { SignJWT } from 'jose'
 import { pino } from 'pino'
+import { createSessionChecker } from '../src/auth/check-session.ts'
 import { createAccessTokenVerifier } from '../src/auth/verify-access-token.ts'
 import type { Context } from '../src/context.ts'
+import { createLimits, NO_LIMITS } from '../src/limits/limits.ts'
 import { Metering } from '../src/metering/metering.ts'
 import { appRouter } from '../src/router.ts'
 import { UsageWatch } from '../src/usage/watch.ts'
+import { startAuthStandIn, userOf } from './auth-stand-in.ts'
 
 export const JWT_SECRET = 'a secret of the tests, longer than 32 characters'
 const verifyAccessToken = createAccessTokenVerifier({ supabaseUrl: 'http://127.0.0.1:1', jwtSecret: JWT_SECRET })
+/** Every session exists, because these tests sign their access tokens themselves. */
+const { url } = await startAuthStandIn(userOf)
+const checkSession = createSessionChecker({ url, publishableKey: 'none' })
 
 /**
  * Returns an access token like those of Supabase Auth. `claims` replaces claims of the token. A claim with the value
@@ -38,8 +44,11 @@ export function contextOf({ db }: Pick<TestDatabase, 'db'>, token: string | null
     metering: new Metering({ db, keyBrand: 'km', log }),
     usageWatch: new UsageWatch(log),
     serviceKey: SERVICE_KEY,
-    supabase: { url: 'http://127.0.0.1:1', publishableKey: 'none' },
+    supabase: { url: 'http://127.0.0.1:1', publishableKey: 'none', secretKey: null },
     verifyAccessToken,
+    checkSession,
+    limits: createLimits(db, NO_LIMITS),
+    freeCredits: 'after_confirmation',
     keyBrand: 'km',
     requestId: randomUUID(),
     clientAddress: '127.0.0.1',

@@ -16,6 +16,15 @@ export const GivenCredits = Credits.max(CREDITS_GIVEN_MAX, 'Give at most 2^50 cr
 export const Plan = z.string().regex(/^[a-z0-9._-]{1,32}$/, 'Use 1 to 32 of a-z, 0-9 and . _ -.')
 
 /**
+ * Why the plan `free` grants no credits to an account:
+ * - `mailbox_used`: another account has got free credits for the same mailbox. It may have been deleted since.
+ * - `not_confirmed`: the e-mail address is not confirmed yet. After the confirmation, `auth.provision` grants the credits.
+ * - `not_offered`: the operator did not offer free credits when the account was created.
+ */
+export const FreeCreditsRefusal = z.enum(['mailbox_used', 'not_confirmed', 'not_offered'])
+export type FreeCreditsRefusal = z.infer<typeof FreeCreditsRefusal>
+
+/**
  * The balance of the current cycle: `creditsPerCycle + topUps - creditsUsed - creditsHeld = creditsRemaining`. The credits of
  * the plan are spent before the top-ups. When the cycle ends, the account keeps only the top-ups.
  */
@@ -24,6 +33,8 @@ export const BillingAccount = z.object({
   /** The plan from the next cycle on. Null if no change is planned. */
   nextPlan: Plan.nullable(),
   creditsPerCycle: Credits,
+  /** Null if the account gets free credits, or if it has another plan than `free`. */
+  freeCreditsRefusal: FreeCreditsRefusal.nullable(),
   topUps: Credits,
   /** Charges minus refunds of all keys of the account, including revoked keys. */
   creditsUsed: Credits,

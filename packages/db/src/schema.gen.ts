@@ -190,6 +190,10 @@ export interface BillingAccounts {
   credits_per_cycle: number;
   credits_used: Generated<number>;
   /**
+   * Why the plan free grants no credits to this account. mailbox_used: another account has got free credits for the same mailbox. not_confirmed: the e-mail address was not confirmed when the account was created. not_offered: the operator offers no free credits. Null means that the account got free credits.
+   */
+  free_credits_refusal: string | null;
+  /**
    * The time when the next open hold expires. Null means that no hold is open.
    */
   holds_expire_at: Timestamp | null;
@@ -307,6 +311,14 @@ export interface LedgerEntries {
   user_id: string;
 }
 
+export interface MailboxAllowances {
+  created_at: Generated<Timestamp>;
+  /**
+   * The SHA-256 hash of the mailbox. packages/api/src/auth/mailbox.ts computes it. All spellings of a mailbox have the same hash.
+   */
+  mailbox_hash: Buffer;
+}
+
 export interface Operations {
   operation: string;
   user_id: string;
@@ -316,6 +328,21 @@ export interface Plans {
   created_at: Generated<Timestamp>;
   credits_per_cycle: number;
   plan: string;
+}
+
+export interface RateLimits {
+  /**
+   * The end of the window, in milliseconds since 1970.
+   */
+  expire: number;
+  /**
+   * The name of the limit, a colon, and what is limited: a client address (an IPv6 address as its /64), the hash of a mailbox, or the id of an account.
+   */
+  key: string;
+  /**
+   * The number of attempts in the window, including refused attempts.
+   */
+  points: number;
 }
 
 export interface UsageByCycle {
@@ -406,8 +433,10 @@ export interface DB {
   billing_cycles: BillingCycles;
   credit_holds: CreditHolds;
   ledger_entries: LedgerEntries;
+  mailbox_allowances: MailboxAllowances;
   operations: Operations;
   plans: Plans;
+  rate_limits: RateLimits;
   usage_by_cycle: UsageByCycle;
   usage_by_day: UsageByDay;
   usage_by_quarter_hour: UsageByQuarterHour;

@@ -99,11 +99,11 @@ describe('schema', () => {
   it('the deletion of a user deletes all rows of this user and no rows of another user', async () => {
     const [gone, stays] = [await database.createUser(), await database.createUser()]
     const TABLES = await rows<{ name: string }>(
-      // The table `plans` has no column `user_id`: plans belong to the operator, not to an account.
-      "select relname as name from pg_class where relnamespace = 'public'::regnamespace and relkind in ('r', 'p') and not relispartition and relname <> 'plans'",
+      // These tables have no column `user_id`, because their rows do not belong to an account.
+      "select relname as name from pg_class where relnamespace = 'public'::regnamespace and relkind in ('r', 'p') and not relispartition and relname not in ('plans', 'rate_limits', 'mailbox_allowances')",
     )
     for (const userId of [gone, stays]) {
-      await database.owner.query('select keymeter.create_account($1)', [userId])
+      await database.owner.query('select keymeter.create_account($1::uuid, sha256($1::uuid::text::bytea), null)', [userId])
       await database.owner.query(
         `with key as (insert into api_keys (user_id, name, key_prefix) values ($1, 'x', 'km_dev_x') returning user_id, id)
          insert into api_key_secrets (user_id, api_key_id, key_hash) select user_id, id, sha256(id::text::bytea) from key`,

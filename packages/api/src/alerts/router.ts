@@ -1,6 +1,6 @@
 import { AlertsOutput, AlertThresholdsOutput, SetAlertThresholds } from '@keymeter/contract'
 import type { TRPCRouterRecord } from '@trpc/server'
-import { signedInProcedure } from '../trpc.ts'
+import { editProcedure, signedInProcedure } from '../trpc.ts'
 import { listAlerts } from './list.ts'
 import { getAlertThresholds, setAlertThresholds } from './thresholds.ts'
 
@@ -16,7 +16,7 @@ export const alertsRouter = {
       requestId: ctx.requestId,
     })),
 
-  setThresholds: signedInProcedure
+  setThresholds: editProcedure
     .meta({
       description: 'Replaces the account’s thresholds, in percent of the cycle’s credits. An empty list switches alerts off.',
     })

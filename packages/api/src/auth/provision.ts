@@ -1,5 +1,6 @@
 import { CreateKey, type NewKey } from '@keymeter/contract'
 import { ensureAccount } from '../billing/ensure-account.ts'
+import type { FreeCreditsDecision } from '../billing/free-credits.ts'
 import { createKey } from '../keys/create.ts'
 import type { Scope } from '../scope.ts'
 
@@ -10,8 +11,8 @@ const DEFAULT_KEY = CreateKey.parse({ name: 'default' })
  * secret if this call created it, otherwise null. `ensureAccount` locks the account, so only one of several concurrent calls
  * creates the key.
  */
-export async function provision(scope: Scope): Promise<NewKey | null> {
-  await ensureAccount(scope)
+export async function provision(scope: Scope, freeCredits?: FreeCreditsDecision): Promise<NewKey | null> {
+  await ensureAccount(scope, freeCredits)
   const anyKey = await scope.db
     .selectFrom('api_keys')
     .select('id')

@@ -1,8 +1,8 @@
 import { ProvisionOutput, SignUp, SignUpOutput } from '@keymeter/contract'
 import type { TRPCRouterRecord } from '@trpc/server'
 import { withRequestId } from '../request-id.ts'
-import { publicProcedure, signedInProcedure } from '../trpc.ts'
-import { provision } from './provision.ts'
+import { publicProcedure, signedInCall } from '../trpc.ts'
+import { provisionCaller } from './provision-caller.ts'
 import { signUp } from './sign-up.ts'
 
 export const authRouter = {
@@ -12,11 +12,11 @@ export const authRouter = {
     .output(SignUpOutput)
     .mutation(({ ctx, input }) => withRequestId(ctx, signUp(ctx, input))),
 
-  provision: signedInProcedure
+  provision: signedInCall
     .meta({
       description:
         'Creates the billing account and its first key, if they do not exist. Call it once in each session, after sign-in.',
     })
     .output(ProvisionOutput)
-    .mutation(async ({ ctx }) => ({ defaultKey: await provision(ctx.scope), requestId: ctx.requestId })),
+    .mutation(async ({ ctx }) => ({ defaultKey: await provisionCaller(ctx, ctx.caller.userId), requestId: ctx.requestId })),
 } satisfies TRPCRouterRecord

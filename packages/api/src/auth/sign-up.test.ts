@@ -14,7 +14,7 @@ import { createAccessTokenVerifier } from './verify-access-token.ts'
 const database = testDatabase()
 const auth = testAuth(database)
 
-const supabaseOf = ({ supabaseUrl, publishableKey }: TestAuth) => ({ url: supabaseUrl, publishableKey })
+const supabaseOf = ({ supabaseUrl, publishableKey }: TestAuth) => ({ url: supabaseUrl, publishableKey, secretKey: null })
 const anyone = (replace: Partial<Context> = {}) =>
   appRouter.createCaller(contextOf(database, null, { supabase: supabaseOf(auth), ...replace }))
 const bearerOf = (token: string) =>
@@ -138,7 +138,7 @@ describe('auth.signup', () => {
         server.listen(0, '127.0.0.1', () => resolve((server.address() as { port: number }).port)),
       )
       if (answer === null) await new Promise((resolve) => server.close(resolve))
-      const down = { url: `http://127.0.0.1:${port}`, publishableKey: 'none' }
+      const down = { url: `http://127.0.0.1:${port}`, publishableKey: 'none', secretKey: null }
       await expect(anyone({ supabase: down }).auth.signup(someone())).rejects.toMatchObject({
         code: 'SERVICE_UNAVAILABLE',
         reason: 'auth_unavailable',
@@ -180,7 +180,7 @@ describe('auth.signup in a project with e-mail confirmation', () => {
     await new Promise<void>((resolve) => supabase.listen(0, '127.0.0.1', resolve))
     const url = `http://127.0.0.1:${(supabase.address() as { port: number }).port}`
     const caller = appRouter.createCaller(
-      contextOf(database, null, { supabase: { url, publishableKey: 'key' }, clientAddress: '192.0.2.7' }),
+      contextOf(database, null, { supabase: { url, publishableKey: 'key', secretKey: null }, clientAddress: '192.0.2.7' }),
     )
     const answer = await caller.auth.signup({ email: 'taken@example.com', password: 'a long password' })
     expect(answer).toMatchObject({ session: null, defaultKey: null })

@@ -1,4 +1,4 @@
-import type { BillingAccount } from '@keymeter/contract'
+import { type BillingAccount, FreeCreditsRefusal } from '@keymeter/contract'
 import { sql } from 'kysely'
 import type { Scope } from '../scope.ts'
 
@@ -13,6 +13,7 @@ interface Row {
   used: number
   held: number
   suspendedAt: Date | null
+  refusal: string | null
   sequence: number
 }
 
@@ -36,6 +37,7 @@ export async function getAccountAndSequence({
            cycles.cycle_start as "cycleStart", cycles.cycle_end as "cycleEnd", credits_carried as carried,
            credits_granted as granted, cycles.credits_topped_up as "toppedUp", cycles.credits_used as used,
            cycles.credits_held as held, accounts.suspended_at as "suspendedAt",
+           case when cycles.plan = 'free' and credits_granted = 0 then accounts.free_credits_refusal end as refusal,
            accounts.last_event_sequence as sequence
       from keymeter.account_cycles(${userId}, keymeter.now()) as cycles
      cross join billing_accounts as accounts
@@ -47,6 +49,7 @@ export async function getAccountAndSequence({
     plan: row.plan,
     nextPlan: row.nextPlan,
     creditsPerCycle: row.granted,
+    freeCreditsRefusal: FreeCreditsRefusal.nullable().parse(row.refusal),
     topUps,
     creditsUsed: row.used,
     creditsHeld: row.held,

@@ -2,6 +2,7 @@ import { type CreateKey, KEYS_LIVE_MAX, type NewKey } from '@keymeter/contract'
 import { sql } from 'kysely'
 import { recordAudit } from '../audit/record.ts'
 import { ensureAccount } from '../billing/ensure-account.ts'
+import type { FreeCreditsDecision } from '../billing/free-credits.ts'
 import { readClock } from '../clock.ts'
 import { AppError } from '../errors.ts'
 import type { Scope } from '../scope.ts'
@@ -16,11 +17,11 @@ import { addSecret, mintSecret } from './secret.ts'
  * @throws AppError `key_limit_reached`.
  * @throws AppError `bad_request` if the expiry is not in the future.
  */
-export async function createKey(scope: Scope, input: CreateKey): Promise<NewKey> {
+export async function createKey(scope: Scope, input: CreateKey, freeCredits?: FreeCreditsDecision): Promise<NewKey> {
   const { name, keyType, expiresAt, creditLimit, ...unhandled } = input
   unhandled satisfies Record<string, never>
   const { db, userId } = scope
-  await ensureAccount(scope)
+  await ensureAccount(scope, freeCredits)
   const now = await readClock(scope)
   const expiry = parseExpiry(expiresAt, now)
   const { live } = await db

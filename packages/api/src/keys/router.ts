@@ -15,7 +15,7 @@ import {
 } from '@keymeter/contract'
 import type { TRPCRouterRecord } from '@trpc/server'
 import { withRequestId } from '../request-id.ts'
-import { signedInProcedure } from '../trpc.ts'
+import { editProcedure, newKeyProcedure, revokeProcedure, secretProcedure, signedInProcedure, stopProcedure } from '../trpc.ts'
 import { confirmSecretSaved } from './confirm-secret-saved.ts'
 import { createKey } from './create.ts'
 import { disableKey, enableKey } from './disable.ts'
@@ -29,11 +29,11 @@ import { updateKey } from './update.ts'
 import { keyUsage } from './usage.ts'
 
 export const keysRouter = {
-  create: signedInProcedure
+  create: newKeyProcedure
     .meta({ description: 'Creates a key. Only this answer contains the secret.' })
     .input(CreateKey)
     .output(NewKeyOutput)
-    .mutation(({ ctx, input }) => withRequestId(ctx, createKey(ctx.scope, input))),
+    .mutation(({ ctx, input }) => withRequestId(ctx, createKey(ctx.scope, input, ctx.freeCredits))),
 
   get: signedInProcedure
     .meta({ description: 'Returns one key with any status, and the credits that it used in the current billing cycle.' })
@@ -58,25 +58,25 @@ export const keysRouter = {
     .output(KeyUsageOutput)
     .query(({ ctx, input }) => withRequestId(ctx, keyUsage(ctx.scope, input))),
 
-  update: signedInProcedure
+  update: editProcedure
     .meta({ description: 'Changes the name, the expiry or the credit limit of a key. Missing fields stay unchanged.' })
     .input(UpdateKey)
     .output(KeyOutput)
     .mutation(({ ctx, input }) => withRequestId(ctx, updateKey(ctx.scope, input))),
 
-  disable: signedInProcedure
+  disable: stopProcedure
     .meta({ description: 'Disables a key until it is enabled again.' })
     .input(KeyRef)
     .output(KeyOutput)
     .mutation(({ ctx, input }) => withRequestId(ctx, disableKey(ctx.scope, input))),
 
-  enable: signedInProcedure
+  enable: secretProcedure
     .meta({ description: 'Enables a disabled key.' })
     .input(KeyRef)
     .output(KeyOutput)
     .mutation(({ ctx, input }) => withRequestId(ctx, enableKey(ctx.scope, input))),
 
-  rotate: signedInProcedure
+  rotate: secretProcedure
     .meta({
       description:
         'Gives a key a new secret. Only this answer contains the new secret. The previous secret still works for the grace period.',
@@ -85,25 +85,25 @@ export const keysRouter = {
     .output(NewKeyOutput)
     .mutation(({ ctx, input }) => withRequestId(ctx, rotateKey(ctx.scope, input))),
 
-  endGrace: signedInProcedure
+  endGrace: revokeProcedure
     .meta({ description: 'Immediately ends the grace period, in which the previous secret of a rotated key still works.' })
     .input(KeyRef)
     .output(KeyOutput)
     .mutation(({ ctx, input }) => withRequestId(ctx, endGrace(ctx.scope, input))),
 
-  confirmSecretSaved: signedInProcedure
+  confirmSecretSaved: editProcedure
     .meta({ description: 'Confirms that the secret is saved, so that the dashboard no longer offers to replace it.' })
     .input(ConfirmSecretSaved)
     .output(KeyOutput)
     .mutation(({ ctx, input }) => withRequestId(ctx, confirmSecretSaved(ctx.scope, input))),
 
-  replaceLostSecret: signedInProcedure
+  replaceLostSecret: secretProcedure
     .meta({ description: 'Replaces a lost secret: one that was neither confirmed as saved nor ever used.' })
     .input(ReplaceLostSecret)
     .output(NewKeyOutput)
     .mutation(({ ctx, input }) => withRequestId(ctx, replaceLostSecret(ctx.scope, input))),
 
-  revoke: signedInProcedure
+  revoke: revokeProcedure
     .meta({ description: 'Revokes a key, which cannot be undone. If the key is already revoked, nothing changes.' })
     .input(KeyRef)
     .output(KeyOutput)

@@ -10,7 +10,7 @@ import { type TRPCRouterRecord, tracked } from '@trpc/server'
 import { withRequestId } from '../request-id.ts'
 import { inAccount } from '../scope.ts'
 import { streamOf } from '../stream-of.ts'
-import { signedInProcedure, signedInStream } from '../trpc.ts'
+import { signedInCall, signedInProcedure } from '../trpc.ts'
 import { listUsageEvents } from './events/page.ts'
 import { usageSnapshot } from './snapshot.ts'
 import { usageTimeseries } from './timeseries.ts'
@@ -31,7 +31,7 @@ export const usageRouter = {
     .input(UsageTimeseries.default(UsageTimeseries.parse({})))
     .output(UsageTimeseriesOutput)
     .query(({ ctx, input }) => withRequestId(ctx, usageTimeseries(ctx.scope, input))),
-  watch: signedInStream
+  watch: signedInCall
     .meta({
       description:
         'Streams the balance of the account: the current balance, and another within a second after each change by a call. The start of a billing cycle and expired holds are shown within 15 seconds.',

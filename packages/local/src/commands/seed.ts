@@ -32,6 +32,11 @@ export async function seed(appUrl: string, ownerUrl: string, report: (line: stri
     )
     if (rows[0]?.isComplete) return report('The demo account already exists.')
     await client.query('delete from auth.users where email = $1', [DEMO.email])
+    // The deletion of a user does not give the free credits of the mailbox back.
+    await client.query('delete from public.mailbox_allowances where mailbox_hash = sha256(convert_to($1, $2))', [
+      `keymeter mailbox ${DEMO.email}`,
+      'UTF8',
+    ])
 
     const { user, session } = required(await call(appUrl, 'auth.signup', DEMO))
     const made: { id: string; secret: string; dailyCredits: number }[] = []

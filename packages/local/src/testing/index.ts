@@ -24,7 +24,7 @@ export interface TestDatabase {
   ownerDb: Db
   /** A pool of the owner's connections, for plain SQL. */
   owner: pg.Pool
-  /** Creates a user in `auth.users` and returns the user's id. The user has no account and no keys. */
+  /** Creates a user with a confirmed address in `auth.users` and returns the user's id. The user has no account and no keys. */
   createUser(): Promise<string>
 }
 
@@ -54,7 +54,10 @@ export function testDatabase(): TestDatabase {
   })
   const createUser = async () => {
     const id = randomUUID()
-    await owner.query('insert into auth.users (id, email) values ($1, $2)', [id, `${id}@example.com`])
+    await owner.query('insert into auth.users (id, email, email_confirmed_at) values ($1, $2, now())', [
+      id,
+      `${id}@example.com`,
+    ])
     return id
   }
   return { name, urls, db, ownerDb, owner, createUser }
@@ -134,5 +137,7 @@ export function serverEnv({ urls }: Pick<TestDatabase, 'urls'>, auth: TestAuth, 
     SUPABASE_PUBLISHABLE_KEY: auth.publishableKey,
     SUPABASE_JWT_SECRET: auth.jwtSecret,
     KEYMETER_SERVICE_KEY: auth.serviceKey,
+    // All calls of a test come from one address.
+    SIGN_UPS_PER_ADDRESS_PER_HOUR: '0',
   }
 }

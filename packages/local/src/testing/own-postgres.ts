@@ -90,7 +90,7 @@ export async function ownPostgres(name: string): Promise<OwnPostgres> {
   const createUser = async () =>
     (
       await owner.query<{ id: string }>(
-        "insert into auth.users (id, email) select id, id || '@example.com' from gen_random_uuid() as id returning id",
+        "insert into auth.users (id, email, email_confirmed_at) select id, id || '@example.com', now() from gen_random_uuid() as id returning id",
       )
     ).rows[0]?.id ?? ''
   return { urls, owner, ownerDb, createUser, kill, start, pause, resume }

@@ -1,0 +1,63 @@
+import { type AuthError, createClient, isAuthSessionMissingError, type User } from '@supabase/supabase-js'
+import { AppError } from '../errors.ts'
+import { RequestQueue } from './request-queue.ts'
+
+/** Shorter than the timeout of other requests to Supabase Auth, because a person waits for a change of a key. */
+const SESSION_TIMEOUT_MS = 5_000
+
+/** What the auth server knows about a signed-in user. */
+export interface Person {
+  /** Null if the user signed in without an e-mail address. */
+  email: string | null
+  isEmailConfirmed: boolean
+}
+
+/**
+ * Asks the auth server about the session of an access token, and returns its user. `userId` is the user of the token, which is
+ * already verified.
+ *
+ * @throws AppError `not_signed_in` if the user has signed out, is banned or was deleted since the token was issued.
+ * @throws AppError `auth_unavailable` if the auth server does not answer, and `account_busy` if the user has too many requests in
+ *   progress.
+ */
+export type SessionChecker = (authorization: string | null, userId: string) => Promise<Person>
+
+/** The error codes of Supabase Auth with which it refuses the token, and not the request of this server. */
+const REFUSES_TOKEN = /^(session_not_found|session_expired|user_not_found|user_banned|bad_jwt)$/
+
+/**
+ * Creates a session checker. An access token stays valid until it expires, even if its user has signed out. So the calls that
+ * create or end secrets, and the export, ask the auth server too. No answer is kept: after a sign-out, no such call succeeds.
+ */
+export function createSessionChecker({ url, publishableKey }: { url: string; publishableKey: string }): SessionChecker {
+  const supabase = createClient(url, publishableKey, {
+    auth: { persistSession: false, autoRefreshToken: false, detectSessionInUrl: false },
+    global: { fetch: (input, init) => fetch(input, { ...init, signal: AbortSignal.timeout(SESSION_TIMEOUT_MS) }) },
+  })
+  const queue = new RequestQueue()
+  return async (authorization, userId) => {
+    const token = authorization?.split(' ')[1]
+    if (!token) throw new AppError('not_signed_in')
+    const { data, error } = await queue.run(userId, async () => await supabase.auth.getUser(token))
+    if (error !== null) throw refusal(error)
+    if (data.user.id !== userId || isBanned(data.user)) throw new AppError('not_signed_in')
+    return personOf(data.user)
+  }
+}
+
+export function personOf({ email, email_confirmed_at }: User): Person {
+  return { email: email || null, isEmailConfirmed: Boolean(email_confirmed_at) }
+}
+
+/** Supabase Auth refuses banned users since version 2.195. Earlier versions return them. */
+function isBanned({ banned_until }: User): boolean {
+  return banned_until !== undefined && Date.parse(banned_until) > Date.now()
+}
+
+function refusal(error: AuthError): AppError {
+  // supabase-js turns the code `session_not_found` into an error class of its own.
+  if (isAuthSessionMissingError(error) || REFUSES_TOKEN.test(error.code ?? ''))
+    return new AppError('not_signed_in', { cause: error })
+  // Every other error is a fault of the auth server or of the settings, e.g. a wrong publishable key. The log shows the cause.
+  return new AppError('auth_unavailable', { cause: error })
+}

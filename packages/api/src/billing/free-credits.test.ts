@@ -1,0 +1,232 @@
+import { randomUUID } from 'node:crypto'
+import type { FreeCreditsRefusal } from '@keymeter/contract'
+import { testDatabase } from '@keymeter/local/testing'
+import { afterEach, describe, expect, it } from 'vitest'
+import { backend, charge, contextOf, signedIn } from '../../test/caller.ts'
+import type { Person } from '../auth/check-session.ts'
+import { hashMailbox } from '../auth/mailbox.ts'
+import { provision } from '../auth/provision.ts'
+import { reconcile } from '../maintenance/reconcile.ts'
+import { inAccount } from '../scope.ts'
+import { decideFreeCredits, type FreeCredits } from './free-credits.ts'
+
+const database = testDatabase()
+afterEach(async () => expect(await reconcile(database.ownerDb)).toEqual([]))
+
+/** Provisions the account of a user, who has this address now. */
+async function provisionAs(
+  userId: string,
+  email: string | null,
+  options: { isEmailConfirmed?: boolean; setting?: FreeCredits } = {},
+) {
+  const { isEmailConfirmed = true, setting = 'after_confirmation' } = options
+  const decision = decideFreeCredits(setting, { email, isEmailConfirmed } satisfies Person)
+  return await inAccount(
+    { ...contextOf(database, null), userId },
+    'read write',
+    async (scope) => await provision(scope, decision),
+  )
+}
+const createAs = async (...[email, options]: [string | null, Parameters<typeof provisionAs>[2]?]) => {
+  const userId = await database.createUser()
+  const key = await provisionAs(userId, email, options)
+  return { userId, secret: key?.secret ?? '' }
+}
+const accountOf = async ({ userId }: { userId: string }) => (await (await signedIn(database, userId)).billing.get()).account
+const granted = { creditsPerCycle: 1000, creditsRemaining: 1000, freeCreditsRefusal: null }
+const withheld = (freeCreditsRefusal: FreeCreditsRefusal) => ({
+  plan: 'free',
+  creditsPerCycle: 0,
+  creditsRemaining: 0,
+  freeCreditsRefusal,
+})
+const newMailbox = () => `person-${randomUUID().slice(0, 8)}`
+/** Moves the start of an account into the past, so that its first cycle has ended. */
+const age = async ({ userId }: { userId: string }, months: number) =>
+  await database.owner.query(
+    `update billing_accounts set billing_cycle_anchor = billing_cycle_anchor - make_interval(months => $2),
+            billing_cycle_start = billing_cycle_start - make_interval(months => $2) where user_id = $1`,
+    [userId, months],
+  )
+
+describe('free credits', () => {
+  it('one mailbox gets them for its first account only, however its address is written', async () => {
+    const mailbox = newMailbox()
+    expect(await accountOf(await createAs(`${mailbox}@gmail.com`))).toMatchObject(granted)
+    for (const email of [
+      `${mailbox}@gmail.com`,
+      `${mailbox.toUpperCase()}@GMAIL.com`,
+      `${mailbox}+again@gmail.com`,
+      `${mailbox.split('').join('.')}@googlemail.com`,
+      `${mailbox}@gmail.com.`,
+    ])
+      expect(await accountOf(await createAs(email)), email).toMatchObject(withheld('mailbox_used'))
+  })
+
+  it('of 20 concurrent first calls with spellings of one mailbox, exactly one account gets them', async () => {
+    const mailbox = newMailbox()
+    const accounts = await Promise.all(
+      Array.from({ length: 20 }, async (_, i) => await createAs(`${mailbox}+${i}@example.com`)),
+    )
+    const credits = await Promise.all(accounts.map(async (account) => (await accountOf(account))?.creditsPerCycle))
+    expect(credits.toSorted()).toEqual([0, ...Array(18).fill(0), 1000])
+  })
+
+  it('of 20 concurrent first calls of one account, none takes the free credits from the account', async () => {
+    const userId = await database.createUser()
+    const email = `${newMailbox()}@example.com`
+    await Promise.all(Array.from({ length: 20 }, async (_, i) => await provisionAs(userId, i % 2 === 0 ? email : null)))
+    // The last of the calls can be one that does not know the address.
+    await provisionAs(userId, email)
+    expect(await accountOf({ userId })).toMatchObject(granted)
+  })
+
+  it('a mailbox that has had them gets none after the deletion of its user', async () => {
+    const email = `${newMailbox()}@example.com`
+    const first = await createAs(email)
+    await database.owner.query('delete from auth.users where id = $1', [first.userId])
+    expect(await accountOf(first)).toBeNull()
+    expect(await accountOf(await createAs(email))).toMatchObject(withheld('mailbox_used'))
+  })
+
+  it('a mailbox keeps them if the account could not be created', async () => {
+    const email = `${newMailbox()}@example.com`
+    const userId = await database.createUser()
+    const call = { ...contextOf(database, null), userId }
+    const decision = decideFreeCredits('after_confirmation', { email, isEmailConfirmed: true })
+    await expect(
+      inAccount(call, 'read write', async (scope) => {
+        await provision(scope, decision)
+        throw new Error('after provisioning')
+      }),
+    ).rejects.toThrow('after provisioning')
+    expect(await accountOf(await createAs(email))).toMatchObject(granted)
+  })
+
+  it('an account without them gets none in a later cycle either, and all its charges are refused', async () => {
+    const email = `${newMailbox()}@example.com`
+    await createAs(email)
+    const second = await createAs(email)
+    expect(await charge(database, second.secret, 1)).toMatchObject({ verdict: 'insufficient_credits', remaining: 0 })
+    await age(second, 3)
+    expect(await accountOf(second)).toMatchObject(withheld('mailbox_used'))
+    expect(await charge(database, second.secret, 1)).toMatchObject({ verdict: 'insufficient_credits', remaining: 0 })
+    const { rows } = await database.owner.query('select distinct credits_granted from billing_cycles where user_id = $1', [
+      second.userId,
+    ])
+    expect(rows).toEqual([{ credits_granted: '0' }])
+  })
+
+  it('an account without them can spend top-ups, and a larger plan', async () => {
+    const email = `${newMailbox()}@example.com`
+    await createAs(email)
+    const second = await createAs(email)
+    const { operator } = backend(database)
+    await operator.grantTopUp({ accountId: second.userId, credits: 5, idempotencyKey: 'invoice' })
+    expect(await charge(database, second.secret, 5)).toMatchObject({ verdict: 'charged', remaining: 0 })
+    await database.owner.query("insert into plans (plan, credits_per_cycle) values ('paid', 70) on conflict do nothing")
+    await operator.changePlan({ accountId: second.userId, plan: 'paid' })
+    expect(await accountOf(second)).toMatchObject({ plan: 'paid', creditsPerCycle: 70, freeCreditsRefusal: null })
+  })
+
+  it('copy the credits that the plan free has at this time', async () => {
+    await database.owner.query("update plans set credits_per_cycle = 40 where plan = 'free'")
+    try {
+      expect(await accountOf(await createAs(`${newMailbox()}@example.com`))).toMatchObject({ creditsPerCycle: 40 })
+    } finally {
+      await database.owner.query("update plans set credits_per_cycle = 1000 where plan = 'free'")
+    }
+  })
+})
+
+describe('the setting FREE_CREDITS', () => {
+  it('after_confirmation: an unconfirmed address gets them with the first call after the confirmation', async () => {
+    const email = `${newMailbox()}@example.com`
+    const account = await createAs(email, { isEmailConfirmed: false })
+    expect(await accountOf(account)).toMatchObject(withheld('not_confirmed'))
+    await provisionAs(account.userId, email, { isEmailConfirmed: false })
+    expect(await accountOf(account)).toMatchObject(withheld('not_confirmed'))
+    await provisionAs(account.userId, email)
+    expect(await accountOf(account)).toMatchObject(granted)
+    expect(await charge(database, account.secret, 1000)).toMatchObject({ verdict: 'charged', remaining: 0 })
+    await provisionAs(account.userId, email)
+    expect(await accountOf(account)).toMatchObject({ creditsRemaining: 0 })
+  })
+
+  it('after_confirmation: a confirmation in a later cycle grants the credits of this cycle, and none of the earlier ones', async () => {
+    const email = `${newMailbox()}@example.com`
+    const account = await createAs(email, { isEmailConfirmed: false })
+    await age(account, 2)
+    await provisionAs(account.userId, email)
+    expect(await accountOf(account)).toMatchObject(granted)
+    const { rows } = await database.owner.query('select credits_granted from billing_cycles where user_id = $1', [
+      account.userId,
+    ])
+    expect(rows).toEqual([{ credits_granted: '0' }, { credits_granted: '0' }])
+  })
+
+  it('after_confirmation: an unconfirmed address does not use up the free credits of the mailbox', async () => {
+    const email = `${newMailbox()}@example.com`
+    await createAs(email, { isEmailConfirmed: false })
+    expect(await accountOf(await createAs(email))).toMatchObject(granted)
+  })
+
+  it('after_confirmation: a confirmation grants nothing to an account whose plan the operator has changed', async () => {
+    const email = `${newMailbox()}@example.com`
+    const account = await createAs(email, { isEmailConfirmed: false })
+    await database.owner.query("insert into plans (plan, credits_per_cycle) values ('small', 7) on conflict do nothing")
+    await backend(database).operator.changePlan({ accountId: account.userId, plan: 'small' })
+    await provisionAs(account.userId, email)
+    expect(await accountOf(account)).toMatchObject({ plan: 'small', creditsPerCycle: 7 })
+    expect(await accountOf(await createAs(email))).toMatchObject(granted)
+  })
+
+  it('on_sign_up: an unconfirmed address gets them, once for the mailbox', async () => {
+    const email = `${newMailbox()}@example.com`
+    const options = { isEmailConfirmed: false, setting: 'on_sign_up' } as const
+    expect(await accountOf(await createAs(email, options))).toMatchObject(granted)
+    expect(await accountOf(await createAs(email, options))).toMatchObject(withheld('mailbox_used'))
+  })
+
+  it('none: nobody gets them, also not after the setting changes, and the mailbox keeps them for another account', async () => {
+    const email = `${newMailbox()}@example.com`
+    const account = await createAs(email, { setting: 'none' })
+    expect(await accountOf(account)).toMatchObject(withheld('not_offered'))
+    await provisionAs(account.userId, email)
+    expect(await accountOf(account)).toMatchObject(withheld('not_offered'))
+    expect(await accountOf(await createAs(email))).toMatchObject(granted)
+  })
+
+  it('a user without an e-mail address gets none', async () => {
+    expect(await accountOf(await createAs(null, { setting: 'on_sign_up' }))).toMatchObject(withheld('not_confirmed'))
+  })
+})
+
+describe('the calls that create an account', () => {
+  it('auth.provision and keys.create ask the auth server for the mailbox, so both grant free credits once', async () => {
+    const caller = await signedIn(database, await database.createUser())
+    await caller.keys.create({ name: 'first' })
+    expect((await caller.billing.get()).account).toMatchObject(granted)
+  })
+
+  it('alerts.setThresholds creates an account without free credits, and the next auth.provision grants them', async () => {
+    const caller = await signedIn(database, await database.createUser())
+    await caller.alerts.setThresholds({ thresholds: [90] })
+    expect((await caller.billing.get()).account).toMatchObject(withheld('not_confirmed'))
+    await caller.auth.provision()
+    expect((await caller.billing.get()).account).toMatchObject(granted)
+  })
+})
+
+describe('the table of mailboxes', () => {
+  it('contains only hashes, and the server’s role can neither read nor write it', async () => {
+    const email = `${newMailbox()}@example.com`
+    await createAs(email)
+    const { rows } = await database.owner.query('select mailbox_hash from mailbox_allowances where mailbox_hash = $1', [
+      hashMailbox(email),
+    ])
+    expect(rows).toEqual([{ mailbox_hash: hashMailbox(email) }])
+    await expect(database.db.selectFrom('mailbox_allowances').selectAll().execute()).rejects.toThrow('permission denied')
+    await expect(database.db.deleteFrom('mailbox_allowances').execute()).rejects.toThrow('permission denied')
+  })
+})

@@ -1,0 +1,88 @@
+import type { Db } from '@keymeter/db'
+import { Limit } from './limit.ts'
+
+const HOUR_SECONDS = 3_600
+const DAY_SECONDS = 86_400
+
+/** The number of attempts that each limit allows. 0 switches a limit off. .env.example describes each of these settings. */
+export interface LimitSettings {
+  signUpsPerAddressPerHour: number
+  signUpsPerMailboxPerHour: number
+  keyChangesPerAccountPerHour: number
+  keyRevokesPerAccountPerHour: number
+  newKeysPerAccountPerDay: number
+  wrongServiceKeysPerAddressPerHour: number
+}
+
+/** docs/decisions/0026-limits-mailboxes-and-sessions.md explains these numbers. */
+export const DEFAULT_LIMITS: LimitSettings = {
+  signUpsPerAddressPerHour: 20,
+  signUpsPerMailboxPerHour: 10,
+  keyChangesPerAccountPerHour: 300,
+  keyRevokesPerAccountPerHour: 1_000,
+  newKeysPerAccountPerDay: 200,
+  wrongServiceKeysPerAddressPerHour: 100,
+}
+
+/** All limits are off. For tests and benchmarks, which send many requests as one account or from one address. */
+export const NO_LIMITS: LimitSettings = {
+  signUpsPerAddressPerHour: 0,
+  signUpsPerMailboxPerHour: 0,
+  keyChangesPerAccountPerHour: 0,
+  keyRevokesPerAccountPerHour: 0,
+  newKeysPerAccountPerDay: 0,
+  wrongServiceKeysPerAddressPerHour: 0,
+}
+
+export type Limits = ReturnType<typeof createLimits>
+
+/** Creates the limits of this process. A charge uses none of them. */
+export function createLimits(db: Db, settings: LimitSettings) {
+  return {
+    signUpsPerAddress: new Limit(db, {
+      name: 'sign-up-address',
+      attemptsMax: settings.signUpsPerAddressPerHour,
+      windowSeconds: HOUR_SECONDS,
+      reason: 'too_many_attempts',
+      refusal: 'Too many sign-ups from your network',
+    }),
+    signUpsPerMailbox: new Limit(db, {
+      name: 'sign-up-mailbox',
+      attemptsMax: settings.signUpsPerMailboxPerHour,
+      windowSeconds: HOUR_SECONDS,
+      reason: 'too_many_attempts',
+      refusal: 'Too many sign-ups with this e-mail address',
+    }),
+    keyChanges: new Limit(db, {
+      name: 'key-changes',
+      attemptsMax: settings.keyChangesPerAccountPerHour,
+      windowSeconds: HOUR_SECONDS,
+      reason: 'too_many_key_changes',
+      refusal: 'This account has made too many changes',
+      advice: 'You can still revoke and disable keys.',
+    }),
+    keyRevokes: new Limit(db, {
+      name: 'key-revokes',
+      attemptsMax: settings.keyRevokesPerAccountPerHour,
+      windowSeconds: HOUR_SECONDS,
+      reason: 'too_many_key_changes',
+      refusal: 'This account has sent too many requests to revoke or disable keys',
+    }),
+    newKeys: new Limit(db, {
+      name: 'new-keys',
+      attemptsMax: settings.newKeysPerAccountPerDay,
+      windowSeconds: DAY_SECONDS,
+      reason: 'too_many_key_changes',
+      refusal: 'This account has created too many keys',
+      advice: 'You can still change and rotate the keys that exist.',
+    }),
+    wrongServiceKeys: new Limit(db, {
+      name: 'wrong-service-key',
+      attemptsMax: settings.wrongServiceKeysPerAddressPerHour,
+      windowSeconds: HOUR_SECONDS,
+      reason: 'too_many_attempts',
+      refusal: 'Too many wrong service keys from your network',
+      advice: 'The right service key is accepted immediately.',
+    }),
+  }
+}
