@@ -27,7 +27,7 @@ async function keymeter(
 
 async function createAccount(): Promise<string> {
   const userId = await database.createUser()
-  await database.owner.query('select keymeter.create_account($1)', [userId])
+  await database.owner.query('select keymeter.create_account($1::uuid, sha256($1::uuid::text::bytea), null)', [userId])
   return userId
 }
 

@@ -1,4 +1,6 @@
 import { readFileSync } from 'node:fs'
+import { parseEnv } from 'node:util'
+import { DEFAULT_LIMITS, type LimitSettings } from '@keymeter/api/server'
 import { describe, expect, it } from 'vitest'
 import { readEnv } from './env.ts'
 
@@ -30,6 +32,46 @@ describe('environment variables', () => {
       googleSignIn: false,
     })
     expect(readEnv({ ...required, GOOGLE_OAUTH_CLIENT_ID: 'real' }).googleSignIn).toBe(true)
+  })
+
+  it('each limit has a default, and 0 switches it off', () => {
+    expect(readEnv(required)).toMatchObject({
+      limits: DEFAULT_LIMITS,
+      freeCredits: 'after_confirmation',
+      supabaseSecretKey: null,
+    })
+    const names = {
+      SIGN_UPS_PER_ADDRESS_PER_HOUR: 'signUpsPerAddressPerHour',
+      SIGN_UPS_PER_MAILBOX_PER_HOUR: 'signUpsPerMailboxPerHour',
+      KEY_CHANGES_PER_ACCOUNT_PER_HOUR: 'keyChangesPerAccountPerHour',
+      KEY_REVOKES_PER_ACCOUNT_PER_HOUR: 'keyRevokesPerAccountPerHour',
+      NEW_KEYS_PER_ACCOUNT_PER_DAY: 'newKeysPerAccountPerDay',
+      WRONG_SERVICE_KEYS_PER_ADDRESS_PER_HOUR: 'wrongServiceKeysPerAddressPerHour',
+    } satisfies Record<string, keyof LimitSettings>
+    expect(Object.values(names).sort()).toEqual(Object.keys(DEFAULT_LIMITS).sort())
+    for (const [variable, limit] of Object.entries(names)) {
+      expect(readEnv({ ...required, [variable]: '' }).limits).toEqual(DEFAULT_LIMITS)
+      for (const value of [0, 7, 1_000_000_000])
+        expect(readEnv({ ...required, [variable]: String(value) }).limits).toEqual({ ...DEFAULT_LIMITS, [limit]: value })
+      for (const value of ['-1', '1.5', 'many', '1000000001'])
+        expect(() => readEnv({ ...required, [variable]: value })).toThrow(`${variable}: `)
+    }
+  })
+
+  it('the defaults of the limits are the numbers in .env.example', () => {
+    const example = parseEnv(readFileSync(new URL('../../../.env.example', import.meta.url), 'utf8'))
+    expect(readEnv({ ...example, ...required })).toMatchObject({ limits: DEFAULT_LIMITS, freeCredits: 'after_confirmation' })
+    for (const name of Object.keys(example).filter((name) => name.includes('_PER_'))) expect(example[name]).toMatch(/^\d+$/)
+  })
+
+  it('`FREE_CREDITS` is one of three words', () => {
+    for (const freeCredits of ['after_confirmation', 'on_sign_up', 'none'])
+      expect(readEnv({ ...required, FREE_CREDITS: freeCredits })).toMatchObject({ freeCredits })
+    expect(() => readEnv({ ...required, FREE_CREDITS: 'always' })).toThrow('FREE_CREDITS: ')
+  })
+
+  it('`SUPABASE_SECRET_KEY` is optional', () => {
+    expect(readEnv({ ...required, SUPABASE_SECRET_KEY: 'sb_secret_x' }).supabaseSecretKey).toBe('sb_secret_x')
   })
 
   it('the file .env.example describes every variable that `readEnv` reads', () => {

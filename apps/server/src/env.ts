@@ -1,9 +1,15 @@
-import { KeyBrand } from '@keymeter/api/server'
+import { DEFAULT_LIMITS, FREE_CREDITS, KeyBrand, type LimitSettings } from '@keymeter/api/server'
 import { z } from 'zod'
 
 const Port = z.coerce.number().int().min(0).max(65_535)
 /** A variable without a value in a `.env` file is an empty text. An empty text counts as not set. */
 const blankIsUnset = <T extends z.ZodType>(schema: T) => z.preprocess((value) => (value === '' ? undefined : value), schema)
+/** A number of attempts. 0 switches the limit off. */
+const limit = (name: keyof LimitSettings) =>
+  blankIsUnset(z.coerce.number().int().min(0).max(ATTEMPTS_MAX).default(DEFAULT_LIMITS[name]))
+
+/** The largest number of attempts that a limit can allow. The database counts attempts in an integer. */
+const ATTEMPTS_MAX = 1_000_000_000
 
 /** The placeholder in .env.example. It counts as not set, so Google sign-in is off. */
 const GOOGLE_PLACEHOLDER = 'your-google-oauth-client-id'
@@ -14,6 +20,7 @@ const Env = z
     DATABASE_DIRECT_URL: blankIsUnset(z.string().startsWith('postgres', 'must be a postgresql:// URL').optional()),
     SUPABASE_URL: blankIsUnset(z.url({ protocol: /^https?$/, error: 'must be an http or https URL' })),
     SUPABASE_PUBLISHABLE_KEY: blankIsUnset(z.string()),
+    SUPABASE_SECRET_KEY: blankIsUnset(z.string().optional()),
     SUPABASE_JWT_SECRET: blankIsUnset(z.string().min(32, 'must be at least 32 characters long').optional()),
     KEYMETER_SERVICE_KEY: blankIsUnset(
       z
@@ -22,6 +29,13 @@ const Env = z
         .optional(),
     ),
     GOOGLE_OAUTH_CLIENT_ID: blankIsUnset(z.string().optional()),
+    FREE_CREDITS: blankIsUnset(z.enum(FREE_CREDITS).default('after_confirmation')),
+    SIGN_UPS_PER_ADDRESS_PER_HOUR: limit('signUpsPerAddressPerHour'),
+    SIGN_UPS_PER_MAILBOX_PER_HOUR: limit('signUpsPerMailboxPerHour'),
+    KEY_CHANGES_PER_ACCOUNT_PER_HOUR: limit('keyChangesPerAccountPerHour'),
+    KEY_REVOKES_PER_ACCOUNT_PER_HOUR: limit('keyRevokesPerAccountPerHour'),
+    NEW_KEYS_PER_ACCOUNT_PER_DAY: limit('newKeysPerAccountPerDay'),
+    WRONG_SERVICE_KEYS_PER_ADDRESS_PER_HOUR: limit('wrongServiceKeysPerAddressPerHour'),
     KEYMETER_KEY_BRAND: blankIsUnset(KeyBrand.default('km')),
     HOST: blankIsUnset(z.string().default('0.0.0.0')),
     PORT: blankIsUnset(Port.default(3000)),
@@ -33,8 +47,18 @@ const Env = z
     databaseDirectUrl: env.DATABASE_DIRECT_URL ?? env.DATABASE_URL,
     supabaseUrl: env.SUPABASE_URL,
     supabasePublishableKey: env.SUPABASE_PUBLISHABLE_KEY,
+    supabaseSecretKey: env.SUPABASE_SECRET_KEY ?? null,
     jwtSecret: env.SUPABASE_JWT_SECRET ?? null,
     serviceKey: env.KEYMETER_SERVICE_KEY ?? null,
+    freeCredits: env.FREE_CREDITS,
+    limits: {
+      signUpsPerAddressPerHour: env.SIGN_UPS_PER_ADDRESS_PER_HOUR,
+      signUpsPerMailboxPerHour: env.SIGN_UPS_PER_MAILBOX_PER_HOUR,
+      keyChangesPerAccountPerHour: env.KEY_CHANGES_PER_ACCOUNT_PER_HOUR,
+      keyRevokesPerAccountPerHour: env.KEY_REVOKES_PER_ACCOUNT_PER_HOUR,
+      newKeysPerAccountPerDay: env.NEW_KEYS_PER_ACCOUNT_PER_DAY,
+      wrongServiceKeysPerAddressPerHour: env.WRONG_SERVICE_KEYS_PER_ADDRESS_PER_HOUR,
+    } satisfies LimitSettings,
     googleSignIn: ![undefined, GOOGLE_PLACEHOLDER].includes(env.GOOGLE_OAUTH_CLIENT_ID),
     keyBrand: env.KEYMETER_KEY_BRAND,
     host: env.HOST,

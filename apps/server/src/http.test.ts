@@ -1,7 +1,14 @@
 import { createServer, type Server } from 'node:http'
 import { connect } from 'node:net'
 import { getRequestListener } from '@hono/node-server'
-import { createAccessTokenVerifier, Metering, UsageWatch } from '@keymeter/api/server'
+import {
+  createAccessTokenVerifier,
+  createLimits,
+  createSessionChecker,
+  Metering,
+  NO_LIMITS,
+  UsageWatch,
+} from '@keymeter/api/server'
 import { BATCH_CALLS_MAX } from '@keymeter/contract'
 import { ping } from '@keymeter/db'
 import { testAuth, testDatabase } from '@keymeter/local/testing'
@@ -24,8 +31,11 @@ beforeAll(async () => {
     api: {
       db: database.db,
       log,
-      supabase: { url: auth.supabaseUrl, publishableKey: auth.publishableKey },
+      supabase: { url: auth.supabaseUrl, publishableKey: auth.publishableKey, secretKey: null },
       verifyAccessToken: createAccessTokenVerifier(auth),
+      checkSession: createSessionChecker({ url: auth.supabaseUrl, publishableKey: auth.publishableKey }),
+      limits: createLimits(database.db, NO_LIMITS),
+      freeCredits: 'after_confirmation',
       keyBrand: 'km',
       serviceKey: auth.serviceKey,
       metering: new Metering({ db: database.db, keyBrand: 'km', log }),

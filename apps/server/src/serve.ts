@@ -3,7 +3,10 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { getRequestListener } from '@hono/node-server'
 import {
   createAccessTokenVerifier,
+  createLimits,
+  createSessionChecker,
   createUsageAnnouncer,
+  deleteEndedLimits,
   listenForUsage,
   Metering,
   makeUsagePartitions,
@@ -33,6 +36,8 @@ const REQUEST_TIMEOUT_MS = 30_000
  */
 const METERING_CONNECTIONS_MAX = 8
 const UPKEEP_INTERVAL_MS = 6 * 3_600_000
+/** Short, so that the counters of a flood of sign-ups from many addresses do not stay long in the table. */
+const DELETE_LIMITS_INTERVAL_MS = 300_000
 
 /** The parts of the process that serve pages. */
 export interface Pages {
@@ -61,6 +66,7 @@ export async function serve(env: Env, log: Logger, createPages: (server: Server)
   // Charges have their own pool, so they never wait for connections that the dashboard's calls use.
   const meteringDb = createDb(env.databaseUrl, onConnectionError, { connectionsMax: METERING_CONNECTIONS_MAX })
   const usageWatch = new UsageWatch(log)
+  const supabase = { url: env.supabaseUrl, publishableKey: env.supabasePublishableKey, secretKey: env.supabaseSecretKey }
   const announcer = createUsageAnnouncer(meteringDb, log)
   const { inFront = (listener) => listener, close: closePages, ...pages } = await createPages(server)
   const app = createHttpApp({
@@ -68,8 +74,11 @@ export async function serve(env: Env, log: Logger, createPages: (server: Server)
     api: {
       db,
       log,
-      supabase: { url: env.supabaseUrl, publishableKey: env.supabasePublishableKey },
+      supabase,
       verifyAccessToken: createAccessTokenVerifier(env),
+      checkSession: createSessionChecker(supabase),
+      limits: createLimits(db, env.limits),
+      freeCredits: env.freeCredits,
       keyBrand: env.keyBrand,
       serviceKey: env.serviceKey,
       metering: new Metering({ db: meteringDb, keyBrand: env.keyBrand, log, onDecided: announcer.announce }),
@@ -86,9 +95,11 @@ export async function serve(env: Env, log: Logger, createPages: (server: Server)
   server.on('request', inFront(getRequestListener(app.fetch)))
   const listener = listenForUsage(env.databaseDirectUrl, usageWatch, log)
   const upkeep = setInterval(() => void keepPartitions(meteringDb, log), UPKEEP_INTERVAL_MS)
+  const deletion = setInterval(() => void deleteLimits(db, log), DELETE_LIMITS_INTERVAL_MS)
   closeWithGrace({ delay: SHUTDOWN_TIMEOUT_MS }, async ({ err }) => {
     if (err) log.fatal({ err }, 'stopping after an uncaught error')
     clearInterval(upkeep)
+    clearInterval(deletion)
     await closePages?.()
     // Streams do not end by themselves, so they are ended here. Their clients reconnect to another process.
     usageWatch.close()
@@ -112,6 +123,13 @@ async function keepPartitions(db: Db, log: Logger): Promise<void> {
   } catch (error) {
     log.warn({ err: error }, 'could not create partitions for usage events; the next attempt is in 6 hours')
   }
+}
+
+/** Deletes the counters that have ended. They have no effect, so a failure is only logged. */
+async function deleteLimits(db: Db, log: Logger): Promise<void> {
+  await deleteEndedLimits(db).catch((error) =>
+    log.warn({ err: error }, 'could not delete ended rate limits; the next attempt is in 5 minutes'),
+  )
 }
 
 /** Returns false if the database fails or does not answer within `READY_TIMEOUT_MS`. */

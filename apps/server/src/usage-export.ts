@@ -8,11 +8,12 @@ import { logError } from './log-error.ts'
 import { retryAfter } from './retry-after.ts'
 
 type Call = Omit<Parameters<typeof exportUsage>[0], 'userId'> &
-  Pick<ApiDeps, 'verifyAccessToken'> & { authorization: string | null }
+  Pick<ApiDeps, 'verifyAccessToken' | 'checkSession'> & { authorization: string | null }
 
 /**
  * Streams the usage events of the caller's account as a CSV file. The query string contains the filters of `usage.events`. The
- * access token must be in the `authorization` header, because URLs are logged.
+ * access token must be in the `authorization` header, because URLs are logged. The session of the token must still exist, because
+ * an export contains all usage events of the account.
  *
  * The server reads the next events from the database only after the client has read the previous ones. It stops reading when
  * the client disconnects.
@@ -20,6 +21,7 @@ type Call = Omit<Parameters<typeof exportUsage>[0], 'userId'> &
 export async function serveUsageExport(call: Call, c: Context<HttpEnv>): Promise<Response> {
   try {
     const { userId } = await call.verifyAccessToken(call.authorization)
+    await call.checkSession(call.authorization, userId)
     const lines = exportUsage({ ...call, userId }, parseFilters(c.req.queries()))
     // The first line is the CSV header, which needs no database. The second line needs the database. Both lines are read before
     // the response starts, so that the client gets an error response if the database fails.
