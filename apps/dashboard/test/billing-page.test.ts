@@ -62,6 +62,32 @@ describe('billing page', () => {
     expect(complaints).toEqual([])
   })
 
+  it('the billing page says why an account gets no free credits, until the operator gives it another plan', async () => {
+    const { page, accountId, complaints } = await signUp()
+    const main = page.getByRole('main')
+    await page.getByRole('link', { name: 'Billing' }).click()
+    await page.getByText('1,000 left').waitFor()
+    expect(await main.textContent()).not.toContain('free credits')
+    for (const [refusal, text] of [
+      ['mailbox_used', 'another account of this mailbox has already had them'],
+      ['not_confirmed', 'confirm your e-mail address'],
+      ['not_offered', 'ask the operator for credits'],
+    ] as const) {
+      await database.owner.query(
+        'update billing_accounts set credits_per_cycle = 0, free_credits_refusal = $2 where user_id = $1',
+        [accountId, refusal],
+      )
+      await page.reload()
+      await page.getByText(text).waitFor()
+      expect(await main.textContent()).toContain('No credits are left: charges are refused.')
+    }
+    await asBackend('operator.changePlan', { accountId, plan: 'pro' })
+    await page.reload()
+    await page.getByText('5,000 left').waitFor()
+    expect(await main.textContent()).not.toContain('free credits')
+    expect(complaints).toEqual([])
+  })
+
   it('the billing page switches between billing cycles, keeps the cycle in the URL, and leaves the focus on the pressed button', async () => {
     const { page, email, secret: key, complaints } = await signUp()
     const { lines, leftNow } = ledgerOf(page)

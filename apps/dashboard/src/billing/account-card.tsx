@@ -1,5 +1,5 @@
 import { Meter } from '@base-ui/react/meter'
-import type { BillingAccount } from '@keymeter/contract'
+import type { BillingAccount, FreeCreditsRefusal } from '@keymeter/contract'
 import { useQuery } from '@tanstack/react-query'
 import { useProvisioning } from '../account/provisioning.ts'
 import { QueryFault } from '../call/query-fault.tsx'
@@ -29,9 +29,16 @@ export function AccountCard() {
   )
 }
 
+const NO_FREE_CREDITS = {
+  mailbox_used:
+    'This account gets no free credits, because another account of this mailbox has already had them. Addresses like name+tag@… belong to the same mailbox.',
+  not_confirmed: 'This account gets no free credits yet: confirm your e-mail address, then reload this page.',
+  not_offered: 'This account gets no free credits: ask the operator for credits.',
+} satisfies Record<FreeCreditsRefusal, string>
+
 function Account({ account }: { account: BillingAccount }) {
-  const { plan, nextPlan, creditsPerCycle, topUps, creditsUsed, creditsHeld, creditsRemaining, suspendedAt, billingCycle } =
-    account
+  const { plan, nextPlan, creditsPerCycle, freeCreditsRefusal, topUps, creditsUsed, creditsHeld, creditsRemaining } = account
+  const { suspendedAt, billingCycle } = account
   // A plan can have 0 credits. The maximum of the meter on the card must be larger than 0.
   const most = Math.max(1, creditsPerCycle + topUps)
   const granted = `${formatCredits(creditsPerCycle)}${topUps > 0 ? ` + ${formatCredits(topUps)} top-up` : ''} credits`
@@ -43,6 +50,7 @@ function Account({ account }: { account: BillingAccount }) {
           This account has been suspended since <MomentUtc iso={suspendedAt} />: every charge is refused until it is resumed.
         </Notice>
       )}
+      {freeCreditsRefusal !== null && <Notice>{NO_FREE_CREDITS[freeCreditsRefusal]}</Notice>}
       {creditsRemaining === 0 && suspendedAt === null && (
         <Notice tone="danger">
           No credits are left: charges are refused.
