@@ -265,7 +265,7 @@ describe('the list of keys', () => {
 
 describe('the daily roll-up', () => {
   const [byOperation, byKey] = ['usage_by_day_user_id_operation_day_api_key_id_cycle_start_key', 'usage_by_day_key_idx']
-  /** Runs the query of a chart. Returns the indexes of `usage_by_day` that the query used. */
+  /** Runs the queries of a chart. Returns the indexes of `usage_by_day` that the queries used, in the order of their use. */
   const indexesOf = async (input: Parameters<Caller['usage']['timeseries']>[0]) => {
     const statements = await statementsOf(async ({ usage }) => await usage.timeseries(input))
     expect(wholeScans(statements)).toEqual([])
@@ -273,7 +273,7 @@ describe('the daily roll-up', () => {
     return [...new Set(names.filter((name) => name.startsWith('usage_by_day_')))]
   }
 
-  it('a chart by key uses the index by operation, and a chart by operation uses the index by key, if all rows belong to one account', async () => {
+  it('the largest keys of a range are found with the index by operation, and all other rows of a chart with the index by key, if all rows belong to one account', async () => {
     await database.owner.query('truncate usage_by_day')
     await database.owner.query(
       `insert into usage_by_day
@@ -286,8 +286,12 @@ describe('the daily roll-up', () => {
       [account.userId, account.defaultKey.id],
     )
     await database.owner.query('analyze usage_by_day')
-    expect(await indexesOf({ by: 'key' })).toEqual([byOperation])
-    expect(await indexesOf({ by: 'key', operation: 'operation-1' })).toEqual([byOperation])
+    const midnight = new Date().setUTCHours(0, 0, 0, 0)
+    const range = { from: new Date(midnight).toISOString(), to: new Date(midnight + 20 * 86_400_000).toISOString() }
+    expect(await indexesOf({ by: 'key', ...range })).toEqual([byOperation, byKey])
+    expect(await indexesOf({ by: 'key', operation: 'operation-1' })).toEqual([byOperation, byKey])
+    // The largest keys of a cycle are found with `usage_by_cycle`.
+    expect(await indexesOf({ by: 'key' })).toEqual([byKey])
     expect(await indexesOf({ by: 'operation' })).toEqual([byKey])
     expect(await indexesOf({ by: 'operation', keyId: account.defaultKey.id })).toEqual([byKey])
   })
