@@ -231,7 +231,9 @@ describe('usage.events', () => {
     const busy = await provisioned(database)
     for (let n = 0; n < 3; n++) await busy.caller.keys.create({ name: `busy ${n}` })
     const [anchor, until] = [new Date('2026-02-03T23:00:00Z'), new Date('2026-02-04T23:00:00Z')]
+    await keepUsageByDaysFrom(database, 100)
     await writeHistory(database, { userId: busy.userId, anchor, until, count: 8_000 })
+    await keepUsageByDaysFrom(database, 1_000)
     const pages = await pagesOf(busy, { operation: 'rare', to: '2026-02-04T16:00:00Z' })
     expect(pages.flat().map(({ sequence, createdAt }) => [sequence, createdAt.slice(0, 10)])).toEqual([[9, '2026-02-03']])
   })
