@@ -39,7 +39,7 @@ export async function listAudit(
   ]
   const columns = [...filters.map(({ column }) => column), sql`created_at`, sql`sequence`]
   const place = ({ at, sequence }: Place) => sql.join([...filters.map(({ value }) => value), at, sql.lit(sequence)])
-  const since = { at: from === undefined ? sql`timestamptz '-infinity'` : time(new Date(from)), sequence: 0 }
+  const since = { at: from === undefined ? sql<Date>`timestamptz '-infinity'` : time(new Date(from)), sequence: 0 }
   const start = await firstPlace(scope, to, cursor)
   await readInIndexOrder(scope)
   const { rows } = await sql<Row>`
@@ -71,7 +71,7 @@ interface Place {
 /** Returns the place below which the page begins: the entry of the cursor, or the time `to` if it is earlier. */
 async function firstPlace({ db, userId }: Scope, to: string | undefined, cursor: number | null | undefined): Promise<Place> {
   const end = to === undefined ? null : new Date(to)
-  if (cursor == null) return { at: end === null ? sql`timestamptz 'infinity'` : time(end), sequence: 0 }
+  if (cursor == null) return { at: end === null ? sql<Date>`timestamptz 'infinity'` : time(end), sequence: 0 }
   const entry = await db
     .selectFrom('audit_log')
     .select('created_at as at')
