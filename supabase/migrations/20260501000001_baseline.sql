@@ -266,6 +266,8 @@ create table public.api_keys (
   disabled_at timestamptz(3),
   revoked_at timestamptz,
   last_used_at timestamptz,
+  sort_name text collate "und-x-icu" not null generated always as (lower(name collate "und-x-icu")) stored,
+  revoked_last_used_at timestamptz generated always as (case when revoked_at is not null then coalesce(last_used_at, timestamptz '1970-01-01Z') end) stored,
   primary key (user_id, id)
 );
 comment on table public.api_keys is 'API keys. When a key gets a new secret, the key keeps its id, its limit and its usage. Rows of revoked keys are not deleted.';
@@ -274,11 +276,18 @@ comment on column public.api_keys.key_type is 'The label dev or prod. Keys of bo
 comment on column public.api_keys.credit_limit is 'The largest number of credits that the key may use and hold in one billing cycle. Null means that the key has no limit of its own.';
 comment on column public.api_keys.expires_at is 'The time from which the key is expired. Null means that the key does not expire.';
 comment on column public.api_keys.last_used_at is 'The last use of the key. It is updated at most once a minute.';
+comment on column public.api_keys.sort_name is 'The name in lower case, for lists by name. Its collation sorts the letters of all languages, independent of the database''s locale.';
+comment on column public.api_keys.revoked_last_used_at is
+  'The last use of a revoked key, for lists by last use: 1970 if the key was never used. Null means that the key is not revoked. A charge does not change this column, so updates of last_used_at do not write to its index.';
 
 -- Serves the lists of live keys, newest first, and keys.usage.
 create index api_keys_live_idx on public.api_keys (user_id, created_at desc, id desc) where revoked_at is null;
--- Serves the lists that also contain revoked keys, newest first.
+-- Serves the lists that also contain revoked keys, newest or oldest first.
 create index api_keys_created_idx on public.api_keys (user_id, created_at desc, id desc);
+-- The next two indexes serve the lists of revoked keys by name and by last use. An account can have any number of revoked keys,
+-- so Postgres must not sort them. Live keys are few, so Postgres sorts them.
+create index api_keys_revoked_name_idx on public.api_keys (user_id, sort_name, id) where revoked_at is not null;
+create index api_keys_revoked_last_used_idx on public.api_keys (user_id, revoked_last_used_at, id) where revoked_at is not null;
 
 create table public.api_key_secrets (
   user_id uuid not null,
@@ -528,7 +537,8 @@ comment on column public.ledger_entries.event_sequence is 'The sequence of the u
 comment on column public.ledger_entries.plan is 'The new plan of a plan change. Null means that the entry is not a plan change.';
 comment on column public.ledger_entries.idempotency_key is 'The idempotency key of a top-up. A retry with the same key returns this entry, without a time limit. Null means that the entry is not a top-up.';
 
-create index ledger_entries_cycle_idx on public.ledger_entries (user_id, cycle_start, kind);
+-- Serves the ledger of a cycle. It contains the credits, so that the many refunds of a day are summed without reading the table.
+create index ledger_entries_cycle_idx on public.ledger_entries (user_id, cycle_start, kind, created_at, sequence) include (credits);
 create unique index ledger_entries_idempotency_idx on public.ledger_entries (user_id, idempotency_key) where idempotency_key is not null;
 
 create table public.alerts (
@@ -576,8 +586,16 @@ comment on column public.audit_log.sequence is 'The number of the entry in the a
 comment on column public.audit_log.hash is
   'SHA-256 over the hash of the previous entry and the fields of this entry. packages/api/src/audit/chain.ts defines the format. billing_accounts contains the last hash and the number of entries.';
 
--- Serves the audit log of one key, newest entry first.
-create index audit_log_key_idx on public.audit_log (user_id, api_key_id, sequence desc);
+-- The list of entries can be filtered by action, by key, by both, or by none of them, and by time. There is one index for each of
+-- these four filters, in the order of the list. So a page reads only the entries that it returns, even if few of the account's
+-- entries match (docs/decisions/0021-bounded-reads.md). Entries are written only rarely, so the indexes cost little.
+create index audit_log_time_idx on public.audit_log (user_id, created_at, sequence);
+create index audit_log_action_idx on public.audit_log (user_id, action, created_at, sequence);
+create index audit_log_key_idx on public.audit_log (user_id, api_key_id, created_at, sequence);
+create index audit_log_key_action_idx on public.audit_log (user_id, api_key_id, action, created_at, sequence);
+
+-- keys.sql explains why n_distinct is set.
+alter table public.audit_log alter column user_id set (n_distinct = 20);
 
 alter table public.audit_log enable row level security;
 
@@ -1041,46 +1059,48 @@ $$;
 -- supabase/schemas/functions/usage/usage_totals.sql
 
 -- Returns the usage of an account as running totals. `series_by` decides what a series is: one key ('api_key_id'), one
--- operation ('operation'), or all usage of the account (null). For each UTC day, cycle and series there is one row. A day that
--- is only partly in usage_by_day has two rows: one for its earlier buckets, which are in usage_by_day, and one for its later
--- buckets.
+-- operation ('operation'), or all usage of the account (null). `series_key` is the key of the series, and `series_operation` is
+-- its operation. If usage is not grouped by the column, the value is null. For each UTC day, cycle and series there is one row.
+-- A day that is only partly in usage_by_day has two rows: one for its earlier buckets, which are in usage_by_day, and one for its
+-- later buckets.
 --
 -- `quarters` contains the numbers of the row's 15-minute buckets that have usage: 0 to 95, ascending. `credits` and `charges`
 -- contain one running total for each of these buckets: the usage from the first bucket of the row to the end of this bucket.
 -- `refunded` contains the refunded credits of all charges in the row.
 --
 -- The rows of the first day can contain usage before `range_start`, and the rows of the last day usage after `range_end`. The
--- caller must leave out such usage. If `of_cycle`, `of_key` or `of_operation` is not null, only usage of that cycle (named by
--- its start), key or operation is returned.
+-- caller must leave out such usage. If `of_cycle`, `of_keys` or `of_operations` is not null, only usage of that cycle (named by
+-- its start), these keys or these operations is returned.
 --
 -- Days come from usage_by_day, by its unique key or usage_by_day_key_idx. Buckets that are not in usage_by_day yet come from
 -- usage_by_quarter_hour, by usage_by_quarter_hour_time_idx. Both are read in one statement, so a charge cannot move a bucket to
 -- usage_by_day between the two reads. Postgres inlines this function and removes the conditions that do not apply. It does not
 -- inline a function that is strict or has a SET clause.
 create function keymeter.usage_totals(
-  account uuid, range_start timestamptz, range_end timestamptz, of_cycle timestamptz, series_by text, of_key uuid, of_operation text
-) returns table (series text, day date, quarters smallint[], credits bigint[], charges bigint[], refunded bigint)
+  account uuid, range_start timestamptz, range_end timestamptz, of_cycle timestamptz, series_by text, of_keys uuid[], of_operations text[]
+) returns table (series_key uuid, series_operation text, day date, quarters smallint[], credits bigint[], charges bigint[], refunded bigint)
   language sql stable
   as $$
-    select case series_by when 'api_key_id' then api_key_id::text when 'operation' then operation end, day, quarters, credits_charged, charges,
-           credits_refunded
+    select case series_by when 'api_key_id' then api_key_id end, case series_by when 'operation' then operation end, day, quarters,
+           credits_charged, charges, credits_refunded
       from public.usage_by_day
      where user_id = account and day between (range_start at time zone 'UTC')::date and (range_end at time zone 'UTC')::date
        and (of_cycle is null or cycle_start = of_cycle)
        -- A row for all keys together has a null key, and a row for all operations together has a null operation.
-       and ((of_key is not null and api_key_id = of_key)
-            or (of_key is null and series_by = 'api_key_id' and api_key_id is not null)
-            or (of_key is null and series_by is distinct from 'api_key_id' and api_key_id is null))
-       and ((of_operation is not null and operation = of_operation)
-            or (of_operation is null and series_by = 'operation' and operation is not null)
-            or (of_operation is null and series_by is distinct from 'operation' and operation is null))
+       and ((of_keys is not null and api_key_id = any(of_keys))
+            or (of_keys is null and series_by = 'api_key_id' and api_key_id is not null)
+            or (of_keys is null and series_by is distinct from 'api_key_id' and api_key_id is null))
+       and ((of_operations is not null and operation = any(of_operations))
+            or (of_operations is null and series_by = 'operation' and operation is not null)
+            or (of_operations is null and series_by is distinct from 'operation' and operation is null))
     union all
-    select series, day, array_agg(quarter order by quarter), array_agg(credits order by quarter), array_agg(charges order by quarter),
-           sum(refunded)::bigint
-      from (select series, cycle_start, day, quarter, refunded,
+    select series_key, series_operation, day, array_agg(quarter order by quarter), array_agg(credits order by quarter),
+           array_agg(charges order by quarter), sum(refunded)::bigint
+      from (select series_key, series_operation, cycle_start, day, quarter, refunded,
                    (sum(credits) over until_then)::bigint as credits, (sum(charges) over until_then)::bigint as charges
-              from (select case series_by when 'api_key_id' then api_key_id::text when 'operation' then operation end as series, cycle_start,
-                           (quarter_hour at time zone 'UTC')::date as day,
+              from (select case series_by when 'api_key_id' then api_key_id end as series_key,
+                           case series_by when 'operation' then operation end as series_operation,
+                           cycle_start, (quarter_hour at time zone 'UTC')::date as day,
                            (extract(epoch from quarter_hour)::bigint / 900 % 96)::smallint as quarter,
                            sum(credits_charged) as credits, sum(charges) as charges, sum(credits_refunded) as refunded
                       from public.usage_by_quarter_hour
@@ -1088,11 +1108,11 @@ create function keymeter.usage_totals(
                        and quarter_hour >= greatest(date_bin('15 minutes', range_start, 'epoch'),
                                                     (select usage_by_day_until from public.billing_accounts where user_id = account))
                        and (of_cycle is null or cycle_start = of_cycle)
-                       and (of_key is null or api_key_id = of_key)
-                       and (of_operation is null or operation = of_operation)
-                     group by 1, 2, 3, 4) as buckets
-            window until_then as (partition by series, cycle_start, day order by quarter)) as totals
-     group by series, cycle_start, day
+                       and (of_keys is null or api_key_id = any(of_keys))
+                       and (of_operations is null or operation = any(of_operations))
+                     group by 1, 2, 3, 4, 5) as buckets
+            window until_then as (partition by series_key, series_operation, cycle_start, day order by quarter)) as totals
+     group by series_key, series_operation, cycle_start, day
   $$;
 
 -- supabase/schemas/functions/metering/types.sql
@@ -2053,7 +2073,7 @@ grant execute on function
   keymeter.cycle_index(timestamptz, timestamptz), keymeter.cycle_end(timestamptz, timestamptz),
   keymeter.max_credits(), keymeter.max_operations(), keymeter.max_open_holds(), keymeter.idempotency_window(),
   keymeter.current_account(), keymeter.account_cycles(uuid, timestamptz),
-  keymeter.usage_totals(uuid, timestamptz, timestamptz, timestamptz, text, uuid, text),
+  keymeter.usage_totals(uuid, timestamptz, timestamptz, timestamptz, text, uuid[], text[]),
   keymeter.find_locked_accounts(uuid[]), keymeter.missing_usage_partitions(int)
 to keymeter_api;
 -- Functions that write. They run with the rights of their owner.

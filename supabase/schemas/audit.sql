@@ -21,7 +21,15 @@ comment on column public.audit_log.sequence is 'The number of the entry in the a
 comment on column public.audit_log.hash is
   'SHA-256 over the hash of the previous entry and the fields of this entry. packages/api/src/audit/chain.ts defines the format. billing_accounts contains the last hash and the number of entries.';
 
--- Serves the audit log of one key, newest entry first.
-create index audit_log_key_idx on public.audit_log (user_id, api_key_id, sequence desc);
+-- The list of entries can be filtered by action, by key, by both, or by none of them, and by time. There is one index for each of
+-- these four filters, in the order of the list. So a page reads only the entries that it returns, even if few of the account's
+-- entries match (docs/decisions/0021-bounded-reads.md). Entries are written only rarely, so the indexes cost little.
+create index audit_log_time_idx on public.audit_log (user_id, created_at, sequence);
+create index audit_log_action_idx on public.audit_log (user_id, action, created_at, sequence);
+create index audit_log_key_idx on public.audit_log (user_id, api_key_id, created_at, sequence);
+create index audit_log_key_action_idx on public.audit_log (user_id, api_key_id, action, created_at, sequence);
+
+-- keys.sql explains why n_distinct is set.
+alter table public.audit_log alter column user_id set (n_distinct = 20);
 
 alter table public.audit_log enable row level security;

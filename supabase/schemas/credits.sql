@@ -46,7 +46,8 @@ comment on column public.ledger_entries.event_sequence is 'The sequence of the u
 comment on column public.ledger_entries.plan is 'The new plan of a plan change. Null means that the entry is not a plan change.';
 comment on column public.ledger_entries.idempotency_key is 'The idempotency key of a top-up. A retry with the same key returns this entry, without a time limit. Null means that the entry is not a top-up.';
 
-create index ledger_entries_cycle_idx on public.ledger_entries (user_id, cycle_start, kind);
+-- Serves the ledger of a cycle. It contains the credits, so that the many refunds of a day are summed without reading the table.
+create index ledger_entries_cycle_idx on public.ledger_entries (user_id, cycle_start, kind, created_at, sequence) include (credits);
 create unique index ledger_entries_idempotency_idx on public.ledger_entries (user_id, idempotency_key) where idempotency_key is not null;
 
 create table public.alerts (

@@ -12,6 +12,8 @@ create table public.api_keys (
   disabled_at timestamptz(3),
   revoked_at timestamptz,
   last_used_at timestamptz,
+  sort_name text collate "und-x-icu" not null generated always as (lower(name collate "und-x-icu")) stored,
+  revoked_last_used_at timestamptz generated always as (case when revoked_at is not null then coalesce(last_used_at, timestamptz '1970-01-01Z') end) stored,
   primary key (user_id, id)
 );
 comment on table public.api_keys is 'API keys. When a key gets a new secret, the key keeps its id, its limit and its usage. Rows of revoked keys are not deleted.';
@@ -20,11 +22,18 @@ comment on column public.api_keys.key_type is 'The label dev or prod. Keys of bo
 comment on column public.api_keys.credit_limit is 'The largest number of credits that the key may use and hold in one billing cycle. Null means that the key has no limit of its own.';
 comment on column public.api_keys.expires_at is 'The time from which the key is expired. Null means that the key does not expire.';
 comment on column public.api_keys.last_used_at is 'The last use of the key. It is updated at most once a minute.';
+comment on column public.api_keys.sort_name is 'The name in lower case, for lists by name. Its collation sorts the letters of all languages, independent of the database''s locale.';
+comment on column public.api_keys.revoked_last_used_at is
+  'The last use of a revoked key, for lists by last use: 1970 if the key was never used. Null means that the key is not revoked. A charge does not change this column, so updates of last_used_at do not write to its index.';
 
 -- Serves the lists of live keys, newest first, and keys.usage.
 create index api_keys_live_idx on public.api_keys (user_id, created_at desc, id desc) where revoked_at is null;
--- Serves the lists that also contain revoked keys, newest first.
+-- Serves the lists that also contain revoked keys, newest or oldest first.
 create index api_keys_created_idx on public.api_keys (user_id, created_at desc, id desc);
+-- The next two indexes serve the lists of revoked keys by name and by last use. An account can have any number of revoked keys,
+-- so Postgres must not sort them. Live keys are few, so Postgres sorts them.
+create index api_keys_revoked_name_idx on public.api_keys (user_id, sort_name, id) where revoked_at is not null;
+create index api_keys_revoked_last_used_idx on public.api_keys (user_id, revoked_last_used_at, id) where revoked_at is not null;
 
 create table public.api_key_secrets (
   user_id uuid not null,

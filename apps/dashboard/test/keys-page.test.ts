@@ -46,6 +46,29 @@ describe('keys page', () => {
     expect(complaints).toEqual([])
   })
 
+  it('a search finds a key among thousands of revoked keys, and the user can continue a search that took long', async () => {
+    const { page, row, accountId, complaints } = await signUp()
+    const insertRevoked = async (count: number) =>
+      await database.owner.query(
+        `insert into api_keys (user_id, name, key_prefix, created_at, revoked_at)
+         select $1, case n when $2 then 'needle' else 'gone' end, 'km_dev_x', now() - n * interval '1 minute', now() from generate_series(1, $2::int) as n`,
+        [accountId, count],
+      )
+    await insertRevoked(2_500)
+    await page.getByRole('combobox', { name: 'Status' }).selectOption('All')
+    await page.getByRole('searchbox', { name: 'Search' }).fill('needle')
+    await row('needle').waitFor()
+    expect(await page.getByRole('button', { name: 'Load more' }).count()).toBe(0)
+
+    await database.owner.query("delete from api_keys where user_id = $1 and name <> 'default'", [accountId])
+    await insertRevoked(41_000)
+    await page.reload()
+    await page.getByText('No key matches so far.', { exact: false }).waitFor()
+    await page.getByRole('button', { name: 'Load more' }).click()
+    await row('needle').waitFor()
+    expect(complaints).toEqual([])
+  })
+
   it('the keys page refuses a half-filled date, which the browser reports as empty', async () => {
     const { page, choose } = await signUp()
     await choose('default', 'Edit…')

@@ -152,6 +152,30 @@ describe('chart on the usage page', () => {
   })
 })
 
+describe('keys without a series of their own', () => {
+  it('the usage chart and its table show the sum of all keys that are not among the 50 with the most usage', async () => {
+    const { page, accountId, secret, complaints } = await signUp()
+    await charge(secret, 100)
+    await database.owner.query(
+      `with gone as (insert into api_keys (user_id, name, key_prefix, revoked_at)
+                     select $1, 'gone ' || n, 'km_dev_' || n, now() from generate_series(1, 60) as n returning user_id, id),
+            by_cycle as (insert into usage_by_cycle (user_id, cycle_start, api_key_id, credits_charged, charges)
+                         select user_id, billing_cycle_start, id, 2, 1 from gone join billing_accounts using (user_id))
+       insert into usage_by_quarter_hour (user_id, cycle_start, api_key_id, operation, quarter_hour, credits_charged, charges)
+         select user_id, billing_cycle_start, id, 'default', date_bin('15 minutes', now(), 'epoch'), 2, 1 from gone join billing_accounts using (user_id)`,
+      [accountId],
+    )
+    await page.getByRole('link', { name: 'Usage' }).click()
+    await page.getByRole('row', { name: 'default 1 100', exact: true }).waitFor()
+    expect(await page.getByRole('row', { name: /^gone \d+ 1 2$/ }).count()).toBe(49)
+    await page.getByRole('row', { name: 'Other (11 keys) 11 22', exact: true }).waitFor()
+    // The chart has six colours: five keys, and all others.
+    await page.getByRole('button', { name: /: 220 credits \(default 100, (gone \d+ 2, ){4}Other \(56 keys\) 112\)$/ }).waitFor()
+    await page.getByText('Other (56 keys)').waitFor()
+    expect(complaints).toEqual([])
+  })
+})
+
 describe('events on the usage page', () => {
   it('the list of events shows the newest event first, has filters for operation and verdict, and loads page by page', async () => {
     const { page, complaints, events, rows, openEvents } = await signUpWithEvents(120)

@@ -53,6 +53,16 @@ export async function writeHistory(
       where user_id = $1`,
     [userId, count],
   )
+  // Write the daily roll-up, as charges would have done.
+  await owner.query(
+    `do $$
+     begin
+       while exists (select from billing_accounts where usage_by_day_due_at <= keymeter.now()) loop
+         perform keymeter.update_usage_by_day(array(select user_id from billing_accounts), keymeter.now());
+       end loop;
+     end
+     $$`,
+  )
   await owner.query('select keymeter.make_usage_partitions()')
   await owner.query('analyze')
 }

@@ -61,11 +61,18 @@ export const GetLedger = z.strictObject({ cycleStart: z.iso.datetime({ offset: t
 export type GetLedger = z.infer<typeof GetLedger>
 
 /**
+ * The maximum number of top-ups, and of plan changes, that have a line of their own in the ledger of a cycle. Older ones are
+ * summed by UTC day.
+ */
+export const LEDGER_SINGLE_ENTRIES_MAX = 100
+
+/**
  * The kinds of lines in the ledger of a cycle:
  * - `carried_over`: top-ups that were left at the end of the previous cycle.
  * - `grant`: the credits that the plan grants for the cycle.
  * - `plan_change`: the additional credits that the account got when it changed to a larger plan.
- * - `top_up`: credits that the operator granted. The account keeps them when the cycle ends.
+ * - `top_up`: credits that the operator granted. The account keeps them when the cycle ends. If a cycle has more than 100 plan
+ *   changes or more than 100 top-ups, the older ones are summed by UTC day.
  * - `charges`: the sum of all charges on one UTC day.
  * - `refund`: the sum of all refunds on one UTC day for charges of this cycle.
  * - `refund_top_up`: the sum of all refunds on one UTC day for charges of earlier cycles. These refunds became top-ups.
@@ -93,11 +100,11 @@ export const LedgerEntry = z.object({
   credits: z.int(),
   /** The balance after the entry. */
   balance: z.int(),
-  /** The number of charges or refunds in the sum. Null if the entry is not a sum. */
+  /** The number of charges, refunds, top-ups or plan changes in the sum. Null if the entry is not a sum. */
   count: z.int().nonnegative().nullable(),
   /**
    * The plan that grants the credits. It is null if the kind is neither `grant` nor `plan_change`. It is also null for the
-   * `grant` of a cycle in which the plan changed, because the earlier plan is not stored.
+   * `grant` of a cycle in which the plan changed, because the earlier plan is not stored, and for a sum of plan changes.
    */
   plan: Plan.nullable(),
   note: z.string().nullable(),

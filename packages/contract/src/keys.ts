@@ -161,7 +161,10 @@ export type ConfirmSecretSaved = z.infer<typeof ConfirmSecretSaved>
 export const KeyOutput = Output.extend(Key.shape)
 export const NewKeyOutput = Output.extend(NewKey.shape)
 export const KeyWithUsageOutput = Output.extend(KeyWithUsage.shape)
-/** `nextCursor` is null on the last page. */
+/**
+ * `nextCursor` is null only on the last page. A page with a search examines a limited number of keys, so a page before the last
+ * one can contain fewer keys than requested, or none.
+ */
 export const ListKeysOutput = Output.extend({ data: z.array(KeyWithUsage), nextCursor: z.string().nullable() })
 /**
  * `data` contains the live keys, each with the credits that it used in the cycle. `revokedCreditsUsed` is the number of credits

@@ -8,6 +8,21 @@ import { Credits, Output, Timestamp } from './output.ts'
 const BUCKET_MS = 15 * 60_000
 export const TIMESERIES_DAYS_MAX = 400
 export const TIMESERIES_HOURS_MAX = 31 * 24
+/** The maximum number of series in a time series. All other keys or operations are summed in `rest`. */
+export const TIMESERIES_SERIES_MAX = 50
+/**
+ * The maximum number of cells in a time series: the number of series, including `rest`, times the number of hours or days. The
+ * two numbers of a cell take at most 34 bytes of JSON. So an answer has at most 500 kB, with any numbers and names.
+ */
+const TIMESERIES_CELLS_MAX = 13_000
+
+/**
+ * Returns the maximum number of series in a time series with this number of hours or days: 50, or fewer if there are more than
+ * 254 hours or days. For 31 days by hour it is 16, and for 400 days by day it is 31.
+ */
+export function timeseriesSeriesMax(buckets: number): number {
+  return Math.min(TIMESERIES_SERIES_MAX, Math.floor(TIMESERIES_CELLS_MAX / buckets) - 1)
+}
 
 /**
  * The name of a time zone that both this runtime and Postgres know: `UTC`, or a name with a region, e.g. `Asia/Kolkata`. Other
@@ -84,16 +99,32 @@ export const UsageSeries = z.object({
 export type UsageSeries = z.infer<typeof UsageSeries>
 
 /**
+ * The usage of all keys or operations that have usage but no series of their own. `count` is the number of these keys or
+ * operations. `credits` and `charges` contain one sum for each hour or day.
+ */
+export const UsageRest = UsageSeries.pick({ credits: true, charges: true }).extend({ count: z.int().positive() })
+export type UsageRest = z.infer<typeof UsageRest>
+
+/**
  * `buckets` contains the start of each hour or day in the requested time zone. The first hour or day can start before `from`,
- * but only its usage since `from` is counted. `series` contains only keys or operations with usage. The series with the most
- * credits comes first.
+ * but only its usage since `from` is counted.
+ *
+ * `series` contains the keys or operations with the most credits in the whole range: at most 50, or fewer if there are more than
+ * 254 hours or days, so that an answer has at most 500 kB. The series with the most credits comes first. Of two series with
+ * equal credits, the one with more charges comes first, and then the one with the lower key id or operation. Keys and operations
+ * without usage have no series.
+ *
+ * `rest` is the sum of all other keys or operations with usage. It is null if there are no others. `series` and `rest` together
+ * contain all usage that the filters select.
  */
 export const UsageTimeseriesOutput = Output.extend({
   from: Timestamp,
   to: Timestamp,
   buckets: z.array(Timestamp),
   series: z.array(UsageSeries),
+  rest: UsageRest.nullable(),
 })
+export type UsageTimeseriesOutput = z.infer<typeof UsageTimeseriesOutput>
 
 /** The maximum number of open streams of one account in one process of the server. */
 export const STREAMS_PER_ACCOUNT_MAX = 20

@@ -69,6 +69,14 @@ export interface ApiKeys {
   last_used_at: Timestamp | null;
   name: string;
   revoked_at: Timestamp | null;
+  /**
+   * The last use of a revoked key, for lists by last use: 1970 if the key was never used. Null means that the key is not revoked. A charge does not change this column, so updates of last_used_at do not write to its index.
+   */
+  revoked_last_used_at: Generated<Timestamp | null>;
+  /**
+   * The name in lower case, for lists by name. Its collation sorts the letters of all languages, independent of the database's locale.
+   */
+  sort_name: Generated<string>;
   user_id: string;
 }
 

@@ -8,10 +8,12 @@ export function describeLedgerEntry({ kind, credits, count, plan, note }: Ledger
     case 'grant':
       return 'Granted for the cycle'
     case 'plan_change':
+      if (count !== null) return counted(count, 'plan change')
       // There are two cases with 0 credits. Either the new plan has fewer credits and applies from the next cycle on, or both
       // plans have the same number of credits.
       return `Changed to plan ${plan}${credits === 0 ? ', no additional credits in this cycle' : ''}`
     case 'top_up':
+      if (count !== null) return counted(count, 'top-up')
       return note === null ? 'Top-up' : `Top-up: ${note}`
     case 'refund_top_up':
       return `${counted(count, 'refund')} of an earlier cycle, as top-up credits`

@@ -4,8 +4,9 @@ import { Plus } from 'lucide-react'
 import { useState } from 'react'
 import { useProvisioning } from '../account/provisioning.ts'
 import { AccountCard } from '../billing/account-card.tsx'
+import { collectPage } from '../call/collect-page.ts'
 import { PagedList } from '../call/paged-list.tsx'
-import { REFRESH_INTERVAL_MS, trpc } from '../call/trpc.ts'
+import { api, REFRESH_INTERVAL_MS, trpc } from '../call/trpc.ts'
 import { Button } from '../ui/button.tsx'
 import { CreateKeyDialog } from './create-key-dialog.tsx'
 import { KeyFilters } from './key-filters.tsx'
@@ -41,23 +42,33 @@ function Keys() {
   const { status, sort, search = '' } = useSearch({ from: '/signed-in/' })
   const navigate = useNavigate({ from: '/' })
   const isProvisioning = useProvisioning().state === 'running'
-  const list = useInfiniteQuery(
-    trpc.keys.list.infiniteQueryOptions(
-      { status, sort, search: search.trim(), limit: PAGE_KEYS },
-      {
-        getNextPageParam: (page) => page.nextCursor,
-        placeholderData: keepPreviousData,
-        refetchInterval: REFRESH_INTERVAL_MS,
-      },
-    ),
-  )
+  const input = { status, sort, search: search.trim(), limit: PAGE_KEYS }
+  const list = useInfiniteQuery({
+    queryKey: [...trpc.keys.pathKey(), 'list', input],
+    queryFn: async ({ pageParam, signal }) =>
+      await collectPage(
+        async (cursor: string | null) => await api.keys.list.query({ ...input, cursor }, { signal }),
+        pageParam,
+        PAGE_KEYS,
+      ),
+    initialPageParam: null as string | null,
+    getNextPageParam: (page) => page.nextCursor,
+    placeholderData: keepPreviousData,
+    refetchInterval: REFRESH_INTERVAL_MS,
+  })
   const isFiltered = status !== undefined || search !== ''
   return (
     <PagedList
       query={list}
       isLoading={isProvisioning}
       skeleton={<KeyTableSkeleton />}
-      empty={isFiltered ? 'No keys match.' : 'You have no live keys. Create one to call the API.'}
+      empty={
+        list.hasNextPage
+          ? 'No key matches so far. Load more to search the other keys.'
+          : isFiltered
+            ? 'No keys match.'
+            : 'You have no live keys. Create one to call the API.'
+      }
       onClearFilters={isFiltered ? () => navigate({ search: { sort } }) : null}
     >
       {(keys) => <KeyTable keys={keys} />}

@@ -1,12 +1,11 @@
 import type { UsageEvent, UsageEventFilters } from '@keymeter/contract'
 import { type InfiniteData, infiniteQueryOptions } from '@tanstack/react-query'
+import { collectPage } from '../call/collect-page.ts'
 import { api, REFRESH_INTERVAL_MS, trpc } from '../call/trpc.ts'
 
 const PAGE_EVENTS = 50
 /** New events are added to the first page until it has this many events, so that the page does not grow without limit. */
 const FIRST_PAGE_EVENTS_MAX = 500
-/** The maximum number of calls that load one page of events. Several calls are needed if few events match. */
-const CALLS_MAX = 40
 
 interface EventPage {
   data: UsageEvent[]
@@ -20,12 +19,12 @@ export function eventPages(filters: UsageEventFilters) {
   const queryKey = [...trpc.usage.pathKey(), 'events', filters]
   return infiniteQueryOptions({
     queryKey,
-    queryFn: async ({ client, pageParam, signal }) => {
+    queryFn: async ({ client, pageParam, signal }): Promise<EventPage> => {
       const ask = async (cursor: string | null): Promise<EventPage> =>
         await api.usage.events.query({ ...filters, cursor, limit: PAGE_EVENTS }, { signal })
       const list = client.getQueryData<InfiniteData<EventPage>>(queryKey)
       const loaded = list?.pages[list.pageParams.indexOf(pageParam)]
-      if (list === undefined || loaded === undefined) return await search(ask, pageParam)
+      if (list === undefined || loaded === undefined) return await collectPage(ask, pageParam, PAGE_EVENTS)
       // Events never change, so loaded events are not requested again.
       return pageParam === null ? withNewer(await ask(null), loaded, list.pages.length === 1) : loaded
     },
@@ -33,22 +32,6 @@ export function eventPages(filters: UsageEventFilters) {
     getNextPageParam: (page) => page.nextCursor,
     refetchInterval: REFRESH_INTERVAL_MS,
   })
-}
-
-/**
- * Loads one page of events. Each call examines a limited number of events and may find few matching events or none. The next
- * call continues where the previous call ended.
- */
-async function search(ask: (cursor: string | null) => Promise<EventPage>, from: string | null): Promise<EventPage> {
-  const data: UsageEvent[] = []
-  let cursor = from
-  for (let calls = 0; calls < CALLS_MAX; calls++) {
-    const page = await ask(cursor)
-    data.push(...page.data)
-    cursor = page.nextCursor
-    if (cursor === null || data.length >= PAGE_EVENTS) break
-  }
-  return { data, nextCursor: cursor }
 }
 
 /**

@@ -1,8 +1,9 @@
-import { type TimeseriesUnit, type UsageSeries, UsageTimeseries } from '@keymeter/contract'
+import { type TimeseriesUnit, type UsageRest, type UsageSeries, UsageTimeseries } from '@keymeter/contract'
 import { keepPreviousData, useQuery } from '@tanstack/react-query'
 import { QueryFault } from '../call/query-fault.tsx'
 import { api, REFRESH_INTERVAL_MS, trpc } from '../call/trpc.ts'
 import { EmptyState } from '../ui/empty-state.tsx'
+import { formatCredits } from '../ui/format.ts'
 import { useMinute } from '../ui/minute.ts'
 import { distinctNames } from './distinct-names.ts'
 import { CHART_SERIES_MAX, type ChartSeries, UsageChart } from './usage-chart.tsx'
@@ -43,16 +44,18 @@ export function UsageOverTime({ range, by }: { range: UsageRange; by: UsageTimes
 interface ShownProps extends Pick<UsageTimeseries, 'unit' | 'by'> {
   buckets: string[]
   series: UsageSeries[]
+  rest: UsageRest | null
   range: UsageRange
   isBusy: boolean
 }
 
-function Shown({ buckets, series, unit, by, range, isBusy }: ShownProps) {
+function Shown({ buckets, series, rest, unit, by, range, isBusy }: ShownProps) {
   const names = distinctNames(series, nameOf, (one) => `${nameOf(one)} (${one.keyPrefix}…)`)
   const named = series.map((one, i) => ({ ...one, id: one.keyId ?? one.operation ?? '', name: names[i] ?? '' }))
+  const others = rest === null ? [] : [{ ...rest, id: 'others', name: describeOthers(rest.count, by) }]
   const starts = distinctNames(buckets, formatStart(unit), formatStart(unit, { timeZoneName: 'short' }))
   // The user's clock may be slow. A bucket with usage has begun, even if the clock shows an earlier time.
-  const used = buckets.findLastIndex((_, i) => series.some(({ credits }) => credits[i] !== 0))
+  const used = buckets.findLastIndex((_, i) => [...named, ...others].some(({ credits }) => credits[i] !== 0))
   const current = Math.max(
     0,
     used,
@@ -67,12 +70,12 @@ function Shown({ buckets, series, unit, by, range, isBusy }: ShownProps) {
             .map((start, i) => ({ start, name: starts[i] ?? '' }))
             // A billing cycle is shown to its end. Any other range is shown up to now.
             .slice(0, range === 'cycle' ? undefined : current + 1)}
-          series={withOthers(named)}
+          series={chartSeries(named, rest, by)}
           current={current}
           timeZone={TIME_ZONE}
         />
       </div>
-      <UsageTotals series={named} by={by} />
+      <UsageTotals series={[...named, ...others]} by={by} />
     </div>
   )
 }
@@ -92,10 +95,20 @@ function formatStart(unit: TimeseriesUnit, more: Intl.DateTimeFormatOptions = {}
   return (start) => format.format(new Date(start))
 }
 
-/** Merges the smallest series into one if there are more series than colours. */
-function withOthers(series: ChartSeries[]): ChartSeries[] {
-  if (series.length <= CHART_SERIES_MAX) return series
-  const rest = series.slice(CHART_SERIES_MAX - 1)
-  const credits = (rest[0]?.credits ?? []).map((_, i) => rest.reduce((sum, one) => sum + (one.credits[i] ?? 0), 0))
-  return [...series.slice(0, CHART_SERIES_MAX - 1), { id: 'others', name: `${rest.length} others`, credits }]
+/**
+ * Returns the series of the chart, and one series for all others. If there are more series than colours, the smallest are also
+ * among the others.
+ */
+function chartSeries(series: ChartSeries[], rest: UsageRest | null, by: UsageTimeseries['by']): ChartSeries[] {
+  if (rest === null && series.length <= CHART_SERIES_MAX) return series
+  const shown = series.slice(0, CHART_SERIES_MAX - 1)
+  const smallest = series.slice(CHART_SERIES_MAX - 1)
+  const others = [...smallest, ...(rest === null ? [] : [rest])]
+  const credits = (others[0]?.credits ?? []).map((_, i) => others.reduce((sum, one) => sum + (one.credits[i] ?? 0), 0))
+  return [...shown, { id: 'others', name: describeOthers(smallest.length + (rest?.count ?? 0), by), credits }]
+}
+
+/** Returns e.g. `Other (12 keys)`. */
+function describeOthers(count: number, by: UsageTimeseries['by']): string {
+  return `Other (${formatCredits(count)} ${by}${count === 1 ? '' : 's'})`
 }

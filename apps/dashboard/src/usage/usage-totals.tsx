@@ -1,9 +1,15 @@
-import type { UsageSeries, UsageTimeseries } from '@keymeter/contract'
+import type { UsageTimeseries } from '@keymeter/contract'
 import { formatCredits } from '../ui/format.ts'
 import type { ChartSeries } from './usage-chart.tsx'
 
-/** Shows the total usage of each key or operation in the whole range. */
-export function UsageTotals({ series, by }: { series: (ChartSeries & UsageSeries)[]; by: UsageTimeseries['by'] }) {
+interface UsageTotalsProps {
+  /** One series for each key or operation, and perhaps one for all others. */
+  series: (ChartSeries & { charges: number[] })[]
+  by: UsageTimeseries['by']
+}
+
+/** Shows the total usage of each series in the whole range. */
+export function UsageTotals({ series, by }: UsageTotalsProps) {
   return (
     <div className="overflow-hidden rounded-2xl border border-line bg-surface">
       <table className="w-full text-left text-sm">

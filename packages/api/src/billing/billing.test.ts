@@ -1,9 +1,11 @@
 import { randomUUID } from 'node:crypto'
+import { LEDGER_SINGLE_ENTRIES_MAX } from '@keymeter/contract'
 import { createDb } from '@keymeter/db'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { backend as backendOf, contextOf, provisioned } from '../../test/caller.ts'
 import { replaceClock } from '../../test/clock.ts'
 import { reconciledDatabase } from '../../test/reconciled-database.ts'
+import { recordPlans } from '../../test/recorded-plans.ts'
 import { keepUsageByDaysFrom } from '../../test/usage-days.ts'
 import { verifyAudit } from '../maintenance/verify-audit.ts'
 import { inAccount } from '../scope.ts'
@@ -360,6 +362,77 @@ describe('the ledger', () => {
     await expect(caller.billing.ledger({ cycleStart: THIRD_CYCLE })).rejects.toMatchObject({ reason: 'bad_request' })
     const { billingCycle } = await caller.billing.ledger({ cycleStart: '2027-01-31T14:00:00+02:00' })
     expect(billingCycle?.start).toBe(ANCHOR.toISOString())
+  })
+
+  it('has a line for each of the 100 newest top-ups of a cycle, and sums older top-ups by day', async () => {
+    const { accountId, caller, get } = await account()
+    const topUp = async (at: string, credits: number) => {
+      await clock.set(new Date(at))
+      await operator.grantTopUp({ accountId, credits, idempotencyKey: once(), note: `${credits}` })
+    }
+    const topUps = async () =>
+      (await caller.billing.ledger()).entries
+        .filter(({ kind }) => kind === 'top_up')
+        .map(({ at, credits, count }) => [at, credits, count])
+    const [first, second, third] = ['2027-02-01T08:00:00.000Z', '2027-02-02T08:00:00.000Z', '2027-02-03T08:00:00.000Z']
+    for (const credits of [1, 2]) await topUp(first ?? '', credits)
+    for (let n = 0; n < LEDGER_SINGLE_ENTRIES_MAX - 2; n++) await topUp(second ?? '', 10)
+    expect(await topUps()).toHaveLength(LEDGER_SINGLE_ENTRIES_MAX)
+    expect((await topUps()).slice(0, 3)).toEqual([
+      [first, 1, null],
+      [first, 2, null],
+      [second, 10, null],
+    ])
+    await topUp(third ?? '', 500)
+    expect((await topUps()).slice(0, 2)).toEqual([
+      ['2027-02-01T00:00:00.000Z', 1, 1],
+      [first, 2, null],
+    ])
+    for (let n = 0; n < 3; n++) await topUp(third ?? '', 500)
+    const lines = await topUps()
+    expect(lines).toHaveLength(LEDGER_SINGLE_ENTRIES_MAX + 2)
+    expect(lines.slice(0, 3)).toEqual([
+      ['2027-02-01T00:00:00.000Z', 3, 2],
+      ['2027-02-02T00:00:00.000Z', 20, 2],
+      [second, 10, null],
+    ])
+    const { balance, entries } = await caller.billing.ledger()
+    expect(balance).toBe((await get())?.creditsRemaining)
+    expect(entries.at(-1)?.balance).toBe(balance)
+  })
+
+  it('sums old plan changes by day, and then does not attribute the first credits to a plan', async () => {
+    const { accountId, caller, get } = await account()
+    await operator.changePlan({ accountId, plan: 'pro' })
+    // These plans have fewer credits, so the account keeps the plan pro in this cycle.
+    for (let n = 0; n < LEDGER_SINGLE_ENTRIES_MAX / 2 + 1; n++)
+      for (const plan of ['tiny', 'free']) await operator.changePlan({ accountId, plan })
+    const { entries, balance } = await caller.billing.ledger()
+    const changes = entries.filter(({ kind }) => kind === 'plan_change')
+    expect(changes.filter(({ count }) => count === null)).toHaveLength(LEDGER_SINGLE_ENTRIES_MAX)
+    expect(changes.filter(({ count }) => count !== null)).toMatchObject([{ count: expect.any(Number), plan: null }])
+    expect(entries[0]).toMatchObject({ kind: 'grant', plan: null })
+    expect(balance).toBe((await get())?.creditsRemaining)
+  })
+
+  it('sums refunds without reading their rows, so few rows of the table are read', async () => {
+    const { accountId, charge } = await account()
+    const charged = await charge(1000)
+    if (charged.verdict !== 'charged' || charged.chargeId === null) throw new Error('nothing was charged')
+    for (let n = 0; n < 30; n++) await metering.refund({ chargeId: charged.chargeId, credits: 1, idempotencyKey: once() })
+    await database.owner.query('vacuum analyze ledger_entries')
+    const recorded = await recordPlans(database, async (db) => {
+      await inAccount(
+        { ...contextOf(database, null), db, userId: accountId },
+        'read only',
+        async (scope) => await getLedger(scope, {}),
+      )
+    })
+    const scans = recorded.flatMap(({ nodes }) => nodes).filter((node) => node['Relation Name'] === 'ledger_entries')
+    expect(scans.map((node) => [node['Node Type'], node['Index Name']])).toEqual([
+      ['Index Scan', 'ledger_entries_cycle_idx'],
+      ['Index Only Scan', 'ledger_entries_cycle_idx'],
+    ])
   })
 
   it('shows held credits', async () => {

@@ -1,4 +1,10 @@
-import type { GetLedger, LedgerEntry, LedgerKind, LedgerOutput } from '@keymeter/contract'
+import {
+  type GetLedger,
+  LEDGER_SINGLE_ENTRIES_MAX,
+  type LedgerEntry,
+  type LedgerKind,
+  type LedgerOutput,
+} from '@keymeter/contract'
 import { sql } from 'kysely'
 import { AppError } from '../errors.ts'
 import type { Scope } from '../scope.ts'
@@ -25,8 +31,9 @@ const DAY_MS = 86_400_000
 
 /**
  * Lists everything that changed the balance in one cycle, oldest first, with the balance after each line. The roll-ups give
- * one line for all charges of a UTC day. The ledger entries (`ledger_entries_cycle_idx`) give one line for all refunds of a
- * UTC day. The credits of a settle count on the day of its hold.
+ * one line for all charges of a UTC day. The ledger entries give one line for all refunds of a UTC day, and one line for each
+ * top-up and plan change. If there are many of them, the older ones are also summed by day, so the number of lines is limited.
+ * The credits of a settle count on the day of its hold.
  *
  * @throws AppError `bad_request` if no cycle of the account starts at `cycleStart`.
  */
@@ -44,8 +51,8 @@ export async function getLedger(scope: Scope, { cycleStart }: GetLedger): Promis
   const [days, written] = [await chargesByDay(scope, cycle), await writtenEntries(scope, cycle)]
   const addedInCycle = written.filter(({ kind }) => kind === 'plan_change').reduce((sum, { credits }) => sum + credits, 0)
   // The database does not store the plan at the start of a cycle. If the plan changed during the cycle, the earlier plan is
-  // unknown.
-  const isChanged = written.some(({ kind, plan }) => kind === 'plan_change' && plan === cycle.plan)
+  // unknown. A line that sums several changes has no plan, and each of them can be the change to the plan of the cycle.
+  const isChanged = written.some(({ kind, plan }) => kind === 'plan_change' && (plan === cycle.plan || plan === null))
   const plain = { count: null, plan: null, note: null }
   const lines: Line[] = [
     { ...plain, kind: 'carried_over', at: cycle.start, credits: cycle.carried },
@@ -105,15 +112,36 @@ async function chargesByDay({ db, userId }: Scope, { start, end }: LedgerCycle):
   return rows.map((row) => ({ ...row, kind: 'charges', plan: null, note: null }))
 }
 
-/** Returns one line for each plan change, for each top-up, and for the refunds of each day. */
-async function writtenEntries({ db, userId }: Scope, { start }: LedgerCycle): Promise<Line[]> {
+/**
+ * Returns one line for each of the newest plan changes and top-ups, and one line for all other ledger entries of a kind on a UTC
+ * day. The entries of each kind and day are one range of `ledger_entries_cycle_idx`. The index contains their credits, so
+ * Postgres sums them without reading the table.
+ */
+async function writtenEntries({ db, userId }: Scope, { start, end }: LedgerCycle): Promise<Line[]> {
+  const ofKind = sql`from ledger_entries as entries
+                    where entries.user_id = ${userId} and entries.cycle_start = ${start} and entries.kind = kinds.kind`
   const { rows } = await sql<Line>`
-    select kind, created_at as at, credits, null::bigint as count, plan, note
-      from ledger_entries where user_id = ${userId} and cycle_start = ${start} and kind in ('plan_change', 'top_up')
+    with kinds (kind, single_max) as (
+      values ('plan_change', ${LEDGER_SINGLE_ENTRIES_MAX}::int), ('top_up', ${LEDGER_SINGLE_ENTRIES_MAX}::int), ('refund', 0), ('refund_top_up', 0)
+    ), single as (
+      select kinds.kind, newest.* from kinds cross join lateral (
+        select sequence, created_at, credits, plan, note ${ofKind} order by created_at desc, sequence desc limit single_max) as newest
+    ), summed as (
+      select kinds.kind, coalesce(oldest.created_at, 'infinity') as before_at, coalesce(oldest.sequence, 0) as before_sequence
+        from kinds
+        left join lateral (select created_at, sequence from single where single.kind = kinds.kind order by created_at, sequence limit 1) as oldest on true
+       where (select count(*) from single where single.kind = kinds.kind) = single_max
+    )
+    (select kind, created_at as at, credits, null::bigint as count, plan, note from single order by created_at, sequence)
      union all
-    select kind, date_trunc('day', created_at, 'UTC'), sum(credits)::bigint, count(*), null, null
-      from ledger_entries where user_id = ${userId} and cycle_start = ${start} and kind in ('refund', 'refund_top_up')
-     group by 1, 2`.execute(db)
+    select kinds.kind, day, sums.credits, sums.count, null, null
+      from summed as kinds
+     cross join generate_series(date_trunc('day', ${start}::timestamptz, 'UTC'), ${end}, interval '24 hours') as day
+     cross join lateral (
+       select sum(credits)::bigint as credits, count(*) as count ${ofKind}
+          and entries.created_at >= day and entries.created_at < day + interval '24 hours'
+          and (entries.created_at, entries.sequence) < (before_at, before_sequence)) as sums
+     where sums.count > 0`.execute(db)
   return rows
 }
 

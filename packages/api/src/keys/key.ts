@@ -27,16 +27,13 @@ export function selectKeys({ db, userId }: Scope, now: Date) {
         'keys.disabled_at as disabledAt',
         'keys.revoked_at as revokedAt',
         keyStatus(now).as('status'),
-        eb
-          .not(
-            eb.exists(
-              secrets
-                .select('secrets.api_key_id')
-                .where('secrets.valid_until', 'is', null)
-                .where('secrets.saved_at', 'is', null)
-                .where('secrets.last_used_at', 'is', null),
-            ),
-          )
+        // With `exists`, Postgres could read the secrets of all keys that the account ever had, to hash them. It runs a subquery
+        // with an aggregate only for the selected keys.
+        secrets
+          .select((of) => sql<boolean>`${of.fn.countAll()} = 0`.as('isSecretSaved'))
+          .where('secrets.valid_until', 'is', null)
+          .where('secrets.saved_at', 'is', null)
+          .where('secrets.last_used_at', 'is', null)
           .as('isSecretSaved'),
         secrets
           .select((of) => of.fn.max('secrets.valid_until').as('graceEndsAt'))

@@ -4,85 +4,122 @@ import { z } from 'zod'
 import { getCycle } from '../billing/cycle.ts'
 import { readClock } from '../clock.ts'
 import { AppError } from '../errors.ts'
+import { readInIndexOrder } from '../read-in-index-order.ts'
 import type { Scope } from '../scope.ts'
 import { keyStatus, selectKeysWithUsage, toKeyWithUsage } from './key.ts'
 
+/**
+ * The maximum number of keys that a page with a search examines. An account can have any number of revoked keys, and no index
+ * can find a part of a name.
+ */
+export const KEYS_EXAMINED_MAX = 1_000
+
 interface Sort {
-  column: RawBuilder<unknown>
+  /** The column, or an expression, that live keys are sorted by. There are few live keys, so no index is needed. */
+  live: RawBuilder<unknown>
+  /** The column that revoked keys are sorted by. It is in an index. */
+  revoked: RawBuilder<unknown>
   direction: 'asc' | 'desc'
-  value: RawBuilder<string | number>
 }
 
-/** This collation sorts and lower-cases the letters of all languages, independent of the database's locale. */
-const UNICODE = sql.raw('"und-x-icu"')
-const NAME = sql<string>`lower(keys.name collate ${UNICODE})`
-
-/**
- * The sort orders of a list. Keys with equal sort values are sorted by id. `value` is the sort value in a cursor. Times are in
- * whole microseconds, the precision of Postgres.
- */
+/** The sort orders of a list. Keys with equal sort values are sorted by id. */
 const SORTS = {
-  newest: { column: sql`keys.created_at`, direction: 'desc', value: microseconds('keys.created_at') },
-  oldest: { column: sql`keys.created_at`, direction: 'asc', value: microseconds('keys.created_at') },
-  name: { column: NAME, direction: 'asc', value: NAME },
+  newest: { live: sql`created_at`, revoked: sql`created_at`, direction: 'desc' },
+  oldest: { live: sql`created_at`, revoked: sql`created_at`, direction: 'asc' },
+  name: { live: sql`sort_name`, revoked: sql`sort_name`, direction: 'asc' },
   lastUsed: {
-    column: sql`coalesce(keys.last_used_at, 'epoch')`,
+    live: sql`coalesce(last_used_at, timestamptz '1970-01-01Z')`,
+    revoked: sql`revoked_last_used_at`,
     direction: 'desc',
-    value: microseconds("coalesce(keys.last_used_at, 'epoch')"),
   },
 } satisfies Record<KeySort, Sort>
 
 /**
  * Returns one page of the account's keys, each with the credits that it used in the current billing cycle. The cursor contains
- * the sort value and the id of the last key of the page, so new keys do not shift the pages. For `newest` and `oldest`,
- * Postgres reads `api_keys_live_idx` or `api_keys_created_idx` in order. For the other sort orders, it sorts all keys of the
- * account.
+ * the sort value and the id of a key, so new keys do not shift the pages.
+ *
+ * An account can have any number of revoked keys. So Postgres reads them by an index, in the order of the list: by
+ * `api_keys_created_idx`, `api_keys_revoked_name_idx` or `api_keys_revoked_last_used_idx`. A page without a search reads only
+ * the keys that it returns, and live keys. With a search, a page examines a limited number of keys. If few of them match, the
+ * page is short or empty, and its cursor points to the last examined key.
  *
  * @throws AppError `bad_request` if the cursor is not valid or belongs to another sort order.
  */
 export async function listKeys(
   scope: Scope,
-  { status, sort, search, cursor, limit }: ListKeys,
+  { sort, cursor, limit, ...filters }: ListKeys,
 ): Promise<{ data: KeyWithUsage[]; nextCursor: string | null }> {
   const now = await readClock(scope)
-  const { column, direction, value }: Sort = SORTS[sort]
   const after = cursor == null ? null : parseCursor(sort, cursor)
   const cycle = await getCycle(scope)
   if (cycle === null) return { data: [], nextCursor: null }
-  let query = selectKeysWithUsage(scope, now, cycle.start)
-    .select(value.as('place'))
-    .orderBy(column, direction)
-    .orderBy('keys.id', direction)
-    .limit(limit + 1)
-  if (status !== 'all') query = query.where('keys.revoked_at', status === 'revoked' ? 'is not' : 'is', null)
-  if (status === 'active' || status === 'disabled' || status === 'expired') {
-    query = query.where(keyStatus(now), '=', status)
-  }
-  if (search !== '') {
-    const has = (text: string) =>
-      sql<boolean>`strpos(lower(${sql.ref(text)} collate ${UNICODE}), lower(${search} collate ${UNICODE})) > 0`
-    query = query.where((eb) => eb.or([has('keys.name'), has('keys.key_prefix')]))
-  }
-  if (after !== null) {
-    const place =
-      typeof after.place === 'string'
-        ? sql`${after.place}`
-        : sql`'epoch'::timestamptz + ${after.place} * interval '1 microsecond'`
-    query = query.where(
-      sql<boolean>`(${column}, keys.id) ${sql.raw(direction === 'asc' ? '>' : '<')} (${place}, ${after.id}::uuid)`,
-    )
-  }
-  const rows = await query.execute()
-  const page = rows.slice(0, limit)
-  const last = page.at(-1)
-  return {
-    data: page.map(toKeyWithUsage),
-    nextCursor: rows.length > limit && last !== undefined ? formatCursor(sort, last.place, last.id) : null,
-  }
+  const { ids, next } = await findKeys(scope, now, { ...filters, sort, limit, after })
+  const rows = ids.length === 0 ? [] : await selectKeysWithUsage(scope, now, cycle.start).where('keys.id', 'in', ids).execute()
+  const keys = new Map(rows.map((row) => [row.id, toKeyWithUsage(row)]))
+  return { data: ids.flatMap((id) => keys.get(id) ?? []), nextCursor: next && formatCursor(sort, next) }
 }
 
-function microseconds(moment: string) {
-  return sql<number>`(extract(epoch from ${sql.raw(moment)}) * 1000000)::bigint`
+/** A place in the list: directly after a key. `value` is the sort value of the key. */
+interface Place {
+  /** A time is a number of microseconds, the precision of Postgres. */
+  value: string | number
+  id: string
+}
+
+type Search = Pick<ListKeys, 'status' | 'sort' | 'search' | 'limit'> & { after: Place | null }
+
+/** Returns the ids of the keys of one page, and the place where the next page begins. */
+async function findKeys(scope: Scope, now: Date, search: Search): Promise<{ ids: string[]; next: Place | null }> {
+  const { sort, limit } = search
+  const examinedMax = search.search === '' ? limit + 1 : KEYS_EXAMINED_MAX
+  const order = orderBy(sort, sql`value`)
+  await readInIndexOrder(scope)
+  const { rows } = await sql<Place & { isFound: boolean; number: number }>`
+    select ${sort === 'name' ? sql`value` : sql`(extract(epoch from value) * 1000000)::bigint`} as value, id, is_found as "isFound", number
+      from (select *, row_number() over (order by ${order}) as number, ${contains(search.search)} as is_found
+              from (${examinedKeys(scope, now, search, examinedMax)}) as keys) as keys
+     where is_found or number = ${examinedMax}
+     order by number limit ${limit + 1}`.execute(scope.db)
+  const found = rows.filter(({ isFound }) => isFound)
+  const page = found.slice(0, limit)
+  const last = rows.at(-1)
+  const next = found.length > limit ? page.at(-1) : last?.number === examinedMax ? last : null
+  return { ids: page.map(({ id }) => id), next: next ?? null }
+}
+
+/**
+ * Selects the next keys with this status, in the order of the list. All live keys are read, because an account has at most 100.
+ * Revoked keys are read by an index, and at most `count` of them.
+ */
+function examinedKeys({ userId }: Scope, now: Date, { status, sort, after }: Search, count: number): RawBuilder<unknown> {
+  const { live, revoked, direction }: Sort = SORTS[sort]
+  const keysAfter = (column: RawBuilder<unknown>) => sql`
+    select ${column} as value, id, sort_name, key_prefix from api_keys as keys
+     where user_id = ${userId} and ${isAfter(column, direction, after)}`
+  const isOfStatus = status === 'live' || status === 'all' ? sql`true` : sql`${keyStatus(now)} = ${status}`
+  const liveKeys = sql`${keysAfter(live)} and revoked_at is null and ${isOfStatus}`
+  const revokedKeys = sql`
+    select * from (${keysAfter(revoked)} and revoked_at is not null order by ${orderBy(sort, revoked)} limit ${count}) as revoked`
+  const keys = status === 'all' ? sql`${liveKeys} union all ${revokedKeys}` : status === 'revoked' ? revokedKeys : liveKeys
+  return sql`select * from (${keys}) as keys order by ${orderBy(sort, sql`value`)} limit ${count}`
+}
+
+function orderBy(sort: KeySort, column: RawBuilder<unknown>): RawBuilder<unknown> {
+  const direction = sql.raw(SORTS[sort].direction)
+  return sql`${column} ${direction}, id ${direction}`
+}
+
+function isAfter(column: RawBuilder<unknown>, direction: Sort['direction'], after: Place | null): RawBuilder<unknown> {
+  if (after === null) return sql`true`
+  const { value, id } = after
+  const place = typeof value === 'string' ? sql`${value}` : sql`timestamptz '1970-01-01Z' + ${value} * interval '1 microsecond'`
+  return sql`(${column}, id) ${sql.raw(direction === 'asc' ? '>' : '<')} (${place}, ${id}::uuid)`
+}
+
+/** True if the name or the key prefix of a key contains the text. Case is ignored. A key prefix has only ASCII characters. */
+function contains(text: string): RawBuilder<unknown> {
+  return sql`(strpos(sort_name, lower(${text} collate "und-x-icu")) > 0
+              or strpos(lower(key_prefix collate "C"), lower(${text} collate "C")) > 0)`
 }
 
 const Cursor = z.union([
@@ -90,14 +127,14 @@ const Cursor = z.union([
   z.tuple([KeySort.exclude(['name']), z.int(), z.guid()]),
 ])
 
-function formatCursor(sort: KeySort, place: string | number, id: string): string {
-  return Buffer.from(JSON.stringify([sort, place, id])).toString('base64url')
+function formatCursor(sort: KeySort, { value, id }: Place): string {
+  return Buffer.from(JSON.stringify([sort, value, id])).toString('base64url')
 }
 
-function parseCursor(sort: KeySort, text: string): { place: string | number; id: string } {
+function parseCursor(sort: KeySort, text: string): Place {
   try {
-    const [ofSort, place, id] = Cursor.parse(JSON.parse(Buffer.from(text, 'base64url').toString()))
-    if (ofSort === sort) return { place, id }
+    const [ofSort, value, id] = Cursor.parse(JSON.parse(Buffer.from(text, 'base64url').toString()))
+    if (ofSort === sort) return { value, id }
   } catch {}
   const message = 'This cursor is not valid for this sort order. Start again without a cursor.'
   throw new AppError('bad_request', { field: 'cursor', message })

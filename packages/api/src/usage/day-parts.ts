@@ -1,6 +1,11 @@
 const QUARTER_HOUR_MS = 900_000
 export const QUARTERS_PER_DAY = 96
 
+/** Returns the number of the 15-minute bucket that contains `time`. Bucket 0 starts at 1970-01-01T00:00Z. */
+export function quarterOf(time: Date): number {
+  return Math.floor(time.getTime() / QUARTER_HOUR_MS)
+}
+
 /**
  * UTC days, cut into parts so that each part lies in at most one interval of a time series. An interval is an hour or a day in
  * the time zone of the series.
@@ -21,7 +26,7 @@ export interface DayParts {
  * @param end The end of the last interval. Null means that the last interval is open.
  */
 export function dayParts(starts: readonly Date[], end: Date | null): DayParts {
-  const bounds = [...starts, ...(end === null ? [] : [end])].map((bound) => Math.floor(bound.getTime() / QUARTER_HOUR_MS))
+  const bounds = [...starts, ...(end === null ? [] : [end])].map(quarterOf)
   // A bound before 1970 is a negative number, and `%` returns a negative remainder for it.
   const lastBefore = (bound: number) => (((bound - 1) % QUARTERS_PER_DAY) + QUARTERS_PER_DAY) % QUARTERS_PER_DAY
   const ends = [...new Set([...bounds.map(lastBefore), QUARTERS_PER_DAY - 1])].sort((a, b) => a - b)

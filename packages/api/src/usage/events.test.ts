@@ -2,9 +2,12 @@ import type { ListUsageEvents, UsageEvent } from '@keymeter/contract'
 import { testDatabase } from '@keymeter/local/testing'
 import fc from 'fast-check'
 import { beforeAll, describe, expect, inject, it } from 'vitest'
-import { contextOf, provisioned } from '../../test/caller.ts'
+import { accessToken, contextOf, provisioned } from '../../test/caller.ts'
 import { writeHistory } from '../../test/history.ts'
+import { recordPlans, rowsRead } from '../../test/recorded-plans.ts'
+import { keepUsageByDaysFrom } from '../../test/usage-days.ts'
 import { reconcile } from '../maintenance/reconcile.ts'
+import { appRouter } from '../router.ts'
 
 const database = testDatabase()
 const DAY_MS = 86_400_000
@@ -197,6 +200,65 @@ describe('usage.events', () => {
     const pages = await pagesOf(busy, { keyId, operation: 'operation-1' })
     expect(pages.flat().map(({ sequence }) => sequence)).toEqual(found)
     expect(pages.length).toBeLessThanOrEqual(9)
+  })
+
+  it.each([
+    ['a daily roll-up', 1_000],
+    // Without a daily roll-up, one search does not read all 15-minute buckets.
+    ['no daily roll-up', 1_000_000],
+  ])('finds the events of a rare operation, whatever keys made them, in an account with %s', async (_, rollUpRows) => {
+    await keepUsageByDaysFrom(database, rollUpRows)
+    const busy = await provisioned(database)
+    for (let n = 0; n < 3; n++) await busy.caller.keys.create({ name: `busy ${n}` })
+    const [anchor, until] = [new Date('2026-02-01T00:00:00Z'), new Date('2026-03-27T00:00:00Z')]
+    await writeHistory(database, { userId: busy.userId, anchor, until, count: 15_000 })
+    await keepUsageByDaysFrom(database, 1_000)
+    const { rows } = await database.owner.query(
+      "select sequence::int from api_key_usage where user_id = $1 and operation = 'rare' order by sequence desc",
+      [busy.userId],
+    )
+    const pages = await pagesOf(busy, { operation: 'rare' })
+    expect(pages.flat().map(({ sequence }) => sequence)).toEqual(rows.map(({ sequence }) => sequence))
+    expect(rows.length).toBe(3)
+    const token = await accessToken(busy.userId)
+    const recorded = await recordPlans(database, async (db) => {
+      await appRouter.createCaller(contextOf({ db }, token)).usage.events({ operation: 'rare' })
+    })
+    expect(rowsRead(recorded, 'usage_by_quarter_hour')).toBeLessThanOrEqual(3_000)
+  })
+
+  it('finds an event of an operation on the previous day if the operation was used again later on the same day', async () => {
+    const busy = await provisioned(database)
+    for (let n = 0; n < 3; n++) await busy.caller.keys.create({ name: `busy ${n}` })
+    const [anchor, until] = [new Date('2026-02-03T23:00:00Z'), new Date('2026-02-04T23:00:00Z')]
+    await keepUsageByDaysFrom(database, 100)
+    await writeHistory(database, { userId: busy.userId, anchor, until, count: 8_000 })
+    await keepUsageByDaysFrom(database, 1_000)
+    const pages = await pagesOf(busy, { operation: 'rare', to: '2026-02-04T16:00:00Z' })
+    expect(pages.flat().map(({ sequence, createdAt }) => [sequence, createdAt.slice(0, 10)])).toEqual([[9, '2026-02-03']])
+  })
+
+  it('a page with an operation reads few rows of the roll-ups, however many keys the account used', async () => {
+    const { userId } = account
+    const KEYS = 3_000
+    await database.owner.query(
+      `with gone as (insert into api_keys (user_id, name, key_prefix, created_at, revoked_at)
+                     select $1, 'gone', 'x', now() - interval '1 year', now() from generate_series(1, $2) returning id)
+       insert into usage_by_cycle (user_id, cycle_start, api_key_id, credits_charged, charges)
+         select user_id, billing_cycle_start, id, 0, 1 from billing_accounts cross join gone where user_id = $1`,
+      [userId, KEYS],
+    )
+    await database.owner.query('analyze usage_by_cycle')
+    try {
+      const token = await accessToken(userId)
+      const recorded = await recordPlans(database, async (db) => {
+        await appRouter.createCaller(contextOf({ db }, token)).usage.events({ operation: 'rare' })
+      })
+      for (const table of ['usage_by_cycle', 'usage_by_day']) expect(rowsRead(recorded, table)).toBeLessThanOrEqual(5)
+      expect(rowsRead(recorded, 'usage_by_quarter_hour')).toBeLessThanOrEqual(3_000)
+    } finally {
+      await database.owner.query("delete from api_keys where user_id = $1 and name = 'gone'", [userId])
+    }
   })
 
   it('finds both events of an idempotency key that was used again after 35 days', async () => {

@@ -1,56 +1,57 @@
-import type { UsageSeries, UsageTimeseries } from '@keymeter/contract'
+import { timeseriesSeriesMax, type UsageTimeseries, type UsageTimeseriesOutput } from '@keymeter/contract'
 import { isInvalidParameter } from '@keymeter/db'
 import { type RawBuilder, sql } from 'kysely'
 import { getCycle } from '../billing/cycle.ts'
 import { AppError } from '../errors.ts'
 import type { Scope } from '../scope.ts'
 import { dayParts, QUARTERS_PER_DAY } from './day-parts.ts'
+import { largestSeries } from './largest-series.ts'
+import { type Range, type UsageSelection, usageTotals } from './usage-totals.ts'
 
-interface Range {
-  start: Date
-  end: Date
-}
-
-interface Timeseries {
-  from: string
-  to: string
-  /** The start of each hour or day. */
-  buckets: string[]
-  series: UsageSeries[]
-}
+type Timeseries = Omit<UsageTimeseriesOutput, 'requestId'>
 
 const EPOCH = new Date(0).toISOString()
 
 /**
- * Returns an account's usage over time, by hours or days of any time zone. An hour or day without usage has 0 credits. If the
- * range is a billing cycle and each series is a key, the sum of a series equals the credits that `keys.usage` returns for the
- * key. This is true even if the cycle starts inside a 15-minute bucket, because each cycle has its own roll-ups.
+ * Returns an account's usage over time, by hours or days of any time zone. An hour or day without usage has 0 credits. The keys
+ * or operations with the most credits have a series of their own, and `rest` is the sum of all others.
+ *
+ * If the range is a billing cycle and each series is a key, the sum of a series equals the credits that `keys.usage` returns for
+ * the key. This is true even if the cycle starts inside a 15-minute bucket, because each cycle has its own roll-ups.
  *
  * @throws AppError `bad_request` if no cycle of the account starts at `cycleStart`, or if Postgres does not know the time zone.
  */
 export async function usageTimeseries(scope: Scope, input: UsageTimeseries): Promise<Timeseries> {
-  const { by, cycleStart, from, to } = input
-  const range =
-    from === undefined || to === undefined ? await getCycle(scope, cycleStart) : { start: new Date(from), end: new Date(to) }
-  if (range === null) return { from: EPOCH, to: EPOCH, buckets: [], series: [] }
+  const { by, cycleStart, from, to, keyId, operation } = input
+  const isCycle = from === undefined || to === undefined
+  const range = isCycle ? await getCycle(scope, cycleStart) : { start: new Date(from), end: new Date(to) }
+  if (range === null) return { from: EPOCH, to: EPOCH, buckets: [], series: [], rest: null }
 
   const starts = await intervalStarts(scope, range, input)
-  const used = await readUsage(scope, range, starts, input)
+  const all: UsageSelection = {
+    range,
+    isCycle,
+    seriesBy: by === 'key' ? 'api_key_id' : 'operation',
+    keyIds: keyId === undefined ? null : [keyId],
+    operations: operation === undefined ? null : [operation],
+  }
+  const { names, count } = await largestSeries(scope, all, timeseriesSeriesMax(starts.length))
+  const largest = await readUsage(scope, { ...all, [by === 'key' ? 'keyIds' : 'operations']: names }, starts)
+  const usedBy = (name: string) => largest.get(name) ?? noUsage(starts)
 
-  const keys = by === 'key' ? await keysById(scope, [...used.keys()]) : null
-  const series = [...used].map(([of, { credits, charges }]) => ({
-    keyId: keys && of,
-    keyName: keys?.get(of)?.name ?? null,
-    keyPrefix: keys?.get(of)?.key_prefix ?? null,
-    operation: keys ? null : of,
-    credits,
-    charges,
-  }))
+  const keys = by === 'key' ? await keysById(scope, names) : null
   return {
     from: range.start.toISOString(),
     to: range.end.toISOString(),
     buckets: starts.map((start) => start.toISOString()),
-    series: series.sort((a, b) => total(b) - total(a)),
+    series: names.map((name) => ({
+      keyId: keys && name,
+      keyName: keys?.get(name)?.name ?? null,
+      keyPrefix: keys?.get(name)?.key_prefix ?? null,
+      operation: keys ? null : name,
+      ...usedBy(name),
+    })),
+    rest: count > names.length ? { count: count - names.length, ...(await usageOfOthers(scope, all, starts, largest)) } : null,
   }
 }
 
@@ -85,14 +86,39 @@ async function intervalStarts({ db }: Scope, { start, end }: Range, { unit, time
   return rows.map((row) => row.start)
 }
 
+/** One number for each hour or day. */
 interface Used {
   credits: number[]
   charges: number[]
 }
 
+/**
+ * Returns the usage of all series except the `largest`. It is the usage of all series together minus the usage of the largest.
+ * Both come from one snapshot of the database, and the roll-ups contain the sums over all keys and over all operations. So the
+ * difference is exact, and its cost does not depend on the number of keys.
+ */
+async function usageOfOthers(scope: Scope, all: UsageSelection, starts: Date[], largest: Map<string, Used>): Promise<Used> {
+  const [rest = noUsage(starts)] = (await readUsage(scope, { ...all, seriesBy: null }, starts)).values()
+  // The difference is negative only if stored totals are wrong, which `reconcile` reports. The call then returns 0 instead of an
+  // error, so that the caller still gets the series.
+  const subtract = (from: number[], numbers: number[]) => {
+    for (const [i, number] of numbers.entries()) from[i] = Math.max(0, (from[i] ?? 0) - number)
+  }
+  for (const { credits, charges } of largest.values()) {
+    subtract(rest.credits, credits)
+    subtract(rest.charges, charges)
+  }
+  return rest
+}
+
+function noUsage(starts: Date[]): Used {
+  return { credits: starts.map(() => 0), charges: starts.map(() => 0) }
+}
+
 /** The usage of one series on one UTC day, from the SQL function `keymeter.usage_totals`. */
 interface DayTotals {
-  series: string
+  /** Null if all usage is one series. */
+  series: string | null
   /** The UTC day, as the number of days since 1970-01-01. */
   day: number
   /**
@@ -108,34 +134,29 @@ interface DayTotals {
   charges: number[]
 }
 
-/** Returns the usage of each series in the hours or days that start at `starts`. Series without usage are left out. */
-async function readUsage(
-  { db, userId }: Scope,
-  range: Range,
-  starts: Date[],
-  input: UsageTimeseries,
-): Promise<Map<string, Used>> {
-  const { by, keyId = null, operation = null } = input
-  const isCycle = input.from === undefined
+/**
+ * Returns the usage of each selected series in the hours or days that start at `starts`. If
+ * all usage is one series, its name is empty.
+ */
+async function readUsage(scope: Scope, selection: UsageSelection, starts: Date[]): Promise<Map<string, Used>> {
+  const { range, isCycle } = selection
   // Each cycle has its own rows in the roll-ups. So usage before the start or after the end of the cycle need not be left out
   // here.
   const { ends, intervalsOf } = isCycle ? dayParts(starts, null) : dayParts([range.start, ...starts.slice(1)], range.end)
   const { rows } = await sql<DayTotals>`
-    select series, day - date 'epoch' as day, ${quartersOf(ends)} as quarters, ${totalsAt(ends, 'credits')} as credits, ${totalsAt(ends, 'charges')} as charges
-      from keymeter.usage_totals(${userId}, ${range.start}, ${range.end}, ${isCycle ? range.start : null},
-                                 ${by === 'key' ? 'api_key_id' : 'operation'}, ${keyId}, ${operation})`.execute(db)
+    select coalesce(series_key::text, series_operation) as series, day - date 'epoch' as day, ${quartersOf(ends)} as quarters, ${totalsAt(ends, 'credits')} as credits, ${totalsAt(ends, 'charges')} as charges
+      from ${usageTotals(scope, selection)} as days`.execute(scope.db)
 
   const used = new Map<string, Used>()
   for (const { series, day, quarters, credits, charges } of rows) {
     const intervals = intervalsOf(day)
+    const own = used.get(series ?? '') ?? noUsage(starts)
+    used.set(series ?? '', own)
     for (const [n, quarter] of (quarters ?? ends).entries()) {
       const interval = intervals[quarter] ?? null
-      const more = increase(charges, n)
-      if (interval === null || more === 0) continue
-      const own = used.get(series) ?? { credits: starts.map(() => 0), charges: starts.map(() => 0) }
-      used.set(series, own)
+      if (interval === null) continue
       own.credits[interval] = (own.credits[interval] ?? 0) + increase(credits, n)
-      own.charges[interval] = (own.charges[interval] ?? 0) + more
+      own.charges[interval] = (own.charges[interval] ?? 0) + increase(charges, n)
     }
   }
   return used
@@ -172,10 +193,6 @@ function quartersOf(ends: number[]): RawBuilder<number[] | null> {
 
 function increase(totals: number[], n: number): number {
   return (totals[n] ?? 0) - (totals[n - 1] ?? 0)
-}
-
-function total({ credits }: UsageSeries): number {
-  return credits.reduce((sum, value) => sum + value, 0)
 }
 
 async function keysById({ db, userId }: Scope, ids: string[]): Promise<Map<string, { name: string; key_prefix: string }>> {

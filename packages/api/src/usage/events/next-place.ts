@@ -3,6 +3,7 @@ import { sql } from 'kysely'
 import type { Scope } from '../../scope.ts'
 import type { Place } from './cursor.ts'
 import { matches, mayBeUncounted, ofMonth, oldestExamined, UNCOUNTED_EXAMINED_MAX, uncountedOfMonth } from './examined.ts'
+import { newestBucketEnd } from './newest-bucket.ts'
 import { firstSequenceOfMonth, isWithinRange, placeInEarlierMonth, placeOfTime } from './place.ts'
 
 /**
@@ -49,33 +50,9 @@ async function lowerTime(scope: Scope, place: Place): Promise<Place> {
 /**
  * Returns a place above the newest charge below `place` that has the key and the operation of the filters. Returns null if
  * there is no such charge.
- *
- * The query finds the 15-minute bucket of this charge in `usage_by_quarter_hour`. It makes one look-up for each operation of
- * the key, or one for each key of the operation. To make few look-ups, the query reads few cycles. For a key, it reads the two
- * newest cycles in which the key was used. All usage in the newest cycle can be after `place`, but all usage in the other cycle
- * is before `place`. For an operation of any key, the query reads one cycle. If it finds no bucket in these cycles, the list
- * continues at their start.
  */
-async function newestChargeBelow(scope: Scope, place: Place, { keyId, operation }: UsageEventFilters): Promise<Place | null> {
-  const { db, userId } = scope
-  const isKey = keyId === undefined ? sql`true` : sql`used.api_key_id = ${keyId}`
-  const isOperation = operation === undefined ? sql`true` : sql`labels.operation = ${operation}`
-  const cyclesMax = sql.lit(keyId === undefined ? 1 : 2)
-  const { rows } = await sql<{ end: Date | null }>`
-    with cycles as (
-      select distinct cycle_start from usage_by_cycle as used
-       where user_id = ${userId} and ${isKey} and cycle_start <= ${place.at} order by cycle_start desc limit ${cyclesMax})
-    select coalesce(max(quarter_hour) + interval '15 minutes',
-                    (select min(cycle_start) from cycles having count(*) = ${cyclesMax})) as end
-      from cycles
-      join usage_by_cycle as used on used.user_id = ${userId} and used.cycle_start = cycles.cycle_start and ${isKey}
-      join operations as labels on labels.user_id = ${userId} and ${isOperation}
-     cross join lateral (
-       select quarter_hour from usage_by_quarter_hour as buckets
-        where buckets.user_id = ${userId} and buckets.api_key_id = used.api_key_id and buckets.cycle_start = used.cycle_start
-          and buckets.operation = labels.operation and buckets.quarter_hour <= ${place.at}
-        order by quarter_hour desc limit 1) as newest`.execute(db)
-  const end = rows[0]?.end ?? null
+async function newestChargeBelow(scope: Scope, place: Place, filters: UsageEventFilters): Promise<Place | null> {
+  const end = await newestBucketEnd(scope, place.at, filters)
   if (end === null) return null
   if (end > place.at) return place
   const found = await placeOfTime(scope, end)
