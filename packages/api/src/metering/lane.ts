@@ -60,7 +60,7 @@ export class Lane<Item extends Timed, Answer> {
         this.#queue.delete(call)
         reject(new AppError('database_unavailable'))
       }
-      const timer = setTimeout(giveUp, item.deadline - performance.now())
+      const timer = setTimeout(giveUp, Math.max(0, item.deadline - performance.now()))
       const call: Queued<Item, Answer> = {
         item,
         timer,
