@@ -45,12 +45,27 @@ create function keymeter.idempotency_window() returns interval
   language sql immutable parallel safe
   as $$ select interval '35 days' $$;
 
+-- supabase/schemas/functions/limits/max_batch.sql
+
+-- The maximum number of items in one call of keymeter.meter_batch. It must equal `CHARGES_MAX` in packages/contract. A test
+-- compares the two.
+create function keymeter.max_batch() returns int
+  language sql immutable parallel safe
+  as $$ select 500 $$;
+
 -- supabase/schemas/functions/limits/max_credits.sql
 
 -- The largest number of credits, 2^53 - 1. JavaScript cannot represent all larger integers exactly.
 create function keymeter.max_credits() returns bigint
   language sql immutable parallel safe
   as $$ select 9007199254740991 $$;
+
+-- supabase/schemas/functions/limits/max_hold_seconds.sql
+
+-- The longest lifetime of a hold, in seconds. It must equal `HOLD_SECONDS_MAX` in packages/contract. A test compares the two.
+create function keymeter.max_hold_seconds() returns int
+  language sql immutable parallel safe
+  as $$ select 604800 $$;
 
 -- supabase/schemas/functions/limits/max_open_holds.sql
 
@@ -185,7 +200,7 @@ create table public.billing_accounts (
   top_up_balance keymeter.credits not null default 0,
   topped_up_this_cycle bigint not null default 0 check (topped_up_this_cycle >= 0),
   next_plan text,
-  next_credits_per_cycle bigint,
+  next_credits_per_cycle keymeter.credits,
   alert_thresholds smallint[] not null default '{50,80,100}',
   free_credits_refusal text check (free_credits_refusal in ('mailbox_used', 'not_confirmed', 'not_offered')),
 
@@ -236,8 +251,8 @@ create table public.billing_cycles (
   cycle_start timestamptz(3) not null,
   cycle_end timestamptz(3) not null check (cycle_end > cycle_start),
   plan text not null,
-  credits_granted bigint not null,
-  credits_used bigint not null,
+  credits_granted bigint not null check (credits_granted >= 0),
+  credits_used bigint not null check (credits_used >= 0),
   credits_held bigint not null default 0 check (credits_held >= 0),
   credits_topped_up bigint not null default 0 check (credits_topped_up >= 0),
   primary key (user_id, cycle_start)
@@ -338,9 +353,11 @@ create table public.api_key_usage (
   idempotency_key text,
   operation text not null,
   refers_to bigint,
-  credits_requested bigint not null,
+  -- These columns have domains and no check constraints. Postgres prepares a check constraint again for each insert statement,
+  -- which takes longer than the check.
+  credits_requested keymeter.credits not null,
   credits_charged keymeter.credit_change not null,
-  remaining bigint not null,
+  remaining keymeter.credits not null,
   cycle_start timestamptz(3) not null,
   cycle_end timestamptz(3) not null,
   counted_at timestamptz(3),
@@ -546,8 +563,8 @@ create table public.alerts (
   cycle_start timestamptz(3) not null,
   threshold smallint not null,
   created_at timestamptz(3) not null,
-  credits_used bigint not null,
-  credits_granted bigint not null,
+  credits_used bigint not null check (credits_used >= 0),
+  credits_granted bigint not null check (credits_granted >= 0),
   primary key (user_id, cycle_start, threshold)
 );
 comment on table public.alerts is 'One row for each threshold that the usage of an account has reached in a cycle.';
@@ -810,6 +827,14 @@ create function keymeter.current_account() returns uuid
   language sql stable parallel safe
   as $$ select nullif(current_setting('app.user_id', true), '')::uuid $$;
 
+-- supabase/schemas/functions/accounts/edit_lock.sql
+
+-- Returns the key of the advisory lock with which an edit of an account announces itself (keymeter.lock_account). It is a hash
+-- of 64 bits. If two accounts ever have the same key, their edits run one after the other, and nothing else happens.
+create function keymeter.edit_lock(account uuid) returns bigint
+  language sql immutable parallel safe
+  as $$ select hashtextextended('keymeter.lock_account ' || account::text, 0) $$;
+
 -- supabase/schemas/functions/accounts/expire_holds.sql
 
 -- Ends all expired holds of these accounts. The credits of a hold are given back to the cycle in which the hold was made.
@@ -846,6 +871,22 @@ begin
                              where open.user_id = accounts.user_id and open.outcome is null
                                and open.expires_at > keymeter.account_time(v_now, last_event_at, billing_cycle_start))
    where accounts.user_id = any(user_ids) and accounts.holds_expire_at <= keymeter.account_time(v_now, last_event_at, billing_cycle_start);
+end
+$$;
+
+-- supabase/schemas/functions/accounts/lock_account.sql
+
+-- Locks an account for an edit, until the transaction ends. Returns false if the account does not exist.
+--
+-- The advisory lock comes first. It announces the edit to keymeter.meter_batch, which cannot see who waits for a row. It also
+-- lets only one edit of an account wait for the row, so a charge of the account never waits behind more than one edit.
+create function keymeter.lock_account(account uuid) returns boolean
+  language plpgsql volatile
+  as $$
+begin
+  perform pg_advisory_xact_lock(keymeter.edit_lock(account));
+  perform from public.billing_accounts where user_id = account for no key update;
+  return found;
 end
 $$;
 
@@ -1236,14 +1277,15 @@ $$;
 
 -- supabase/schemas/functions/metering/answers.sql
 
--- Returns the answers to a batch, in the order of its items. An item without a verdict gets the verdict `not_found`.
-create function keymeter.answers(items keymeter.metering_item[], credits bigint[]) returns table (
+-- Returns the answers to a batch, in the order of its items. `left_out` contains the verdicts of the items that were left out
+-- (keymeter.leave_out). Every other item without a verdict gets the verdict `not_found`.
+create function keymeter.answers(items keymeter.metering_item[], credits bigint[], left_out text[]) returns table (
   verdict text, is_replayed boolean, sequence bigint, api_key_id uuid, key_type text,
   credits_requested bigint, credits_charged bigint, remaining bigint, cycle_end timestamptz, expires_at timestamptz
 )
   language sql immutable
   as $$
-    select coalesce(item.verdict, 'not_found'), coalesce(item.is_replayed, false), item.sequence, item.api_key_id, item.key_type,
+    select coalesce(item.verdict, left_out[item.ordinality], 'not_found'), coalesce(item.is_replayed, false), item.sequence, item.api_key_id, item.key_type,
            coalesce(item.credits_requested, credits[item.ordinality]), coalesce(item.credits_charged, 0), item.remaining,
            item.cycle_end, item.expires_at
       from unnest(items) with ordinality as item
@@ -1255,6 +1297,36 @@ create function keymeter.answers(items keymeter.metering_item[], credits bigint[
 create function keymeter.available(account keymeter.metering_account) returns bigint
   language sql immutable
   as $$ select greatest(0, account.credits_granted + account.top_up_balance - account.credits_used - account.credits_held) $$;
+
+-- supabase/schemas/functions/metering/check_batch.sql
+
+-- Raises an error (22023) if the items of a batch are not valid. The server checks its requests before it sends a batch. This
+-- function protects the credits against a stolen login of the server's role. For example, a charge of negative credits would
+-- add credits to the account, and its event would agree with the balance.
+--
+-- Each condition reads a whole array. A query on the elements of the arrays would take several times as long.
+create function keymeter.check_batch(
+  actions text[], user_ids uuid[], key_hashes bytea[], refers_to bigint[], credits bigint[], idempotency_keys text[], operations text[],
+  lifetimes int[]
+) returns void
+  language plpgsql immutable
+  as $$
+declare
+  size int := cardinality(user_ids);
+begin
+  -- If an argument is null, the condition is null and not true.
+  if size between 1 and keymeter.max_batch()
+     and cardinality(actions) = size and cardinality(key_hashes) = size and cardinality(refers_to) = size and cardinality(credits) = size
+     and cardinality(idempotency_keys) = size and cardinality(operations) = size and cardinality(lifetimes) = size
+     and actions <@ array['charge', 'hold', 'settle', 'release', 'refund']
+     and array_position(user_ids, null) is null and array_position(credits, null) is null
+     and 0 <= all(credits) and keymeter.max_credits() >= all(credits)
+     and (0 < all(lifetimes)) is not false and (keymeter.max_hold_seconds() >= all(lifetimes)) is not false then
+    return;
+  end if;
+  raise exception 'meter_batch: the arguments are not a valid batch' using errcode = '22023';
+end
+$$;
 
 -- supabase/schemas/functions/metering/count_open_holds.sql
 
@@ -1321,6 +1393,29 @@ begin
 end
 $$;
 
+-- supabase/schemas/functions/metering/find_edited.sql
+
+-- Returns the accounts that an edit has locked, or whose lock an edit waits for. Edits announce themselves with an advisory lock
+-- (keymeter.lock_account). The function tries these locks, waits for none of them, and keeps none of them.
+create function keymeter.find_edited(accounts uuid[]) returns uuid[]
+  language plpgsql volatile
+  as $$
+declare
+  edited uuid[];
+begin
+  begin
+    edited := array(select account from (select distinct unnest(accounts)) as batch (account)
+                     where not pg_try_advisory_xact_lock_shared(keymeter.edit_lock(account)));
+    -- The rollback of this block releases the locks. Otherwise the lock table of Postgres could get full, because a batch can
+    -- contain hundreds of accounts.
+    raise exception sqlstate 'KM001';
+  exception when sqlstate 'KM001' then
+    null;
+  end;
+  return edited;
+end
+$$;
+
 -- supabase/schemas/functions/metering/find_first_items.sql
 
 -- Returns, for each item of a batch, the position of the first item with the same account and the same idempotency key. Returns
@@ -1341,19 +1436,6 @@ begin
               from unnest(user_ids, idempotency_keys) with ordinality as given (user_id, idempotency_key, n)) as items);
 end
 $$;
-
--- supabase/schemas/functions/metering/find_locked_accounts.sql
-
--- Returns the accounts that another session has locked now, without waiting for these locks. The function locks all other
--- accounts of `user_ids` until its transaction ends.
-create function keymeter.find_locked_accounts(user_ids uuid[]) returns setof uuid
-  language sql volatile security definer set search_path = ''
-  as $$
-    with lockable as (
-      select user_id from public.billing_accounts where user_id = any(user_ids) order by user_id for no key update skip locked
-    )
-    select user_id from public.billing_accounts where user_id = any(user_ids) and user_id not in (select user_id from lockable)
-  $$;
 
 -- supabase/schemas/functions/metering/follow.sql
 
@@ -1415,12 +1497,65 @@ create function keymeter.is_verify(credits_requested bigint, idempotency_key tex
   language sql immutable
   as $$ select credits_requested = 0 and idempotency_key is null $$;
 
+-- supabase/schemas/functions/metering/leave_out.sql
+
+-- Returns a verdict for each item of a batch whose account exists and is not in `locked`, and null for each other item. The
+-- verdict is account_locked if an edit or another program has locked the account, and account_busy if another batch has locked
+-- it.
+--
+-- Postgres does not show who has locked a row. A lock of another batch (no key update) lets this function take a key share
+-- lock. The deletion of a user and `for update` do not.
+create function keymeter.leave_out(user_ids uuid[], locked uuid[], waits_for text) returns text[]
+  language plpgsql volatile
+  as $$
+declare
+  missing uuid[] := array(select user_id from public.billing_accounts where user_id = any(user_ids) and user_id <> all(locked));
+  edited uuid[];
+  busy uuid[] := '{}';
+begin
+  -- A batch that waits for other batches leaves out only accounts with edits.
+  if waits_for = 'nobody' and cardinality(missing) > 0 then
+    edited := keymeter.find_edited(missing);
+    busy := array(select user_id from public.billing_accounts where user_id = any(missing) and user_id <> all(edited)
+                     for key share skip locked);
+  end if;
+  return array(select case when user_id = any(busy) then 'account_busy' when user_id = any(missing) then 'account_locked' end
+                 from unnest(user_ids) with ordinality as given (user_id, n) order by n);
+end
+$$;
+
 -- supabase/schemas/functions/metering/leaves_trace.sql
 
 -- Returns true if an item with this verdict is stored as a usage event. Returns null if there is no verdict.
 create function keymeter.leaves_trace(verdict text) returns boolean
   language sql immutable
   as $$ select verdict not in ('operation_limit_exceeded', 'hold_limit_exceeded') $$;
+
+-- supabase/schemas/functions/metering/lock_accounts.sql
+
+-- Locks accounts of a batch in the order of their ids, and returns the locked accounts. `waits_for` is explained at
+-- keymeter.meter_batch.
+create function keymeter.lock_accounts(accounts uuid[], waits_for text) returns uuid[]
+  language plpgsql volatile
+  as $$
+declare
+  edited uuid[];
+begin
+  if waits_for = 'nobody' then
+    return array(select user_id from public.billing_accounts where user_id = any(accounts)
+                  order by user_id for no key update skip locked);
+  elsif waits_for = 'batches' then
+    edited := keymeter.find_edited(accounts);
+    if cardinality(edited) > 0 then
+      accounts := array(select account from unnest(accounts) as account where account <> all(edited));
+    end if;
+    return keymeter.wait_for_batches(accounts);
+  elsif waits_for = 'everybody' then
+    return array(select user_id from public.billing_accounts where user_id = any(accounts) order by user_id for no key update);
+  end if;
+  raise exception 'meter_batch: waits_for must be nobody, batches or everybody' using errcode = '22023';
+end
+$$;
 
 -- supabase/schemas/functions/metering/look_up_items.sql
 
@@ -1501,10 +1636,17 @@ create function keymeter.look_up_items(
 --   release  gives all credits of the hold `refers_to` back;
 --   refund   gives back `credits` of the charge or settle `refers_to`.
 --
--- The function first locks the accounts of the batch, in the order of their ids. Every other writer of an account, its keys or
--- its credits locks the account first too. So nothing that the function reads after the locks can change before the commit.
--- Therefore a revoked key cannot be charged any more, a credit is never spent twice, and the search for an idempotency key
--- finds every earlier request.
+-- The function first locks the accounts of the batch. Every other writer of an account, its keys or its credits locks the
+-- account first too. So nothing that the function reads after the locks can change before the commit. Therefore a revoked key
+-- cannot be charged any more, a credit is never spent twice, and the search for an idempotency key finds every earlier request.
+--
+-- `waits_for` selects what happens if another session has locked an account of the batch:
+--   nobody     the function does not wait, and leaves out the items of the account;
+--   batches    the function waits for other batches, and leaves out the items of an account that is being edited;
+--   everybody  the function waits for every session.
+-- An item that is left out is not decided. It gets the verdict account_busy if another batch has locked its account, and
+-- otherwise account_locked. The server sends such an item again and never shows these verdicts to a client
+-- (docs/decisions/0022-locked-accounts.md).
 --
 -- These verdicts are stored, and a retry with the same idempotency key returns them again: charged, held, settled, released,
 -- refunded, revoked, disabled, expired, account_suspended, insufficient_credits, key_limit_exceeded, hold_expired, hold_ended,
@@ -1515,11 +1657,10 @@ create function keymeter.look_up_items(
 -- several servers, a sharding router selects the server by it.
 --
 -- The planner settings force the plan of look_up_items: one index scan for each item, in the written order of the joins, even
--- if the tables are new and have no statistics. lock_timeout is short, because a locked account must not delay the whole batch
--- for long.
+-- if the tables are new and have no statistics.
 create function keymeter.meter_batch(
   distribution_key uuid, actions text[], user_ids uuid[], key_hashes bytea[], refers_to bigint[], credits bigint[],
-  idempotency_keys text[], operations text[], lifetimes int[]
+  idempotency_keys text[], operations text[], lifetimes int[], waits_for text default 'everybody'
 ) returns table (
   verdict text, is_replayed boolean, sequence bigint, api_key_id uuid, key_type text,
   credits_requested bigint, credits_charged bigint, remaining bigint, cycle_end timestamptz, expires_at timestamptz
@@ -1532,13 +1673,15 @@ create function keymeter.meter_batch(
   as $$
 #variable_conflict use_column
 declare
+  locked uuid[];
+  left_out text[];
   v_now timestamptz;
   latest timestamptz;
   known keymeter.metering_lookup;
   item keymeter.metering_item;
   account keymeter.metering_account;
   step keymeter.metering_step;
-  items keymeter.metering_item[] := array_fill(null::keymeter.metering_item, array[cardinality(user_ids)]);
+  items keymeter.metering_item[];
   accounts keymeter.metering_account[] := '{}';
   -- These arrays are used only if an idempotency key occurs more than once in the batch. firsts[i] is the position of the first
   -- item with the same idempotency key as item i. leads[firsts[i]] is the position of the item with this idempotency key that
@@ -1547,7 +1690,15 @@ declare
   leads int[] := '{}';
   has_events boolean := false; has_stale_use boolean := false; has_late_usage boolean := false; has_alerts boolean := false;
 begin
-  perform from public.billing_accounts where user_id = any(user_ids) order by user_id for no key update;
+  perform keymeter.check_batch(actions, user_ids, key_hashes, refers_to, credits, idempotency_keys, operations, lifetimes);
+  items := array_fill(null::keymeter.metering_item, array[cardinality(user_ids)]);
+  locked := keymeter.lock_accounts(user_ids, waits_for);
+  if not user_ids <@ locked then
+    left_out := keymeter.leave_out(user_ids, locked, waits_for);
+    -- Without its account, an item is not found below. So nothing is decided about an account that is not locked.
+    user_ids := array(select case when account = any(locked) then account end
+                        from unnest(user_ids) with ordinality as given (account, n) order by n);
+  end if;
   v_now := keymeter.now();
   latest := keymeter.advance_due_accounts(user_ids, v_now);
   firsts := keymeter.find_first_items(user_ids, idempotency_keys);
@@ -1556,7 +1707,7 @@ begin
     select * from keymeter.look_up_items(v_now, latest, actions, user_ids, key_hashes, refers_to, credits, idempotency_keys, operations, lifetimes)
   loop
     item := known.item;
-    continue when item.api_key_id is null and item.refers_to is null;
+    continue when item.api_key_id is null and (item.refers_to is null or item.action in ('charge', 'hold'));
     if known.is_replay then
       items[item.position] := keymeter.replay(item, known.original, known.is_same_request);
       continue;
@@ -1608,7 +1759,7 @@ begin
   if has_alerts then perform keymeter.record_alerts(accounts); end if;
   if has_stale_use then perform keymeter.record_last_use(items); end if;
 
-  return query select * from keymeter.answers(items, credits);
+  return query select * from keymeter.answers(items, credits, left_out);
 end
 $$;
 
@@ -1751,6 +1902,10 @@ create function keymeter.refund(item keymeter.metering_item, account keymeter.me
 declare
   charge record;
 begin
+  -- The server never sends such a refund. Its event would look like a refund that became a top-up.
+  if item.credits_requested = 0 then
+    raise exception 'meter_batch: a refund must have at least 1 credit' using errcode = '22023';
+  end if;
   select events.api_key_id, events.operation, events.cycle_start, coalesce(events.counted_at, events.created_at) as counted_at,
          events.credits_charged
          - (select coalesce(sum(refunds.credits_requested), 0) from public.api_key_usage as refunds
@@ -1892,6 +2047,19 @@ begin
     (select used.credits_charged + used.credits_held from public.usage_by_cycle as used
       where used.user_id = account.user_id and used.api_key_id = key_id and used.cycle_start = account.cycle_start), 0);
   return account;
+end
+$$;
+
+-- supabase/schemas/functions/metering/wait_for_batches.sql
+
+-- Locks accounts in the order of their ids, and waits for other batches. The order is the same in every batch, so two batches
+-- cannot deadlock. Another batch takes a few milliseconds. A longer wait means that a session of another program has locked an
+-- account, so lock_timeout is short. It ends with this function, and does not apply to the rest of the batch.
+create function keymeter.wait_for_batches(accounts uuid[]) returns uuid[]
+  language plpgsql volatile set lock_timeout = '250ms'
+  as $$
+begin
+  return array(select user_id from public.billing_accounts where user_id = any(accounts) order by user_id for no key update);
 end
 $$;
 
@@ -2074,12 +2242,12 @@ grant execute on function
   keymeter.max_credits(), keymeter.max_operations(), keymeter.max_open_holds(), keymeter.idempotency_window(),
   keymeter.current_account(), keymeter.account_cycles(uuid, timestamptz),
   keymeter.usage_totals(uuid, timestamptz, timestamptz, timestamptz, text, uuid[], text[]),
-  keymeter.find_locked_accounts(uuid[]), keymeter.missing_usage_partitions(int)
+  keymeter.edit_lock(uuid), keymeter.lock_account(uuid), keymeter.missing_usage_partitions(int)
 to keymeter_api;
 -- Functions that write. They run with the rights of their owner.
 grant execute on function
   keymeter.create_account(uuid, bytea, text),
-  keymeter.meter_batch(uuid, text[], uuid[], bytea[], bigint[], bigint[], text[], text[], int[]),
+  keymeter.meter_batch(uuid, text[], uuid[], bytea[], bigint[], bigint[], text[], text[], int[], text),
   keymeter.grant_top_up(uuid, bigint, text, text), keymeter.change_plan(uuid, text), keymeter.set_suspended(uuid, boolean),
   keymeter.make_usage_partition(timestamptz)
 to keymeter_api;

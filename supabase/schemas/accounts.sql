@@ -38,7 +38,7 @@ create table public.billing_accounts (
   top_up_balance keymeter.credits not null default 0,
   topped_up_this_cycle bigint not null default 0 check (topped_up_this_cycle >= 0),
   next_plan text,
-  next_credits_per_cycle bigint,
+  next_credits_per_cycle keymeter.credits,
   alert_thresholds smallint[] not null default '{50,80,100}',
   free_credits_refusal text check (free_credits_refusal in ('mailbox_used', 'not_confirmed', 'not_offered')),
 
@@ -89,8 +89,8 @@ create table public.billing_cycles (
   cycle_start timestamptz(3) not null,
   cycle_end timestamptz(3) not null check (cycle_end > cycle_start),
   plan text not null,
-  credits_granted bigint not null,
-  credits_used bigint not null,
+  credits_granted bigint not null check (credits_granted >= 0),
+  credits_used bigint not null check (credits_used >= 0),
   credits_held bigint not null default 0 check (credits_held >= 0),
   credits_topped_up bigint not null default 0 check (credits_topped_up >= 0),
   primary key (user_id, cycle_start)

@@ -55,8 +55,8 @@ create table public.alerts (
   cycle_start timestamptz(3) not null,
   threshold smallint not null,
   created_at timestamptz(3) not null,
-  credits_used bigint not null,
-  credits_granted bigint not null,
+  credits_used bigint not null check (credits_used >= 0),
+  credits_granted bigint not null check (credits_granted >= 0),
   primary key (user_id, cycle_start, threshold)
 );
 comment on table public.alerts is 'One row for each threshold that the usage of an account has reached in a cycle.';

@@ -49,12 +49,12 @@ grant execute on function
   keymeter.max_credits(), keymeter.max_operations(), keymeter.max_open_holds(), keymeter.idempotency_window(),
   keymeter.current_account(), keymeter.account_cycles(uuid, timestamptz),
   keymeter.usage_totals(uuid, timestamptz, timestamptz, timestamptz, text, uuid[], text[]),
-  keymeter.find_locked_accounts(uuid[]), keymeter.missing_usage_partitions(int)
+  keymeter.edit_lock(uuid), keymeter.lock_account(uuid), keymeter.missing_usage_partitions(int)
 to keymeter_api;
 -- Functions that write. They run with the rights of their owner.
 grant execute on function
   keymeter.create_account(uuid, bytea, text),
-  keymeter.meter_batch(uuid, text[], uuid[], bytea[], bigint[], bigint[], text[], text[], int[]),
+  keymeter.meter_batch(uuid, text[], uuid[], bytea[], bigint[], bigint[], text[], text[], int[], text),
   keymeter.grant_top_up(uuid, bigint, text, text), keymeter.change_plan(uuid, text), keymeter.set_suspended(uuid, boolean),
   keymeter.make_usage_partition(timestamptz)
 to keymeter_api;

@@ -108,9 +108,10 @@ function keymeter.current_account
 function keymeter.cycle_boundary
 function keymeter.cycle_end
 function keymeter.cycle_index
-function keymeter.find_locked_accounts
+function keymeter.edit_lock
 function keymeter.grant_top_up
 function keymeter.idempotency_window
+function keymeter.lock_account
 function keymeter.make_usage_partition
 function keymeter.max_credits
 function keymeter.max_open_holds

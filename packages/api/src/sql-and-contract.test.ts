@@ -3,7 +3,9 @@ import * as contract from '@keymeter/contract'
 import {
   AuditAction,
   AuditActor,
+  CHARGES_MAX,
   FreeCreditsRefusal,
+  HOLD_SECONDS_MAX,
   HOLDS_OPEN_MAX,
   IDEMPOTENCY_DAYS,
   KEY_NAME_LENGTH_MAX,
@@ -17,6 +19,7 @@ import {
 import { testDatabase } from '@keymeter/local/testing'
 import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
+import type { LeftOut, WaitsFor } from './metering/meter-batch.ts'
 
 const database = testDatabase()
 
@@ -24,6 +27,7 @@ describe('limits in SQL and in the contract', () => {
   it('each limit is the same number in SQL and in the contract', async () => {
     const { rows } = await database.owner.query(
       `select keymeter.max_operations() as operations, keymeter.max_open_holds() as "openHolds",
+              keymeter.max_batch() as batch, keymeter.max_hold_seconds() as "holdSeconds",
               keymeter.idempotency_window() = $1::int * interval '1 day' as "isSameWindow", keymeter.max_credits()::text as credits`,
       [IDEMPOTENCY_DAYS],
     )
@@ -31,6 +35,8 @@ describe('limits in SQL and in the contract', () => {
       {
         operations: OPERATIONS_MAX,
         openHolds: HOLDS_OPEN_MAX,
+        batch: CHARGES_MAX,
+        holdSeconds: HOLD_SECONDS_MAX,
         isSameWindow: true,
         credits: String(Number.MAX_SAFE_INTEGER),
       },
@@ -101,12 +107,23 @@ function verdictsOf(union: z.ZodDiscriminatedUnion): string[] {
 }
 
 describe('the verdicts of the metering functions', () => {
+  const LEFT_OUT: LeftOut[] = ['account_locked', 'account_busy']
   /** All verdicts of the contract. */
   const verdicts = Object.entries(contract).flatMap(([name, schema]) =>
     name.endsWith('Verdict') && schema instanceof z.ZodDiscriminatedUnion ? verdictsOf(schema) : [],
   )
   /** String literals in the source of the functions that are not verdicts. */
-  const OTHER_WORDS = [...UsageAction.options, ...LedgerKind.options, 'epoch', '-infinity', '15 minutes', '1 minute', '{}']
+  const OTHER_WORDS = [
+    ...UsageAction.options,
+    ...LedgerKind.options,
+    ...(['nobody', 'batches', 'everybody'] satisfies WaitsFor[]),
+    ...LEFT_OUT,
+    'epoch',
+    '-infinity',
+    '15 minutes',
+    '1 minute',
+    '{}',
+  ]
 
   const wordsOf = async () => {
     const names = readdirSync(new URL('../../../supabase/schemas/functions/metering', import.meta.url)).map((file) =>
@@ -117,11 +134,19 @@ describe('the verdicts of the metering functions', () => {
       [names],
     )
     expect(rows.length).toBeGreaterThan(15)
-    return new Set(rows.flatMap(({ source }) => literalsOf(source.replaceAll(/--.*/g, ''))))
+    // The words of errors are not verdicts.
+    const sources = rows.map(({ source }) =>
+      source.replaceAll(/--.*/g, '').replaceAll(/\b(raise exception|exception when) [^;]*;/g, ''),
+    )
+    return new Set(sources.flatMap(literalsOf))
   }
 
   it('every verdict of the metering functions is a verdict of the contract', async () => {
     expect([...(await wordsOf())].filter((word) => !verdicts.includes(word) && !OTHER_WORDS.includes(word))).toEqual([])
+  })
+
+  it('the verdicts of items that a batch leaves out are not verdicts of the contract, so a client never gets them', () => {
+    expect(verdicts.filter((verdict) => LEFT_OUT.includes(verdict as LeftOut))).toEqual([])
   })
 
   it('the metering functions contain every verdict of the contract except overloaded, which the server decides', async () => {

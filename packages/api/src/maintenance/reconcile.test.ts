@@ -209,6 +209,40 @@ describe('reconcile', () => {
     expect(await differences()).toEqual([])
   })
 
+  it('reports an event with negative credits, even if it agrees with all totals', async () => {
+    const { userId, defaultKey } = accounts[4] ?? { userId: '', defaultKey: { secret: '' } }
+    await charge(database, defaultKey.secret, 7)
+    // Change the last charge to a charge of -7 credits, and all totals with it. The domain allows no negative credits, so remove
+    // its check for this test.
+    const change = async (credits: number) =>
+      await database.owner.query(
+        `with event as (
+           update api_key_usage set credits_requested = ${credits}, credits_charged = ${credits}
+            where user_id = '${userId}' and sequence = (select max(sequence) from api_key_usage where user_id = '${userId}')
+           returning user_id, api_key_id, cycle_start, operation, created_at
+         ), account as (
+           update billing_accounts set credits_used = credits_used + ${2 * credits} from event where billing_accounts.user_id = event.user_id
+         ), by_cycle as (
+           update usage_by_cycle as kept set credits_charged = credits_charged + ${2 * credits} from event
+            where (kept.user_id, kept.api_key_id, kept.cycle_start) = (event.user_id, event.api_key_id, event.cycle_start)
+         )
+         update usage_by_quarter_hour as kept set credits_charged = credits_charged + ${2 * credits} from event
+          where (kept.user_id, kept.api_key_id, kept.cycle_start, kept.operation, kept.quarter_hour)
+              = (event.user_id, event.api_key_id, event.cycle_start, event.operation, date_bin('15 minutes', event.created_at, 'epoch'))`,
+      )
+    await expect(change(-7)).rejects.toThrow('keymeter.credits')
+    const { rows } = await database.owner.query(
+      "select pg_get_constraintdef(oid) as text from pg_constraint where conname = 'credits_check'",
+    )
+    await database.owner.query('alter domain keymeter.credits drop constraint credits_check')
+    await change(-7)
+    const found = await differences()
+    await change(7)
+    await database.owner.query(`alter domain keymeter.credits add constraint credits_check ${rows[0].text}`)
+    expect(found).toMatchObject([{ what: 'event itself', userId }])
+    expect(await differences()).toEqual([])
+  })
+
   it('reports every total that is wrong after an event was lost, changed or repeated', async () => {
     const { userId } = accounts[3] ?? { userId: '' }
     const found = async (statement: string) => {

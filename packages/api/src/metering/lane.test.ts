@@ -76,3 +76,27 @@ it('a call is answered when it is decided, before the other calls of its batch a
   end()
   expect(await late).toBe('late')
 })
+
+it('the size of a lane is the number of calls in the queue and in flight', async () => {
+  let decide = () => {}
+  const lane = new Lane<Item, string>(2, async (calls) => {
+    await new Promise<void>((resolve) => {
+      decide = resolve
+    })
+    answer(calls)
+    return []
+  })
+  expect(lane.size).toBe(0)
+  const calls = ['a', 'b', 'c'].map((name) => lane.enqueue(item(name, 60_000)))
+  expect(lane.size).toBe(3)
+  await setImmediate()
+  expect(lane.size).toBe(3)
+  decide()
+  await calls[0]
+  await setImmediate()
+  expect(lane.size).toBe(1)
+  decide()
+  await Promise.all(calls)
+  await setImmediate()
+  expect(lane.size).toBe(0)
+})

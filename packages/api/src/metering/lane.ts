@@ -35,6 +35,7 @@ export class Lane<Item extends Timed, Answer> {
   readonly #batchMax: number
   readonly #send: SendBatch<Item, Answer>
   #queue = new Set<Queued<Item, Answer>>()
+  #inFlight = 0
   #isRunning = false
 
   /** @param send Receives at most `batchMax` calls. */
@@ -48,13 +49,18 @@ export class Lane<Item extends Timed, Answer> {
     return !this.#isRunning
   }
 
+  /** The number of calls that wait in the queue or are in flight. */
+  get size(): number {
+    return this.#queue.size + this.#inFlight
+  }
+
   enqueue(item: Item): Promise<Answer> {
     return new Promise((resolve, reject) => {
       const giveUp = () => {
         this.#queue.delete(call)
         reject(new AppError('database_unavailable'))
       }
-      const timer = setTimeout(giveUp, item.deadline - performance.now())
+      const timer = setTimeout(giveUp, Math.max(0, item.deadline - performance.now()))
       const call: Queued<Item, Answer> = {
         item,
         timer,
@@ -78,6 +84,7 @@ export class Lane<Item extends Timed, Answer> {
   async #run(): Promise<void> {
     while (this.#queue.size > 0) {
       const batch = this.#takeBatch()
+      this.#inFlight = batch.length
       try {
         const undecided = new Set<Waiting<Item, Answer>>(await this.#send(batch))
         const again = batch.filter((call) => undecided.has(call) && call.item.deadline > performance.now())
@@ -85,6 +92,7 @@ export class Lane<Item extends Timed, Answer> {
       } catch (error) {
         for (const { reject } of batch) reject(error)
       }
+      this.#inFlight = 0
     }
     this.#isRunning = false
   }

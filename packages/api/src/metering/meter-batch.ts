@@ -21,10 +21,24 @@ export interface BatchItem {
   lifetimeSeconds: number | null
 }
 
+/**
+ * What a batch does if other sessions have locked accounts of the batch. `nobody` and `batches` leave out the items of some or
+ * all of these accounts (see `LeftOut`). `batches` waits only for batches of other processes, and `everybody` waits for every
+ * session.
+ */
+export type WaitsFor = 'nobody' | 'batches' | 'everybody'
+
+/**
+ * The verdicts of items that a batch left out, because another session has locked their account. Such an item is not decided,
+ * and must be sent again. `account_busy` means that a batch of another process has locked the account, so it will be free in a
+ * few milliseconds.
+ */
+export type LeftOut = 'account_locked' | 'account_busy'
+
 /** The decision of the SQL function `meter_batch` about one item. */
 export interface Decision {
   /**
-   * This text is not parsed yet. verdict.ts parses it separately for each call, so that an unknown verdict fails only its own
+   * A verdict, or `LeftOut`. This text is not parsed yet. verdict.ts parses it separately for each call, so that an unknown verdict fails only its own
    * call.
    */
   verdict: string
@@ -45,7 +59,7 @@ export interface Decision {
  * Decides a batch in one SQL call and one commit. Returns one decision for each item, in the order of the items. If a batch is
  * sent again, an item with an idempotency key gets its original decision.
  */
-export async function meterBatch(db: Db, items: readonly BatchItem[]): Promise<Decision[]> {
+export async function meterBatch(db: Db, items: readonly BatchItem[], waitsFor: WaitsFor): Promise<Decision[]> {
   const { rows } = await sql<Decision>`select * from keymeter.meter_batch(
     ${items[0]?.userId}::uuid,
     ${items.map(({ action }) => action)}::text[],
@@ -55,15 +69,8 @@ export async function meterBatch(db: Db, items: readonly BatchItem[]): Promise<D
     ${items.map(({ credits }) => credits)}::bigint[],
     ${items.map(({ idempotencyKey }) => idempotencyKey)}::text[],
     ${items.map(({ operation }) => operation)}::text[],
-    ${items.map(({ lifetimeSeconds }) => lifetimeSeconds)}::int[])`.execute(db)
+    ${items.map(({ lifetimeSeconds }) => lifetimeSeconds)}::int[],
+    ${waitsFor})`.execute(db)
   if (rows.length !== items.length) throw new Error(`the database returned ${rows.length} decisions for ${items.length} items`)
   return rows
-}
-
-/** Returns the accounts that another session has locked at this moment, without waiting for any lock. */
-export async function findLockedAccounts(db: Db, userIds: readonly string[]): Promise<string[]> {
-  const { rows } = await sql<{
-    user_id: string
-  }>`select user_id from keymeter.find_locked_accounts(${userIds}::uuid[]) as user_id`.execute(db)
-  return rows.map(({ user_id }) => user_id)
 }

@@ -3,7 +3,7 @@ import { type Db, isConflict, isLockTimeout, isStatementTimeout, isUnavailable }
 import type { Logger } from 'pino'
 import { AppError } from '../errors.ts'
 import type { Timed } from './lane.ts'
-import { type BatchItem, type Decision, findLockedAccounts, meterBatch } from './meter-batch.ts'
+import { type BatchItem, type Decision, meterBatch, type WaitsFor } from './meter-batch.ts'
 
 /**
  * If Postgres does not answer a batch within this time, the connection is probably dead, and the batch is sent again on another
@@ -20,17 +20,12 @@ const TRY_PAUSES_MS = [0, 50, 200, 1000]
 
 /**
  * The result of sending a batch:
- * - `decided`: contains one decision for each item, in the order of the items.
- * - `accounts_locked`: nothing is decided, because other sessions have locked some accounts of the batch.
- * - `too_slow`: nothing is decided, because the batch exceeds the statement timeout.
- *
- * Only a batch with several accounts can have the status `accounts_locked` or `too_slow`. A batch with one account is sent
- * again instead.
+ * - `decided`: contains one decision for each item, in the order of the items. Items can be left out (see `LeftOut`).
+ * - `lock_timeout`: nothing is decided, because the batch waited too long for a lock.
+ * - `too_slow`: nothing is decided, because the batch exceeds the statement timeout. Only a batch with several accounts can have
+ *   this status. A batch with one account is sent again instead.
  */
-export type BatchOutcome =
-  | { status: 'decided'; decisions: Decision[] }
-  | { status: 'accounts_locked'; userIds: string[] }
-  | { status: 'too_slow' }
+export type BatchOutcome = { status: 'decided'; decisions: Decision[] } | { status: 'lock_timeout' } | { status: 'too_slow' }
 
 /**
  * Sends one batch until Postgres answers it, as long as any of its callers waits. A connection can break after the commit, so
@@ -40,13 +35,23 @@ export type BatchOutcome =
  * @throws AppError `database_unavailable` if Postgres does not answer in time. The batch can still be decided later.
  * @throws Error for any other error from Postgres, e.g. if it rejects an item. In this case nothing is decided.
  */
-export async function sendBatch(db: Db, log: Logger, items: readonly (BatchItem & Timed)[]): Promise<BatchOutcome> {
+export async function sendBatch(
+  db: Db,
+  log: Logger,
+  items: readonly (BatchItem & Timed)[],
+  waitsFor: WaitsFor,
+): Promise<BatchOutcome> {
   let failure: unknown
   for (const pauseMs of TRY_PAUSES_MS) {
     if (pauseMs > 0) await sleep(Math.min(pauseMs, timeLeftMs(items)))
     try {
-      return await tryOnce(db, items)
+      return { status: 'decided', decisions: await inTime(items, () => meterBatch(db, items, waitsFor)) }
     } catch (error) {
+      if (isLockTimeout(error)) {
+        log.warn({ err: error, items: items.length }, 'a batch of charges waited too long for a lock: sending it again')
+        return { status: 'lock_timeout' }
+      }
+      if (isStatementTimeout(error) && items.some(({ userId }) => userId !== items[0]?.userId)) return { status: 'too_slow' }
       if (!isUnavailable(error) && !isConflict(error)) throw error
       failure = error
       if (timeLeftMs(items) < TRY_MS_MIN) break
@@ -55,19 +60,6 @@ export async function sendBatch(db: Db, log: Logger, items: readonly (BatchItem 
   }
   log.warn({ err: failure, items: items.length }, 'Postgres did not answer a batch of charges: giving it up')
   throw new AppError('database_unavailable', { cause: failure })
-}
-
-async function tryOnce(db: Db, items: readonly (BatchItem & Timed)[]): Promise<BatchOutcome> {
-  const userIds = [...new Set(items.map(({ userId }) => userId))]
-  try {
-    return { status: 'decided', decisions: await inTime(items, () => meterBatch(db, items)) }
-  } catch (error) {
-    if (userIds.length === 1) throw error
-    if (isLockTimeout(error))
-      return { status: 'accounts_locked', userIds: await inTime(items, () => findLockedAccounts(db, userIds)) }
-    if (isStatementTimeout(error)) return { status: 'too_slow' }
-    throw error
-  }
 }
 
 /**

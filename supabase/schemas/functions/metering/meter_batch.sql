@@ -6,10 +6,17 @@
 --   release  gives all credits of the hold `refers_to` back;
 --   refund   gives back `credits` of the charge or settle `refers_to`.
 --
--- The function first locks the accounts of the batch, in the order of their ids. Every other writer of an account, its keys or
--- its credits locks the account first too. So nothing that the function reads after the locks can change before the commit.
--- Therefore a revoked key cannot be charged any more, a credit is never spent twice, and the search for an idempotency key
--- finds every earlier request.
+-- The function first locks the accounts of the batch. Every other writer of an account, its keys or its credits locks the
+-- account first too. So nothing that the function reads after the locks can change before the commit. Therefore a revoked key
+-- cannot be charged any more, a credit is never spent twice, and the search for an idempotency key finds every earlier request.
+--
+-- `waits_for` selects what happens if another session has locked an account of the batch:
+--   nobody     the function does not wait, and leaves out the items of the account;
+--   batches    the function waits for other batches, and leaves out the items of an account that is being edited;
+--   everybody  the function waits for every session.
+-- An item that is left out is not decided. It gets the verdict account_busy if another batch has locked its account, and
+-- otherwise account_locked. The server sends such an item again and never shows these verdicts to a client
+-- (docs/decisions/0022-locked-accounts.md).
 --
 -- These verdicts are stored, and a retry with the same idempotency key returns them again: charged, held, settled, released,
 -- refunded, revoked, disabled, expired, account_suspended, insufficient_credits, key_limit_exceeded, hold_expired, hold_ended,
@@ -20,11 +27,10 @@
 -- several servers, a sharding router selects the server by it.
 --
 -- The planner settings force the plan of look_up_items: one index scan for each item, in the written order of the joins, even
--- if the tables are new and have no statistics. lock_timeout is short, because a locked account must not delay the whole batch
--- for long.
+-- if the tables are new and have no statistics.
 create function keymeter.meter_batch(
   distribution_key uuid, actions text[], user_ids uuid[], key_hashes bytea[], refers_to bigint[], credits bigint[],
-  idempotency_keys text[], operations text[], lifetimes int[]
+  idempotency_keys text[], operations text[], lifetimes int[], waits_for text default 'everybody'
 ) returns table (
   verdict text, is_replayed boolean, sequence bigint, api_key_id uuid, key_type text,
   credits_requested bigint, credits_charged bigint, remaining bigint, cycle_end timestamptz, expires_at timestamptz
@@ -37,13 +43,15 @@ create function keymeter.meter_batch(
   as $$
 #variable_conflict use_column
 declare
+  locked uuid[];
+  left_out text[];
   v_now timestamptz;
   latest timestamptz;
   known keymeter.metering_lookup;
   item keymeter.metering_item;
   account keymeter.metering_account;
   step keymeter.metering_step;
-  items keymeter.metering_item[] := array_fill(null::keymeter.metering_item, array[cardinality(user_ids)]);
+  items keymeter.metering_item[];
   accounts keymeter.metering_account[] := '{}';
   -- These arrays are used only if an idempotency key occurs more than once in the batch. firsts[i] is the position of the first
   -- item with the same idempotency key as item i. leads[firsts[i]] is the position of the item with this idempotency key that
@@ -52,7 +60,15 @@ declare
   leads int[] := '{}';
   has_events boolean := false; has_stale_use boolean := false; has_late_usage boolean := false; has_alerts boolean := false;
 begin
-  perform from public.billing_accounts where user_id = any(user_ids) order by user_id for no key update;
+  perform keymeter.check_batch(actions, user_ids, key_hashes, refers_to, credits, idempotency_keys, operations, lifetimes);
+  items := array_fill(null::keymeter.metering_item, array[cardinality(user_ids)]);
+  locked := keymeter.lock_accounts(user_ids, waits_for);
+  if not user_ids <@ locked then
+    left_out := keymeter.leave_out(user_ids, locked, waits_for);
+    -- Without its account, an item is not found below. So nothing is decided about an account that is not locked.
+    user_ids := array(select case when account = any(locked) then account end
+                        from unnest(user_ids) with ordinality as given (account, n) order by n);
+  end if;
   v_now := keymeter.now();
   latest := keymeter.advance_due_accounts(user_ids, v_now);
   firsts := keymeter.find_first_items(user_ids, idempotency_keys);
@@ -61,7 +77,7 @@ begin
     select * from keymeter.look_up_items(v_now, latest, actions, user_ids, key_hashes, refers_to, credits, idempotency_keys, operations, lifetimes)
   loop
     item := known.item;
-    continue when item.api_key_id is null and item.refers_to is null;
+    continue when item.api_key_id is null and (item.refers_to is null or item.action in ('charge', 'hold'));
     if known.is_replay then
       items[item.position] := keymeter.replay(item, known.original, known.is_same_request);
       continue;
@@ -113,6 +129,6 @@ begin
   if has_alerts then perform keymeter.record_alerts(accounts); end if;
   if has_stale_use then perform keymeter.record_last_use(items); end if;
 
-  return query select * from keymeter.answers(items, credits);
+  return query select * from keymeter.answers(items, credits, left_out);
 end
 $$;

@@ -11,6 +11,10 @@ create function keymeter.refund(item keymeter.metering_item, account keymeter.me
 declare
   charge record;
 begin
+  -- The server never sends such a refund. Its event would look like a refund that became a top-up.
+  if item.credits_requested = 0 then
+    raise exception 'meter_batch: a refund must have at least 1 credit' using errcode = '22023';
+  end if;
   select events.api_key_id, events.operation, events.cycle_start, coalesce(events.counted_at, events.created_at) as counted_at,
          events.credits_charged
          - (select coalesce(sum(refunds.credits_requested), 0) from public.api_key_usage as refunds
