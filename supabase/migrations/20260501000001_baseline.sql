@@ -1406,8 +1406,8 @@ begin
   begin
     edited := array(select account from (select distinct unnest(accounts)) as batch (account)
                      where not pg_try_advisory_xact_lock_shared(keymeter.edit_lock(account)));
-    -- The rollback of this block releases the locks. Otherwise the lock table of Postgres could get full, because a batch can
-    -- contain hundreds of accounts.
+    -- The rollback of this block releases the locks. A batch can contain hundreds of accounts, and the memory of Postgres for
+    -- locks is limited.
     raise exception sqlstate 'KM001';
   exception when sqlstate 'KM001' then
     null;

@@ -605,6 +605,7 @@ async function expectBilling(account: ModelAccount, caller: ReturnType<typeof ca
   expect((await caller.billing.get()).account).toEqual({
     plan: current.plan,
     nextPlan: account.nextPlan,
+    freeCreditsRefusal: null,
     creditsPerCycle: current.granted,
     topUps: account.topUps,
     creditsUsed: current.used,
