@@ -5,8 +5,8 @@ import type { Database } from './cluster.ts'
 const OTHERS = 100
 
 /**
- * Inserts `count` usage events of the large account, spread over its keys and over its billing cycle until now. Other accounts
- * together get half as many events. Also writes the roll-ups and the balances of these events. The charge engine is not used,
+ * Inserts `count` usage events of the large account, spread over its keys and over its billing cycle until now. If the account
+ * has revoked keys, they get half of the events, one key after the other. Other accounts together get half as many events. Also writes the roll-ups and the balances of these events. The charge engine is not used,
  * because it would need an hour for so many events.
  *
  * @returns the number of all events in the database.
@@ -47,10 +47,14 @@ async function insertEvents(owner: Database['owner'], userIds: string[], each: n
                                 credits_requested, credits_charged, remaining, cycle_start, cycle_end)
      select accounts.user_id, n,
             billing_cycle_start + (now() - interval '1 minute' - billing_cycle_start) * (n::float8 / $2),
-            keys.ids[1 + n % cardinality(keys.ids)], gen_random_uuid()::text, 'default', 'charged',
+            case when n % 2 = 1 and cardinality(keys.revoked) > 0 then keys.revoked[1 + n::bigint * cardinality(keys.revoked) / ($2 + 1)]
+                 else keys.live[1 + n / case when cardinality(keys.revoked) > 0 then 2 else 1 end % cardinality(keys.live)] end,
+            gen_random_uuid()::text, 'default', 'charged',
             1, 1, credits_per_cycle - n, billing_cycle_start, billing_cycle_end
        from billing_accounts as accounts
-       join (select user_id, array_agg(id) as ids from api_keys group by user_id) as keys using (user_id)
+       join (select user_id, array_agg(id) filter (where revoked_at is null) as live,
+                    coalesce(array_agg(id order by created_at) filter (where revoked_at is not null), '{}') as revoked
+               from api_keys group by user_id) as keys using (user_id)
       cross join generate_series(1, $2::int) as n
       where accounts.user_id = any($1::uuid[])`,
     [userIds, each],

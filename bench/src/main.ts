@@ -15,6 +15,7 @@ import { describeFinding, type Report, writeReport } from './report.ts'
 import { againstBetterAuth } from './scenarios/against-better-auth.ts'
 import { costOfRollUps } from './scenarios/cost-of-roll-ups.ts'
 import { againstPgbench, hotAgainstSpread, singleCaller } from './scenarios/engine.ts'
+import { type LargeAccountSize, largeAccount } from './scenarios/large-account.ts'
 import { largeTables } from './scenarios/large-tables.ts'
 import { neighbours } from './scenarios/neighbours.ts'
 
@@ -24,6 +25,8 @@ const USAGE = 'Usage: pnpm bench charge [--rounds 3] [--seconds 3] [--full] [--q
 const SIZES = [10_000, 100_000, 1_000_000]
 const SIZES_FULL = [...SIZES, 10_000_000]
 const SIZES_QUICK = [1_000, 10_000]
+const LARGE_ACCOUNT: LargeAccountSize = { revokedKeys: 10_000, events: 1_000_000, auditEntries: 1_000_000 }
+const LARGE_ACCOUNT_QUICK: LargeAccountSize = { revokedKeys: 1_000, events: 10_000, auditEntries: 10_000 }
 const ACCOUNTS = 1000
 const ACCOUNTS_QUICK = 100
 const QUICK: Effort = { rounds: 1, seconds: 0.5 }
@@ -57,7 +60,9 @@ await withCluster(values.quick ? ACCOUNTS_QUICK : ACCOUNTS, report, async (clust
     spread: async () => [await hotAgainstSpread(cluster, effort)],
     pgbench: async () => [await againstPgbench(cluster, effort)],
     single: async () => [await singleCaller(cluster, effort)],
-    large: async () => await largeTables(cluster, sizes, effort, report),
+    'large tables': async () => await largeTables(cluster, sizes, effort, report),
+    'large account': async () =>
+      await largeAccount(cluster, values.quick ? LARGE_ACCOUNT_QUICK : LARGE_ACCOUNT, effort, report),
     'roll-ups': async () => [await costOfRollUps(cluster, effort)],
     neighbours: async () => await neighbours(cluster, effort),
   }
