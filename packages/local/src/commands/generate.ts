@@ -37,7 +37,10 @@ function generateTypes(url: string): boolean {
   const db = join(REPOSITORY, 'packages/db')
   const options = ['--dialect=postgres', '--include-pattern=public.*', '--default-schema=public', '--log-level=error']
   // The types must match packages/db/src/client.ts, which parses credits as numbers. Credits fit exactly into a JSON number.
-  const types = ['--numeric-parser=number', '--type-mapping={"int8":"number","credits":"number","credit_change":"number"}']
+  const types = [
+    '--numeric-parser=number',
+    '--type-mapping={"int8":"number","credits":"number","credit_change":"number","thresholds":"number[]"}',
+  ]
   const target = [`--out-file=${join(db, 'src/schema.gen.ts')}`, `--url=${url}`, ...(isCheck ? ['--verify'] : [])]
   try {
     execFileSync(process.execPath, [join(db, 'node_modules/kysely-codegen/dist/cli/bin.js'), ...options, ...types, ...target], {
