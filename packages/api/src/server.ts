@@ -3,6 +3,7 @@
 export { createAccessTokenVerifier } from './auth/verify-access-token.ts'
 export { getAccount } from './billing/get-account.ts'
 export type { ApiDeps } from './context.ts'
+export { requireProtection, UnprotectedDatabaseError } from './doctor/require-protection.ts'
 export { errorAnswer } from './error-answer.ts'
 export { AppError, reasonOf } from './errors.ts'
 export { KeyBrand } from './keys/token.ts'

@@ -1,4 +1,4 @@
-export { createDb, type Db } from './client.ts'
+export { createDb, type Db, type RunSql } from './client.ts'
 export {
   isConflict,
   isInvalidParameter,
@@ -9,5 +9,6 @@ export {
   violatedForeignKey,
 } from './errors.ts'
 export { listen } from './listen.ts'
+export { comparePermissions, isOpening, isPolicy, PERMISSIONS_QUERY, type Permission } from './permissions.ts'
 export { ping } from './ping.ts'
 export type { DB } from './schema.gen.ts'
