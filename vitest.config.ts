@@ -4,11 +4,12 @@ import { defineConfig } from 'vitest/config'
 const UNIT = [
   'packages/contract/src/**/*.test.ts',
   'packages/api/src/errors.test.ts',
+  'packages/api/src/doctor/check-connection.test.ts',
   'packages/api/src/auth/verify-access-token.test.ts',
   'packages/api/src/keys/{secret-scanning,token}.test.ts',
   'packages/api/src/metering/{event-id,lane,verdict}.test.ts',
   'apps/server/src/{client-address,env,log}.test.ts',
-  'apps/cli/src/owner-url.test.ts',
+  'apps/cli/src/read-setting.test.ts',
 ]
 
 /** True for `pnpm test:soak` and `pnpm test:chaos`, whose tests can take hours. */

@@ -104,9 +104,9 @@ export function isOpening({ fact }: Permission): boolean {
   return OPEN_ROLES.some((role) => fact.startsWith(`${role} `)) || fact === 'row level security is off'
 }
 
-/** True if the fact is a policy of row level security. */
-export function isPolicy({ fact }: Permission): boolean {
-  return fact.startsWith('policy ')
+/** Returns the name of the policy that the fact describes. Null if the fact is not a policy. */
+export function policyName({ fact }: Permission): string | null {
+  return /^policy "(.*?)" \((?:permissive|restrictive)\) for /.exec(fact)?.[1] ?? null
 }
 
 const OUR_TABLES = new Set(Object.keys(PERMISSIONS).flatMap((object) => /^table (.+)/.exec(object)?.[1] ?? []))

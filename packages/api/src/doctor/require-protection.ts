@@ -1,4 +1,4 @@
-import { comparePermissions, isOpening, isPolicy, PERMISSIONS_QUERY, type Permission, type RunSql } from '@keymeter/db'
+import { comparePermissions, isOpening, PERMISSIONS_QUERY, type Permission, policyName, type RunSql } from '@keymeter/db'
 
 const FAULTS_LISTED_MAX = 10
 
@@ -10,10 +10,10 @@ export class UnprotectedDatabaseError extends Error {
 }
 
 /**
- * Checks that the database is protected, with the login of the server. Takes about 10 ms. It checks only what would be
- * dangerous: that nobody else has rights on objects of Keymeter, that no policy is missing, and that row level security applies
- * to this login. `keymeter doctor` checks more. Additional rights of the server's own role are allowed, so the server also
- * starts on a database that a newer release has migrated.
+ * Checks that the database is protected, with the login of the server. It checks only what would be dangerous: that nobody else
+ * has rights on objects of Keymeter, that no policy is missing, and that row level security applies to this login. `keymeter
+ * doctor` checks more. Additional rights of the server's own role are allowed, so the server also starts on a database that a
+ * newer release has migrated.
  *
  * @throws UnprotectedDatabaseError
  */
@@ -23,12 +23,11 @@ export async function requireProtection(run: RunSql): Promise<void> {
   const { missing, additional } = comparePermissions(actual)
   if (!actual.some(({ object, fact }) => object === 'table public.billing_accounts' && fact === 'exists'))
     throw new UnprotectedDatabaseError('The database has no tables of Keymeter. Run pnpm migrate.')
-  const names = new Set(actual.filter(isPolicy).map(nameOf))
+  const policies = new Set(actual.map(policyOf))
+  const lost = missing.map(policyOf).filter((policy) => policy !== null && !policies.has(policy))
   const faults = [
     ...additional.filter(isOpening).map(({ object, fact }) => `${object}: ${fact}`),
-    ...missing
-      .filter((policy) => isPolicy(policy) && !names.has(nameOf(policy)))
-      .map((policy) => `${nameOf(policy)} is missing`),
+    ...lost.map((policy) => `${policy} is missing`),
   ]
   const active = await run("select current_user, row_security_active('public.billing_accounts') as is_active")
   const [login] = active.rows as { current_user: string; is_active: boolean }[]
@@ -42,7 +41,8 @@ export async function requireProtection(run: RunSql): Promise<void> {
   )
 }
 
-/** Returns the table and the name of a policy. */
-function nameOf({ object, fact }: Permission): string {
-  return `${object}: ${/^policy ".*?"(?= \()/.exec(fact)?.[0]}`
+/** Returns the table and the name of the policy that the fact describes. Null if the fact is not a policy. */
+function policyOf(permission: Permission): string | null {
+  const name = policyName(permission)
+  return name === null ? null : `${permission.object}: policy "${name}"`
 }
