@@ -4,12 +4,13 @@ import { defineConfig } from 'vitest/config'
 const UNIT = [
   'packages/contract/src/**/*.test.ts',
   'packages/api/src/{account-queue,errors,input-fault}.test.ts',
+  'packages/api/src/doctor/check-connection.test.ts',
   'packages/api/src/auth/{mailbox,request-queue,verify-access-token}.test.ts',
   'packages/api/src/limits/network.test.ts',
   'packages/api/src/keys/{secret-scanning,token}.test.ts',
   'packages/api/src/metering/{event-id,lane,verdict}.test.ts',
   'apps/server/src/{client-address,env,log,refusal-log,warn-about-plain-connections}.test.ts',
-  'apps/cli/src/owner-url.test.ts',
+  'apps/cli/src/read-setting.test.ts',
 ]
 
 /** True for `pnpm test:soak` and `pnpm test:chaos`, whose tests can take hours. */

@@ -11,7 +11,7 @@ drop table public.api_key_usage, public.api_keys, public.billing_accounts;
 
 -- supabase/schemas/roles.sql
 
--- The role of the server, and the schema of its functions.
+-- The role of the server, and the schema of its functions. This file can be applied again (permissions.sql explains why).
 --
 -- The server logs in as `keymeter_api`. This role is neither an owner nor a superuser, so row level security applies to it. The
 -- operator allows the login: `alter role keymeter_api login password '…'`. The role's timeouts limit the cost of one call. They
@@ -20,21 +20,30 @@ drop table public.api_key_usage, public.api_keys, public.billing_accounts;
 -- Roles belong to the whole Postgres cluster. A migration of another database in the same cluster may have created this role
 -- already, or may create it concurrently. So it is not an error if the role exists.
 do $$
+declare
+  setting text;
+  value text;
 begin
   if not exists (select from pg_catalog.pg_roles where rolname = 'keymeter_api') then
     create role keymeter_api nologin;
-    alter role keymeter_api set statement_timeout = '5s';
-    alter role keymeter_api set lock_timeout = '3s';
-    alter role keymeter_api set idle_in_transaction_session_timeout = '10s';
   end if;
+  -- If somebody has created the role by hand, e.g. before a restore, its timeouts are missing.
+  for setting, value in
+    select * from (values ('statement_timeout', '5s'), ('lock_timeout', '3s'), ('idle_in_transaction_session_timeout', '10s')) as timeouts (name, length)
+     where not exists (select from pg_catalog.pg_roles cross join unnest(rolconfig) as config
+                        where rolname = 'keymeter_api' and config like timeouts.name || '=%')
+  loop
+    execute format('alter role keymeter_api set %I = %L', setting, value);
+  end loop;
 exception
   when duplicate_object or unique_violation then null;
 end
 $$;
 
 -- PUBLIC has no USAGE on a new schema. So nobody else can call the functions of this schema, even if a restore of the database
--- loses the revokes of permissions.sql.
-create schema keymeter;
+-- loses the revokes of permissions.sql. (`alter default privileges in schema keymeter revoke execute …` would not help: default
+-- privileges of a schema can only add rights.)
+create schema if not exists keymeter;
 comment on schema keymeter is 'The functions and types of Keymeter. The tables of Keymeter are in the schema public.';
 
 -- supabase/schemas/functions/limits/idempotency_window.sql
@@ -59,6 +68,22 @@ create function keymeter.max_batch() returns int
 create function keymeter.max_credits() returns bigint
   language sql immutable parallel safe
   as $$ select 9007199254740991 $$;
+
+-- supabase/schemas/functions/limits/max_credits_given.sql
+
+-- The maximum number of credits of one top-up, 2^50. It must equal `CREDITS_GIVEN_MAX` in packages/contract. A test compares the
+-- two.
+create function keymeter.max_credits_given() returns bigint
+  language sql immutable parallel safe set search_path = ''
+  as $$ select 1125899906842624 $$;
+
+-- supabase/schemas/functions/limits/max_grace.sql
+
+-- The longest grace period, in which the previous secret of a rotated key still works. It must equal `GRACE_SECONDS_MAX` in
+-- packages/contract. A test compares the two.
+create function keymeter.max_grace() returns interval
+  language sql immutable parallel safe set search_path = ''
+  as $$ select interval '7 days' $$;
 
 -- supabase/schemas/functions/limits/max_hold_seconds.sql
 
@@ -147,6 +172,13 @@ create function keymeter.cycle_end(anchor timestamptz, cycle_start timestamptz) 
                 else cycle_start end
   $$;
 
+-- supabase/schemas/functions/time/iso_time.sql
+
+-- Returns a time as ISO-8601 text in UTC, with milliseconds, like `toISOString` of JavaScript.
+create function keymeter.iso_time(moment timestamptz) returns text
+  language sql stable parallel safe set search_path = ''
+  as $$ select to_char(moment at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') $$;
+
 -- supabase/schemas/functions/time/now.sql
 
 -- Returns the current time for all decisions about accounts and keys. It is the clock of the database, in milliseconds, because
@@ -162,16 +194,28 @@ create function keymeter.now() returns timestamptz
 
 -- Billing accounts, their plans and their billing cycles.
 --
--- `user_id` is the id of an account. It is the first column of every key of every table that contains accounts' data, so
--- accounts can be distributed over several servers.
+-- `user_id` is the id of an account. It is the first column of every key of every table that contains accounts' data.
 --
 -- Every transaction that changes an account, its keys or its credits locks the account's row first. So nothing that the charge
--- engine reads after it has locked an account can change before the engine commits.
+-- engine reads after it has locked an account can change before the engine commits. Only keymeter.meter_batch locks with
+-- `for no key update`. Everything else locks with `for update`, so a batch can tell whether a lock that it meets belongs to a
+-- change of the account or to another batch.
 
 create domain keymeter.credits as bigint check (value between 0 and keymeter.max_credits());
 comment on domain keymeter.credits is 'A number of credits, from 0 to 2^53 - 1.';
 create domain keymeter.credit_change as bigint check (value between - keymeter.max_credits() and keymeter.max_credits());
 comment on domain keymeter.credit_change is 'A change of a number of credits. It is negative when credits are given back.';
+-- This check belongs to a domain and not to the table. Postgres evaluates the check of a domain only when a value is stored in
+-- the column, and the check of a table for every updated row, so for every charge.
+--
+-- If an array has fewer than 10 elements, the comparisons with its missing elements are null. A null does not violate a check.
+create domain keymeter.thresholds as smallint[] check (
+  coalesce(array_ndims(value) = 1 and array_lower(value, 1) = 1, true) and cardinality(value) <= 10 and array_position(value, null) is null
+  and value[1] >= 1 and value[cardinality(value)] <= 1000
+  and value[1] < value[2] and value[2] < value[3] and value[3] < value[4] and value[4] < value[5] and value[5] < value[6]
+  and value[6] < value[7] and value[7] < value[8] and value[8] < value[9] and value[9] < value[10]
+);
+comment on domain keymeter.thresholds is 'At most 10 different thresholds of 1 to 1000 percent, in ascending order.';
 
 create table public.plans (
   plan text primary key check (plan ~ '^[a-z0-9._-]{1,32}$'),
@@ -201,7 +245,7 @@ create table public.billing_accounts (
   topped_up_this_cycle bigint not null default 0 check (topped_up_this_cycle >= 0),
   next_plan text,
   next_credits_per_cycle keymeter.credits,
-  alert_thresholds smallint[] not null default '{50,80,100}',
+  alert_thresholds keymeter.thresholds not null default '{50,80,100}',
   free_credits_refusal text check (free_credits_refusal in ('mailbox_used', 'not_confirmed', 'not_offered')),
 
   last_event_sequence bigint not null default 0 check (last_event_sequence >= 0),
@@ -237,7 +281,7 @@ comment on column public.billing_accounts.next_plan is 'The plan from the next c
 comment on column public.billing_accounts.next_credits_per_cycle is 'The credits of next_plan at the time when the plan change was requested. Null means that next_plan is null.';
 comment on column public.billing_accounts.free_credits_refusal is
   'Why the plan free grants no credits to this account. mailbox_used: another account has got free credits for the same mailbox. not_confirmed: the e-mail address was not confirmed when the account was created. not_offered: the operator offers no free credits. Null means that the account got free credits.';
-comment on column public.billing_accounts.alert_thresholds is 'The thresholds of the account, in percent of credits_per_cycle, in ascending order.';
+comment on column public.billing_accounts.alert_thresholds is 'The thresholds of the account, in percent of credits_per_cycle.';
 comment on column public.billing_accounts.last_event_sequence is 'The sequence of the account''s last usage event. 0 means that there is no event.';
 comment on column public.billing_accounts.last_event_at is 'The time of the account''s last usage event. Null means that there is no event.';
 comment on column public.billing_accounts.holds_expire_at is 'The time when the next open hold expires. Null means that no hold is open.';
@@ -268,12 +312,15 @@ alter table public.billing_cycles enable row level security;
 -- supabase/schemas/keys.sql
 
 -- API keys and their secrets.
+--
+-- The checks of times and lengths exist because the server's role writes these columns. Without them, an attacker with the
+-- login of this role could store a value that no page can show, e.g. the time `infinity`.
 
 create table public.api_keys (
   user_id uuid not null,
   id uuid not null default gen_random_uuid(),
   name text not null check (char_length(name) between 1 and 64),
-  key_prefix text not null,
+  key_prefix text not null check (char_length(key_prefix) between 1 and 32),
   key_type text not null default 'dev' check (key_type in ('dev', 'prod')),
   credit_limit keymeter.credits,
   created_at timestamptz not null default now(),
@@ -283,7 +330,11 @@ create table public.api_keys (
   last_used_at timestamptz,
   sort_name text collate "und-x-icu" not null generated always as (lower(name collate "und-x-icu")) stored,
   revoked_last_used_at timestamptz generated always as (case when revoked_at is not null then coalesce(last_used_at, timestamptz '1970-01-01Z') end) stored,
-  primary key (user_id, id)
+  primary key (user_id, id),
+  check (created_at >= '2000-01-01 00:00:00Z' and created_at < '10000-01-01 00:00:00Z'),
+  check (expires_at >= '2000-01-01 00:00:00Z' and expires_at < '10000-01-01 00:00:00Z'),
+  check (disabled_at >= '2000-01-01 00:00:00Z' and disabled_at < '10000-01-01 00:00:00Z'),
+  check (revoked_at >= '2000-01-01 00:00:00Z' and revoked_at < '10000-01-01 00:00:00Z')
 );
 comment on table public.api_keys is 'API keys. When a key gets a new secret, the key keeps its id, its limit and its usage. Rows of revoked keys are not deleted.';
 comment on column public.api_keys.key_prefix is 'The brand, the type and the first 8 random characters of the current secret. A person can recognise the key by this prefix, but nobody can use the prefix to call the API.';
@@ -314,7 +365,10 @@ create table public.api_key_secrets (
   last_used_at timestamptz(3),
   -- A token contains the id of its account. So a secret is found by the account and the hash.
   primary key (user_id, key_hash),
-  foreign key (user_id, api_key_id) references public.api_keys (user_id, id) on delete cascade
+  foreign key (user_id, api_key_id) references public.api_keys (user_id, id) on delete cascade,
+  check (created_at >= '2000-01-01 00:00:00Z' and created_at < '10000-01-01 00:00:00Z'),
+  check (valid_until >= '2000-01-01 00:00:00Z' and valid_until < '10000-01-01 00:00:00Z'),
+  check (saved_at >= '2000-01-01 00:00:00Z' and saved_at < '10000-01-01 00:00:00Z')
 );
 comment on table public.api_key_secrets is
   'The hashes of all secrets of all keys. The row of an expired secret is not deleted, so a charge with this secret still gets the verdict expired.';
@@ -540,8 +594,8 @@ create table public.ledger_entries (
   credits bigint not null check (credits >= 0),
   event_sequence bigint,
   plan text,
-  idempotency_key text,
-  note text,
+  idempotency_key text check (char_length(idempotency_key) between 1 and 255),
+  note text check (char_length(note) <= 200),
   primary key (user_id, sequence)
 );
 comment on table public.ledger_entries is 'The top-ups, plan changes and refunds of an account. Charges are not entries: the ledger page reads them from the roll-ups.';
@@ -580,28 +634,42 @@ alter table public.alerts enable row level security;
 
 -- supabase/schemas/audit.sql
 
--- The audit log records who changed which key or account, and when.
+-- The audit log records who changed which key or account, and when. Only functions write it (functions/audit, functions/operator),
+-- and the server's role can execute only those that fix the actor. The checks keep every entry readable for the page that lists
+-- the entries.
+
+create type keymeter.call_origin as (request_id text, client_address text, user_agent text);
+comment on type keymeter.call_origin is
+  'Where a call came from. client_address and user_agent are null if the network or the client did not provide them.';
 
 create table public.audit_log (
   user_id uuid not null references public.billing_accounts (user_id) on delete cascade,
   sequence bigint not null check (sequence between 1 and 9007199254740991),
   actor text not null check (actor in ('customer', 'operator')),
-  action text not null check (action ~ '^[a-z]+(\.[a-z_]+)+$'),
+  action text not null check (action in (
+    'key.created', 'key.updated', 'key.disabled', 'key.enabled', 'key.rotated', 'key.grace_ended', 'key.secret_saved',
+    'key.secret_replaced', 'key.revoked', 'account.topped_up', 'account.plan_changed', 'account.suspended', 'account.resumed')),
   api_key_id uuid,
   -- The type is json, because the hash covers the text exactly as it was written. jsonb would store a different text.
   detail json not null,
-  request_id text not null,
-  client_address text,
-  user_agent text,
+  request_id text not null check (char_length(request_id) between 1 and 64),
+  client_address text check (char_length(client_address) <= 64),
+  user_agent text check (char_length(user_agent) <= 256),
   created_at timestamptz(3) not null check (created_at >= '2000-01-01 00:00:00Z' and created_at < '10000-01-01 00:00:00Z'),
   hash bytea not null check (octet_length(hash) = 32),
-  primary key (user_id, sequence)
+  primary key (user_id, sequence),
+  -- `detail` is a small and flat object, and JavaScript can represent its numbers exactly.
+  check (
+    json_typeof(detail) = 'object' and char_length(detail::text) <= 4000
+    and not jsonb_path_exists(detail::jsonb, 'strict $.**{4 to last}')
+    and not jsonb_path_exists(detail::jsonb, 'strict $.** ? (@.type() == "number" && (@ > 9007199254740991 || @ < -9007199254740991))')
+  )
 );
 comment on table public.audit_log is
   'One entry for each change. The entry is written in the transaction of the change. The entries of an account form a hash chain, so a changed or removed entry is detected.';
 comment on column public.audit_log.sequence is 'The number of the entry in the account''s audit log. The first entry is 1, and there are no gaps.';
 comment on column public.audit_log.hash is
-  'SHA-256 over the hash of the previous entry and the fields of this entry. packages/api/src/audit/chain.ts defines the format. billing_accounts contains the last hash and the number of entries.';
+  'SHA-256 over the hash of the previous entry and the fields of this entry (keymeter.audit_hash). billing_accounts contains the last hash and the number of entries.';
 
 -- The list of entries can be filtered by action, by key, by both, or by none of them, and by time. There is one index for each of
 -- these four filters, in the order of the list. So a page reads only the entries that it returns, even if few of the account's
@@ -902,6 +970,94 @@ create function keymeter.may_add_credits(account uuid, more bigint) returns bool
            <= keymeter.max_credits() - more
       from public.billing_accounts where user_id = account
   $$;
+
+-- supabase/schemas/functions/audit/audit_hash.sql
+
+-- Returns the hash of one entry in an account's audit log: SHA-256 over the previous hash (nothing for the first entry),
+-- followed by the fields of the entry. Each field is written as its length in bytes, a colon and its text, and a null as `-`.
+-- Commas separate the fields. So two different entries never have the same text. packages/api/src/audit/chain.ts computes the
+-- same hash.
+create function keymeter.audit_hash(previous bytea, entry public.audit_log) returns bytea
+  language sql stable set search_path = ''
+  as $$
+    select sha256(coalesce(previous, '') || convert_to(string_agg(coalesce(octet_length(field) || ':' || field, '-'), ',' order by n), 'UTF8'))
+      from unnest(array[entry.user_id::text, entry.sequence::text, entry.actor, entry.action, entry.api_key_id::text, entry.detail::text,
+                        entry.request_id, entry.client_address, entry.user_agent, keymeter.iso_time(entry.created_at)])
+             with ordinality as fields (field, n)
+  $$;
+
+-- supabase/schemas/functions/audit/append_audit_entry.sql
+
+-- Appends one entry to the audit log of an account. Locks the account, because two concurrent entries would otherwise continue
+-- the hash chain from the same entry. The server's role cannot execute this function: it can only record the changes of a
+-- customer (keymeter.record_audit), and each function of the operator records its own change.
+create function keymeter.append_audit_entry(
+  account uuid, actor text, action text, key_id uuid, detail json, origin keymeter.call_origin, moment timestamptz
+) returns void
+  language plpgsql volatile set search_path = ''
+  as $$
+declare
+  entry public.audit_log;
+  head bytea;
+begin
+  select accounts.audit_length + 1, accounts.audit_head into strict entry.sequence, head
+    from public.billing_accounts as accounts where accounts.user_id = account for update;
+  entry.user_id := account;
+  entry.actor := actor;
+  entry.action := action;
+  entry.api_key_id := key_id;
+  entry.detail := detail;
+  -- Cut texts that come from a client, so that a long text never prevents a change.
+  entry.request_id := left(origin.request_id, 64);
+  entry.client_address := left(origin.client_address, 64);
+  entry.user_agent := left(origin.user_agent, 256);
+  entry.created_at := moment;
+  entry.hash := keymeter.audit_hash(head, entry);
+  insert into public.audit_log values (entry.*);
+  update public.billing_accounts set audit_length = entry.sequence, audit_head = entry.hash where user_id = account;
+end
+$$;
+
+-- supabase/schemas/functions/audit/record_audit.sql
+
+-- Records that the customer has changed a key, in the audit log of the account of the call (keymeter.current_account). The time
+-- of the entry is the database's clock. The server calls this function in the transaction of the change.
+--
+-- The caller chooses neither the actor nor the account nor the time. So an attacker with the login of the server's role can
+-- neither write an entry in the name of the operator nor break the hash chain.
+create function keymeter.record_audit(action text, key_id uuid, detail json, origin keymeter.call_origin) returns void
+  language plpgsql volatile security definer set search_path = '' set timezone = 'UTC'
+  as $$
+declare
+  account constant uuid := keymeter.current_account();
+begin
+  if action not like 'key.%' or not exists (select from public.api_keys where user_id = account and id = key_id) then
+    raise exception 'record_audit: a customer records only changes of a key of the account' using errcode = '22023';
+  end if;
+  perform keymeter.append_audit_entry(account, 'customer', action, key_id, detail, origin, keymeter.now());
+end
+$$;
+
+-- supabase/schemas/functions/keys/end_secret.sql
+
+-- Ends secrets of a key of the account of the call (keymeter.current_account), at `until` (exclusive). If `is_current` is true,
+-- the current secret of the key becomes a previous secret, which works until then. If it is false, all previous secrets that
+-- would work for longer end then.
+--
+-- The server's role can change valid_until only through this function. The function never makes a secret work for longer: an
+-- ended secret stays ended, and a previous secret works at most for keymeter.max_grace().
+create function keymeter.end_secret(key_id uuid, is_current boolean, until timestamptz) returns void
+  language plpgsql volatile security definer set search_path = '' set timezone = 'UTC'
+  as $$
+begin
+  if until is null or until > keymeter.now() + keymeter.max_grace() then
+    raise exception 'end_secret: a previous secret works for at most %', keymeter.max_grace() using errcode = '22023';
+  end if;
+  update public.api_key_secrets as secrets set valid_until = until
+   where secrets.user_id = keymeter.current_account() and secrets.api_key_id = key_id
+     and case when is_current then secrets.valid_until is null else secrets.valid_until > until end;
+end
+$$;
 
 -- supabase/schemas/functions/usage/add_to_usage_by_day.sql
 
@@ -2067,22 +2223,23 @@ $$;
 
 -- Changes the plan of an account. A plan with more credits applies immediately, and the account gets the difference. A plan
 -- with fewer credits applies from the next cycle on, with the credits that the plan has at the time of this call. If the
--- account already has the plan, a planned change is cancelled.
+-- account already has the plan, a planned change is cancelled. Each change also adds an entry to the audit log.
 --
 -- `is_too_much` is true if the account would have more than keymeter.max_credits() credits. Then nothing changes. Returns no
 -- row if the account or the plan does not exist.
-create function keymeter.change_plan(account uuid, plan text)
-  returns table (is_unchanged boolean, is_too_much boolean, effective_at timestamptz)
+create function keymeter.change_plan(account uuid, plan text, origin keymeter.call_origin)
+  returns table (is_too_much boolean, effective_at timestamptz)
   language plpgsql volatile security definer set search_path = '' set timezone = 'UTC'
   as $$
 #variable_conflict use_column
 declare
   wanted record;
   current record;
+  changed record;
   v_now timestamptz;
   v_added bigint;
 begin
-  perform from public.billing_accounts where user_id = account for no key update;
+  perform from public.billing_accounts where user_id = account for update;
   if not found then
     return;
   end if;
@@ -2096,12 +2253,12 @@ begin
          keymeter.account_time(v_now, accounts.last_event_at, accounts.billing_cycle_start) as moment
     into current from public.billing_accounts as accounts where accounts.user_id = account;
   if coalesce(current.next_plan, current.plan) = wanted.plan then
-    return query select true, false, case when current.next_plan is null then current.moment else current.billing_cycle_end end;
+    return query select false, case when current.next_plan is null then current.moment else current.billing_cycle_end end;
     return;
   end if;
   v_added := greatest(0, wanted.credits_per_cycle - current.credits_per_cycle);
   if v_added > 0 and not keymeter.may_add_credits(account, v_added) then
-    return query select false, true, null::timestamptz;
+    return query select true, null::timestamptz;
     return;
   end if;
 
@@ -2119,9 +2276,13 @@ begin
   insert into public.ledger_entries (user_id, sequence, created_at, cycle_start, kind, credits, plan)
     select account, accounts.last_ledger_sequence, current.moment, current.billing_cycle_start, 'plan_change', v_added, wanted.plan
       from public.billing_accounts as accounts where accounts.user_id = account;
-  return query
-    select false, false, case when accounts.next_plan is null then current.moment else accounts.billing_cycle_end end
-      from public.billing_accounts as accounts where accounts.user_id = account;
+  select accounts.last_ledger_sequence as ledger_sequence,
+         case when accounts.next_plan is null then current.moment else accounts.billing_cycle_end end as effective_at
+    into changed from public.billing_accounts as accounts where accounts.user_id = account;
+  perform keymeter.append_audit_entry(account, 'operator', 'account.plan_changed', null,
+    json_build_object('plan', wanted.plan, 'effectiveAt', keymeter.iso_time(changed.effective_at), 'ledgerSequence', changed.ledger_sequence),
+    origin, current.moment);
+  return query select false, changed.effective_at;
 end
 $$;
 
@@ -2130,18 +2291,25 @@ $$;
 -- Adds a top-up to an account. A retry with the same idempotency key returns the original ledger entry and changes nothing,
 -- without a time limit.
 --
+-- The function also writes the entry of the audit log, so credits never appear without an entry. `origin` describes the call of
+-- the operator.
+--
 -- `is_conflict` is true if the original top-up had a different number of credits. `is_too_much` is true if the account would
 -- have more than keymeter.max_credits() credits. Then nothing is granted. Returns no row if the account does not exist.
-create function keymeter.grant_top_up(account uuid, credits bigint, idempotency_key text, note text)
+create function keymeter.grant_top_up(account uuid, credits bigint, idempotency_key text, note text, origin keymeter.call_origin)
   returns table (is_replayed boolean, is_conflict boolean, is_too_much boolean, sequence bigint, created_at timestamptz)
   language plpgsql volatile security definer set search_path = '' set timezone = 'UTC'
   as $$
 #variable_conflict use_column
 declare
   original record;
+  granted record;
   v_now timestamptz;
 begin
-  perform from public.billing_accounts where user_id = account for no key update;
+  if credits is null or credits not between 1 and keymeter.max_credits_given() or idempotency_key is null then
+    raise exception 'grant_top_up: grant 1 to % credits, with an idempotency key', keymeter.max_credits_given() using errcode = '22023';
+  end if;
+  perform from public.billing_accounts where user_id = account for update;
   if not found then
     return;
   end if;
@@ -2157,35 +2325,45 @@ begin
     return query select false, false, true, null::bigint, null::timestamptz;
     return;
   end if;
-  return query
-    with topped_up as (
-      update public.billing_accounts as accounts
-         set top_up_balance = accounts.top_up_balance + grant_top_up.credits,
-             topped_up_this_cycle = accounts.topped_up_this_cycle + grant_top_up.credits,
-             last_ledger_sequence = accounts.last_ledger_sequence + 1
-       where accounts.user_id = account
-      returning accounts.last_ledger_sequence, accounts.billing_cycle_start,
-                keymeter.account_time(v_now, accounts.last_event_at, accounts.billing_cycle_start) as moment
-    )
-    insert into public.ledger_entries as entries (user_id, sequence, created_at, cycle_start, kind, credits, idempotency_key, note)
-      select account, last_ledger_sequence, moment, billing_cycle_start, 'top_up', grant_top_up.credits, grant_top_up.idempotency_key, grant_top_up.note
-        from topped_up
-    returning false, false, false, entries.sequence, entries.created_at;
+  with topped_up as (
+    update public.billing_accounts as accounts
+       set top_up_balance = accounts.top_up_balance + grant_top_up.credits,
+           topped_up_this_cycle = accounts.topped_up_this_cycle + grant_top_up.credits,
+           last_ledger_sequence = accounts.last_ledger_sequence + 1
+     where accounts.user_id = account
+    returning accounts.last_ledger_sequence, accounts.billing_cycle_start,
+              keymeter.account_time(v_now, accounts.last_event_at, accounts.billing_cycle_start) as moment
+  )
+  insert into public.ledger_entries as entries (user_id, sequence, created_at, cycle_start, kind, credits, idempotency_key, note)
+    select account, last_ledger_sequence, moment, billing_cycle_start, 'top_up', grant_top_up.credits, grant_top_up.idempotency_key, grant_top_up.note
+      from topped_up
+  returning entries.sequence, entries.created_at into granted;
+  perform keymeter.append_audit_entry(account, 'operator', 'account.topped_up', null,
+    json_build_object('credits', credits, 'note', note, 'ledgerSequence', granted.sequence), origin, granted.created_at);
+  return query select false, false, false, granted.sequence, granted.created_at;
 end
 $$;
 
 -- supabase/schemas/functions/operator/set_suspended.sql
 
 -- Suspends or resumes an account. A suspended account cannot be charged and cannot make holds, but its open holds can still be
--- settled. Returns true if this call has changed the state of the account.
-create function keymeter.set_suspended(account uuid, is_suspended boolean) returns boolean
+-- settled. Returns true if this call has changed the state of the account. Then it has also written the entry of the audit log.
+create function keymeter.set_suspended(account uuid, is_suspended boolean, origin keymeter.call_origin) returns boolean
   language plpgsql volatile security definer set search_path = '' set timezone = 'UTC'
   as $$
+declare
+  v_now timestamptz;
 begin
-  perform from public.billing_accounts where user_id = account for no key update;
-  update public.billing_accounts set suspended_at = case when is_suspended then keymeter.now() end
+  perform from public.billing_accounts where user_id = account for update;
+  v_now := keymeter.now();
+  update public.billing_accounts set suspended_at = case when is_suspended then v_now end
    where user_id = account and (suspended_at is not null) <> is_suspended;
-  return found;
+  if not found then
+    return false;
+  end if;
+  perform keymeter.append_audit_entry(account, 'operator', case when is_suspended then 'account.suspended' else 'account.resumed' end, null,
+    '{}', origin, v_now);
+  return true;
 end
 $$;
 
@@ -2197,6 +2375,9 @@ $$;
 -- The server logs in as `keymeter_api`. This role can write only the columns that this file lists. So the server cannot add
 -- credits, move a key to another account, or change a usage event or an audit entry. The functions that are listed under
 -- "Functions that write" make such changes with the rights of their owner.
+--
+-- This file can be applied again. If a dump is restored where the role `keymeter_api` does not exist, all statements about this
+-- role fail, and its policies and rights are missing. `keymeter doctor --fix` applies roles.sql and this file again.
 
 -- Supabase grants every new table in `public` to the roles of its Data API. Revoke these grants: clients get data only from
 -- Keymeter's server.
@@ -2208,10 +2389,21 @@ revoke all on
   public.credit_holds, public.ledger_entries, public.alerts,
   public.audit_log,
   public.rate_limits, public.mailbox_allowances
-from public, anon, authenticated, service_role;
--- Postgres lets every role execute a new function. Without USAGE on the schema `keymeter`, no role can call it. This revoke is
--- a second protection.
-revoke all on all functions in schema keymeter from public;
+from public, anon, authenticated, service_role, keymeter_api;
+do $$
+declare
+  partition regclass;
+begin
+  for partition in select inhrelid::regclass from pg_inherits where inhparent = 'public.api_key_usage'::regclass loop
+    execute format('alter table %s enable row level security', partition);
+    execute format('revoke all on %s from public, anon, authenticated, service_role, keymeter_api', partition);
+  end loop;
+end
+$$;
+-- Postgres lets every role execute a new function. Without USAGE on the schema `keymeter`, no role can call it. The revoke of
+-- the functions is a second protection.
+revoke all on schema keymeter from public, anon, authenticated, service_role, keymeter_api;
+revoke all on all functions in schema keymeter from public, anon, authenticated, service_role, keymeter_api;
 
 grant usage on schema public, keymeter to keymeter_api;
 
@@ -2225,11 +2417,10 @@ grant select on
 to keymeter_api;
 
 -- The server must lock accounts. Postgres lets a role lock a row only if the role may update at least one column of the table.
-grant update (alert_thresholds, audit_length, audit_head) on public.billing_accounts to keymeter_api;
+grant update (alert_thresholds) on public.billing_accounts to keymeter_api;
 grant insert (user_id, name, key_type, key_prefix, created_at, expires_at, credit_limit),
       update (name, key_prefix, expires_at, credit_limit, disabled_at, revoked_at) on public.api_keys to keymeter_api;
-grant insert (user_id, key_hash, api_key_id, created_at), update (valid_until, saved_at) on public.api_key_secrets to keymeter_api;
-grant insert on public.audit_log to keymeter_api;
+grant insert (user_id, key_hash, api_key_id, created_at), update (saved_at) on public.api_key_secrets to keymeter_api;
 -- The counters of the rate limits. Nobody but the server writes them. The server can also reset them, because it needs no limits for
 -- itself. It has no right on mailbox_allowances: keymeter.create_account writes that table.
 grant select, insert, update, delete on public.rate_limits to keymeter_api;
@@ -2248,20 +2439,37 @@ to keymeter_api;
 grant execute on function
   keymeter.create_account(uuid, bytea, text),
   keymeter.meter_batch(uuid, text[], uuid[], bytea[], bigint[], bigint[], text[], text[], int[], text),
-  keymeter.grant_top_up(uuid, bigint, text, text), keymeter.change_plan(uuid, text), keymeter.set_suspended(uuid, boolean),
+  keymeter.end_secret(uuid, boolean, timestamptz), keymeter.record_audit(text, uuid, json, keymeter.call_origin),
+  keymeter.grant_top_up(uuid, bigint, text, text, keymeter.call_origin), keymeter.change_plan(uuid, text, keymeter.call_origin),
+  keymeter.set_suspended(uuid, boolean, keymeter.call_origin),
   keymeter.make_usage_partition(timestamptz)
 to keymeter_api;
 
 -- In each transaction, the server sees the rows of one account only. Keep the sub-select: Postgres evaluates it once for each
 -- query, and would otherwise evaluate the function for each row.
+do $$
+declare
+  old record;
+begin
+  for old in select tablename, policyname from pg_catalog.pg_policies where schemaname = 'public' and 'keymeter_api' = any(roles) loop
+    execute format('drop policy %I on public.%I', old.policyname, old.tablename);
+  end loop;
+end
+$$;
 create policy "The account of the call" on public.billing_accounts for all to keymeter_api
   using (user_id = (select keymeter.current_account())) with check (user_id = (select keymeter.current_account()));
-create policy "The account of the call" on public.api_keys for all to keymeter_api
-  using (user_id = (select keymeter.current_account())) with check (user_id = (select keymeter.current_account()));
+create policy "The account of the call" on public.api_keys for select to keymeter_api using (user_id = (select keymeter.current_account()));
+create policy "New keys of the account of the call" on public.api_keys for insert to keymeter_api
+  with check (user_id = (select keymeter.current_account()));
+-- A revoke is final: a revoked key is not visible to an update. The time of a revoke is the time of the call, so a revoke
+-- cannot be planned for later. The range allows for the time between the read of the clock and the update.
+create policy "Keys of the account of the call that are not revoked" on public.api_keys for update to keymeter_api
+  using (user_id = (select keymeter.current_account()) and revoked_at is null)
+  with check (user_id = (select keymeter.current_account())
+              and (revoked_at is null or revoked_at between keymeter.now() - interval '1 minute' and keymeter.now()));
 create policy "The account of the call" on public.api_key_secrets for all to keymeter_api
   using (user_id = (select keymeter.current_account())) with check (user_id = (select keymeter.current_account()));
-create policy "The account of the call" on public.audit_log for all to keymeter_api
-  using (user_id = (select keymeter.current_account())) with check (user_id = (select keymeter.current_account()));
+create policy "The account of the call" on public.audit_log for select to keymeter_api using (user_id = (select keymeter.current_account()));
 create policy "The account of the call" on public.billing_cycles for select to keymeter_api using (user_id = (select keymeter.current_account()));
 create policy "The account of the call" on public.api_key_usage for select to keymeter_api using (user_id = (select keymeter.current_account()));
 create policy "The account of the call" on public.operations for select to keymeter_api using (user_id = (select keymeter.current_account()));

@@ -1,15 +1,27 @@
 -- Billing accounts, their plans and their billing cycles.
 --
--- `user_id` is the id of an account. It is the first column of every key of every table that contains accounts' data, so
--- accounts can be distributed over several servers.
+-- `user_id` is the id of an account. It is the first column of every key of every table that contains accounts' data.
 --
 -- Every transaction that changes an account, its keys or its credits locks the account's row first. So nothing that the charge
--- engine reads after it has locked an account can change before the engine commits.
+-- engine reads after it has locked an account can change before the engine commits. Only keymeter.meter_batch locks with
+-- `for no key update`. Everything else locks with `for update`, so a batch can tell whether a lock that it meets belongs to a
+-- change of the account or to another batch.
 
 create domain keymeter.credits as bigint check (value between 0 and keymeter.max_credits());
 comment on domain keymeter.credits is 'A number of credits, from 0 to 2^53 - 1.';
 create domain keymeter.credit_change as bigint check (value between - keymeter.max_credits() and keymeter.max_credits());
 comment on domain keymeter.credit_change is 'A change of a number of credits. It is negative when credits are given back.';
+-- This check belongs to a domain and not to the table. Postgres evaluates the check of a domain only when a value is stored in
+-- the column, and the check of a table for every updated row, so for every charge.
+--
+-- If an array has fewer than 10 elements, the comparisons with its missing elements are null. A null does not violate a check.
+create domain keymeter.thresholds as smallint[] check (
+  coalesce(array_ndims(value) = 1 and array_lower(value, 1) = 1, true) and cardinality(value) <= 10 and array_position(value, null) is null
+  and value[1] >= 1 and value[cardinality(value)] <= 1000
+  and value[1] < value[2] and value[2] < value[3] and value[3] < value[4] and value[4] < value[5] and value[5] < value[6]
+  and value[6] < value[7] and value[7] < value[8] and value[8] < value[9] and value[9] < value[10]
+);
+comment on domain keymeter.thresholds is 'At most 10 different thresholds of 1 to 1000 percent, in ascending order.';
 
 create table public.plans (
   plan text primary key check (plan ~ '^[a-z0-9._-]{1,32}$'),
@@ -39,7 +51,7 @@ create table public.billing_accounts (
   topped_up_this_cycle bigint not null default 0 check (topped_up_this_cycle >= 0),
   next_plan text,
   next_credits_per_cycle keymeter.credits,
-  alert_thresholds smallint[] not null default '{50,80,100}',
+  alert_thresholds keymeter.thresholds not null default '{50,80,100}',
   free_credits_refusal text check (free_credits_refusal in ('mailbox_used', 'not_confirmed', 'not_offered')),
 
   last_event_sequence bigint not null default 0 check (last_event_sequence >= 0),
@@ -75,7 +87,7 @@ comment on column public.billing_accounts.next_plan is 'The plan from the next c
 comment on column public.billing_accounts.next_credits_per_cycle is 'The credits of next_plan at the time when the plan change was requested. Null means that next_plan is null.';
 comment on column public.billing_accounts.free_credits_refusal is
   'Why the plan free grants no credits to this account. mailbox_used: another account has got free credits for the same mailbox. not_confirmed: the e-mail address was not confirmed when the account was created. not_offered: the operator offers no free credits. Null means that the account got free credits.';
-comment on column public.billing_accounts.alert_thresholds is 'The thresholds of the account, in percent of credits_per_cycle, in ascending order.';
+comment on column public.billing_accounts.alert_thresholds is 'The thresholds of the account, in percent of credits_per_cycle.';
 comment on column public.billing_accounts.last_event_sequence is 'The sequence of the account''s last usage event. 0 means that there is no event.';
 comment on column public.billing_accounts.last_event_at is 'The time of the account''s last usage event. Null means that there is no event.';
 comment on column public.billing_accounts.holds_expire_at is 'The time when the next open hold expires. Null means that no hold is open.';

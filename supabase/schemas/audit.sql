@@ -1,25 +1,39 @@
--- The audit log records who changed which key or account, and when.
+-- The audit log records who changed which key or account, and when. Only functions write it (functions/audit, functions/operator),
+-- and the server's role can execute only those that fix the actor. The checks keep every entry readable for the page that lists
+-- the entries.
+
+create type keymeter.call_origin as (request_id text, client_address text, user_agent text);
+comment on type keymeter.call_origin is
+  'Where a call came from. client_address and user_agent are null if the network or the client did not provide them.';
 
 create table public.audit_log (
   user_id uuid not null references public.billing_accounts (user_id) on delete cascade,
   sequence bigint not null check (sequence between 1 and 9007199254740991),
   actor text not null check (actor in ('customer', 'operator')),
-  action text not null check (action ~ '^[a-z]+(\.[a-z_]+)+$'),
+  action text not null check (action in (
+    'key.created', 'key.updated', 'key.disabled', 'key.enabled', 'key.rotated', 'key.grace_ended', 'key.secret_saved',
+    'key.secret_replaced', 'key.revoked', 'account.topped_up', 'account.plan_changed', 'account.suspended', 'account.resumed')),
   api_key_id uuid,
   -- The type is json, because the hash covers the text exactly as it was written. jsonb would store a different text.
   detail json not null,
-  request_id text not null,
-  client_address text,
-  user_agent text,
+  request_id text not null check (char_length(request_id) between 1 and 64),
+  client_address text check (char_length(client_address) <= 64),
+  user_agent text check (char_length(user_agent) <= 256),
   created_at timestamptz(3) not null check (created_at >= '2000-01-01 00:00:00Z' and created_at < '10000-01-01 00:00:00Z'),
   hash bytea not null check (octet_length(hash) = 32),
-  primary key (user_id, sequence)
+  primary key (user_id, sequence),
+  -- `detail` is a small and flat object, and JavaScript can represent its numbers exactly.
+  check (
+    json_typeof(detail) = 'object' and char_length(detail::text) <= 4000
+    and not jsonb_path_exists(detail::jsonb, 'strict $.**{4 to last}')
+    and not jsonb_path_exists(detail::jsonb, 'strict $.** ? (@.type() == "number" && (@ > 9007199254740991 || @ < -9007199254740991))')
+  )
 );
 comment on table public.audit_log is
   'One entry for each change. The entry is written in the transaction of the change. The entries of an account form a hash chain, so a changed or removed entry is detected.';
 comment on column public.audit_log.sequence is 'The number of the entry in the account''s audit log. The first entry is 1, and there are no gaps.';
 comment on column public.audit_log.hash is
-  'SHA-256 over the hash of the previous entry and the fields of this entry. packages/api/src/audit/chain.ts defines the format. billing_accounts contains the last hash and the number of entries.';
+  'SHA-256 over the hash of the previous entry and the fields of this entry (keymeter.audit_hash). billing_accounts contains the last hash and the number of entries.';
 
 -- The list of entries can be filtered by action, by key, by both, or by none of them, and by time. There is one index for each of
 -- these four filters, in the order of the list. So a page reads only the entries that it returns, even if few of the account's

@@ -32,8 +32,8 @@ create table public.ledger_entries (
   credits bigint not null check (credits >= 0),
   event_sequence bigint,
   plan text,
-  idempotency_key text,
-  note text,
+  idempotency_key text check (char_length(idempotency_key) between 1 and 255),
+  note text check (char_length(note) <= 200),
   primary key (user_id, sequence)
 );
 comment on table public.ledger_entries is 'The top-ups, plan changes and refunds of an account. Charges are not entries: the ledger page reads them from the roll-ups.';

@@ -1,10 +1,13 @@
 -- API keys and their secrets.
+--
+-- The checks of times and lengths exist because the server's role writes these columns. Without them, an attacker with the
+-- login of this role could store a value that no page can show, e.g. the time `infinity`.
 
 create table public.api_keys (
   user_id uuid not null,
   id uuid not null default gen_random_uuid(),
   name text not null check (char_length(name) between 1 and 64),
-  key_prefix text not null,
+  key_prefix text not null check (char_length(key_prefix) between 1 and 32),
   key_type text not null default 'dev' check (key_type in ('dev', 'prod')),
   credit_limit keymeter.credits,
   created_at timestamptz not null default now(),
@@ -14,7 +17,11 @@ create table public.api_keys (
   last_used_at timestamptz,
   sort_name text collate "und-x-icu" not null generated always as (lower(name collate "und-x-icu")) stored,
   revoked_last_used_at timestamptz generated always as (case when revoked_at is not null then coalesce(last_used_at, timestamptz '1970-01-01Z') end) stored,
-  primary key (user_id, id)
+  primary key (user_id, id),
+  check (created_at >= '2000-01-01 00:00:00Z' and created_at < '10000-01-01 00:00:00Z'),
+  check (expires_at >= '2000-01-01 00:00:00Z' and expires_at < '10000-01-01 00:00:00Z'),
+  check (disabled_at >= '2000-01-01 00:00:00Z' and disabled_at < '10000-01-01 00:00:00Z'),
+  check (revoked_at >= '2000-01-01 00:00:00Z' and revoked_at < '10000-01-01 00:00:00Z')
 );
 comment on table public.api_keys is 'API keys. When a key gets a new secret, the key keeps its id, its limit and its usage. Rows of revoked keys are not deleted.';
 comment on column public.api_keys.key_prefix is 'The brand, the type and the first 8 random characters of the current secret. A person can recognise the key by this prefix, but nobody can use the prefix to call the API.';
@@ -45,7 +52,10 @@ create table public.api_key_secrets (
   last_used_at timestamptz(3),
   -- A token contains the id of its account. So a secret is found by the account and the hash.
   primary key (user_id, key_hash),
-  foreign key (user_id, api_key_id) references public.api_keys (user_id, id) on delete cascade
+  foreign key (user_id, api_key_id) references public.api_keys (user_id, id) on delete cascade,
+  check (created_at >= '2000-01-01 00:00:00Z' and created_at < '10000-01-01 00:00:00Z'),
+  check (valid_until >= '2000-01-01 00:00:00Z' and valid_until < '10000-01-01 00:00:00Z'),
+  check (saved_at >= '2000-01-01 00:00:00Z' and saved_at < '10000-01-01 00:00:00Z')
 );
 comment on table public.api_key_secrets is
   'The hashes of all secrets of all keys. The row of an expired secret is not deleted, so a charge with this secret still gets the verdict expired.';

@@ -4,6 +4,9 @@
 -- The server logs in as `keymeter_api`. This role can write only the columns that this file lists. So the server cannot add
 -- credits, move a key to another account, or change a usage event or an audit entry. The functions that are listed under
 -- "Functions that write" make such changes with the rights of their owner.
+--
+-- This file can be applied again. If a dump is restored where the role `keymeter_api` does not exist, all statements about this
+-- role fail, and its policies and rights are missing. `keymeter doctor --fix` applies roles.sql and this file again.
 
 -- Supabase grants every new table in `public` to the roles of its Data API. Revoke these grants: clients get data only from
 -- Keymeter's server.
@@ -15,10 +18,21 @@ revoke all on
   public.credit_holds, public.ledger_entries, public.alerts,
   public.audit_log,
   public.rate_limits, public.mailbox_allowances
-from public, anon, authenticated, service_role;
--- Postgres lets every role execute a new function. Without USAGE on the schema `keymeter`, no role can call it. This revoke is
--- a second protection.
-revoke all on all functions in schema keymeter from public;
+from public, anon, authenticated, service_role, keymeter_api;
+do $$
+declare
+  partition regclass;
+begin
+  for partition in select inhrelid::regclass from pg_inherits where inhparent = 'public.api_key_usage'::regclass loop
+    execute format('alter table %s enable row level security', partition);
+    execute format('revoke all on %s from public, anon, authenticated, service_role, keymeter_api', partition);
+  end loop;
+end
+$$;
+-- Postgres lets every role execute a new function. Without USAGE on the schema `keymeter`, no role can call it. The revoke of
+-- the functions is a second protection.
+revoke all on schema keymeter from public, anon, authenticated, service_role, keymeter_api;
+revoke all on all functions in schema keymeter from public, anon, authenticated, service_role, keymeter_api;
 
 grant usage on schema public, keymeter to keymeter_api;
 
@@ -32,11 +46,10 @@ grant select on
 to keymeter_api;
 
 -- The server must lock accounts. Postgres lets a role lock a row only if the role may update at least one column of the table.
-grant update (alert_thresholds, audit_length, audit_head) on public.billing_accounts to keymeter_api;
+grant update (alert_thresholds) on public.billing_accounts to keymeter_api;
 grant insert (user_id, name, key_type, key_prefix, created_at, expires_at, credit_limit),
       update (name, key_prefix, expires_at, credit_limit, disabled_at, revoked_at) on public.api_keys to keymeter_api;
-grant insert (user_id, key_hash, api_key_id, created_at), update (valid_until, saved_at) on public.api_key_secrets to keymeter_api;
-grant insert on public.audit_log to keymeter_api;
+grant insert (user_id, key_hash, api_key_id, created_at), update (saved_at) on public.api_key_secrets to keymeter_api;
 -- The counters of the rate limits. Nobody but the server writes them. The server can also reset them, because it needs no limits for
 -- itself. It has no right on mailbox_allowances: keymeter.create_account writes that table.
 grant select, insert, update, delete on public.rate_limits to keymeter_api;
@@ -55,20 +68,37 @@ to keymeter_api;
 grant execute on function
   keymeter.create_account(uuid, bytea, text),
   keymeter.meter_batch(uuid, text[], uuid[], bytea[], bigint[], bigint[], text[], text[], int[], text),
-  keymeter.grant_top_up(uuid, bigint, text, text), keymeter.change_plan(uuid, text), keymeter.set_suspended(uuid, boolean),
+  keymeter.end_secret(uuid, boolean, timestamptz), keymeter.record_audit(text, uuid, json, keymeter.call_origin),
+  keymeter.grant_top_up(uuid, bigint, text, text, keymeter.call_origin), keymeter.change_plan(uuid, text, keymeter.call_origin),
+  keymeter.set_suspended(uuid, boolean, keymeter.call_origin),
   keymeter.make_usage_partition(timestamptz)
 to keymeter_api;
 
 -- In each transaction, the server sees the rows of one account only. Keep the sub-select: Postgres evaluates it once for each
 -- query, and would otherwise evaluate the function for each row.
+do $$
+declare
+  old record;
+begin
+  for old in select tablename, policyname from pg_catalog.pg_policies where schemaname = 'public' and 'keymeter_api' = any(roles) loop
+    execute format('drop policy %I on public.%I', old.policyname, old.tablename);
+  end loop;
+end
+$$;
 create policy "The account of the call" on public.billing_accounts for all to keymeter_api
   using (user_id = (select keymeter.current_account())) with check (user_id = (select keymeter.current_account()));
-create policy "The account of the call" on public.api_keys for all to keymeter_api
-  using (user_id = (select keymeter.current_account())) with check (user_id = (select keymeter.current_account()));
+create policy "The account of the call" on public.api_keys for select to keymeter_api using (user_id = (select keymeter.current_account()));
+create policy "New keys of the account of the call" on public.api_keys for insert to keymeter_api
+  with check (user_id = (select keymeter.current_account()));
+-- A revoke is final: a revoked key is not visible to an update. The time of a revoke is the time of the call, so a revoke
+-- cannot be planned for later. The range allows for the time between the read of the clock and the update.
+create policy "Keys of the account of the call that are not revoked" on public.api_keys for update to keymeter_api
+  using (user_id = (select keymeter.current_account()) and revoked_at is null)
+  with check (user_id = (select keymeter.current_account())
+              and (revoked_at is null or revoked_at between keymeter.now() - interval '1 minute' and keymeter.now()));
 create policy "The account of the call" on public.api_key_secrets for all to keymeter_api
   using (user_id = (select keymeter.current_account())) with check (user_id = (select keymeter.current_account()));
-create policy "The account of the call" on public.audit_log for all to keymeter_api
-  using (user_id = (select keymeter.current_account())) with check (user_id = (select keymeter.current_account()));
+create policy "The account of the call" on public.audit_log for select to keymeter_api using (user_id = (select keymeter.current_account()));
 create policy "The account of the call" on public.billing_cycles for select to keymeter_api using (user_id = (select keymeter.current_account()));
 create policy "The account of the call" on public.api_key_usage for select to keymeter_api using (user_id = (select keymeter.current_account()));
 create policy "The account of the call" on public.operations for select to keymeter_api using (user_id = (select keymeter.current_account()));

@@ -9,11 +9,15 @@ beforeEach(async () => {
 
 async function keymeter(
   args: readonly string[],
-  { url = database.urls.owner, isInteractive = false } = {},
+  {
+    url = database.urls.owner,
+    isInteractive = false,
+    settings = {},
+  }: { url?: string; isInteractive?: boolean; settings?: Record<string, string> } = {},
 ): Promise<{ code: number; stdout: string; stderr: string }> {
   const output = { stdout: '', stderr: '' }
   const code = await run(args, {
-    readOwnerUrl: () => url,
+    readSetting: (name) => ({ MIGRATION_DATABASE_URL: url, ...settings })[name] ?? null,
     stdout: (text) => {
       output.stdout += text
     },
@@ -173,7 +177,7 @@ describe('pnpm keymeter', () => {
     const help = await keymeter(['--help'])
     expect(help).toMatchObject({ code: 0, stdout: expect.stringContaining('verify-audit'), stderr: '' })
     const commands = [...help.stdout.matchAll(/^ {2}([a-z-]+) \[options\]/gm)].map(([, name = '']) => name)
-    expect(commands).toHaveLength(10)
+    expect(commands).toHaveLength(11)
     for (const name of commands) expect((await keymeter([name, '--help'])).stdout).toContain('--json')
   })
 

@@ -3,6 +3,7 @@ import { Command, CommanderError, InvalidArgumentError } from 'commander'
 import { prettifyError, ZodError } from 'zod'
 import { putOnPlan, resume, showAccount, suspend, topUp } from './account.ts'
 import type { CommandResult } from './command-result.ts'
+import { examineDeployment } from './doctor.ts'
 import { type DropUsageOptions, dropOldUsage } from './drop-usage.ts'
 import { definePlan, showPlans } from './plan.ts'
 import { reconcileUsage } from './reconcile.ts'
@@ -10,8 +11,8 @@ import { verifyAuditLog } from './verify-audit.ts'
 
 /** The functions through which a command reads its settings and writes its output. */
 export interface Terminal {
-  /** Returns the URL of the database's owner. Throws if the URL is not set. */
-  readOwnerUrl(): string
+  /** Returns the value of a setting (see .env.example), or null if it is not set. */
+  readSetting(name: string): string | null
   stdout(text: string): void
   stderr(text: string): void
   /** True if stderr is a terminal. Progress is written only to a terminal. */
@@ -61,6 +62,16 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
     .action(
       async (account: string | undefined, options: OutputOptions) =>
         await execute(options, (db) => reconcileUsage(db, account, (name) => showProgress(options, `${name} …\n`))),
+    )
+
+  command(
+    'doctor',
+    'Examines a deployment: migrations, roles, rights, policies, clocks, connections and the auth server. Reports each fault and its repair.',
+  )
+    .option('--fix', 'first restore the role of the server, all rights and all policies, e.g. after a restore of a backup')
+    .action(
+      async (options: OutputOptions & { fix?: true }) =>
+        await execute(options, (db) => examineDeployment(db, terminal.readSetting, { fix: options.fix === true })),
     )
 
   command('plans', 'Lists the plans.').action(async (options: OutputOptions) => await execute(options, showPlans))
@@ -139,7 +150,8 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
 async function runOnDatabase(terminal: Terminal, isJson: boolean, work: (db: Db) => Promise<CommandResult>): Promise<number> {
   let db: Db | undefined
   try {
-    const url = terminal.readOwnerUrl()
+    const url = terminal.readSetting('MIGRATION_DATABASE_URL')
+    if (url === null) throw new Error('Set MIGRATION_DATABASE_URL to the URL of the database’s owner (see .env.example).')
     terminal.stderr(describeDatabase(url))
     db = createDb(url, () => {}, { queryTimeoutMs: 0 })
     const { json, text, isOk } = await work(db)

@@ -9,9 +9,11 @@ import {
   listenForUsage,
   Metering,
   makeUsagePartitions,
+  requireProtection,
+  UnprotectedDatabaseError,
   UsageWatch,
 } from '@keymeter/api/server'
-import { createDb, type Db, ping } from '@keymeter/db'
+import { createDb, type Db, ping, type RunSql } from '@keymeter/db'
 import closeWithGrace from 'close-with-grace'
 import type { Hono, MiddlewareHandler } from 'hono'
 import type { Logger } from 'pino'
@@ -54,13 +56,35 @@ export interface Pages {
 /**
  * Runs the server until SIGTERM or SIGINT. Then the server answers the requests in flight, closes its database connections and
  * stops.
+ *
+ * @throws UnprotectedDatabaseError before the server listens. If the database does not answer yet, the server starts, and stops
+ *   when the first connection shows that the database is not protected. No query is sent before that.
  */
 export async function serve(env: Env, log: Logger, createPages: (server: Server) => Pages | Promise<Pages>): Promise<void> {
-  const server = createHttpServer({ keepAliveSeconds: env.keepAliveSeconds, log })
   const onConnectionError = (error: Error) => log.warn({ err: error }, 'a database connection broke')
-  const db = createDb(env.databaseUrl, onConnectionError, { connectionsMax: env.databaseConnectionsMax })
+  let isRunning = false
+  const verify = async (run: RunSql) => {
+    try {
+      await requireProtection(run)
+    } catch (error) {
+      // If the database did not answer at the start, the server runs already. Stop it, as after an uncaught error.
+      if (isRunning && error instanceof UnprotectedDatabaseError) {
+        isRunning = false
+        setImmediate(() => {
+          throw error
+        })
+      }
+      throw error
+    }
+  }
+  const db = createDb(env.databaseUrl, onConnectionError, { connectionsMax: env.databaseConnectionsMax, verify })
+  await ping(db).catch((error) => {
+    if (error instanceof UnprotectedDatabaseError) throw error
+    log.warn({ err: error }, 'the database does not answer or accepts no writes; calls fail until it does')
+  })
+  const server = createHttpServer({ keepAliveSeconds: env.keepAliveSeconds, log })
   // Charges have their own pool, so they never wait for connections that the dashboard's calls use.
-  const meteringDb = createDb(env.databaseUrl, onConnectionError, { connectionsMax: env.meteringConnectionsMax })
+  const meteringDb = createDb(env.databaseUrl, onConnectionError, { connectionsMax: env.meteringConnectionsMax, verify })
   const readiness = createReadiness(env.databaseUrl, onConnectionError)
   const usageWatch = new UsageWatch(log)
   const supabase = { url: env.supabaseUrl, publishableKey: env.supabasePublishableKey, secretKey: env.supabaseSecretKey }
@@ -109,11 +133,9 @@ export async function serve(env: Env, log: Logger, createPages: (server: Server)
     await db.destroy()
     await meteringDb.destroy()
   })
+  isRunning = true
   await listen(server, env)
   log.info({ host: env.host, port: env.port }, 'listening')
-  await ping(db).catch((error) =>
-    log.warn({ err: error }, 'the database does not answer or accepts no writes; calls fail until it does'),
-  )
   await keepPartitions(meteringDb, log)
 }
 

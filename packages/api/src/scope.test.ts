@@ -94,10 +94,10 @@ describe('the privileges of the server’s role', () => {
  */
 const PRIVILEGES = `
 columns api_key_secrets: INSERT (api_key_id, created_at, key_hash, user_id)
-columns api_key_secrets: UPDATE (saved_at, valid_until)
+columns api_key_secrets: UPDATE (saved_at)
 columns api_keys: INSERT (created_at, credit_limit, expires_at, key_prefix, key_type, name, user_id)
 columns api_keys: UPDATE (credit_limit, disabled_at, expires_at, key_prefix, name, revoked_at)
-columns billing_accounts: UPDATE (alert_thresholds, audit_head, audit_length)
+columns billing_accounts: UPDATE (alert_thresholds)
 database: CONNECT
 database: TEMPORARY
 function keymeter.account_cycles
@@ -109,6 +109,7 @@ function keymeter.cycle_boundary
 function keymeter.cycle_end
 function keymeter.cycle_index
 function keymeter.edit_lock
+function keymeter.end_secret
 function keymeter.grant_top_up
 function keymeter.idempotency_window
 function keymeter.lock_account
@@ -120,6 +121,7 @@ function keymeter.meter_batch
 function keymeter.missing_usage_partitions
 function keymeter.months_between
 function keymeter.now
+function keymeter.record_audit
 function keymeter.set_suspended
 function keymeter.usage_totals
 schema keymeter: USAGE
@@ -128,7 +130,6 @@ table alerts: SELECT
 table api_key_secrets: SELECT
 table api_key_usage: SELECT
 table api_keys: SELECT
-table audit_log: INSERT
 table audit_log: SELECT
 table billing_accounts: SELECT
 table billing_cycles: SELECT

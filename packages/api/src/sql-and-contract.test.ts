@@ -1,19 +1,25 @@
 import { readdirSync } from 'node:fs'
 import * as contract from '@keymeter/contract'
 import {
+  ALERT_THRESHOLD_PERCENT_MAX,
+  ALERT_THRESHOLDS_MAX,
   AuditAction,
   AuditActor,
   CHARGES_MAX,
+  CREDITS_GIVEN_MAX,
   FreeCreditsRefusal,
+  GRACE_SECONDS_MAX,
   HOLD_SECONDS_MAX,
   HOLDS_OPEN_MAX,
   IDEMPOTENCY_DAYS,
+  IDEMPOTENCY_KEY_LENGTH_MAX,
   KEY_NAME_LENGTH_MAX,
   KeyType,
   LedgerKind,
   OPERATIONS_MAX,
   Operation,
   Plan,
+  TOP_UP_NOTE_LENGTH_MAX,
   UsageAction,
 } from '@keymeter/contract'
 import { testDatabase } from '@keymeter/local/testing'
@@ -28,7 +34,8 @@ describe('limits in SQL and in the contract', () => {
     const { rows } = await database.owner.query(
       `select keymeter.max_operations() as operations, keymeter.max_open_holds() as "openHolds",
               keymeter.max_batch() as batch, keymeter.max_hold_seconds() as "holdSeconds",
-              keymeter.idempotency_window() = $1::int * interval '1 day' as "isSameWindow", keymeter.max_credits()::text as credits`,
+              keymeter.idempotency_window() = $1::int * interval '1 day' as "isSameWindow", keymeter.max_credits()::text as credits,
+              keymeter.max_credits_given()::text as given, extract(epoch from keymeter.max_grace())::int as "graceSeconds"`,
       [IDEMPOTENCY_DAYS],
     )
     expect(rows).toEqual([
@@ -39,6 +46,8 @@ describe('limits in SQL and in the contract', () => {
         holdSeconds: HOLD_SECONDS_MAX,
         isSameWindow: true,
         credits: String(Number.MAX_SAFE_INTEGER),
+        given: String(CREDITS_GIVEN_MAX),
+        graceSeconds: GRACE_SECONDS_MAX,
       },
     ])
   })
@@ -66,6 +75,7 @@ describe('check constraints', () => {
     ['api_keys', 'key_type', KeyType.options],
     ['audit_log', 'actor', AuditActor.options],
     ['billing_accounts', 'free_credits_refusal', FreeCreditsRefusal.options],
+    ['audit_log', 'action', AuditAction.options],
   ] as const)('%s.%s allows exactly the values of the contract', async (table, column, values) => {
     expect(literalsOf(await checksOf(table, column)).sort()).toEqual([...values].sort())
   })
@@ -83,13 +93,23 @@ describe('check constraints', () => {
     expect(literalsOf(await checksOf(table, column))).toEqual([z.toJSONSchema(schema)['pattern']])
   })
 
-  it('audit_log.action allows each action of the contract’s audit log', async () => {
-    const [pattern = ''] = literalsOf(await checksOf('audit_log', 'action'))
-    for (const action of AuditAction.options) expect(action).toMatch(new RegExp(pattern))
+  it.each([
+    ['api_keys', 'name', KEY_NAME_LENGTH_MAX],
+    ['ledger_entries', 'note', TOP_UP_NOTE_LENGTH_MAX],
+    ['ledger_entries', 'idempotency_key', IDEMPOTENCY_KEY_LENGTH_MAX],
+  ] as const)('%s.%s has the same maximum length as the contract', async (table, column, length) => {
+    expect(await checksOf(table, column)).toContain(`<= ${length})`)
   })
 
-  it('api_keys.name has the same maximum length as the contract', async () => {
-    expect(await checksOf('api_keys', 'name')).toContain(`<= ${KEY_NAME_LENGTH_MAX}`)
+  it('the thresholds of an account have the same maximum number and the same range as in the contract', async () => {
+    const { rows } = await database.owner.query<{ text: string }>(
+      "select pg_get_constraintdef(oid) as text from pg_constraint where contypid = 'keymeter.thresholds'::regtype and contype = 'c'",
+    )
+    const [{ text } = { text: '' }] = rows
+    expect(text).toContain(`cardinality(VALUE) <= ${ALERT_THRESHOLDS_MAX})`)
+    expect(text).toContain(`<= ${ALERT_THRESHOLD_PERCENT_MAX})`)
+    // One comparison for each pair of neighbours.
+    expect(text.match(/\(VALUE\)\[\d+\] < \(VALUE\)\[\d+\]/g)).toHaveLength(ALERT_THRESHOLDS_MAX - 1)
   })
 })
 

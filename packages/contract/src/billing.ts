@@ -9,7 +9,7 @@ export type BillingCycle = z.infer<typeof BillingCycle>
  * The maximum number of credits of one grant. It is far below the maximum balance of 2^53 - 1, so that an account can get
  * several grants.
  */
-const CREDITS_GIVEN_MAX = 2 ** 50
+export const CREDITS_GIVEN_MAX = 2 ** 50
 export const GivenCredits = Credits.max(CREDITS_GIVEN_MAX, 'Give at most 2^50 credits.')
 
 /** The name of a plan. The operator chooses it. */

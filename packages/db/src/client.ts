@@ -19,6 +19,16 @@ const QUERY_TIMEOUT_MS = 10_000
  */
 const CONNECTION_LIFETIME_SECONDS = 300
 
+interface DbOptions {
+  connectionsMax?: number
+  queryTimeoutMs?: number
+  connectionLifetimeSeconds?: number
+  verify?: (run: RunSql) => Promise<void>
+}
+
+/** Runs one SQL text without parameters. */
+export type RunSql = (text: string) => Promise<{ rows: unknown[] }>
+
 /**
  * Creates a connection pool for `url`. The first query opens the first connection. Connections have no session state (no named
  * statements, no session settings), so a pooler in transaction mode works.
@@ -26,6 +36,8 @@ const CONNECTION_LIFETIME_SECONDS = 300
  * The pool has at most `connectionsMax` connections, by default 10 (the default of pg).
  *
  * @param onConnectionError Receives the error of each connection that breaks, e.g. because the server shuts down.
+ * @param options.verify Checks the database before the first query. If `verify` rejects, the query is not sent and fails with
+ *   the same error, and the next query is checked again.
  */
 export function createDb(
   url: string,
@@ -34,7 +46,8 @@ export function createDb(
     connectionsMax,
     queryTimeoutMs = QUERY_TIMEOUT_MS,
     connectionLifetimeSeconds = CONNECTION_LIFETIME_SECONDS,
-  }: { connectionsMax?: number; queryTimeoutMs?: number; connectionLifetimeSeconds?: number } = {},
+    verify,
+  }: DbOptions = {},
 ): Db {
   const pool = new pg.Pool({
     connectionString: url,
@@ -50,7 +63,27 @@ export function createDb(
   // Node would end the process.
   pool.on('error', onConnectionError)
   pool.on('connect', (client) => client.on('error', onConnectionError))
-  return new Kysely<DB>({ dialect: new PostgresDialect({ pool: withoutUnusableConnections(pool) }) })
+  return new Kysely<DB>({ dialect: new PostgresDialect({ pool: verified(withoutUnusableConnections(pool), verify) }) })
+}
+
+/** Runs `verify` on the first connection that the pool hands out, before any other query. */
+function verified(pool: PostgresPool, verify: DbOptions['verify']): PostgresPool {
+  let isVerified = verify === undefined
+  return {
+    ...pool,
+    connect: async () => {
+      const client = await pool.connect()
+      if (isVerified) return client
+      try {
+        await verify?.(async (text) => await client.query(text, []))
+        isVerified = true
+        return client
+      } catch (error) {
+        client.release()
+        throw error
+      }
+    },
+  }
 }
 
 /**

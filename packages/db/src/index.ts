@@ -1,4 +1,5 @@
-export { createDb, type Db } from './client.ts'
+export { createDb, type Db, type RunSql } from './client.ts'
+export { type ConnectionFacts, readConnectionFacts, receivesNotifications } from './connection-facts.ts'
 export { connectionRoute } from './connection-route.ts'
 export {
   ConnectionFailure,
@@ -12,5 +13,6 @@ export {
   violatedForeignKey,
 } from './errors.ts'
 export { listen } from './listen.ts'
+export { comparePermissions, isOpening, PERMISSIONS_QUERY, type Permission, policyName } from './permissions.ts'
 export { ping } from './ping.ts'
 export type { DB } from './schema.gen.ts'

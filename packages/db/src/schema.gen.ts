@@ -153,7 +153,7 @@ export interface AuditLog {
   created_at: Timestamp;
   detail: Json;
   /**
-   * SHA-256 over the hash of the previous entry and the fields of this entry. packages/api/src/audit/chain.ts defines the format. billing_accounts contains the last hash and the number of entries.
+   * SHA-256 over the hash of the previous entry and the fields of this entry (keymeter.audit_hash). billing_accounts contains the last hash and the number of entries.
    */
   hash: Buffer;
   request_id: string;
@@ -167,7 +167,7 @@ export interface AuditLog {
 
 export interface BillingAccounts {
   /**
-   * The thresholds of the account, in percent of credits_per_cycle, in ascending order.
+   * The thresholds of the account, in percent of credits_per_cycle.
    */
   alert_thresholds: Generated<number[]>;
   /**

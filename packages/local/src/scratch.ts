@@ -15,8 +15,15 @@ export interface ScratchCluster {
   createProject(name: string): Promise<DatabaseUrls>
 }
 
-/** Starts a new Postgres in a temporary folder, runs `work`, then stops Postgres and deletes the folder. */
-export async function withScratchCluster<T>(work: (cluster: ScratchCluster) => Promise<T>): Promise<T> {
+/**
+ * Starts a new Postgres in a temporary folder, runs `work`, then stops Postgres and deletes the folder.
+ *
+ * @param options.binaries The folder that contains `bin/postgres`. By default, the embedded Postgres.
+ */
+export async function withScratchCluster<T>(
+  work: (cluster: ScratchCluster) => Promise<T>,
+  { binaries = process.env['POSTGRES_BINARIES'] }: { binaries?: string | undefined } = {},
+): Promise<T> {
   const dir = mkdtempSync(join(tmpdir(), 'keymeter-scratch-'))
   // When root runs this function, Postgres runs as another user, and this user must be able to enter the folder.
   chmodSync(dir, 0o711)
@@ -27,7 +34,7 @@ export async function withScratchCluster<T>(work: (cluster: ScratchCluster) => P
     logFile: join(dir, 'postgres.log'),
     port,
     superuserPassword: secrets.superuserPassword,
-    binaries: process.env['POSTGRES_BINARIES'],
+    binaries,
     report: () => {},
   })
   try {

@@ -1,5 +1,6 @@
 import { createDb } from '@keymeter/db'
 import { testDatabase } from '@keymeter/local/testing'
+import fc from 'fast-check'
 import { afterAll, beforeEach, describe, expect, it } from 'vitest'
 import { accessToken, contextOf, provisioned } from '../../test/caller.ts'
 import { verifyAudit } from '../maintenance/verify-audit.ts'
@@ -123,6 +124,69 @@ describe('audit.list', () => {
   ])('refuses %j', async (input) => {
     const { caller } = await provisioned(database)
     await expect(caller.audit.list(input)).rejects.toMatchObject({ code: 'BAD_REQUEST' })
+  })
+})
+
+describe('the hash of an audit entry', () => {
+  it('is the same in SQL and in TypeScript, for every text', async () => {
+    const text = fc.string({ unit: 'binary' }).map((any) => any.replaceAll('\0', ''))
+    const entries = fc.sample(
+      fc.record({
+        previous: fc.option(fc.uint8Array({ minLength: 32, maxLength: 32 })),
+        userId: fc.uuid(),
+        sequence: fc.integer({ min: 1, max: Number.MAX_SAFE_INTEGER }),
+        actor: text,
+        action: text,
+        keyId: fc.option(fc.uuid()),
+        detail: fc.dictionary(text, fc.option(text)).map((detail) => JSON.stringify(detail)),
+        requestId: text,
+        clientAddress: fc.option(text),
+        userAgent: fc.option(fc.constantFrom('', '-', '1:a,-', '"', '\\', '\n\u001f\u007f', '\u2028', 'ä', '😀', 'a\u0301')),
+        createdAt: fc
+          .date({ min: new Date('2000-01-01Z'), max: new Date('9999-12-31Z'), noInvalidDate: true })
+          .map((date) => date.toISOString()),
+      }),
+      500,
+    )
+    const { rows } = await database.owner.query<{ hash: string }>(
+      `select encode(keymeter.audit_hash(decode(entry->>'previous', 'hex'),
+                row((entry->>'userId')::uuid, (entry->>'sequence')::bigint, entry->>'actor', entry->>'action', (entry->>'keyId')::uuid,
+                    (entry->>'detail')::json, entry->>'requestId', entry->>'clientAddress', entry->>'userAgent',
+                    (entry->>'createdAt')::timestamptz, null)::public.audit_log), 'hex') as hash
+         from json_array_elements($1::json) with ordinality as entries (entry, n) order by n`,
+      [
+        JSON.stringify(
+          entries.map((entry) => ({ ...entry, previous: entry.previous && Buffer.from(entry.previous).toString('hex') })),
+        ),
+      ],
+    )
+    expect(rows.map(({ hash }) => hash)).toEqual(
+      entries.map(({ previous, ...entry }) => chainHash(previous && Buffer.from(previous), entry).toString('hex')),
+    )
+  })
+
+  it.each([
+    [{ requestId: 'a,1:b' }, { requestId: 'a', clientAddress: 'b' }],
+    [{ clientAddress: '-' }, { clientAddress: null }],
+    [{ clientAddress: '' }, { clientAddress: null }],
+    [
+      { clientAddress: 'ab', userAgent: 'c' },
+      { clientAddress: 'a', userAgent: 'bc' },
+    ],
+  ])('differs between %j and %j', (a, b) => {
+    const entry = {
+      userId: 'a',
+      sequence: 1,
+      actor: 'customer',
+      action: 'key.created',
+      keyId: null,
+      detail: '{}',
+      requestId: 'x',
+      clientAddress: null,
+      userAgent: null,
+      createdAt: '2027-01-01T00:00:00.000Z',
+    }
+    expect(chainHash(null, { ...entry, ...a })).not.toEqual(chainHash(null, { ...entry, ...b }))
   })
 })
 

@@ -16,14 +16,18 @@ export interface ChainedEntry {
 }
 
 /**
- * Returns the hash of one entry in an account's audit log: SHA-256 over the previous hash (empty for the first entry), followed
- * by the entry as a JSON array with its fields in a fixed order. If somebody changes, removes or inserts an entry, the later
- * hashes no longer match.
+ * Returns the hash of one entry in an account's audit log: SHA-256 over the previous hash (nothing for the first entry),
+ * followed by the fields of the entry in a fixed order. Each field is written as its length in bytes (UTF-8), a colon and its
+ * text, and a null as `-`. Commas separate the fields. If somebody changes, removes or inserts an entry, the later hashes no
+ * longer match.
+ *
+ * The database computes the hash when it writes an entry (`keymeter.audit_hash`). This function is independent of it, so a
+ * check of the audit log does not trust the database's functions.
  */
 export function chainHash(previous: Buffer | null, entry: ChainedEntry): Buffer {
   const fields = [
     entry.userId,
-    entry.sequence,
+    String(entry.sequence),
     entry.actor,
     entry.action,
     entry.keyId,
@@ -33,8 +37,9 @@ export function chainHash(previous: Buffer | null, entry: ChainedEntry): Buffer 
     entry.userAgent,
     entry.createdAt,
   ]
+  const text = fields.map((field) => (field === null ? '-' : `${Buffer.byteLength(field)}:${field}`)).join(',')
   return createHash('sha256')
     .update(previous ?? '')
-    .update(JSON.stringify(fields))
+    .update(text)
     .digest()
 }

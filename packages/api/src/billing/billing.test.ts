@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { LEDGER_SINGLE_ENTRIES_MAX } from '@keymeter/contract'
+import { CREDITS_GIVEN_MAX, LEDGER_SINGLE_ENTRIES_MAX } from '@keymeter/contract'
 import { createDb } from '@keymeter/db'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { backend as backendOf, contextOf, provisioned } from '../../test/caller.ts'
@@ -79,14 +79,9 @@ describe('top-ups', () => {
 
   it('top-ups can reach the largest safe integer, and one more credit is refused and changes nothing', async () => {
     const { accountId, get } = await account()
-    await database.owner.query(
-      `update billing_accounts set credits_per_cycle = 0, top_up_balance = $2::bigint, topped_up_this_cycle = $2::bigint, last_ledger_sequence = 1 where user_id = $1`,
-      [accountId, Number.MAX_SAFE_INTEGER - 5],
-    )
-    await database.owner.query(
-      `insert into ledger_entries (user_id, sequence, created_at, cycle_start, kind, credits) values ($1, 1, $3, $3, 'top_up', $2)`,
-      [accountId, Number.MAX_SAFE_INTEGER - 5, ANCHOR],
-    )
+    await database.owner.query('update billing_accounts set credits_per_cycle = 0 where user_id = $1', [accountId])
+    for (let left = Number.MAX_SAFE_INTEGER - 5; left > 0; left -= CREDITS_GIVEN_MAX)
+      await operator.grantTopUp({ accountId, credits: Math.min(left, CREDITS_GIVEN_MAX), idempotencyKey: once() })
     await expect(operator.grantTopUp({ accountId, credits: 6, idempotencyKey: once() })).rejects.toMatchObject({
       reason: 'bad_request',
       issues: [{ field: 'credits' }],

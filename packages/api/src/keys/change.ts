@@ -31,7 +31,7 @@ export async function changeKey(
   if (key.revokedAt !== null && !includingRevoked) throw new AppError('key_revoked')
   const done = await change(key, now)
   if (done === null) return key
-  await recordAudit(scope, now, { ...done, keyId: key.id })
+  await recordAudit(scope, { ...done, keyId: key.id })
   return await getKey(scope, id, now)
 }
 

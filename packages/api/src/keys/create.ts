@@ -51,6 +51,6 @@ export async function createKey(scope: Scope, input: CreateKey, freeCredits?: Fr
     .executeTakeFirstOrThrow()
   await addSecret(scope, id, hash, now)
   const detail = { name, keyType, keyPrefix, expiresAt: expiry?.toISOString() ?? null, creditLimit }
-  await recordAudit(scope, now, { action: 'key.created', keyId: id, detail })
+  await recordAudit(scope, { action: 'key.created', keyId: id, detail })
   return { ...(await getKey(scope, id, now)), secret }
 }

@@ -1,4 +1,5 @@
 import type { KeyType } from '@keymeter/contract'
+import { sql } from 'kysely'
 import type { Scope } from '../scope.ts'
 import { hashToken, mintToken, tokenPrefix } from './token.ts'
 
@@ -19,24 +20,12 @@ export async function addSecret({ db, userId }: Scope, keyId: string, hash: Buff
     .execute()
 }
 
-/** Turns the key's current secret into a previous secret, which works until `until` (exclusive). */
-export async function endCurrentSecret({ db, userId }: Scope, keyId: string, until: Date): Promise<void> {
-  await db
-    .updateTable('api_key_secrets')
-    .set({ valid_until: until })
-    .where('user_id', '=', userId)
-    .where('api_key_id', '=', keyId)
-    .where('valid_until', 'is', null)
-    .execute()
+/** Turns the key's current secret into a previous secret, which works until `until` (exclusive), for at most 7 days. */
+export async function endCurrentSecret({ db }: Scope, keyId: string, until: Date): Promise<void> {
+  await sql`select keymeter.end_secret(${keyId}, true, ${until})`.execute(db)
 }
 
 /** Ends all previous secrets of the key that still work. The current secret continues to work. */
-export async function endOlderSecrets({ db, userId }: Scope, keyId: string, now: Date): Promise<void> {
-  await db
-    .updateTable('api_key_secrets')
-    .set({ valid_until: now })
-    .where('user_id', '=', userId)
-    .where('api_key_id', '=', keyId)
-    .where('valid_until', '>', now)
-    .execute()
+export async function endOlderSecrets({ db }: Scope, keyId: string, now: Date): Promise<void> {
+  await sql`select keymeter.end_secret(${keyId}, false, ${now})`.execute(db)
 }

@@ -193,6 +193,21 @@ describe('reconcile', () => {
       "update api_key_usage set created_at = created_at + interval '1 ms' where user_id = '$user' and idempotency_key = 'hold-2'",
     ],
     [
+      'audit entry',
+      "update audit_log set action = 'account.suspended' where user_id = '$user' and action = 'account.topped_up' returning 1",
+      "update audit_log set action = 'account.topped_up' where user_id = '$user' and action = 'account.suspended'",
+    ],
+    [
+      'audit entry',
+      "insert into audit_log select user_id, 99, actor, action, api_key_id, '{\"credits\":1,\"ledgerSequence\":99}', request_id, client_address, user_agent, created_at, hash from audit_log where user_id = '$user' and action = 'account.topped_up' returning 1",
+      "delete from audit_log where user_id = '$user' and sequence = 99",
+    ],
+    [
+      'audit entry',
+      "update audit_log set detail = '{\"credits\":11,\"ledgerSequence\":2}' where user_id = '$user' and action = 'account.topped_up' returning 1",
+      "update audit_log set detail = '{\"credits\":10,\"ledgerSequence\":2}' where user_id = '$user' and action = 'account.topped_up'",
+    ],
+    [
       'operation',
       "insert into operations values ('$user', 'never-used') returning 1",
       "delete from operations where user_id = '$user' and operation = 'never-used'",

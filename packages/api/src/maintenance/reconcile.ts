@@ -131,6 +131,18 @@ const CHECKS: Record<string, RawBuilder<Row>> = {
       from billing_accounts as accounts left join ledger_entries as entries using (user_id)
      group by accounts.user_id, accounts.last_ledger_sequence
     having accounts.last_ledger_sequence <> count(entries.sequence) or accounts.last_ledger_sequence <> coalesce(max(entries.sequence), 0)`,
+  // The functions of the operator write both entries in one transaction. So an entry without its counterpart means that somebody
+  // added credits past these functions, or removed an entry of the audit log.
+  'audit entry': sql`
+    select coalesce(entries.user_id, log.user_id) as "userId", 'ledger entry ' || coalesce(entries.sequence::text, log.ledger_sequence, 'unknown') as subject,
+           coalesce(entries.change, 'none') as stored, coalesce(log.change, 'no entry in the audit log') as expected
+      from (select user_id, sequence, case kind when 'top_up' then 'top-up ' || credits else 'plan ' || plan end as change
+              from ledger_entries where kind in ('top_up', 'plan_change')) as entries
+      full join (select user_id, detail->>'ledgerSequence' as ledger_sequence,
+                        case action when 'account.topped_up' then 'top-up ' || (detail->>'credits') else 'plan ' || (detail->>'plan') end as change
+                   from audit_log where actor = 'operator' and action in ('account.topped_up', 'account.plan_changed')) as log
+        on log.user_id = entries.user_id and log.ledger_sequence = entries.sequence::text
+     where entries.change is distinct from log.change`,
   'top-ups': sql`
     select accounts.user_id as "userId", 'left in cycle ' || ${utc('billing_cycle_start')} as subject,
            top_up_balance::text as stored, (coalesce(granted, 0) - coalesce(spent, 0))::text as expected
@@ -262,6 +274,7 @@ const TABLES = [
   'usage_retention',
   'credit_holds',
   'ledger_entries',
+  'audit_log',
 ]
 
 export interface ReconcileOptions {
@@ -272,8 +285,8 @@ export interface ReconcileOptions {
 }
 
 /**
- * Recomputes balances, roll-ups, holds, the ledger and the cycles from the usage events, and returns every difference from the
- * stored values. All checks read one snapshot. `db` must be the handle of the database's owner, which sees all accounts.
+ * Recomputes balances, roll-ups, holds, the ledger and the cycles from the usage events, compares the ledger with the audit log,
+ * and returns every difference from the stored values. All checks read one snapshot. `db` must be the handle of the database's owner, which sees all accounts.
  */
 export async function reconcile(db: Db, { userIds, onCheck = () => {} }: ReconcileOptions = {}): Promise<Difference[]> {
   const only = TABLES.map(

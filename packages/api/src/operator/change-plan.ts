@@ -1,6 +1,5 @@
 import { sql } from 'kysely'
-import { recordAudit } from '../audit/record.ts'
-import { readClock } from '../clock.ts'
+import { originOf } from '../audit/record.ts'
 import { AppError } from '../errors.ts'
 import type { Scope } from '../scope.ts'
 
@@ -14,21 +13,13 @@ import type { Scope } from '../scope.ts'
  * @throws AppError `bad_request` if the account would have more than 2^53 - 1 credits.
  */
 export async function changePlan(scope: Scope, plan: string): Promise<Date> {
-  const { rows } = await sql<{ is_unchanged: boolean; is_too_much: boolean; effective_at: Date }>`
-    select * from keymeter.change_plan(${scope.userId}, ${plan})`.execute(scope.db)
+  const { rows } = await sql<{ is_too_much: boolean; effective_at: Date }>`
+    select * from keymeter.change_plan(${scope.userId}, ${plan}, ${originOf(scope)})`.execute(scope.db)
   const [changed] = rows
   if (changed === undefined) throw new AppError('plan_not_found', { field: 'plan' })
   if (changed.is_too_much) {
     const message = 'The account would have more credits than the maximum, because of its top-ups. Choose a smaller plan.'
     throw new AppError('bad_request', { field: 'plan', message })
   }
-  const { is_unchanged: isUnchanged, effective_at: effectiveAt } = changed
-  if (!isUnchanged)
-    await recordAudit(scope, await readClock(scope), {
-      action: 'account.plan_changed',
-      actor: 'operator',
-      keyId: null,
-      detail: { plan, effectiveAt: effectiveAt.toISOString() },
-    })
-  return effectiveAt
+  return changed.effective_at
 }

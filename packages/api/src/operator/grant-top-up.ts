@@ -1,11 +1,12 @@
 import type { GrantTopUp } from '@keymeter/contract'
 import { sql } from 'kysely'
-import { recordAudit } from '../audit/record.ts'
+import { originOf } from '../audit/record.ts'
 import { AppError } from '../errors.ts'
 import type { Scope } from '../scope.ts'
 
 /**
- * Adds credits that the account keeps when the cycle ends. A retry with the same idempotency key adds nothing.
+ * Adds credits that the account keeps when the cycle ends, and an entry to the audit log. A retry with the same idempotency key
+ * adds nothing.
  *
  * @throws AppError `idempotency_key_reused` if an earlier grant with this idempotency key granted another number of credits.
  * @throws AppError `bad_request` if the account would have more than 2^53 - 1 credits.
@@ -15,7 +16,9 @@ export async function grantTopUp(
   { credits, idempotencyKey, note }: Omit<GrantTopUp, 'accountId'>,
 ): Promise<{ grantedAt: Date; replayed: boolean }> {
   const { rows } = await sql<{ is_replayed: boolean; is_conflict: boolean; is_too_much: boolean; created_at: Date }>`
-    select * from keymeter.grant_top_up(${scope.userId}, ${credits}, ${idempotencyKey}, ${note})`.execute(scope.db)
+    select * from keymeter.grant_top_up(${scope.userId}, ${credits}, ${idempotencyKey}, ${note}, ${originOf(scope)})`.execute(
+    scope.db,
+  )
   const [entry] = rows
   if (entry === undefined) throw new AppError('account_not_found', { field: 'accountId' })
   if (entry.is_conflict) throw new AppError('idempotency_key_reused', { field: 'idempotencyKey' })
@@ -23,12 +26,5 @@ export async function grantTopUp(
     const message = 'The account would have more credits than the maximum. Grant fewer credits.'
     throw new AppError('bad_request', { field: 'credits', message })
   }
-  if (!entry.is_replayed)
-    await recordAudit(scope, entry.created_at, {
-      action: 'account.topped_up',
-      actor: 'operator',
-      keyId: null,
-      detail: { credits, note },
-    })
   return { grantedAt: entry.created_at, replayed: entry.is_replayed }
 }

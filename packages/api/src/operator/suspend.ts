@@ -1,6 +1,5 @@
 import { sql } from 'kysely'
-import { recordAudit } from '../audit/record.ts'
-import { readClock } from '../clock.ts'
+import { originOf } from '../audit/record.ts'
 import type { Scope } from '../scope.ts'
 
 /**
@@ -14,11 +13,7 @@ export async function resumeAccount(scope: Scope): Promise<void> {
   await setSuspended(scope, false)
 }
 
+/** Changes nothing if the account is already in this state. A change adds an entry to the audit log. */
 async function setSuspended(scope: Scope, isSuspended: boolean): Promise<void> {
-  const { rows } = await sql<{
-    changed: boolean
-  }>`select keymeter.set_suspended(${scope.userId}, ${isSuspended}) as changed`.execute(scope.db)
-  if (rows[0]?.changed !== true) return
-  const action = isSuspended ? 'account.suspended' : 'account.resumed'
-  await recordAudit(scope, await readClock(scope), { action, actor: 'operator', keyId: null })
+  await sql`select keymeter.set_suspended(${scope.userId}, ${isSuspended}, ${originOf(scope)})`.execute(scope.db)
 }

@@ -100,7 +100,7 @@ describe('a watcher of an account', () => {
   it('gets a snapshot when the operator changes the account', async () => {
     const stream = watch()
     expect(await next(stream)).toMatchObject({ suspendedAt: null, plan: 'free', nextPlan: null })
-    await database.owner.query('select keymeter.set_suspended($1, true)', [account.userId])
+    await database.owner.query("select keymeter.set_suspended($1, true, row('a test', null, null))", [account.userId])
     usageWatch.refresh([account.userId])
     expect(await Promise.race([next(stream), sleep(BEFORE_REREAD_MS)])).toMatchObject({ suspendedAt: expect.any(String) })
   })

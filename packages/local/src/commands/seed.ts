@@ -93,7 +93,10 @@ async function chargeDaily(
   for (const [day, { moment }] of days.rows.entries()) {
     await client.query("select set_config('keymeter.seed_now', $1, true)", [moment])
     if (day === TOP_UP_DAY)
-      await client.query("select keymeter.grant_top_up($1, 250, 'seed-top-up', 'Thank you for trying Keymeter')", [userId])
+      await client.query(
+        "select keymeter.grant_top_up($1, 250, 'seed-top-up', 'Thank you for trying Keymeter', row('seed', null, null))",
+        [userId],
+      )
     const request = (i: number) => `seed-${keys[i]?.id}-${moment}`.replaceAll(' ', '_')
     const [charge] = await meter(
       client,

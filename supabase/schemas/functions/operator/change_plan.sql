@@ -1,21 +1,22 @@
 -- Changes the plan of an account. A plan with more credits applies immediately, and the account gets the difference. A plan
 -- with fewer credits applies from the next cycle on, with the credits that the plan has at the time of this call. If the
--- account already has the plan, a planned change is cancelled.
+-- account already has the plan, a planned change is cancelled. Each change also adds an entry to the audit log.
 --
 -- `is_too_much` is true if the account would have more than keymeter.max_credits() credits. Then nothing changes. Returns no
 -- row if the account or the plan does not exist.
-create function keymeter.change_plan(account uuid, plan text)
-  returns table (is_unchanged boolean, is_too_much boolean, effective_at timestamptz)
+create function keymeter.change_plan(account uuid, plan text, origin keymeter.call_origin)
+  returns table (is_too_much boolean, effective_at timestamptz)
   language plpgsql volatile security definer set search_path = '' set timezone = 'UTC'
   as $$
 #variable_conflict use_column
 declare
   wanted record;
   current record;
+  changed record;
   v_now timestamptz;
   v_added bigint;
 begin
-  perform from public.billing_accounts where user_id = account for no key update;
+  perform from public.billing_accounts where user_id = account for update;
   if not found then
     return;
   end if;
@@ -29,12 +30,12 @@ begin
          keymeter.account_time(v_now, accounts.last_event_at, accounts.billing_cycle_start) as moment
     into current from public.billing_accounts as accounts where accounts.user_id = account;
   if coalesce(current.next_plan, current.plan) = wanted.plan then
-    return query select true, false, case when current.next_plan is null then current.moment else current.billing_cycle_end end;
+    return query select false, case when current.next_plan is null then current.moment else current.billing_cycle_end end;
     return;
   end if;
   v_added := greatest(0, wanted.credits_per_cycle - current.credits_per_cycle);
   if v_added > 0 and not keymeter.may_add_credits(account, v_added) then
-    return query select false, true, null::timestamptz;
+    return query select true, null::timestamptz;
     return;
   end if;
 
@@ -52,8 +53,12 @@ begin
   insert into public.ledger_entries (user_id, sequence, created_at, cycle_start, kind, credits, plan)
     select account, accounts.last_ledger_sequence, current.moment, current.billing_cycle_start, 'plan_change', v_added, wanted.plan
       from public.billing_accounts as accounts where accounts.user_id = account;
-  return query
-    select false, false, case when accounts.next_plan is null then current.moment else accounts.billing_cycle_end end
-      from public.billing_accounts as accounts where accounts.user_id = account;
+  select accounts.last_ledger_sequence as ledger_sequence,
+         case when accounts.next_plan is null then current.moment else accounts.billing_cycle_end end as effective_at
+    into changed from public.billing_accounts as accounts where accounts.user_id = account;
+  perform keymeter.append_audit_entry(account, 'operator', 'account.plan_changed', null,
+    json_build_object('plan', wanted.plan, 'effectiveAt', keymeter.iso_time(changed.effective_at), 'ledgerSequence', changed.ledger_sequence),
+    origin, current.moment);
+  return query select false, changed.effective_at;
 end
 $$;

@@ -1,18 +1,25 @@
 -- Adds a top-up to an account. A retry with the same idempotency key returns the original ledger entry and changes nothing,
 -- without a time limit.
 --
+-- The function also writes the entry of the audit log, so credits never appear without an entry. `origin` describes the call of
+-- the operator.
+--
 -- `is_conflict` is true if the original top-up had a different number of credits. `is_too_much` is true if the account would
 -- have more than keymeter.max_credits() credits. Then nothing is granted. Returns no row if the account does not exist.
-create function keymeter.grant_top_up(account uuid, credits bigint, idempotency_key text, note text)
+create function keymeter.grant_top_up(account uuid, credits bigint, idempotency_key text, note text, origin keymeter.call_origin)
   returns table (is_replayed boolean, is_conflict boolean, is_too_much boolean, sequence bigint, created_at timestamptz)
   language plpgsql volatile security definer set search_path = '' set timezone = 'UTC'
   as $$
 #variable_conflict use_column
 declare
   original record;
+  granted record;
   v_now timestamptz;
 begin
-  perform from public.billing_accounts where user_id = account for no key update;
+  if credits is null or credits not between 1 and keymeter.max_credits_given() or idempotency_key is null then
+    raise exception 'grant_top_up: grant 1 to % credits, with an idempotency key', keymeter.max_credits_given() using errcode = '22023';
+  end if;
+  perform from public.billing_accounts where user_id = account for update;
   if not found then
     return;
   end if;
@@ -28,19 +35,21 @@ begin
     return query select false, false, true, null::bigint, null::timestamptz;
     return;
   end if;
-  return query
-    with topped_up as (
-      update public.billing_accounts as accounts
-         set top_up_balance = accounts.top_up_balance + grant_top_up.credits,
-             topped_up_this_cycle = accounts.topped_up_this_cycle + grant_top_up.credits,
-             last_ledger_sequence = accounts.last_ledger_sequence + 1
-       where accounts.user_id = account
-      returning accounts.last_ledger_sequence, accounts.billing_cycle_start,
-                keymeter.account_time(v_now, accounts.last_event_at, accounts.billing_cycle_start) as moment
-    )
-    insert into public.ledger_entries as entries (user_id, sequence, created_at, cycle_start, kind, credits, idempotency_key, note)
-      select account, last_ledger_sequence, moment, billing_cycle_start, 'top_up', grant_top_up.credits, grant_top_up.idempotency_key, grant_top_up.note
-        from topped_up
-    returning false, false, false, entries.sequence, entries.created_at;
+  with topped_up as (
+    update public.billing_accounts as accounts
+       set top_up_balance = accounts.top_up_balance + grant_top_up.credits,
+           topped_up_this_cycle = accounts.topped_up_this_cycle + grant_top_up.credits,
+           last_ledger_sequence = accounts.last_ledger_sequence + 1
+     where accounts.user_id = account
+    returning accounts.last_ledger_sequence, accounts.billing_cycle_start,
+              keymeter.account_time(v_now, accounts.last_event_at, accounts.billing_cycle_start) as moment
+  )
+  insert into public.ledger_entries as entries (user_id, sequence, created_at, cycle_start, kind, credits, idempotency_key, note)
+    select account, last_ledger_sequence, moment, billing_cycle_start, 'top_up', grant_top_up.credits, grant_top_up.idempotency_key, grant_top_up.note
+      from topped_up
+  returning entries.sequence, entries.created_at into granted;
+  perform keymeter.append_audit_entry(account, 'operator', 'account.topped_up', null,
+    json_build_object('credits', credits, 'note', note, 'ledgerSequence', granted.sequence), origin, granted.created_at);
+  return query select false, false, false, granted.sequence, granted.created_at;
 end
 $$;

@@ -1,12 +1,20 @@
 -- Suspends or resumes an account. A suspended account cannot be charged and cannot make holds, but its open holds can still be
--- settled. Returns true if this call has changed the state of the account.
-create function keymeter.set_suspended(account uuid, is_suspended boolean) returns boolean
+-- settled. Returns true if this call has changed the state of the account. Then it has also written the entry of the audit log.
+create function keymeter.set_suspended(account uuid, is_suspended boolean, origin keymeter.call_origin) returns boolean
   language plpgsql volatile security definer set search_path = '' set timezone = 'UTC'
   as $$
+declare
+  v_now timestamptz;
 begin
-  perform from public.billing_accounts where user_id = account for no key update;
-  update public.billing_accounts set suspended_at = case when is_suspended then keymeter.now() end
+  perform from public.billing_accounts where user_id = account for update;
+  v_now := keymeter.now();
+  update public.billing_accounts set suspended_at = case when is_suspended then v_now end
    where user_id = account and (suspended_at is not null) <> is_suspended;
-  return found;
+  if not found then
+    return false;
+  end if;
+  perform keymeter.append_audit_entry(account, 'operator', case when is_suspended then 'account.suspended' else 'account.resumed' end, null,
+    '{}', origin, v_now);
+  return true;
 end
 $$;

@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, expect, it } from 'vitest'
-import { readOwnerUrl } from './owner-url.ts'
+import { readSetting } from './read-setting.ts'
 
 const dir = mkdtempSync(join(tmpdir(), 'keymeter-cli-'))
 afterAll(() => rmSync(dir, { recursive: true }))
@@ -12,19 +12,21 @@ function file(name: string, text: string): string {
   return join(dir, name)
 }
 
-describe('URL of the database’s owner', () => {
-  it('the URL of the database’s owner comes from the environment, or else from the first file that sets it', () => {
+describe('settings of the CLI', () => {
+  const read = (env: NodeJS.ProcessEnv, files: string[]) => readSetting('MIGRATION_DATABASE_URL', env, files)
+
+  it('a setting comes from the environment, or else from the first file that sets it', () => {
     const files = [
       join(dir, 'missing'),
       file('blank', 'MIGRATION_DATABASE_URL=\n'),
       file('first', 'MIGRATION_DATABASE_URL=postgresql://first\n'),
       file('second', 'MIGRATION_DATABASE_URL=postgresql://second\n'),
     ]
-    expect(readOwnerUrl({ MIGRATION_DATABASE_URL: 'postgresql://env' }, files)).toBe('postgresql://env')
-    for (const env of [{}, { MIGRATION_DATABASE_URL: '' }]) expect(readOwnerUrl(env, files)).toBe('postgresql://first')
+    expect(read({ MIGRATION_DATABASE_URL: 'postgresql://env' }, files)).toBe('postgresql://env')
+    for (const env of [{}, { MIGRATION_DATABASE_URL: '' }]) expect(read(env, files)).toBe('postgresql://first')
   })
 
-  it('a missing URL of the database’s owner causes an error', () => {
-    expect(() => readOwnerUrl({}, [join(dir, 'missing')])).toThrow('Set MIGRATION_DATABASE_URL')
+  it('a setting that is set nowhere is null', () => {
+    expect(read({}, [join(dir, 'missing')])).toBeNull()
   })
 })

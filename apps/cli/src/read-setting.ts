@@ -5,19 +5,18 @@ import { parseEnv } from 'node:util'
 const REPOSITORY = join(import.meta.dirname, '../../..')
 
 /**
- * Returns MIGRATION_DATABASE_URL, the URL of the database's owner. If the environment contains the variable, its value is
- * returned. Otherwise the value in the first file that contains the variable is returned.
+ * Returns the value of a setting, e.g. MIGRATION_DATABASE_URL. If the environment contains the variable, its value is returned.
+ * Otherwise the value in the first file that contains the variable is returned. Null means that none of them contains it.
  *
  * @param files are `.env` and the settings of the embedded stack by default. A missing file is skipped.
- * @throws Error if neither the environment nor a file contains the variable.
  */
-export function readOwnerUrl(env: NodeJS.ProcessEnv, files = defaultFiles(env)): string {
+export function readSetting(name: string, env: NodeJS.ProcessEnv, files = defaultFiles(env)): string | null {
   for (const file of [null, ...files]) {
     const variables = file === null ? env : existsSync(file) ? parseEnv(readFileSync(file, 'utf8')) : {}
-    const url = variables['MIGRATION_DATABASE_URL']
-    if (url) return url
+    const value = variables[name]
+    if (value) return value
   }
-  throw new Error('Set MIGRATION_DATABASE_URL to the URL of the database’s owner (see .env.example).')
+  return null
 }
 
 function defaultFiles(env: NodeJS.ProcessEnv): string[] {

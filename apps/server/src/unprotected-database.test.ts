@@ -1,0 +1,142 @@
+import { connect, createServer, type Server } from 'node:net'
+import { freePort } from '@keymeter/local'
+import { serverEnv, testDatabase } from '@keymeter/local/testing'
+import { afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { startMain } from '../test/start-main.ts'
+
+const database = testDatabase()
+const AUTH = {
+  supabaseUrl: 'http://127.0.0.1:1',
+  publishableKey: 'none',
+  jwtSecret: 'a secret of the tests, longer than 32 characters',
+  serviceKey: 'a-service-key-of-the-tests-32-or-more',
+}
+const start = async (urls = database.urls) => {
+  const port = await freePort()
+  return { url: `http://127.0.0.1:${port}`, ...startMain(serverEnv({ urls }, AUTH, port)) }
+}
+
+/** Each case names what is wrong, the statement that causes it, a part of the message, and the statement that undoes it. */
+const FAULTS: [what: string, statement: string, message: string, undo: string][] = [
+  [
+    'PUBLIC can execute a function',
+    'grant execute on function keymeter.grant_top_up to public',
+    'function keymeter.grant_top_up(account uuid, credits bigint, idempotency_key text, note text, origin keymeter.call_origin): PUBLIC EXECUTE',
+    'revoke execute on function keymeter.grant_top_up from public',
+  ],
+  [
+    'anon can use the schema of the functions',
+    'grant usage on schema keymeter to anon',
+    'schema keymeter: anon USAGE',
+    'revoke usage on schema keymeter from anon',
+  ],
+  [
+    'authenticated can read a table',
+    'grant select on plans to authenticated',
+    'table public.plans: authenticated SELECT',
+    'revoke select on plans from authenticated',
+  ],
+  [
+    'service_role can change a column',
+    'grant update (name) on api_keys to service_role',
+    'column public.api_keys.name: service_role UPDATE',
+    'revoke update (name) on api_keys from service_role',
+  ],
+  [
+    'anon can read a partition',
+    'grant select on api_key_usage_default to anon',
+    'partition public.api_key_usage_default: anon SELECT',
+    'revoke select on api_key_usage_default from anon',
+  ],
+  [
+    'a partition has no row level security',
+    'alter table api_key_usage_default disable row level security',
+    'partition public.api_key_usage_default: row level security is off',
+    'alter table api_key_usage_default enable row level security',
+  ],
+  [
+    'a policy is missing',
+    'alter policy "The account of the call" on ledger_entries rename to lost',
+    'table public.ledger_entries: policy "The account of the call" is missing',
+    'alter policy lost on ledger_entries rename to "The account of the call"',
+  ],
+]
+
+describe('the server on a database that is not protected', () => {
+  it.each(FAULTS)('does not start if %s, and names the fault', async (_, statement, message, undo) => {
+    await database.owner.query(statement)
+    const { ended, output } = await start()
+    expect(await ended).toBe(1)
+    await database.owner.query(undo)
+    expect(output()).toContain(`  ${message}\n`)
+    expect(output()).toContain('pnpm keymeter doctor')
+    expect(output()).not.toContain('listening')
+  })
+
+  it('does not start with the login of the owner, because row level security does not apply to the owner', async () => {
+    const { ended, output } = await start({ ...database.urls, api: database.urls.owner })
+    expect(await ended).toBe(1)
+    expect(output()).toContain('role postgres: row level security does not apply.')
+  })
+
+  it('does not start on a database without migrations', async () => {
+    const { ended, output } = await start({ ...database.urls, api: new URL('/postgres', database.urls.owner).href })
+    expect(await ended).toBe(1)
+    expect(output()).toContain('Run pnpm migrate.')
+  })
+
+  it('starts if the server’s role has rights that a newer release needs, and if the database contains other tables', async () => {
+    await database.owner.query('grant insert on plans to keymeter_api; create table of_the_company (id int)')
+    const { child, wrote, ended } = await start()
+    await wrote(/"msg":"listening"/)
+    child.kill('SIGTERM')
+    expect(await ended).toBe(0)
+    await database.owner.query('revoke insert on plans from keymeter_api; drop table of_the_company')
+  })
+})
+
+describe('a database that answers only after the start of the server', () => {
+  let proxy: Server | undefined
+  let port: number
+  beforeAll(async () => {
+    port = await freePort()
+  })
+  afterEach(() => void proxy?.close())
+  /** Lets the server reach the database. */
+  const open = async () => {
+    const upstream = Number(new URL(database.urls.api).port)
+    const listening = createServer((socket) => {
+      const postgres = connect(upstream, '127.0.0.1')
+      socket.pipe(postgres).pipe(socket)
+      for (const end of [socket, postgres]) end.on('error', () => {})
+    })
+    await new Promise<void>((resolve) => listening.listen(port, '127.0.0.1', resolve))
+    proxy = listening
+  }
+  const throughProxy = () => ({ ...database.urls, api: database.urls.api.replace(/:\d+\//, `:${port}/`) })
+
+  it('is used from then on if it is protected', async () => {
+    const { child, url, wrote, ended } = await start(throughProxy())
+    await wrote(/"msg":"listening"/)
+    expect((await fetch(`${url}/readyz`)).status).toBe(503)
+    await open()
+    await expect.poll(async () => (await fetch(`${url}/readyz`)).status).toBe(200)
+    child.kill('SIGTERM')
+    expect(await ended).toBe(0)
+  })
+
+  it('stops the server with exit code 1 if it is not protected, and the server never becomes ready', async () => {
+    const { url, wrote, ended, output } = await start(throughProxy())
+    await wrote(/"msg":"listening"/)
+    await database.owner.query('grant execute on function keymeter.meter_batch to public')
+    await open()
+    const readiness = await fetch(`${url}/readyz`).then(
+      ({ status }) => status,
+      () => 'closed',
+    )
+    expect(await ended).toBe(1)
+    await database.owner.query('revoke execute on function keymeter.meter_batch from public')
+    expect([503, 'closed']).toContain(readiness)
+    expect(output()).toContain('PUBLIC EXECUTE')
+  })
+})

@@ -1,0 +1,29 @@
+-- Appends one entry to the audit log of an account. Locks the account, because two concurrent entries would otherwise continue
+-- the hash chain from the same entry. The server's role cannot execute this function: it can only record the changes of a
+-- customer (keymeter.record_audit), and each function of the operator records its own change.
+create function keymeter.append_audit_entry(
+  account uuid, actor text, action text, key_id uuid, detail json, origin keymeter.call_origin, moment timestamptz
+) returns void
+  language plpgsql volatile set search_path = ''
+  as $$
+declare
+  entry public.audit_log;
+  head bytea;
+begin
+  select accounts.audit_length + 1, accounts.audit_head into strict entry.sequence, head
+    from public.billing_accounts as accounts where accounts.user_id = account for update;
+  entry.user_id := account;
+  entry.actor := actor;
+  entry.action := action;
+  entry.api_key_id := key_id;
+  entry.detail := detail;
+  -- Cut texts that come from a client, so that a long text never prevents a change.
+  entry.request_id := left(origin.request_id, 64);
+  entry.client_address := left(origin.client_address, 64);
+  entry.user_agent := left(origin.user_agent, 256);
+  entry.created_at := moment;
+  entry.hash := keymeter.audit_hash(head, entry);
+  insert into public.audit_log values (entry.*);
+  update public.billing_accounts set audit_length = entry.sequence, audit_head = entry.hash where user_id = account;
+end
+$$;
