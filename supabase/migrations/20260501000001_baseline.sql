@@ -197,9 +197,8 @@ create function keymeter.now() returns timestamptz
 -- `user_id` is the id of an account. It is the first column of every key of every table that contains accounts' data.
 --
 -- Every transaction that changes an account, its keys or its credits locks the account's row first. So nothing that the charge
--- engine reads after it has locked an account can change before the engine commits. Only keymeter.meter_batch locks with
--- `for no key update`. Everything else locks with `for update`, so a batch can tell whether a lock that it meets belongs to a
--- change of the account or to another batch.
+-- engine reads after it has locked an account can change before the engine commits. Changes of one account lock it with
+-- keymeter.lock_account, so a batch of charges can tell whether a lock that it meets belongs to a change or to another batch.
 
 create domain keymeter.credits as bigint check (value between 0 and keymeter.max_credits());
 comment on domain keymeter.credits is 'A number of credits, from 0 to 2^53 - 1.';
@@ -645,10 +644,11 @@ comment on type keymeter.call_origin is
 create table public.audit_log (
   user_id uuid not null references public.billing_accounts (user_id) on delete cascade,
   sequence bigint not null check (sequence between 1 and 9007199254740991),
-  actor text not null check (actor in ('customer', 'operator')),
+  actor text not null check (actor in ('customer', 'operator', 'system')),
   action text not null check (action in (
     'key.created', 'key.updated', 'key.disabled', 'key.enabled', 'key.rotated', 'key.grace_ended', 'key.secret_saved',
-    'key.secret_replaced', 'key.revoked', 'account.topped_up', 'account.plan_changed', 'account.suspended', 'account.resumed')),
+    'key.secret_replaced', 'key.revoked', 'account.topped_up', 'account.plan_changed', 'account.suspended', 'account.resumed',
+    'account.free_credits_granted')),
   api_key_id uuid,
   -- The type is json, because the hash covers the text exactly as it was written. jsonb would store a different text.
   detail json not null,
@@ -845,8 +845,9 @@ $$;
 -- later cycles, if `refusal` is null and no other account has got free credits for the mailbox.
 --
 -- Without free credits, the account has 0 credits per cycle, and free_credits_refusal contains the reason. `not_confirmed` is
--- preliminary: a later call decides again. A null as `mailbox_hash` means that the caller does not know a confirmed address.
-create function keymeter.create_account(account uuid, mailbox_hash bytea, refusal text) returns void
+-- preliminary: a later call decides again. The function also writes the entry of the audit log, so credits never appear without
+-- an entry. `origin` describes the call that grants them. A null as `mailbox_hash` means that the caller does not know a confirmed address.
+create function keymeter.create_account(account uuid, mailbox_hash bytea, refusal text, origin keymeter.call_origin) returns void
   language plpgsql volatile security definer set search_path = '' set timezone = 'UTC'
   as $$
 declare
@@ -858,8 +859,9 @@ begin
   insert into public.billing_accounts (user_id, credits_per_cycle, free_credits_refusal) values (account, 0, 'not_confirmed')
     on conflict do nothing;
   is_new := found;
+  perform keymeter.lock_account(account);
   select accounts.plan, accounts.next_plan, accounts.free_credits_refusal into current
-    from public.billing_accounts as accounts where accounts.user_id = account for no key update;
+    from public.billing_accounts as accounts where accounts.user_id = account;
   if current.free_credits_refusal is distinct from 'not_confirmed' then
     return;
   end if;
@@ -878,6 +880,8 @@ begin
         perform keymeter.advance_accounts(array[account], keymeter.now());
       end if;
       update public.billing_accounts set credits_per_cycle = v_credits, free_credits_refusal = null where user_id = account;
+      perform keymeter.append_audit_entry(account, 'system', 'account.free_credits_granted', null,
+        json_build_object('credits', v_credits), origin, keymeter.now());
     else
       update public.billing_accounts set free_credits_refusal = 'mailbox_used' where user_id = account;
     end if;
@@ -1000,8 +1004,9 @@ declare
   entry public.audit_log;
   head bytea;
 begin
+  perform keymeter.lock_account(account);
   select accounts.audit_length + 1, accounts.audit_head into strict entry.sequence, head
-    from public.billing_accounts as accounts where accounts.user_id = account for update;
+    from public.billing_accounts as accounts where accounts.user_id = account;
   entry.user_id := account;
   entry.actor := actor;
   entry.action := action;
@@ -2239,8 +2244,7 @@ declare
   v_now timestamptz;
   v_added bigint;
 begin
-  perform from public.billing_accounts where user_id = account for update;
-  if not found then
+  if not keymeter.lock_account(account) then
     return;
   end if;
   select plans.plan, plans.credits_per_cycle into wanted from public.plans as plans where plans.plan = change_plan.plan;
@@ -2309,8 +2313,7 @@ begin
   if credits is null or credits not between 1 and keymeter.max_credits_given() or idempotency_key is null then
     raise exception 'grant_top_up: grant 1 to % credits, with an idempotency key', keymeter.max_credits_given() using errcode = '22023';
   end if;
-  perform from public.billing_accounts where user_id = account for update;
-  if not found then
+  if not keymeter.lock_account(account) then
     return;
   end if;
   select entries.sequence, entries.created_at, entries.credits into original from public.ledger_entries as entries
@@ -2354,7 +2357,7 @@ create function keymeter.set_suspended(account uuid, is_suspended boolean, origi
 declare
   v_now timestamptz;
 begin
-  perform from public.billing_accounts where user_id = account for update;
+  perform keymeter.lock_account(account);
   v_now := keymeter.now();
   update public.billing_accounts set suspended_at = case when is_suspended then v_now end
    where user_id = account and (suspended_at is not null) <> is_suspended;
@@ -2437,7 +2440,7 @@ grant execute on function
 to keymeter_api;
 -- Functions that write. They run with the rights of their owner.
 grant execute on function
-  keymeter.create_account(uuid, bytea, text),
+  keymeter.create_account(uuid, bytea, text, keymeter.call_origin),
   keymeter.meter_batch(uuid, text[], uuid[], bytea[], bigint[], bigint[], text[], text[], int[], text),
   keymeter.end_secret(uuid, boolean, timestamptz), keymeter.record_audit(text, uuid, json, keymeter.call_origin),
   keymeter.grant_top_up(uuid, bigint, text, text, keymeter.call_origin), keymeter.change_plan(uuid, text, keymeter.call_origin),

@@ -9,10 +9,11 @@ comment on type keymeter.call_origin is
 create table public.audit_log (
   user_id uuid not null references public.billing_accounts (user_id) on delete cascade,
   sequence bigint not null check (sequence between 1 and 9007199254740991),
-  actor text not null check (actor in ('customer', 'operator')),
+  actor text not null check (actor in ('customer', 'operator', 'system')),
   action text not null check (action in (
     'key.created', 'key.updated', 'key.disabled', 'key.enabled', 'key.rotated', 'key.grace_ended', 'key.secret_saved',
-    'key.secret_replaced', 'key.revoked', 'account.topped_up', 'account.plan_changed', 'account.suspended', 'account.resumed')),
+    'key.secret_replaced', 'key.revoked', 'account.topped_up', 'account.plan_changed', 'account.suspended', 'account.resumed',
+    'account.free_credits_granted')),
   api_key_id uuid,
   -- The type is json, because the hash covers the text exactly as it was written. jsonb would store a different text.
   detail json not null,

@@ -66,7 +66,7 @@ grant execute on function
 to keymeter_api;
 -- Functions that write. They run with the rights of their owner.
 grant execute on function
-  keymeter.create_account(uuid, bytea, text),
+  keymeter.create_account(uuid, bytea, text, keymeter.call_origin),
   keymeter.meter_batch(uuid, text[], uuid[], bytea[], bigint[], bigint[], text[], text[], int[], text),
   keymeter.end_secret(uuid, boolean, timestamptz), keymeter.record_audit(text, uuid, json, keymeter.call_origin),
   keymeter.grant_top_up(uuid, bigint, text, text, keymeter.call_origin), keymeter.change_plan(uuid, text, keymeter.call_origin),

@@ -24,7 +24,10 @@ describe('process of `pnpm keymeter`', () => {
       stderr: `Database: ${host}${pathname}\n`,
     })
     const userId = await database.createUser()
-    await database.owner.query('select keymeter.create_account($1::uuid, sha256($1::uuid::text::bytea), null)', [userId])
+    await database.owner.query(
+      "select keymeter.create_account($1::uuid, sha256($1::uuid::text::bytea), null, row('test', null, null))",
+      [userId],
+    )
     await database.owner.query('update billing_accounts set credits_used = 5 where user_id = $1', [userId])
     const differs = await keymeter(['reconcile', '--json'], env)
     expect(differs.code).toBe(1)

@@ -31,7 +31,10 @@ async function keymeter(
 
 async function createAccount(): Promise<string> {
   const userId = await database.createUser()
-  await database.owner.query('select keymeter.create_account($1::uuid, sha256($1::uuid::text::bytea), null)', [userId])
+  await database.owner.query(
+    "select keymeter.create_account($1::uuid, sha256($1::uuid::text::bytea), null, row('test', null, null))",
+    [userId],
+  )
   return userId
 }
 
@@ -132,8 +135,8 @@ describe('pnpm keymeter', () => {
     expect(refused.stdout).toMatch(/35 days[\s\S]*--before \d{4}-\d\d[\s\S]*The events of \d{4}-\d\d[^\n]* were not dropped/)
     const userId = await database.createUser()
     await database.owner.query(
-      `insert into billing_accounts (user_id, credits_per_cycle, billing_cycle_anchor, billing_cycle_start, last_event_sequence, last_event_at)
-       values ($1, 1000, '2020-03-10Z', '2020-03-10Z', 1, '2020-03-20Z')`,
+      `insert into billing_accounts (user_id, credits_per_cycle, free_credits_refusal, billing_cycle_anchor, billing_cycle_start, last_event_sequence, last_event_at)
+       values ($1, 1000, 'not_offered', '2020-03-10Z', '2020-03-10Z', 1, '2020-03-20Z')`,
       [userId],
     )
     await database.owner.query('select keymeter.advance_accounts(array[$1::uuid], keymeter.now())', [userId])

@@ -104,9 +104,9 @@ const ATTACKS: [sqlState: string, sql: string][] = [
   [NO_ERROR, "select keymeter.change_plan($victim, 'gold', $origin)"],
   [NO_ERROR, 'select keymeter.change_plan($victim, null, $origin)'],
   [NO_ERROR, 'select keymeter.set_suspended($victim, null, $origin)'],
-  [NO_ERROR, 'select keymeter.create_account($victim)'],
-  [FOREIGN_KEY, 'select keymeter.create_account(gen_random_uuid())'],
-  [NOT_NULL, 'select keymeter.create_account(null)'],
+  [NO_ERROR, "select keymeter.create_account($victim, sha256('another mailbox'), null, $origin)"],
+  [FOREIGN_KEY, "select keymeter.create_account(gen_random_uuid(), sha256('another mailbox'), null, $origin)"],
+  [NOT_NULL, 'select keymeter.create_account(null, null, null, $origin)'],
   [PERMISSION_DENIED, "insert into plans values ('gold', 1000000)"],
   [PERMISSION_DENIED, 'update plans set credits_per_cycle = 1000000'],
   [PERMISSION_DENIED, 'update billing_accounts set top_up_balance = 1000000'],
@@ -246,7 +246,7 @@ const ATTACKS: [sqlState: string, sql: string][] = [
   [PERMISSION_DENIED, 'lock table billing_accounts in access exclusive mode'],
   [PERMISSION_DENIED, "copy api_keys to program 'cat'"],
   [PERMISSION_DENIED, "select pg_read_file('postgresql.conf')"],
-  [INVALID_PARAMETER, 'select keymeter.make_usage_partitions(25)'],
+  [NO_ERROR, "select keymeter.make_usage_partition('2199-01-01Z')"],
   // A temporary table does not take the place of a table that a function reads.
   [
     INVALID_PARAMETER,

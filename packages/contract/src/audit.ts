@@ -4,7 +4,7 @@ import { Output, Timestamp } from './output.ts'
 
 export const AUDIT_PAGE_MAX = 100
 
-/** What an audit entry records: a change of a key, or a change that the operator made to the account. */
+/** What an audit entry records: a change of a key, or a change of the account's credits, plan or suspension. */
 export const AuditAction = z.enum([
   'key.created',
   'key.updated',
@@ -19,11 +19,15 @@ export const AuditAction = z.enum([
   'account.plan_changed',
   'account.suspended',
   'account.resumed',
+  'account.free_credits_granted',
 ])
 export type AuditAction = z.infer<typeof AuditAction>
 
-/** `customer` is the user of the account. `operator` is the company that runs Keymeter. */
-export const AuditActor = z.enum(['customer', 'operator'])
+/**
+ * `customer` is the user of the account. `operator` is the company that runs Keymeter. `system` is Keymeter itself, which grants
+ * free credits by the operator's settings.
+ */
+export const AuditActor = z.enum(['customer', 'operator', 'system'])
 export type AuditActor = z.infer<typeof AuditActor>
 
 /** One entry of the audit log: who changed what, when, and from where. `detail` never contains a secret. */

@@ -59,7 +59,7 @@ export const PERMISSIONS: Record<string, readonly string[]> = {
     "keymeter_api EXECUTE",
     "runs with the rights of its owner"
   ],
-  "function keymeter.create_account(account uuid, mailbox_hash bytea, refusal text)": [
+  "function keymeter.create_account(account uuid, mailbox_hash bytea, refusal text, origin keymeter.call_origin)": [
     "keymeter_api EXECUTE",
     "runs with the rights of its owner"
   ],

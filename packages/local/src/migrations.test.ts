@@ -103,7 +103,10 @@ describe('schema', () => {
       "select relname as name from pg_class where relnamespace = 'public'::regnamespace and relkind in ('r', 'p') and not relispartition and relname not in ('plans', 'rate_limits', 'mailbox_allowances')",
     )
     for (const userId of [gone, stays]) {
-      await database.owner.query('select keymeter.create_account($1::uuid, sha256($1::uuid::text::bytea), null)', [userId])
+      await database.owner.query(
+        "select keymeter.create_account($1::uuid, sha256($1::uuid::text::bytea), null, row('test', null, null))",
+        [userId],
+      )
       await database.owner.query(
         `with key as (insert into api_keys (user_id, name, key_prefix) values ($1, 'x', 'km_dev_x') returning user_id, id)
          insert into api_key_secrets (user_id, api_key_id, key_hash) select user_id, id, sha256(id::text::bytea) from key`,

@@ -19,6 +19,7 @@ const ACTIONS: Record<AuditAction, string> = {
   'account.plan_changed': 'Plan changed',
   'account.suspended': 'Account suspended',
   'account.resumed': 'Account resumed',
+  'account.free_credits_granted': 'Free credits granted',
 }
 
 const ALL = { value: '', text: 'All' } as const

@@ -33,6 +33,8 @@ export function describeEntry({ action, detail, createdAt }: AuditEntry): string
       return 'Account suspended'
     case 'account.resumed':
       return 'Account resumed'
+    case 'account.free_credits_granted':
+      return `Free credits granted: ${formatCredits(z.number().safeParse(detail['credits']).data ?? 0)} per cycle`
   }
 }
 

@@ -34,16 +34,17 @@ describe('audit.list', () => {
     const { data, nextCursor } = await caller.audit.list()
     expect(nextCursor).toBeNull()
     expect(data.map(({ sequence, action, keyId }) => [sequence, action, keyId])).toEqual([
-      [10, 'key.revoked', id],
-      [9, 'key.secret_replaced', id],
-      [8, 'key.grace_ended', id],
-      [7, 'key.rotated', id],
-      [6, 'key.secret_saved', id],
-      [5, 'key.enabled', id],
-      [4, 'key.disabled', id],
-      [3, 'key.updated', id],
-      [2, 'key.created', id],
-      [1, 'key.created', defaultKey.id],
+      [11, 'key.revoked', id],
+      [10, 'key.secret_replaced', id],
+      [9, 'key.grace_ended', id],
+      [8, 'key.rotated', id],
+      [7, 'key.secret_saved', id],
+      [6, 'key.enabled', id],
+      [5, 'key.disabled', id],
+      [4, 'key.updated', id],
+      [3, 'key.created', id],
+      [2, 'key.created', defaultKey.id],
+      [1, 'account.free_credits_granted', null],
     ])
     expect(data[7]).toMatchObject({
       actor: 'customer',
@@ -64,10 +65,14 @@ describe('audit.list', () => {
     await caller.keys.update({ id, name: defaultKey.name, expiresAt: null })
     await caller.keys.confirmSecretSaved({ id, keyPrefix: 'km_dev_another1' })
     await expect(caller.keys.update({ id, name: 'x', expiresAt: '2020-01-01T00:00:00Z' })).rejects.toThrow()
-    expect((await caller.audit.list()).data).toHaveLength(1)
+    expect((await caller.audit.list()).data).toHaveLength(2)
     for (let i = 0; i < 2; i++) await caller.keys.revoke({ id })
     await expect(caller.keys.rotate({ id })).rejects.toThrow()
-    expect((await caller.audit.list()).data.map(({ action }) => action)).toEqual(['key.revoked', 'key.created'])
+    expect((await caller.audit.list()).data.map(({ action }) => action)).toEqual([
+      'key.revoked',
+      'key.created',
+      'account.free_credits_granted',
+    ])
   })
 
   it('never contains a secret', async () => {
@@ -197,10 +202,15 @@ describe('the check of the audit chain', () => {
     await provisioned(database)
     const { caller, defaultKey, ...account } = await provisioned(database)
     userId = account.userId
-    for (let i = 0; i < 3; i++) {
-      await caller.keys.disable({ id: defaultKey.id })
-      await caller.keys.enable({ id: defaultKey.id })
-    }
+    // With the free credits and the default key, the account has 7 entries.
+    for (const change of [
+      caller.keys.disable,
+      caller.keys.enable,
+      caller.keys.disable,
+      caller.keys.enable,
+      caller.keys.disable,
+    ])
+      await change({ id: defaultKey.id })
     await provisioned(database)
   })
 
@@ -208,8 +218,8 @@ describe('the check of the audit chain', () => {
     const { caller, userId: crowded } = await provisioned(database)
     await Promise.all(Array.from({ length: 40 }, async (_, i) => await caller.keys.create({ name: `key ${i}` })))
     const { rows } = await database.owner.query('select audit_length from billing_accounts where user_id = $1', [crowded])
-    expect(rows).toEqual([{ audit_length: '41' }])
-    expect(await verifyAudit(ownerDb)).toEqual({ accounts: 4, entries: 7 + 1 + 1 + 41, faults: [] })
+    expect(rows).toEqual([{ audit_length: '42' }])
+    expect(await verifyAudit(ownerDb)).toEqual({ accounts: 4, entries: 7 + 2 + 2 + 42, faults: [] })
   })
 
   it.each([
@@ -273,7 +283,7 @@ describe('the check of the audit chain', () => {
       userId,
       sequence: 3,
       actor: 'customer',
-      action: 'key.enabled',
+      action: 'key.disabled',
       keyId: rows[2].api_key_id,
       detail: '{"forged":true}',
       requestId: rows[2].request_id,

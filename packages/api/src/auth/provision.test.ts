@@ -43,7 +43,10 @@ describe('auth.provision', () => {
 
   it('creates one key for an account that never had a key, even in 20 concurrent calls', async () => {
     const userId = await database.createUser()
-    await database.owner.query('select keymeter.create_account($1::uuid, sha256($1::uuid::text::bytea), null)', [userId])
+    await database.owner.query(
+      "select keymeter.create_account($1::uuid, sha256($1::uuid::text::bytea), null, row('test', null, null))",
+      [userId],
+    )
     const caller = await signedIn(database, userId)
     const answers = await Promise.all(Array.from({ length: 20 }, async () => await caller.auth.provision()))
     expect(answers.filter(({ defaultKey }) => defaultKey !== null)).toMatchObject([{ defaultKey: { name: 'default' } }])

@@ -1,4 +1,5 @@
 import { sql } from 'kysely'
+import { originOf } from '../audit/record.ts'
 import { AppError } from '../errors.ts'
 import type { Scope } from '../scope.ts'
 import { type FreeCreditsDecision, UNDECIDED } from './free-credits.ts'
@@ -12,7 +13,7 @@ import { lockAccount } from './lock-account.ts'
  * @throws AppError `not_signed_in` if the user is being deleted.
  */
 export async function ensureAccount(scope: Scope, { mailboxHash, refusal }: FreeCreditsDecision = UNDECIDED): Promise<void> {
-  await sql`select keymeter.create_account(${scope.userId}, ${mailboxHash}, ${refusal})`.execute(scope.db)
+  await sql`select keymeter.create_account(${scope.userId}, ${mailboxHash}, ${refusal}, ${originOf(scope)})`.execute(scope.db)
   if (!(await lockAccount(scope))) throw new AppError('not_signed_in')
 }
 

@@ -147,7 +147,7 @@ async function rollOverIdleAccounts(db: Db, before: Date): Promise<void> {
   for (let i = 0; i < userIds.length; i += ACCOUNTS_BATCH) {
     const batch = userIds.slice(i, i + ACCOUNTS_BATCH)
     await db.transaction().execute(async (transaction) => {
-      await sql`select from billing_accounts where user_id = any(${batch}::uuid[]) order by user_id for update`.execute(
+      await sql`select from billing_accounts where user_id = any(${batch}::uuid[]) order by user_id for no key update`.execute(
         transaction,
       )
       await sql`select keymeter.advance_accounts(${batch}::uuid[], keymeter.now())`.execute(transaction)

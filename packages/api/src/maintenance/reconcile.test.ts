@@ -208,6 +208,16 @@ describe('reconcile', () => {
       "update audit_log set detail = '{\"credits\":10,\"ledgerSequence\":2}' where user_id = '$user' and action = 'account.topped_up'",
     ],
     [
+      'free credits',
+      "update audit_log set action = 'account.suspended' where user_id = '$user' and action = 'account.free_credits_granted' returning 1",
+      "update audit_log set action = 'account.free_credits_granted' where user_id = '$user' and action = 'account.suspended'",
+    ],
+    [
+      'free credits',
+      "update billing_accounts set free_credits_refusal = 'mailbox_used' where user_id = '$user' returning 1",
+      "update billing_accounts set free_credits_refusal = null where user_id = '$user'",
+    ],
+    [
       'operation',
       "insert into operations values ('$user', 'never-used') returning 1",
       "delete from operations where user_id = '$user' and operation = 'never-used'",

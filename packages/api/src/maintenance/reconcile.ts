@@ -143,6 +143,13 @@ const CHECKS: Record<string, RawBuilder<Row>> = {
                    from audit_log where actor = 'operator' and action in ('account.topped_up', 'account.plan_changed')) as log
         on log.user_id = entries.user_id and log.ledger_sequence = entries.sequence::text
      where entries.change is distinct from log.change`,
+  'free credits': sql`
+    select accounts.user_id as "userId", 'free credits' as subject, coalesce(accounts.free_credits_refusal, 'granted') as stored,
+           count(log.sequence) || ' entries in the audit log' as expected
+      from billing_accounts as accounts
+      left join audit_log as log on log.user_id = accounts.user_id and log.action = 'account.free_credits_granted' and log.actor = 'system'
+     group by accounts.user_id, accounts.free_credits_refusal
+    having count(log.sequence) <> (case when accounts.free_credits_refusal is null then 1 else 0 end)`,
   'top-ups': sql`
     select accounts.user_id as "userId", 'left in cycle ' || ${utc('billing_cycle_start')} as subject,
            top_up_balance::text as stored, (coalesce(granted, 0) - coalesce(spent, 0))::text as expected

@@ -146,7 +146,10 @@ describe('a watcher of an account', () => {
     const userId = await database.createUser()
     const first = next(watch(userId))
     await expect.poll(() => reads).toBe(1)
-    await database.owner.query('select keymeter.create_account($1::uuid, sha256($1::uuid::text::bytea), null)', [userId])
+    await database.owner.query(
+      "select keymeter.create_account($1::uuid, sha256($1::uuid::text::bytea), null, row('test', null, null))",
+      [userId],
+    )
     usageWatch.refreshAll()
     expect(await first).toMatchObject({ sequence: 0, creditsRemaining: 1000 })
   })

@@ -3,8 +3,9 @@
 -- later cycles, if `refusal` is null and no other account has got free credits for the mailbox.
 --
 -- Without free credits, the account has 0 credits per cycle, and free_credits_refusal contains the reason. `not_confirmed` is
--- preliminary: a later call decides again. A null as `mailbox_hash` means that the caller does not know a confirmed address.
-create function keymeter.create_account(account uuid, mailbox_hash bytea, refusal text) returns void
+-- preliminary: a later call decides again. The function also writes the entry of the audit log, so credits never appear without
+-- an entry. `origin` describes the call that grants them. A null as `mailbox_hash` means that the caller does not know a confirmed address.
+create function keymeter.create_account(account uuid, mailbox_hash bytea, refusal text, origin keymeter.call_origin) returns void
   language plpgsql volatile security definer set search_path = '' set timezone = 'UTC'
   as $$
 declare
@@ -16,8 +17,9 @@ begin
   insert into public.billing_accounts (user_id, credits_per_cycle, free_credits_refusal) values (account, 0, 'not_confirmed')
     on conflict do nothing;
   is_new := found;
+  perform keymeter.lock_account(account);
   select accounts.plan, accounts.next_plan, accounts.free_credits_refusal into current
-    from public.billing_accounts as accounts where accounts.user_id = account for no key update;
+    from public.billing_accounts as accounts where accounts.user_id = account;
   if current.free_credits_refusal is distinct from 'not_confirmed' then
     return;
   end if;
@@ -36,6 +38,8 @@ begin
         perform keymeter.advance_accounts(array[account], keymeter.now());
       end if;
       update public.billing_accounts set credits_per_cycle = v_credits, free_credits_refusal = null where user_id = account;
+      perform keymeter.append_audit_entry(account, 'system', 'account.free_credits_granted', null,
+        json_build_object('credits', v_credits), origin, keymeter.now());
     else
       update public.billing_accounts set free_credits_refusal = 'mailbox_used' where user_id = account;
     end if;

@@ -10,8 +10,9 @@ declare
   entry public.audit_log;
   head bytea;
 begin
+  perform keymeter.lock_account(account);
   select accounts.audit_length + 1, accounts.audit_head into strict entry.sequence, head
-    from public.billing_accounts as accounts where accounts.user_id = account for update;
+    from public.billing_accounts as accounts where accounts.user_id = account;
   entry.user_id := account;
   entry.actor := actor;
   entry.action := action;

@@ -16,8 +16,7 @@ declare
   v_now timestamptz;
   v_added bigint;
 begin
-  perform from public.billing_accounts where user_id = account for update;
-  if not found then
+  if not keymeter.lock_account(account) then
     return;
   end if;
   select plans.plan, plans.credits_per_cycle into wanted from public.plans as plans where plans.plan = change_plan.plan;

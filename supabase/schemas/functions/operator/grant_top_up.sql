@@ -19,8 +19,7 @@ begin
   if credits is null or credits not between 1 and keymeter.max_credits_given() or idempotency_key is null then
     raise exception 'grant_top_up: grant 1 to % credits, with an idempotency key', keymeter.max_credits_given() using errcode = '22023';
   end if;
-  perform from public.billing_accounts where user_id = account for update;
-  if not found then
+  if not keymeter.lock_account(account) then
     return;
   end if;
   select entries.sequence, entries.created_at, entries.credits into original from public.ledger_entries as entries

@@ -6,7 +6,7 @@ create function keymeter.set_suspended(account uuid, is_suspended boolean, origi
 declare
   v_now timestamptz;
 begin
-  perform from public.billing_accounts where user_id = account for update;
+  perform keymeter.lock_account(account);
   v_now := keymeter.now();
   update public.billing_accounts set suspended_at = case when is_suspended then v_now end
    where user_id = account and (suspended_at is not null) <> is_suspended;
