@@ -16,6 +16,7 @@ import { againstBetterAuth } from './scenarios/against-better-auth.ts'
 import { costOfRollUps } from './scenarios/cost-of-roll-ups.ts'
 import { againstPgbench, hotAgainstSpread, singleCaller } from './scenarios/engine.ts'
 import { largeTables } from './scenarios/large-tables.ts'
+import { besideEdits, twoProcesses } from './scenarios/locked-accounts.ts'
 
 const DOCUMENT = new URL('../../docs/performance.md', import.meta.url)
 const USAGE = 'Usage: pnpm bench charge [--rounds 3] [--seconds 3] [--full] [--quick] [--only <text>] [--json]'
@@ -55,6 +56,8 @@ await withCluster(values.quick ? ACCOUNTS_QUICK : ACCOUNTS, report, async (clust
     'better-auth': async () => await againstBetterAuth(cluster, effort),
     spread: async () => [await hotAgainstSpread(cluster, effort)],
     pgbench: async () => [await againstPgbench(cluster, effort)],
+    edits: async () => [await besideEdits(cluster, effort)],
+    processes: async () => [await twoProcesses(cluster, effort)],
     single: async () => [await singleCaller(cluster, effort)],
     large: async () => await largeTables(cluster, sizes, effort, report),
     'roll-ups': async () => [await costOfRollUps(cluster, effort)],

@@ -76,7 +76,7 @@ export async function closedLoop(
   callers: number,
   seconds: number,
   call: () => Promise<unknown>,
-): Promise<{ perSecond: number; p50Ms: number }> {
+): Promise<{ perSecond: number; p50Ms: number; p95Ms: number }> {
   const latencies: number[] = []
   const start = performance.now()
   const end = start + seconds * 1000
@@ -90,7 +90,8 @@ export async function closedLoop(
       }
     }),
   )
-  return { perSecond: (latencies.length * 1000) / (performance.now() - start), p50Ms: median(latencies) }
+  const p95Ms = latencies.toSorted((a, b) => a - b)[Math.floor(latencies.length * 0.95)] ?? Number.NaN
+  return { perSecond: (latencies.length * 1000) / (performance.now() - start), p50Ms: median(latencies), p95Ms }
 }
 
 export function median(values: readonly number[]): number {
