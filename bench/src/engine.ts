@@ -9,7 +9,7 @@ import { closedLoop } from './measure.ts'
 /** The product's charge engine, which counts its charges and its batches. */
 export interface Engine {
   /** Charges one key after another, one credit each, with `callers` concurrent callers. */
-  charge(callers: number, seconds: number, keys: readonly Key[]): Promise<{ perSecond: number; p50Ms: number }>
+  charge(callers: number, seconds: number, keys: readonly Key[]): Promise<{ perSecond: number; p50Ms: number; p95Ms: number }>
   charges: number
   batches: number
 }

@@ -17,6 +17,7 @@ import { costOfRollUps } from './scenarios/cost-of-roll-ups.ts'
 import { againstPgbench, hotAgainstSpread, singleCaller } from './scenarios/engine.ts'
 import { type LargeAccountSize, largeAccount } from './scenarios/large-account.ts'
 import { largeTables } from './scenarios/large-tables.ts'
+import { besideEdits, twoProcesses } from './scenarios/locked-accounts.ts'
 import { neighbours } from './scenarios/neighbours.ts'
 
 const DOCUMENT = new URL('../../docs/performance.md', import.meta.url)
@@ -59,6 +60,8 @@ await withCluster(values.quick ? ACCOUNTS_QUICK : ACCOUNTS, report, async (clust
     'better-auth': async () => await againstBetterAuth(cluster, effort),
     spread: async () => [await hotAgainstSpread(cluster, effort)],
     pgbench: async () => [await againstPgbench(cluster, effort)],
+    edits: async () => [await besideEdits(cluster, effort)],
+    processes: async () => [await twoProcesses(cluster, effort)],
     single: async () => [await singleCaller(cluster, effort)],
     'large tables': async () => await largeTables(cluster, sizes, effort, report),
     'large account': async () =>

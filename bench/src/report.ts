@@ -114,7 +114,7 @@ function worse(ratios: { finding: Finding; ratio: Ratio }[]): string[] {
     '- A single caller waits for a function that is made for batches. Most of the time of this function does not depend on the number of charges.',
     '- A charge writes an event with two index entries, two roll-ups and a balance. If a batch contains many accounts, these are different rows on different pages. "The cost of the roll-ups" shows how much time this takes.',
     '- better-auth does less in a call: it takes one credit from one key, and it has no events, no balance of an account and no safe retry. It sends four statements for a call. It also works with other databases than Postgres; Keymeter does not.',
-    '- One process was measured, with one batch at a time. Several servers on one Postgres wait for each other when they charge the same account. That was not measured.',
+    '- Two processes were measured inside one Node process, on one Postgres.',
     '- Postgres is on the same machine, without a network or a pooler in between. The callers run in the process of the engine, without HTTP. Over HTTP, a call costs more than its charge.',
     '- Tables that do not fit into memory were not measured.',
   ]

@@ -196,9 +196,9 @@ create function keymeter.now() returns timestamptz
 --
 -- `user_id` is the id of an account. It is the first column of every key of every table that contains accounts' data.
 --
--- Every transaction that changes an account, its keys or its credits locks the account's row first. So nothing that the charge
--- engine reads after it has locked an account can change before the engine commits. Changes of one account lock it with
--- keymeter.lock_account, so a batch of charges can tell whether a lock that it meets belongs to a change or to another batch.
+-- Every transaction that changes an account, its keys or its credits locks the account first, with keymeter.lock_account. Only
+-- the charge engine locks accounts in another way (keymeter.lock_accounts). So nothing that the engine reads after it has locked
+-- an account can change before the engine commits.
 
 create domain keymeter.credits as bigint check (value between 0 and keymeter.max_credits());
 comment on domain keymeter.credits is 'A number of credits, from 0 to 2^53 - 1.';
