@@ -117,7 +117,6 @@ function keymeter.max_credits
 function keymeter.max_open_holds
 function keymeter.max_operations
 function keymeter.meter_batch
-function keymeter.months_between
 function keymeter.now
 function keymeter.record_audit
 function keymeter.set_suspended
