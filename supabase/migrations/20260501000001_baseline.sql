@@ -51,7 +51,7 @@ comment on schema keymeter is 'The functions and types of Keymeter. The tables o
 -- The time for which a retry with the same idempotency key returns the original verdict. It must equal `IDEMPOTENCY_DAYS` in
 -- packages/contract. A test compares the two.
 create function keymeter.idempotency_window() returns interval
-  language sql immutable parallel safe
+  language sql immutable parallel safe set search_path = ''
   as $$ select interval '35 days' $$;
 
 -- supabase/schemas/functions/limits/max_batch.sql
@@ -59,14 +59,14 @@ create function keymeter.idempotency_window() returns interval
 -- The maximum number of items in one call of keymeter.meter_batch. It must equal `CHARGES_MAX` in packages/contract. A test
 -- compares the two.
 create function keymeter.max_batch() returns int
-  language sql immutable parallel safe
+  language sql immutable parallel safe set search_path = ''
   as $$ select 500 $$;
 
 -- supabase/schemas/functions/limits/max_credits.sql
 
 -- The largest number of credits, 2^53 - 1. JavaScript cannot represent all larger integers exactly.
 create function keymeter.max_credits() returns bigint
-  language sql immutable parallel safe
+  language sql immutable parallel safe set search_path = ''
   as $$ select 9007199254740991 $$;
 
 -- supabase/schemas/functions/limits/max_credits_given.sql
@@ -89,7 +89,7 @@ create function keymeter.max_grace() returns interval
 
 -- The longest lifetime of a hold, in seconds. It must equal `HOLD_SECONDS_MAX` in packages/contract. A test compares the two.
 create function keymeter.max_hold_seconds() returns int
-  language sql immutable parallel safe
+  language sql immutable parallel safe set search_path = ''
   as $$ select 604800 $$;
 
 -- supabase/schemas/functions/limits/max_open_holds.sql
@@ -98,14 +98,14 @@ create function keymeter.max_hold_seconds() returns int
 -- end all of them before its statement times out. This limit must equal `HOLDS_OPEN_MAX` in packages/contract. A test compares
 -- the two.
 create function keymeter.max_open_holds() returns int
-  language sql immutable parallel safe
+  language sql immutable parallel safe set search_path = ''
   as $$ select 10000 $$;
 
 -- supabase/schemas/functions/limits/max_operations.sql
 
 -- The maximum number of operations of an account. It must equal `OPERATIONS_MAX` in packages/contract. A test compares the two.
 create function keymeter.max_operations() returns int
-  language sql immutable parallel safe
+  language sql immutable parallel safe set search_path = ''
   as $$ select 100 $$;
 
 -- supabase/schemas/functions/limits/min_rows_of_daily_roll_up.sql
@@ -113,43 +113,38 @@ create function keymeter.max_operations() returns int
 -- An account gets a daily roll-up when it has this number of rows in usage_by_quarter_hour. Reads of fewer rows are fast
 -- without a daily roll-up. Tests replace this function with a smaller number.
 create function keymeter.min_rows_of_daily_roll_up() returns int
-  language sql immutable parallel safe
+  language sql immutable parallel safe set search_path = ''
   as $$ select 1000 $$;
-
--- supabase/schemas/functions/time/months_between.sql
-
--- Returns the difference between the calendar months of two times, in UTC. The day is ignored: from January 31 to February 1 is
--- 1 month.
-create function keymeter.months_between(anchor timestamptz, moment timestamptz) returns int
-  language sql immutable parallel safe
-  as $$
-    select (date_part('year', moment at time zone 'UTC') - date_part('year', anchor at time zone 'UTC'))::int * 12
-         + (date_part('month', moment at time zone 'UTC') - date_part('month', anchor at time zone 'UTC'))::int
-  $$;
 
 -- supabase/schemas/functions/time/cycle_boundary.sql
 
 -- Returns the cycle boundary that is `months` calendar months after `anchor`, in UTC, at the same time of day. If the month is
 -- too short for the day of the anchor, the boundary is on the last day of the month. A boundary is always computed from the
 -- anchor, never from the previous boundary: Jan 31, Feb 28, Mar 31.
---
--- Postgres inlines this function and the other functions of cycles. So keep them plain expressions: not strict, without a FROM
--- clause.
 create function keymeter.cycle_boundary(anchor timestamptz, months int) returns timestamptz
-  language sql immutable parallel safe
-  as $$ select ((anchor at time zone 'UTC') + make_interval(months => months)) at time zone 'UTC' $$;
+  language plpgsql immutable parallel safe set search_path = ''
+  as $$
+begin
+  return ((anchor at time zone 'UTC') + make_interval(months => months)) at time zone 'UTC';
+end
+$$;
 
 -- supabase/schemas/functions/time/cycle_index.sql
 
 -- Returns the number of the billing cycle that contains `moment`. The first cycle has the number 0. A moment before the anchor
--- also gets the number 0. keymeter.months_between(anchor, moment) is this number or one more, because each calendar month
--- contains one cycle boundary.
+-- also gets the number 0.
 create function keymeter.cycle_index(anchor timestamptz, moment timestamptz) returns int
-  language sql immutable parallel safe
+  language plpgsql immutable parallel safe set search_path = ''
   as $$
-    select greatest(0, keymeter.months_between(anchor, moment)
-      - (keymeter.cycle_boundary(anchor, keymeter.months_between(anchor, moment)) > moment)::int)
-  $$;
+declare
+  -- The difference between the calendar months of the two times, in UTC. The number of the cycle is this difference or one less,
+  -- because each calendar month contains one cycle boundary.
+  months constant int := (date_part('year', moment at time zone 'UTC') - date_part('year', anchor at time zone 'UTC')) * 12
+                         + date_part('month', moment at time zone 'UTC') - date_part('month', anchor at time zone 'UTC');
+begin
+  return greatest(0, months - (keymeter.cycle_boundary(anchor, months) > moment)::int);
+end
+$$;
 
 -- supabase/schemas/functions/time/account_time.sql
 
@@ -157,20 +152,26 @@ create function keymeter.cycle_index(anchor timestamptz, moment timestamptz) ret
 -- never earlier than the account's last event or the start of its stored cycle. So the account time does not go back if
 -- somebody sets the clock of the database back.
 create function keymeter.account_time(moment timestamptz, last_event_at timestamptz, billing_cycle_start timestamptz) returns timestamptz
-  language sql immutable parallel safe
-  as $$ select greatest(moment, last_event_at, billing_cycle_start) $$;
+  language plpgsql immutable parallel safe set search_path = ''
+  as $$
+begin
+  return greatest(moment, last_event_at, billing_cycle_start);
+end
+$$;
 
 -- supabase/schemas/functions/time/cycle_end.sql
 
 -- Returns the end of the billing cycle that starts at `cycle_start`. If the anchor was changed and `cycle_start` is no longer a
 -- boundary, it returns `cycle_start` itself. The cycle then counts as ended, and the next charge starts the right cycle.
 create function keymeter.cycle_end(anchor timestamptz, cycle_start timestamptz) returns timestamptz
-  language sql immutable parallel safe
+  language plpgsql immutable parallel safe set search_path = ''
   as $$
-    select case when keymeter.cycle_boundary(anchor, keymeter.cycle_index(anchor, cycle_start)) = cycle_start
-                then keymeter.cycle_boundary(anchor, keymeter.cycle_index(anchor, cycle_start) + 1)
-                else cycle_start end
-  $$;
+declare
+  index constant int := keymeter.cycle_index(anchor, cycle_start);
+begin
+  return case when keymeter.cycle_boundary(anchor, index) = cycle_start then keymeter.cycle_boundary(anchor, index + 1) else cycle_start end;
+end
+$$;
 
 -- supabase/schemas/functions/time/iso_time.sql
 
@@ -896,15 +897,19 @@ $$;
 -- Returns the id of the account whose rows the server may see in this transaction. The setting `app.user_id` contains the id.
 -- Returns null if the transaction has not set it, so the server sees no rows.
 create function keymeter.current_account() returns uuid
-  language sql stable parallel safe
-  as $$ select nullif(current_setting('app.user_id', true), '')::uuid $$;
+  language plpgsql stable parallel safe set search_path = ''
+  as $$
+begin
+  return nullif(current_setting('app.user_id', true), '')::uuid;
+end
+$$;
 
 -- supabase/schemas/functions/accounts/edit_lock.sql
 
 -- Returns the key of the advisory lock with which an edit of an account announces itself (keymeter.lock_account). It is a hash
 -- of 64 bits. If two accounts ever have the same key, their edits run one after the other, and nothing else happens.
 create function keymeter.edit_lock(account uuid) returns bigint
-  language sql immutable parallel safe
+  language sql immutable parallel safe set search_path = ''
   as $$ select hashtextextended('keymeter.lock_account ' || account::text, 0) $$;
 
 -- supabase/schemas/functions/accounts/expire_holds.sql
@@ -953,7 +958,7 @@ $$;
 -- The advisory lock comes first. It announces the edit to keymeter.meter_batch, which cannot see who waits for a row. It also
 -- lets only one edit of an account wait for the row, so a charge of the account never waits behind more than one edit.
 create function keymeter.lock_account(account uuid) returns boolean
-  language plpgsql volatile
+  language plpgsql volatile set search_path = ''
   as $$
 begin
   perform pg_advisory_xact_lock(keymeter.edit_lock(account));
@@ -967,7 +972,7 @@ $$;
 -- Returns true if the account can get `more` credits. The sum of its granted credits, its top-ups and the held credits of its
 -- closed cycles must not exceed keymeter.max_credits(), because clients cannot read larger numbers exactly.
 create function keymeter.may_add_credits(account uuid, more bigint) returns boolean
-  language sql stable
+  language sql stable set search_path = ''
   as $$
     select credits_per_cycle + top_up_balance
            + (select coalesce(sum(closed.credits_held), 0) from public.billing_cycles as closed where closed.user_id = account)
@@ -1276,13 +1281,16 @@ $$;
 --
 -- Days come from usage_by_day, by its unique key or usage_by_day_key_idx. Buckets that are not in usage_by_day yet come from
 -- usage_by_quarter_hour, by usage_by_quarter_hour_time_idx. Both are read in one statement, so a charge cannot move a bucket to
--- usage_by_day between the two reads. Postgres inlines this function and removes the conditions that do not apply. It does not
--- inline a function that is strict or has a SET clause.
+-- usage_by_day between the two reads. Each call is planned with the values of its arguments (plan_cache_mode), so Postgres removes
+-- the conditions that do not apply.
 create function keymeter.usage_totals(
   account uuid, range_start timestamptz, range_end timestamptz, of_cycle timestamptz, series_by text, of_keys uuid[], of_operations text[]
 ) returns table (series_key uuid, series_operation text, day date, quarters smallint[], credits bigint[], charges bigint[], refunded bigint)
-  language sql stable
+  language plpgsql stable set search_path = '' set plan_cache_mode = force_custom_plan
   as $$
+#variable_conflict use_column
+begin
+  return query
     select case series_by when 'api_key_id' then api_key_id end, case series_by when 'operation' then operation end, day, quarters,
            credits_charged, charges, credits_refunded
       from public.usage_by_day
@@ -1314,8 +1322,9 @@ create function keymeter.usage_totals(
                        and (of_operations is null or operation = any(of_operations))
                      group by 1, 2, 3, 4, 5) as buckets
             window until_then as (partition by series_key, series_operation, cycle_start, day order by quarter)) as totals
-     group by series_key, series_operation, cycle_start, day
-  $$;
+     group by series_key, series_operation, cycle_start, day;
+end
+$$;
 
 -- supabase/schemas/functions/metering/types.sql
 
@@ -1400,7 +1409,7 @@ create type keymeter.metering_lookup as (
 -- Adds an operation to an account. Returns false if the account already has the maximum number of operations. Returns true if
 -- an earlier item of the batch has already added the operation.
 create function keymeter.add_operation(account uuid, new_operation text) returns boolean
-  language plpgsql volatile
+  language plpgsql volatile set search_path = ''
   as $$
 begin
   if exists (select from public.operations where user_id = account and operation = new_operation) then
@@ -1419,14 +1428,15 @@ $$;
 -- Brings the accounts of a batch up to date, if a cycle has ended, a hold has expired or a daily roll-up is due. Returns the
 -- latest account time (keymeter.account_time) of these accounts, or null if none of them exists.
 create function keymeter.advance_due_accounts(user_ids uuid[], v_now timestamptz) returns timestamptz
-  language plpgsql volatile
+  language plpgsql volatile set search_path = ''
   as $$
 declare
   is_due boolean;
   latest timestamptz;
 begin
-  select bool_or(least(billing_cycle_end, holds_expire_at, usage_by_day_due_at) <= keymeter.account_time(v_now, last_event_at, billing_cycle_start)),
-         max(keymeter.account_time(v_now, last_event_at, billing_cycle_start))
+  -- The account time is written out (keymeter.account_time), for the reason that look_up_items names.
+  select bool_or(least(billing_cycle_end, holds_expire_at, usage_by_day_due_at) <= greatest(v_now, last_event_at, billing_cycle_start)),
+         max(greatest(v_now, last_event_at, billing_cycle_start))
     into is_due, latest
     from public.billing_accounts where user_id = any(user_ids);
   if is_due then
@@ -1444,20 +1454,17 @@ create function keymeter.answers(items keymeter.metering_item[], credits bigint[
   verdict text, is_replayed boolean, sequence bigint, api_key_id uuid, key_type text,
   credits_requested bigint, credits_charged bigint, remaining bigint, cycle_end timestamptz, expires_at timestamptz
 )
-  language sql immutable
+  language plpgsql immutable set search_path = ''
   as $$
+#variable_conflict use_column
+begin
+  return query
     select coalesce(item.verdict, left_out[item.ordinality], 'not_found'), coalesce(item.is_replayed, false), item.sequence, item.api_key_id, item.key_type,
            coalesce(item.credits_requested, credits[item.ordinality]), coalesce(item.credits_charged, 0), item.remaining,
            item.cycle_end, item.expires_at
-      from unnest(items) with ordinality as item
-  $$;
-
--- supabase/schemas/functions/metering/available.sql
-
--- Returns the number of credits that the account can still charge or hold.
-create function keymeter.available(account keymeter.metering_account) returns bigint
-  language sql immutable
-  as $$ select greatest(0, account.credits_granted + account.top_up_balance - account.credits_used - account.credits_held) $$;
+      from unnest(items) with ordinality as item;
+end
+$$;
 
 -- supabase/schemas/functions/metering/check_batch.sql
 
@@ -1470,7 +1477,7 @@ create function keymeter.check_batch(
   actions text[], user_ids uuid[], key_hashes bytea[], refers_to bigint[], credits bigint[], idempotency_keys text[], operations text[],
   lifetimes int[]
 ) returns void
-  language plpgsql immutable
+  language plpgsql immutable set search_path = ''
   as $$
 declare
   size int := cardinality(user_ids);
@@ -1494,7 +1501,7 @@ $$;
 -- Counts the open holds of an account, up to the maximum. The scan of credit_holds_open_idx starts at `moment`. So it skips the
 -- index entries of expired holds that vacuum has not removed yet.
 create function keymeter.count_open_holds(account uuid, moment timestamptz) returns int
-  language plpgsql stable
+  language plpgsql stable set search_path = ''
   as $$
 begin
   return (select count(*) from (select from public.credit_holds as holds
@@ -1508,7 +1515,7 @@ $$;
 -- Decides a settle or a release. The credits of a settle count in the cycle of the hold, at the time of the hold. If the hold
 -- does not exist, the returned item has no verdict (keymeter.answers then returns `not_found`).
 create function keymeter.end_hold(item keymeter.metering_item, account keymeter.metering_account) returns keymeter.metering_step
-  language plpgsql volatile
+  language plpgsql volatile set search_path = ''
   as $$
 declare
   hold record;
@@ -1559,7 +1566,7 @@ $$;
 -- Returns the accounts that an edit has locked, or whose lock an edit waits for. Edits announce themselves with an advisory lock
 -- (keymeter.lock_account). The function tries these locks, waits for none of them, and keeps none of them.
 create function keymeter.find_edited(accounts uuid[]) returns uuid[]
-  language plpgsql volatile
+  language plpgsql volatile set search_path = ''
   as $$
 declare
   edited uuid[];
@@ -1582,7 +1589,7 @@ $$;
 -- Returns, for each item of a batch, the position of the first item with the same account and the same idempotency key. Returns
 -- null if no idempotency key occurs twice in the batch.
 create function keymeter.find_first_items(user_ids uuid[], idempotency_keys text[]) returns int[]
-  language plpgsql immutable
+  language plpgsql immutable set search_path = ''
   as $$
 begin
   if cardinality(user_ids) = 1 or not exists (
@@ -1603,7 +1610,7 @@ $$;
 -- Answers `item`, which has the same idempotency key as `lead`, an earlier item of the same batch. Returns the answer to
 -- `lead`, or the verdict `conflict` if the two items are different requests.
 create function keymeter.follow(item keymeter.metering_item, lead keymeter.metering_item) returns keymeter.metering_item
-  language plpgsql immutable
+  language plpgsql immutable set search_path = ''
   as $$
 begin
   if (lead.action, lead.refers_to, lead.lifetime) is distinct from (item.action, item.refers_to, item.lifetime)
@@ -1626,7 +1633,7 @@ $$;
 -- it counts.
 create function keymeter.give_back(item keymeter.metering_item, account keymeter.metering_account, origin timestamptz, counted_at timestamptz)
   returns keymeter.metering_step
-  language plpgsql stable
+  language plpgsql stable set search_path = ''
   as $$
 declare
   key record;
@@ -1650,14 +1657,6 @@ begin
 end
 $$;
 
--- supabase/schemas/functions/metering/is_verify.sql
-
--- Returns true if a charge is a verify: a charge of 0 credits without an idempotency key. A verify is not stored as a usage
--- event.
-create function keymeter.is_verify(credits_requested bigint, idempotency_key text) returns boolean
-  language sql immutable
-  as $$ select credits_requested = 0 and idempotency_key is null $$;
-
 -- supabase/schemas/functions/metering/leave_out.sql
 
 -- Returns a verdict for each item of a batch whose account exists and is not in `locked`, and null for each other item. The
@@ -1667,7 +1666,7 @@ create function keymeter.is_verify(credits_requested bigint, idempotency_key tex
 -- Postgres does not show who has locked a row. A lock of another batch (no key update) lets this function take a key share
 -- lock. The deletion of a user and `for update` do not.
 create function keymeter.leave_out(user_ids uuid[], locked uuid[], waits_for text) returns text[]
-  language plpgsql volatile
+  language plpgsql volatile set search_path = ''
   as $$
 declare
   missing uuid[] := array(select user_id from public.billing_accounts where user_id = any(user_ids) and user_id <> all(locked));
@@ -1685,19 +1684,12 @@ begin
 end
 $$;
 
--- supabase/schemas/functions/metering/leaves_trace.sql
-
--- Returns true if an item with this verdict is stored as a usage event. Returns null if there is no verdict.
-create function keymeter.leaves_trace(verdict text) returns boolean
-  language sql immutable
-  as $$ select verdict not in ('operation_limit_exceeded', 'hold_limit_exceeded') $$;
-
 -- supabase/schemas/functions/metering/lock_accounts.sql
 
 -- Locks accounts of a batch in the order of their ids, and returns the locked accounts. `waits_for` is explained at
 -- keymeter.meter_batch.
 create function keymeter.lock_accounts(accounts uuid[], waits_for text) returns uuid[]
-  language plpgsql volatile
+  language plpgsql volatile set search_path = ''
   as $$
 declare
   edited uuid[];
@@ -1724,22 +1716,28 @@ $$;
 -- earlier request with the same idempotency key. The items are sorted by account. Each table is read by an index on the full
 -- key.
 --
--- Postgres must inline this function into meter_batch, because it needs the planner settings of meter_batch. Postgres does not
--- inline a function that is strict or has a SET clause.
+-- The planner settings of meter_batch also apply here, because meter_batch calls this function. The account time is written out
+-- (keymeter.account_time), because a call of a function for each item would take several percent of the time of a batch.
+--
+-- The function is volatile, so its query takes its snapshot after it has locked the partitions. A stable function would use the
+-- earlier snapshot of its caller. If make_usage_partitions moved events to a new partition meanwhile, the query would not find
+-- them, and a retry would be decided again.
 --
 -- `latest` is the latest account time (keymeter.account_time) of the batch.
 create function keymeter.look_up_items(
   v_now timestamptz, latest timestamptz, actions text[], user_ids uuid[], key_hashes bytea[], refers_to bigint[], credits bigint[],
   idempotency_keys text[], operations text[], lifetimes int[]
 ) returns setof keymeter.metering_lookup
-  language sql stable
+  language plpgsql volatile rows 100 set search_path = ''
   as $$
+begin
+  return query
     select row(given.n, given.action, given.user_id, given.key_hash, given.refers_to, given.credits, given.idempotency_key,
                given.operation, given.lifetime,
                null, false, null, keys.id, keys.key_type, 0, null, accounts.billing_cycle_end, null,
-               false, 0, keymeter.account_time(v_now, accounts.last_event_at, accounts.billing_cycle_start), accounts.billing_cycle_start,
+               false, 0, time.moment, accounts.billing_cycle_start,
                null)::keymeter.metering_item,
-           row(accounts.user_id, keymeter.account_time(v_now, accounts.last_event_at, accounts.billing_cycle_start),
+           row(accounts.user_id, time.moment,
                accounts.billing_cycle_start, accounts.credits_per_cycle, accounts.credits_used, accounts.credits_held,
                accounts.top_up_balance, accounts.topped_up_this_cycle, accounts.holds_expire_at, accounts.last_event_sequence,
                accounts.last_ledger_sequence, 0, null, '{}', '{}')::keymeter.metering_account,
@@ -1747,13 +1745,13 @@ create function keymeter.look_up_items(
              when keys.revoked_at is not null then 'revoked'
              when keys.disabled_at is not null then 'disabled'
              when least(keys.expires_at, secrets.valid_until)
-                  <= keymeter.account_time(v_now, accounts.last_event_at, accounts.billing_cycle_start) then 'expired'
+                  <= time.moment then 'expired'
              when accounts.suspended_at is not null then 'account_suspended'
            end,
            keys.credit_limit::bigint,
            operation.operation is not null,
            keys.id is not null and least(coalesce(keys.last_used_at, '-infinity'), coalesce(secrets.last_used_at, '-infinity'))
-             < keymeter.account_time(v_now, accounts.last_event_at, accounts.billing_cycle_start) - interval '1 minute',
+             < time.moment - interval '1 minute',
            row(given.n, event.action, event.user_id, null, event.refers_to, event.credits_requested, event.idempotency_key,
                event.operation, null,
                event.verdict, true, event.sequence, event.api_key_id, null, event.credits_charged, event.remaining, event.cycle_end,
@@ -1770,6 +1768,7 @@ create function keymeter.look_up_items(
       from unnest(actions, user_ids, key_hashes, refers_to, credits, idempotency_keys, operations, lifetimes)
              with ordinality as given (action, user_id, key_hash, refers_to, credits, idempotency_key, operation, lifetime, n)
       join public.billing_accounts as accounts on accounts.user_id = given.user_id
+     cross join lateral (select greatest(v_now, accounts.last_event_at, accounts.billing_cycle_start) as moment) as time
       left join public.api_key_secrets as secrets on secrets.user_id = given.user_id and secrets.key_hash = given.key_hash
       left join public.api_keys as keys on keys.user_id = secrets.user_id and keys.id = secrets.api_key_id
       left join lateral (
@@ -1779,13 +1778,14 @@ create function keymeter.look_up_items(
            -- condition compares with the account's own time.
            and events.created_at > v_now - keymeter.idempotency_window() and events.created_at <= latest
            and events.created_at + keymeter.idempotency_window()
-               > keymeter.account_time(v_now, accounts.last_event_at, accounts.billing_cycle_start)
+               > time.moment
          limit 1
       ) as event on true
       left join public.operations as operation
         on operation.user_id = given.user_id and operation.operation = given.operation
-     order by given.user_id, given.n
-  $$;
+     order by given.user_id, given.n;
+end
+$$;
 
 -- supabase/schemas/functions/metering/meter_batch.sql
 
@@ -1814,8 +1814,8 @@ create function keymeter.look_up_items(
 -- exceeds_hold, exceeds_charge. These verdicts are not stored: not_found, conflict, operation_limit_exceeded,
 -- hold_limit_exceeded. The verdict of a verify (a charge of 0 credits without an idempotency key) is not stored either.
 --
--- `distribution_key` is the account of the first item. On one Postgres it has no effect. If accounts are distributed over
--- several servers, a sharding router selects the server by it.
+-- `distribution_key` is the account of the first item. It has no effect: only a router between the server and several Postgres
+-- servers could use it.
 --
 -- The planner settings force the plan of look_up_items: one index scan for each item, in the written order of the joins, even
 -- if the tables are new and have no statistics.
@@ -1844,6 +1844,9 @@ declare
   step keymeter.metering_step;
   items keymeter.metering_item[];
   accounts keymeter.metering_account[] := '{}';
+  -- An item with one of these verdicts leaves no trace: the item is not stored, and a retry with the same idempotency key is
+  -- decided again.
+  traceless constant text[] := array['operation_limit_exceeded', 'hold_limit_exceeded'];
   -- These arrays are used only if an idempotency key occurs more than once in the batch. firsts[i] is the position of the first
   -- item with the same idempotency key as item i. leads[firsts[i]] is the position of the item with this idempotency key that
   -- was decided last. If its verdict is stored, later items with this idempotency key get its answer.
@@ -1874,7 +1877,7 @@ begin
       continue;
     end if;
     if firsts is not null and item.idempotency_key is not null then
-      if keymeter.leaves_trace((items[leads[firsts[item.position]]]).verdict) then
+      if (items[leads[firsts[item.position]]]).verdict <> all(traceless) then
         items[item.position] := keymeter.follow(item, items[leads[firsts[item.position]]]);
         continue;
       end if;
@@ -1893,9 +1896,10 @@ begin
     item := step.item;
     account := step.account;
 
-    if keymeter.leaves_trace(item.verdict) then
-      item.remaining := least(keymeter.available(account), keymeter.max_credits());
-      if not keymeter.is_verify(item.credits_requested, item.idempotency_key) then
+    if item.verdict <> all(traceless) then
+      item.remaining := least(
+        greatest(0, account.credits_granted + account.top_up_balance - account.credits_used - account.credits_held), keymeter.max_credits());
+      if item.credits_requested <> 0 or item.idempotency_key is not null then
         has_events := true;
         account.last_event_sequence := account.last_event_sequence + 1;
         item.sequence := account.last_event_sequence;
@@ -1929,22 +1933,24 @@ $$;
 -- Writes an alert for each threshold that the usage of an account has reached. An alert that exists already is not written
 -- again.
 create function keymeter.record_alerts(accounts keymeter.metering_account[]) returns void
-  language sql volatile
+  language plpgsql volatile set search_path = ''
   as $$
-    insert into public.alerts (user_id, cycle_start, threshold, created_at, credits_used, credits_granted)
-      select batch.user_id, reached.billing_cycle_start, threshold, batch.moment, batch.peak_usage, reached.credits_per_cycle
-        from unnest(accounts) as batch
-        join public.billing_accounts as reached on reached.user_id = batch.user_id
-       cross join lateral unnest(reached.alert_thresholds) as threshold
-       where batch.peak_usage > 0 and reached.credits_per_cycle > 0 and batch.peak_usage * 100 >= threshold * reached.credits_per_cycle
-      on conflict do nothing
-  $$;
+begin
+  insert into public.alerts (user_id, cycle_start, threshold, created_at, credits_used, credits_granted)
+    select batch.user_id, reached.billing_cycle_start, threshold, batch.moment, batch.peak_usage, reached.credits_per_cycle
+      from unnest(accounts) as batch
+      join public.billing_accounts as reached on reached.user_id = batch.user_id
+     cross join lateral unnest(reached.alert_thresholds) as threshold
+     where batch.peak_usage > 0 and reached.credits_per_cycle > 0 and batch.peak_usage * 100 >= threshold * reached.credits_per_cycle
+    on conflict do nothing;
+end
+$$;
 
 -- supabase/schemas/functions/metering/record_balances.sql
 
 -- Stores the balances of the accounts of a batch. An account without a new usage event has not changed, so it is not written.
 create function keymeter.record_balances(accounts keymeter.metering_account[]) returns void
-  language plpgsql volatile
+  language plpgsql volatile set search_path = ''
   as $$
 begin
   update public.billing_accounts as stored
@@ -1960,7 +1966,7 @@ $$;
 
 -- Stores the usage events of a batch.
 create function keymeter.record_events(items keymeter.metering_item[]) returns void
-  language plpgsql volatile
+  language plpgsql volatile set search_path = ''
   as $$
 begin
   insert into public.api_key_usage (user_id, sequence, created_at, api_key_id, action, verdict, idempotency_key, operation, refers_to,
@@ -1977,7 +1983,7 @@ $$;
 -- Stores the last use of keys and secrets, at most once a minute for each of them. A valid key counts as used even if its
 -- charge was refused because too few credits were left.
 create function keymeter.record_last_use(items keymeter.metering_item[]) returns void
-  language plpgsql volatile
+  language plpgsql volatile set search_path = ''
   as $$
 begin
   update public.api_keys as used set last_used_at = batch.moment
@@ -2002,7 +2008,7 @@ $$;
 -- Adds late usage to usage_by_day. Usage is late if usage_by_day already contains the 15-minute bucket of its time. This
 -- happens if a settle or a refund counts at the time of an earlier hold or charge.
 create function keymeter.record_late_usage(items keymeter.metering_item[]) returns void
-  language plpgsql volatile
+  language plpgsql volatile set search_path = ''
   as $$
 begin
   perform keymeter.add_to_usage_by_day(array(
@@ -2020,7 +2026,7 @@ $$;
 
 -- Adds the items of a batch to the roll-ups usage_by_cycle and usage_by_quarter_hour.
 create function keymeter.record_usage(items keymeter.metering_item[]) returns void
-  language plpgsql volatile
+  language plpgsql volatile set search_path = ''
   as $$
 begin
   insert into public.usage_by_cycle as kept (user_id, cycle_start, api_key_id, credits_charged, charges, credits_held)
@@ -2058,7 +2064,7 @@ $$;
 -- are not in api_key_usage yet, so they are read from `items`.
 create function keymeter.refund(item keymeter.metering_item, account keymeter.metering_account, items keymeter.metering_item[])
   returns keymeter.metering_step
-  language plpgsql volatile
+  language plpgsql volatile set search_path = ''
   as $$
 declare
   charge record;
@@ -2111,7 +2117,7 @@ $$;
 -- the earlier request was a different one.
 create function keymeter.replay(item keymeter.metering_item, original keymeter.metering_item, is_same_request boolean)
   returns keymeter.metering_item
-  language plpgsql stable
+  language plpgsql stable set search_path = ''
   as $$
 begin
   if not is_same_request then
@@ -2132,10 +2138,12 @@ $$;
 create function keymeter.spend(
   item keymeter.metering_item, account keymeter.metering_account, refusal text, credit_limit bigint, is_known_operation boolean
 ) returns keymeter.metering_step
-  language plpgsql volatile
+  language plpgsql volatile set search_path = ''
   as $$
 declare
   limited int;
+  -- A verify takes nothing, and it is not stored.
+  is_verify constant boolean := item.credits_requested = 0 and item.idempotency_key is null;
 begin
   item.verdict := refusal;
   -- A refused hold gets an expiry too. The expiry is stored, so that a retry with another lifetime is recognised as a different
@@ -2148,7 +2156,7 @@ begin
       return row(item, account);
     end if;
   end if;
-  if not is_known_operation and not keymeter.is_verify(item.credits_requested, item.idempotency_key)
+  if not is_known_operation and not is_verify
      and not keymeter.add_operation(item.user_id, item.operation) then
     item.verdict := 'operation_limit_exceeded';
     return row(item, account);
@@ -2161,7 +2169,7 @@ begin
     account := keymeter.track_limit(account, item.api_key_id, credit_limit);
     limited := array_position(account.limited_keys, item.api_key_id);
   end if;
-  if item.credits_requested > keymeter.available(account) then
+  if item.credits_requested > greatest(0, account.credits_granted + account.top_up_balance - account.credits_used - account.credits_held) then
     item.verdict := 'insufficient_credits';
     return row(item, account);
   elsif limited is not null and item.credits_requested > greatest(0, account.limited_left[limited]) then
@@ -2186,7 +2194,7 @@ begin
       values (item.user_id, account.last_event_sequence + 1, item.api_key_id, item.operation, item.credits_requested, item.cycle_start,
               item.moment, item.expires_at);
   end if;
-  item.is_counted := not keymeter.is_verify(item.credits_requested, item.idempotency_key);
+  item.is_counted := not is_verify;
   return row(item, account);
 end
 $$;
@@ -2197,7 +2205,7 @@ $$;
 -- items of the batch update this number. Does nothing if the state already contains the key.
 create function keymeter.track_limit(account keymeter.metering_account, key_id uuid, credit_limit bigint)
   returns keymeter.metering_account
-  language plpgsql stable
+  language plpgsql stable set search_path = ''
   as $$
 begin
   if array_position(account.limited_keys, key_id) is not null then
@@ -2217,7 +2225,7 @@ $$;
 -- cannot deadlock. Another batch takes a few milliseconds. A longer wait means that a session of another program has locked an
 -- account, so lock_timeout is short. It ends with this function, and does not apply to the rest of the batch.
 create function keymeter.wait_for_batches(accounts uuid[]) returns uuid[]
-  language plpgsql volatile set lock_timeout = '250ms'
+  language plpgsql volatile set search_path = '' set lock_timeout = '250ms'
   as $$
 begin
   return array(select user_id from public.billing_accounts where user_id = any(accounts) order by user_id for no key update);
@@ -2431,7 +2439,7 @@ grant select, insert, update, delete on public.rate_limits to keymeter_api;
 -- Functions that read. Postgres requires the right to execute a function even if Postgres inlines it.
 grant execute on function
   keymeter.now(), keymeter.account_time(timestamptz, timestamptz, timestamptz),
-  keymeter.cycle_boundary(timestamptz, int), keymeter.months_between(timestamptz, timestamptz),
+  keymeter.cycle_boundary(timestamptz, int),
   keymeter.cycle_index(timestamptz, timestamptz), keymeter.cycle_end(timestamptz, timestamptz),
   keymeter.max_credits(), keymeter.max_operations(), keymeter.max_open_holds(), keymeter.idempotency_window(),
   keymeter.current_account(), keymeter.account_cycles(uuid, timestamptz),

@@ -57,7 +57,7 @@ grant select, insert, update, delete on public.rate_limits to keymeter_api;
 -- Functions that read. Postgres requires the right to execute a function even if Postgres inlines it.
 grant execute on function
   keymeter.now(), keymeter.account_time(timestamptz, timestamptz, timestamptz),
-  keymeter.cycle_boundary(timestamptz, int), keymeter.months_between(timestamptz, timestamptz),
+  keymeter.cycle_boundary(timestamptz, int),
   keymeter.cycle_index(timestamptz, timestamptz), keymeter.cycle_end(timestamptz, timestamptz),
   keymeter.max_credits(), keymeter.max_operations(), keymeter.max_open_holds(), keymeter.idempotency_window(),
   keymeter.current_account(), keymeter.account_cycles(uuid, timestamptz),

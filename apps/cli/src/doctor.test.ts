@@ -169,8 +169,9 @@ describe('pnpm keymeter doctor', () => {
       `create or replace function keymeter.cycle_boundary(anchor timestamptz, months int) returns timestamptz language sql immutable parallel safe
          as $$ select anchor + make_interval(months => months) $$`,
       /database settings +The functions of the billing cycles depend on the time zone of a session\./,
-      `create or replace function keymeter.cycle_boundary(anchor timestamptz, months int) returns timestamptz language sql immutable parallel safe
-         as $$ select ((anchor at time zone 'UTC') + make_interval(months => months)) at time zone 'UTC' $$`,
+      `create or replace function keymeter.cycle_boundary(anchor timestamptz, months int) returns timestamptz
+         language plpgsql immutable parallel safe set search_path = ''
+         as $$ begin return ((anchor at time zone 'UTC') + make_interval(months => months)) at time zone 'UTC'; end $$`,
       false,
     ],
     [

@@ -119,7 +119,6 @@ function keymeter.max_open_holds
 function keymeter.max_operations
 function keymeter.meter_batch
 function keymeter.missing_usage_partitions
-function keymeter.months_between
 function keymeter.now
 function keymeter.record_audit
 function keymeter.set_suspended

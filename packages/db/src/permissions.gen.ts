@@ -113,9 +113,6 @@ export const PERMISSIONS: Record<string, readonly string[]> = {
     "keymeter_api EXECUTE",
     "runs with the rights of its owner"
   ],
-  "function keymeter.months_between(anchor timestamp with time zone, moment timestamp with time zone)": [
-    "keymeter_api EXECUTE"
-  ],
   "function keymeter.now()": [
     "keymeter_api EXECUTE"
   ],

@@ -112,9 +112,9 @@ const CHANGES: [object: string, change: string, line: string, undo: string][] = 
   ['an index', 'create index extra on plans (created_at)', 'index CREATE INDEX extra', 'drop index extra'],
   [
     'the body of a function',
-    "create or replace function keymeter.max_operations() returns int language sql immutable parallel safe as 'select 101'",
+    "create or replace function keymeter.max_operations() returns int language sql immutable parallel safe set search_path = '' as 'select 101'",
     'FUNCTION keymeter.max_operations()',
-    'create or replace function keymeter.max_operations() returns int language sql immutable parallel safe as $$ select 100 $$',
+    "create or replace function keymeter.max_operations() returns int language sql immutable parallel safe set search_path = '' as $$ select 100 $$",
   ],
   [
     'a setting of a function',

@@ -6,7 +6,7 @@ import { type Finding, fault, ok } from './finding.ts'
  * The most connections of one server process: 10 for calls, 8 for charges, and 1 that listens. The sizes of the pools are in
  * packages/db/src/client.ts and apps/server/src/serve.ts.
  */
-export const CONNECTIONS_PER_PROCESS = 19
+const CONNECTIONS_PER_PROCESS = 19
 
 /** Compares the connections that Postgres allows with those that one more server process needs. */
 export async function checkConnectionLimit(db: Db): Promise<Finding> {

@@ -3,7 +3,7 @@
 -- The advisory lock comes first. It announces the edit to keymeter.meter_batch, which cannot see who waits for a row. It also
 -- lets only one edit of an account wait for the row, so a charge of the account never waits behind more than one edit.
 create function keymeter.lock_account(account uuid) returns boolean
-  language plpgsql volatile
+  language plpgsql volatile set search_path = ''
   as $$
 begin
   perform pg_advisory_xact_lock(keymeter.edit_lock(account));

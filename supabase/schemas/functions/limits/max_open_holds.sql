@@ -2,5 +2,5 @@
 -- end all of them before its statement times out. This limit must equal `HOLDS_OPEN_MAX` in packages/contract. A test compares
 -- the two.
 create function keymeter.max_open_holds() returns int
-  language sql immutable parallel safe
+  language sql immutable parallel safe set search_path = ''
   as $$ select 10000 $$;

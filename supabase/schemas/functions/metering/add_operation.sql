@@ -1,7 +1,7 @@
 -- Adds an operation to an account. Returns false if the account already has the maximum number of operations. Returns true if
 -- an earlier item of the batch has already added the operation.
 create function keymeter.add_operation(account uuid, new_operation text) returns boolean
-  language plpgsql volatile
+  language plpgsql volatile set search_path = ''
   as $$
 begin
   if exists (select from public.operations where user_id = account and operation = new_operation) then

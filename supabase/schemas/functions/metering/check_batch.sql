@@ -7,7 +7,7 @@ create function keymeter.check_batch(
   actions text[], user_ids uuid[], key_hashes bytea[], refers_to bigint[], credits bigint[], idempotency_keys text[], operations text[],
   lifetimes int[]
 ) returns void
-  language plpgsql immutable
+  language plpgsql immutable set search_path = ''
   as $$
 declare
   size int := cardinality(user_ids);

@@ -1,7 +1,7 @@
 -- Counts the open holds of an account, up to the maximum. The scan of credit_holds_open_idx starts at `moment`. So it skips the
 -- index entries of expired holds that vacuum has not removed yet.
 create function keymeter.count_open_holds(account uuid, moment timestamptz) returns int
-  language plpgsql stable
+  language plpgsql stable set search_path = ''
   as $$
 begin
   return (select count(*) from (select from public.credit_holds as holds

@@ -1,7 +1,7 @@
 -- Decides a settle or a release. The credits of a settle count in the cycle of the hold, at the time of the hold. If the hold
 -- does not exist, the returned item has no verdict (keymeter.answers then returns `not_found`).
 create function keymeter.end_hold(item keymeter.metering_item, account keymeter.metering_account) returns keymeter.metering_step
-  language plpgsql volatile
+  language plpgsql volatile set search_path = ''
   as $$
 declare
   hold record;

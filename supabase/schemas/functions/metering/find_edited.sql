@@ -1,7 +1,7 @@
 -- Returns the accounts that an edit has locked, or whose lock an edit waits for. Edits announce themselves with an advisory lock
 -- (keymeter.lock_account). The function tries these locks, waits for none of them, and keeps none of them.
 create function keymeter.find_edited(accounts uuid[]) returns uuid[]
-  language plpgsql volatile
+  language plpgsql volatile set search_path = ''
   as $$
 declare
   edited uuid[];

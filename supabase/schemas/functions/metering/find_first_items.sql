@@ -1,7 +1,7 @@
 -- Returns, for each item of a batch, the position of the first item with the same account and the same idempotency key. Returns
 -- null if no idempotency key occurs twice in the batch.
 create function keymeter.find_first_items(user_ids uuid[], idempotency_keys text[]) returns int[]
-  language plpgsql immutable
+  language plpgsql immutable set search_path = ''
   as $$
 begin
   if cardinality(user_ids) = 1 or not exists (

@@ -1,7 +1,7 @@
 -- Answers `item`, which has the same idempotency key as `lead`, an earlier item of the same batch. Returns the answer to
 -- `lead`, or the verdict `conflict` if the two items are different requests.
 create function keymeter.follow(item keymeter.metering_item, lead keymeter.metering_item) returns keymeter.metering_item
-  language plpgsql immutable
+  language plpgsql immutable set search_path = ''
   as $$
 begin
   if (lead.action, lead.refers_to, lead.lifetime) is distinct from (item.action, item.refers_to, item.lifetime)

@@ -3,7 +3,7 @@
 -- it counts.
 create function keymeter.give_back(item keymeter.metering_item, account keymeter.metering_account, origin timestamptz, counted_at timestamptz)
   returns keymeter.metering_step
-  language plpgsql stable
+  language plpgsql stable set search_path = ''
   as $$
 declare
   key record;

@@ -5,7 +5,7 @@
 -- Postgres does not show who has locked a row. A lock of another batch (no key update) lets this function take a key share
 -- lock. The deletion of a user and `for update` do not.
 create function keymeter.leave_out(user_ids uuid[], locked uuid[], waits_for text) returns text[]
-  language plpgsql volatile
+  language plpgsql volatile set search_path = ''
   as $$
 declare
   missing uuid[] := array(select user_id from public.billing_accounts where user_id = any(user_ids) and user_id <> all(locked));

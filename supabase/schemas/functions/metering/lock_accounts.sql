@@ -1,7 +1,7 @@
 -- Locks accounts of a batch in the order of their ids, and returns the locked accounts. `waits_for` is explained at
 -- keymeter.meter_batch.
 create function keymeter.lock_accounts(accounts uuid[], waits_for text) returns uuid[]
-  language plpgsql volatile
+  language plpgsql volatile set search_path = ''
   as $$
 declare
   edited uuid[];

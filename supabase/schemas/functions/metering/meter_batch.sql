@@ -23,8 +23,8 @@
 -- exceeds_hold, exceeds_charge. These verdicts are not stored: not_found, conflict, operation_limit_exceeded,
 -- hold_limit_exceeded. The verdict of a verify (a charge of 0 credits without an idempotency key) is not stored either.
 --
--- `distribution_key` is the account of the first item. On one Postgres it has no effect. If accounts are distributed over
--- several servers, a sharding router selects the server by it.
+-- `distribution_key` is the account of the first item. It has no effect: only a router between the server and several Postgres
+-- servers could use it.
 --
 -- The planner settings force the plan of look_up_items: one index scan for each item, in the written order of the joins, even
 -- if the tables are new and have no statistics.
@@ -53,6 +53,9 @@ declare
   step keymeter.metering_step;
   items keymeter.metering_item[];
   accounts keymeter.metering_account[] := '{}';
+  -- An item with one of these verdicts leaves no trace: the item is not stored, and a retry with the same idempotency key is
+  -- decided again.
+  traceless constant text[] := array['operation_limit_exceeded', 'hold_limit_exceeded'];
   -- These arrays are used only if an idempotency key occurs more than once in the batch. firsts[i] is the position of the first
   -- item with the same idempotency key as item i. leads[firsts[i]] is the position of the item with this idempotency key that
   -- was decided last. If its verdict is stored, later items with this idempotency key get its answer.
@@ -83,7 +86,7 @@ begin
       continue;
     end if;
     if firsts is not null and item.idempotency_key is not null then
-      if keymeter.leaves_trace((items[leads[firsts[item.position]]]).verdict) then
+      if (items[leads[firsts[item.position]]]).verdict <> all(traceless) then
         items[item.position] := keymeter.follow(item, items[leads[firsts[item.position]]]);
         continue;
       end if;
@@ -102,9 +105,10 @@ begin
     item := step.item;
     account := step.account;
 
-    if keymeter.leaves_trace(item.verdict) then
-      item.remaining := least(keymeter.available(account), keymeter.max_credits());
-      if not keymeter.is_verify(item.credits_requested, item.idempotency_key) then
+    if item.verdict <> all(traceless) then
+      item.remaining := least(
+        greatest(0, account.credits_granted + account.top_up_balance - account.credits_used - account.credits_held), keymeter.max_credits());
+      if item.credits_requested <> 0 or item.idempotency_key is not null then
         has_events := true;
         account.last_event_sequence := account.last_event_sequence + 1;
         item.sequence := account.last_event_sequence;

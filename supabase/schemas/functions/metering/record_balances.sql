@@ -1,6 +1,6 @@
 -- Stores the balances of the accounts of a batch. An account without a new usage event has not changed, so it is not written.
 create function keymeter.record_balances(accounts keymeter.metering_account[]) returns void
-  language plpgsql volatile
+  language plpgsql volatile set search_path = ''
   as $$
 begin
   update public.billing_accounts as stored

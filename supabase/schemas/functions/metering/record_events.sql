@@ -1,6 +1,6 @@
 -- Stores the usage events of a batch.
 create function keymeter.record_events(items keymeter.metering_item[]) returns void
-  language plpgsql volatile
+  language plpgsql volatile set search_path = ''
   as $$
 begin
   insert into public.api_key_usage (user_id, sequence, created_at, api_key_id, action, verdict, idempotency_key, operation, refers_to,

@@ -1,7 +1,7 @@
 -- Stores the last use of keys and secrets, at most once a minute for each of them. A valid key counts as used even if its
 -- charge was refused because too few credits were left.
 create function keymeter.record_last_use(items keymeter.metering_item[]) returns void
-  language plpgsql volatile
+  language plpgsql volatile set search_path = ''
   as $$
 begin
   update public.api_keys as used set last_used_at = batch.moment

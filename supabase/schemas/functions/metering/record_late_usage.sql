@@ -1,7 +1,7 @@
 -- Adds late usage to usage_by_day. Usage is late if usage_by_day already contains the 15-minute bucket of its time. This
 -- happens if a settle or a refund counts at the time of an earlier hold or charge.
 create function keymeter.record_late_usage(items keymeter.metering_item[]) returns void
-  language plpgsql volatile
+  language plpgsql volatile set search_path = ''
   as $$
 begin
   perform keymeter.add_to_usage_by_day(array(

@@ -1,6 +1,6 @@
 -- Adds the items of a batch to the roll-ups usage_by_cycle and usage_by_quarter_hour.
 create function keymeter.record_usage(items keymeter.metering_item[]) returns void
-  language plpgsql volatile
+  language plpgsql volatile set search_path = ''
   as $$
 begin
   insert into public.usage_by_cycle as kept (user_id, cycle_start, api_key_id, credits_charged, charges, credits_held)

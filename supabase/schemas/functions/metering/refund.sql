@@ -6,7 +6,7 @@
 -- are not in api_key_usage yet, so they are read from `items`.
 create function keymeter.refund(item keymeter.metering_item, account keymeter.metering_account, items keymeter.metering_item[])
   returns keymeter.metering_step
-  language plpgsql volatile
+  language plpgsql volatile set search_path = ''
   as $$
 declare
   charge record;

@@ -2,7 +2,7 @@
 -- the earlier request was a different one.
 create function keymeter.replay(item keymeter.metering_item, original keymeter.metering_item, is_same_request boolean)
   returns keymeter.metering_item
-  language plpgsql stable
+  language plpgsql stable set search_path = ''
   as $$
 begin
   if not is_same_request then

@@ -3,10 +3,12 @@
 create function keymeter.spend(
   item keymeter.metering_item, account keymeter.metering_account, refusal text, credit_limit bigint, is_known_operation boolean
 ) returns keymeter.metering_step
-  language plpgsql volatile
+  language plpgsql volatile set search_path = ''
   as $$
 declare
   limited int;
+  -- A verify takes nothing, and it is not stored.
+  is_verify constant boolean := item.credits_requested = 0 and item.idempotency_key is null;
 begin
   item.verdict := refusal;
   -- A refused hold gets an expiry too. The expiry is stored, so that a retry with another lifetime is recognised as a different
@@ -19,7 +21,7 @@ begin
       return row(item, account);
     end if;
   end if;
-  if not is_known_operation and not keymeter.is_verify(item.credits_requested, item.idempotency_key)
+  if not is_known_operation and not is_verify
      and not keymeter.add_operation(item.user_id, item.operation) then
     item.verdict := 'operation_limit_exceeded';
     return row(item, account);
@@ -32,7 +34,7 @@ begin
     account := keymeter.track_limit(account, item.api_key_id, credit_limit);
     limited := array_position(account.limited_keys, item.api_key_id);
   end if;
-  if item.credits_requested > keymeter.available(account) then
+  if item.credits_requested > greatest(0, account.credits_granted + account.top_up_balance - account.credits_used - account.credits_held) then
     item.verdict := 'insufficient_credits';
     return row(item, account);
   elsif limited is not null and item.credits_requested > greatest(0, account.limited_left[limited]) then
@@ -57,7 +59,7 @@ begin
       values (item.user_id, account.last_event_sequence + 1, item.api_key_id, item.operation, item.credits_requested, item.cycle_start,
               item.moment, item.expires_at);
   end if;
-  item.is_counted := not keymeter.is_verify(item.credits_requested, item.idempotency_key);
+  item.is_counted := not is_verify;
   return row(item, account);
 end
 $$;

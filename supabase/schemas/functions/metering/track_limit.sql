@@ -2,7 +2,7 @@
 -- items of the batch update this number. Does nothing if the state already contains the key.
 create function keymeter.track_limit(account keymeter.metering_account, key_id uuid, credit_limit bigint)
   returns keymeter.metering_account
-  language plpgsql stable
+  language plpgsql stable set search_path = ''
   as $$
 begin
   if array_position(account.limited_keys, key_id) is not null then

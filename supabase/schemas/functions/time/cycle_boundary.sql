@@ -1,9 +1,10 @@
 -- Returns the cycle boundary that is `months` calendar months after `anchor`, in UTC, at the same time of day. If the month is
 -- too short for the day of the anchor, the boundary is on the last day of the month. A boundary is always computed from the
 -- anchor, never from the previous boundary: Jan 31, Feb 28, Mar 31.
---
--- Postgres inlines this function and the other functions of cycles. So keep them plain expressions: not strict, without a FROM
--- clause.
 create function keymeter.cycle_boundary(anchor timestamptz, months int) returns timestamptz
-  language sql immutable parallel safe
-  as $$ select ((anchor at time zone 'UTC') + make_interval(months => months)) at time zone 'UTC' $$;
+  language plpgsql immutable parallel safe set search_path = ''
+  as $$
+begin
+  return ((anchor at time zone 'UTC') + make_interval(months => months)) at time zone 'UTC';
+end
+$$;

@@ -14,13 +14,16 @@
 --
 -- Days come from usage_by_day, by its unique key or usage_by_day_key_idx. Buckets that are not in usage_by_day yet come from
 -- usage_by_quarter_hour, by usage_by_quarter_hour_time_idx. Both are read in one statement, so a charge cannot move a bucket to
--- usage_by_day between the two reads. Postgres inlines this function and removes the conditions that do not apply. It does not
--- inline a function that is strict or has a SET clause.
+-- usage_by_day between the two reads. Each call is planned with the values of its arguments (plan_cache_mode), so Postgres removes
+-- the conditions that do not apply.
 create function keymeter.usage_totals(
   account uuid, range_start timestamptz, range_end timestamptz, of_cycle timestamptz, series_by text, of_keys uuid[], of_operations text[]
 ) returns table (series_key uuid, series_operation text, day date, quarters smallint[], credits bigint[], charges bigint[], refunded bigint)
-  language sql stable
+  language plpgsql stable set search_path = '' set plan_cache_mode = force_custom_plan
   as $$
+#variable_conflict use_column
+begin
+  return query
     select case series_by when 'api_key_id' then api_key_id end, case series_by when 'operation' then operation end, day, quarters,
            credits_charged, charges, credits_refunded
       from public.usage_by_day
@@ -52,5 +55,6 @@ create function keymeter.usage_totals(
                        and (of_operations is null or operation = any(of_operations))
                      group by 1, 2, 3, 4, 5) as buckets
             window until_then as (partition by series_key, series_operation, cycle_start, day order by quarter)) as totals
-     group by series_key, series_operation, cycle_start, day
-  $$;
+     group by series_key, series_operation, cycle_start, day;
+end
+$$;
