@@ -19,7 +19,7 @@ export function eventPages(filters: UsageEventFilters) {
   const queryKey = [...trpc.usage.pathKey(), 'events', filters]
   return infiniteQueryOptions({
     queryKey,
-    queryFn: async ({ client, pageParam, signal }) => {
+    queryFn: async ({ client, pageParam, signal }): Promise<EventPage> => {
       const ask = async (cursor: string | null): Promise<EventPage> =>
         await api.usage.events.query({ ...filters, cursor, limit: PAGE_EVENTS }, { signal })
       const list = client.getQueryData<InfiniteData<EventPage>>(queryKey)
