@@ -102,7 +102,9 @@ describe('series of a time series', () => {
 
   it('usage outside of the range on its first and last day does not change the order of the series', async () => {
     await keepUsageByDaysFrom(database, 1)
-    const { caller, keys } = await account(3)
+    // Postgres determines the order only if the account has more than 50 keys.
+    const { caller, keys: all } = await account(51)
+    const keys = all.slice(0, 3)
     const [before, after, inside] = keys.map(({ secret }) => secret)
     await charge(new Date('2027-03-08T08:59:00Z'), [{ secret: before ?? '', credits: 100 }])
     await charge(

@@ -6,7 +6,7 @@ import { type Range, type UsageSelection, usageTotals } from './usage-totals.ts'
 /**
  * Returns the names of the series with the most credits in the range, and the number of all series with usage. Of two series
  * with equal credits, the one with more charges comes first, and then the one with the lower name. A name is the id of a key or
- * an operation.
+ * an operation. Returns null if the account does not have more keys or operations than `limit`. Then all of them can be read.
  *
  * Postgres reads the usage of all series, because a series that is small on each day can be large in the whole range. It returns
  * only `limit` names. So the process never receives data of all keys that an account ever had.
@@ -15,12 +15,23 @@ export async function largestSeries(
   scope: Scope,
   selection: UsageSelection,
   limit: number,
-): Promise<{ names: string[]; count: number }> {
+): Promise<{ names: string[]; count: number } | null> {
+  if (await haveAllSeries(scope, selection, limit)) return null
   const { rows } = await sql<{ name: string; count: number }>`
     with used as materialized (${totalsOfSeries(scope, selection)})
     select coalesce(series_key::text, series_operation) as name, (select count(*) from used) as count
       from used order by credits desc, charges desc, series_key, series_operation collate "C" limit ${limit}`.execute(scope.db)
   return { names: rows.map(({ name }) => name), count: rows[0]?.count ?? 0 }
+}
+
+/** True if the account has at most `limit` keys or operations that can be series. Revoked keys count too. */
+async function haveAllSeries({ db, userId }: Scope, selection: UsageSelection, limit: number): Promise<boolean> {
+  const { seriesBy, keyIds, operations } = selection
+  if ((seriesBy === 'api_key_id' ? keyIds : operations) !== null) return true
+  const { rows } = await sql<{ count: number }>`
+    select count(*) from (select from ${sql.table(seriesBy === 'api_key_id' ? 'api_keys' : 'operations')}
+                           where user_id = ${userId} limit ${limit + 1}) as series`.execute(db)
+  return (rows[0]?.count ?? 0) <= limit
 }
 
 /**

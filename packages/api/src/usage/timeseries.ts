@@ -35,9 +35,11 @@ export async function usageTimeseries(scope: Scope, input: UsageTimeseries): Pro
     keyIds: keyId === undefined ? null : [keyId],
     operations: operation === undefined ? null : [operation],
   }
-  const { names, count } = await largestSeries(scope, all, timeseriesSeriesMax(starts.length))
-  const largest = await readUsage(scope, { ...all, [by === 'key' ? 'keyIds' : 'operations']: names }, starts)
-  const usedBy = (name: string) => largest.get(name) ?? noUsage(starts)
+  const found = await largestSeries(scope, all, timeseriesSeriesMax(starts.length))
+  const shown = found === null ? all : { ...all, [by === 'key' ? 'keyIds' : 'operations']: found.names }
+  const used = await readUsage(scope, shown, starts)
+  const names = found?.names ?? namesInOrder(used)
+  const others = (found?.count ?? names.length) - names.length
 
   const keys = by === 'key' ? await keysById(scope, names) : null
   return {
@@ -49,9 +51,9 @@ export async function usageTimeseries(scope: Scope, input: UsageTimeseries): Pro
       keyName: keys?.get(name)?.name ?? null,
       keyPrefix: keys?.get(name)?.key_prefix ?? null,
       operation: keys ? null : name,
-      ...usedBy(name),
+      ...(used.get(name) ?? noUsage(starts)),
     })),
-    rest: count > names.length ? { count: count - names.length, ...(await usageOfOthers(scope, all, starts, largest)) } : null,
+    rest: others === 0 ? null : { count: others, ...(await usageOfOthers(scope, all, starts, used)) },
   }
 }
 
@@ -109,6 +111,19 @@ async function usageOfOthers(scope: Scope, all: UsageSelection, starts: Date[], 
     subtract(rest.charges, charges)
   }
   return rest
+}
+
+/** Returns the names of all series with usage, in the same order as `largestSeries`. */
+function namesInOrder(used: Map<string, Used>): string[] {
+  const totals = [...used].map(([name, { credits, charges }]) => ({ name, credits: total(credits), charges: total(charges) }))
+  return totals
+    .filter(({ charges }) => charges > 0)
+    .sort((a, b) => b.credits - a.credits || b.charges - a.charges || (a.name < b.name ? -1 : 1))
+    .map(({ name }) => name)
+}
+
+function total(numbers: number[]): number {
+  return numbers.reduce((sum, number) => sum + number, 0)
 }
 
 function noUsage(starts: Date[]): Used {
