@@ -333,10 +333,11 @@ describe('activity page', () => {
       'Renamed from default to main, limit changed from none to 500 · main',
       'Secret saved · main',
       'Created · main',
+      'Free credits granted: 1,000 per cycle',
     ])
     expect(await entries.first().textContent()).toMatch(/By you from [0-9a-f.:]+ · \S+ on Linux · request \S{8,}/)
     // This key was created through the API by Node's `fetch`, so the client program is `node`.
-    expect(await entries.last().textContent()).toMatch(/By you from [0-9a-f.:]+ · node · request \S{8,}/)
+    expect(await entries.nth(4).textContent()).toMatch(/By you from [0-9a-f.:]+ · node · request \S{8,}/)
 
     await page.getByLabel('Action').selectOption('Created')
     await expect.poll(texts).toEqual(['Created · other', 'Created · main'])
