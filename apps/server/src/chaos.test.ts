@@ -84,7 +84,8 @@ async function startServer(databaseUrl: string, onPort?: number): Promise<Server
 async function createCustomers({ owner, createUser }: Store, url: string): Promise<Customer[]> {
   const customers: Customer[] = []
   for (const credits of [RICH_CREDITS, POOR_CREDITS]) {
-    const customer = await provision(url, auth.jwtSecret, await createUser())
+    // The auth server has its own database, and the user must exist in both.
+    const customer = await provision(url, auth.jwtSecret, await database.createUser(await createUser()))
     await owner.query('update billing_accounts set credits_per_cycle = $2 where user_id = $1', [customer.userId, credits])
     customers.push(customer)
   }

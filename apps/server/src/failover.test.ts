@@ -36,7 +36,8 @@ const statusOf = async (path: string) => (await fetch(server.url + path)).status
 
 describe('a failover', () => {
   it('while the old primary stays up read-only, calls are answered database_unavailable, and afterwards every acknowledged charge is stored', async () => {
-    const customer = await provision(server.url, auth.jwtSecret, await primary.createUser())
+    // The auth server has its own database, and the user must exist in both.
+    const customer = await provision(server.url, auth.jwtSecret, await database.createUser(await primary.createUser()))
     await primary.owner.query('update billing_accounts set credits_per_cycle = $1', [CREDITS])
     const token = accessToken(auth.jwtSecret, customer.userId)
     const watching = await watchUsage(server.url, token)

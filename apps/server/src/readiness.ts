@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { createDb, ping } from '@keymeter/db'
+import { createDb, ping, type RunSql } from '@keymeter/db'
 
 /** A database that does not answer within this time is not ready. */
 const ANSWER_TIMEOUT_MS = 2_000
@@ -14,10 +14,15 @@ export interface Readiness {
 
 /**
  * Creates the readiness check of the process. It has one connection of its own, because the connections of the pools can all be
- * in use while the database answers. The pool of this connection opens another one after a failure.
+ * in use while the database answers. The pool of this connection opens another one after a failure. `verify` checks the
+ * database before the first query.
  */
-export function createReadiness(databaseUrl: string, onConnectionError: (error: Error) => void): Readiness {
-  const db = createDb(databaseUrl, onConnectionError, { connectionsMax: 1 })
+export function createReadiness(
+  databaseUrl: string,
+  onConnectionError: (error: Error) => void,
+  verify?: (run: RunSql) => Promise<void>,
+): Readiness {
+  const db = createDb(databaseUrl, onConnectionError, { connectionsMax: 1, ...(verify && { verify }) })
   let query: Promise<boolean> | null = null
   let answer: Promise<boolean> | null = null
 

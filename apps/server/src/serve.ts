@@ -85,7 +85,7 @@ export async function serve(env: Env, log: Logger, createPages: (server: Server)
   const server = createHttpServer({ keepAliveSeconds: env.keepAliveSeconds, log })
   // Charges have their own pool, so they never wait for connections that the dashboard's calls use.
   const meteringDb = createDb(env.databaseUrl, onConnectionError, { connectionsMax: env.meteringConnectionsMax, verify })
-  const readiness = createReadiness(env.databaseUrl, onConnectionError)
+  const readiness = createReadiness(env.databaseUrl, onConnectionError, verify)
   const usageWatch = new UsageWatch(log)
   const supabase = { url: env.supabaseUrl, publishableKey: env.supabasePublishableKey, secretKey: env.supabaseSecretKey }
   const announcer = createUsageAnnouncer(meteringDb, usageWatch, log)

@@ -9,6 +9,7 @@ import { REPOSITORY } from '../migrate.ts'
 import { freePort } from '../ports.ts'
 import { type ManagedProcess, startProcess } from '../process.ts'
 import { createDatabase, TEMPLATE_DATABASE } from './global-setup.ts'
+import { insertUser } from './insert-user.ts'
 
 export { type OwnPostgres, ownPostgres } from './own-postgres.ts'
 
@@ -25,7 +26,7 @@ export interface TestDatabase {
   /** A pool of the owner's connections, for plain SQL. */
   owner: pg.Pool
   /** Creates a user with a confirmed address in `auth.users` and returns the user's id. The user has no account and no keys. */
-  createUser(): Promise<string>
+  createUser(id?: string): Promise<string>
 }
 
 /** Creates a migrated database without accounts for the calling test file, and drops it after the last test of the file. */
@@ -52,14 +53,7 @@ export function testDatabase(): TestDatabase {
     await owner.end()
     await withClient(cluster.superuser, async (client) => await client.query(`drop database ${name} with (force)`))
   })
-  const createUser = async () => {
-    const id = randomUUID()
-    await owner.query('insert into auth.users (id, email, email_confirmed_at) values ($1, $2, now())', [
-      id,
-      `${id}@example.com`,
-    ])
-    return id
-  }
+  const createUser = async (id: string = randomUUID()) => await insertUser(owner, id)
   return { name, urls, db, ownerDb, owner, createUser }
 }
 

@@ -1,4 +1,5 @@
 import { execFileSync } from 'node:child_process'
+import { randomUUID } from 'node:crypto'
 import { appendFileSync, chmodSync, chownSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -10,6 +11,7 @@ import { freePort } from '../ports.ts'
 import type { ManagedProcess } from '../process.ts'
 import { createTemplate, startCluster, TEMPLATE_DATABASE } from './global-setup.ts'
 import type { TestDatabase } from './index.ts'
+import { insertUser } from './insert-user.ts'
 
 const RESTART_PAUSE_MS = 100
 const STREAMING = "select from pg_stat_replication where state = 'streaming'"
@@ -129,11 +131,6 @@ export async function ownPostgres(name: string, { standbyOf }: { standbyOf?: Own
     await ownerDb.destroy()
     await stop()
   })
-  const createUser = async () =>
-    (
-      await owner.query<{ id: string }>(
-        "insert into auth.users (id, email, email_confirmed_at) select id, id || '@example.com', now() from gen_random_uuid() as id returning id",
-      )
-    ).rows[0]?.id ?? ''
+  const createUser = async (id: string = randomUUID()) => await insertUser(owner, id)
   return { urls, owner, ownerDb, createUser, kill, stop, start, follow, promote, pause, resume, dataDir }
 }
