@@ -237,7 +237,7 @@ describe('pnpm keymeter doctor: the role of the server', () => {
           'has the setting search_path.',
           'alter role keymeter_api reset search_path',
         ],
-        ['alter role keymeter_api connection limit 18', 'Postgres allows 18,', 'alter role keymeter_api connection limit 19'],
+        ['alter role keymeter_api connection limit 19', 'Postgres allows 19,', 'alter role keymeter_api connection limit 20'],
       ] as const) {
         await superuser(`${login}; ${statement}`)
         expect((await doctor(only)).faults).toEqual([expect.stringContaining(report)])

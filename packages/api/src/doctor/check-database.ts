@@ -3,10 +3,10 @@ import { sql } from 'kysely'
 import { type Finding, fault, ok } from './finding.ts'
 
 /**
- * The most connections of one server process: 10 for calls, 8 for charges, and 1 that listens. The sizes of the pools are in
- * packages/db/src/client.ts and apps/server/src/serve.ts.
+ * The most connections of one server process with the default settings: 10 for calls, 8 for charges, 1 that listens, and 1 for
+ * `/readyz`.
  */
-const CONNECTIONS_PER_PROCESS = 19
+const CONNECTIONS_PER_PROCESS = 20
 
 /** Compares the connections that Postgres allows with those that one more server process needs. */
 export async function checkConnectionLimit(db: Db): Promise<Finding> {
@@ -17,7 +17,7 @@ export async function checkConnectionLimit(db: Db): Promise<Finding> {
            (select nullif(rolconnlimit, -1) from pg_roles where rolname = 'keymeter_api') as "roleLimit"`.execute(db)
   const [{ allowed, used, roleLimit } = { allowed: 0, used: 0, roleLimit: null }] = rows
   const limit = Math.min(allowed, roleLimit ?? allowed)
-  const message = `Postgres allows ${limit}, and ${used} are in use. A server process uses at most ${CONNECTIONS_PER_PROCESS}.`
+  const message = `Postgres allows ${limit}, and ${used} are in use. With the default settings, a server process uses at most ${CONNECTIONS_PER_PROCESS}.`
   return limit < CONNECTIONS_PER_PROCESS
     ? fault('connection limit', message, 'Raise max_connections, or use a pooler in transaction mode.')
     : ok('connection limit', message)
