@@ -22,11 +22,9 @@ describe('the queue of an account', () => {
     await setImmediate()
     expect(started).toEqual([0, 1])
     calls[1]?.end()
-    await all[1]
+    await expect.poll(() => started).toEqual([0, 1, 2])
     calls[0]?.end()
-    await all[0]
-    await setImmediate()
-    expect(started).toEqual([0, 1, 2, 3])
+    await expect.poll(() => started).toEqual([0, 1, 2, 3])
     for (const { end } of calls) end()
     await Promise.all(all)
     expect(started).toEqual([0, 1, 2, 3, 4, 5])
@@ -41,7 +39,7 @@ describe('the queue of an account', () => {
     await Promise.all(blocked)
   })
 
-  it('refuses a call that waits too long, and each call beyond 100 that wait immediately', async () => {
+  it('refuses a call that waits too long, and each call beyond 100 that wait earlier', async () => {
     const queue = new AccountQueue(1)
     const blocking = openCall()
     const first = queue.run('one', blocking.call)
@@ -87,5 +85,30 @@ describe('the queue of an account', () => {
     await first
     expect(await queue.run('one', async () => 'later')).toBe('later')
     expect(queue.size).toBe(0)
+  })
+})
+
+describe('a refusal of a call for which there is no place to wait', () => {
+  it('comes only after a pause, so that a client that repeats the call in a loop cannot use all of the processor', async () => {
+    const queue = new AccountQueue(1)
+    const blocking = openCall()
+    const first = queue.run('one', blocking.call)
+    const waiting = Array.from({ length: 100 }, () => queue.run('one', async () => {}).catch(() => {}))
+    for (let wasStalled = true; wasStalled; ) {
+      const startedAt = performance.now()
+      let isRefused = false
+      const refused = queue
+        .run('one', async () => {})
+        .catch(() => {
+          isRefused = true
+        })
+      await setImmediate()
+      // If the process stood still for most of the pause, this round shows nothing.
+      wasStalled = performance.now() - startedAt > 400
+      if (!wasStalled) expect(isRefused).toBe(false)
+      await refused
+    }
+    blocking.end()
+    await Promise.all([first, ...waiting])
   })
 })

@@ -1,9 +1,15 @@
 import { AppError } from './errors.ts'
+import { pauseBeforeRefusal } from './pause-before-refusal.ts'
 
 /** The maximum number of calls of one account that wait. Further calls are refused immediately. */
 const WAITING_MAX = 100
 /** A call that waits longer than this is refused. */
 const WAIT_MS_MAX = 2_000
+/**
+ * If calls of an account wait, each turn of the account begins after a pause that is as long as the previous call took, but not
+ * longer than this. So an account with a flood of calls leaves half of the time to other accounts.
+ */
+const TURN_PAUSE_MS_MAX = 50
 
 export interface WaitOptions {
   /**
@@ -55,27 +61,36 @@ export class AccountQueue {
   /**
    * Waits for the turn of a call. The caller must call the returned function exactly once, when the call has ended.
    *
-   * @throws AppError `account_busy` if the call waits for 2 seconds, or if 100 calls of the account already wait.
+   * @throws AppError `account_busy` if the call waits for 2 seconds, or after a short pause if 100 calls of the account
+   *   already wait.
    */
   async enter(userId: string, options: WaitOptions = {}): Promise<() => void> {
     const account = this.#accounts.get(userId) ?? { running: 0, waiting: new Set() }
     this.#accounts.set(userId, account)
     if (account.running < this.#callsMax) account.running++
     else await waitForTurn(account, options)
-    return () => this.#leave(userId, account)
+    const startedAt = performance.now()
+    return () => this.#leave(userId, account, performance.now() - startedAt)
   }
 
-  #leave(userId: string, account: Account): void {
-    const [next] = account.waiting
-    // The next call takes over the turn, so `running` does not change.
-    if (next !== undefined) next()
-    else account.running--
-    if (account.running === 0) this.#accounts.delete(userId)
+  #leave(userId: string, account: Account, tookMs: number): void {
+    const passOn = () => {
+      const [next] = account.waiting
+      // The next call takes over the turn, so `running` does not change.
+      if (next !== undefined) next()
+      else account.running--
+      if (account.running === 0) this.#accounts.delete(userId)
+    }
+    if (account.waiting.size === 0) passOn()
+    else setTimeout(passOn, Math.min(tookMs, TURN_PAUSE_MS_MAX))
   }
 }
 
 async function waitForTurn({ waiting }: Account, { isPatient = false }: WaitOptions): Promise<void> {
-  if (waiting.size >= WAITING_MAX && !isPatient) throw new AppError('account_busy')
+  if (waiting.size >= WAITING_MAX && !isPatient) {
+    await pauseBeforeRefusal()
+    throw new AppError('account_busy')
+  }
   await new Promise<void>((resolve, reject) => {
     const giveUp = () => {
       waiting.delete(start)

@@ -3,6 +3,7 @@ import { type Db, isConflict, isLockTimeout, isUnavailable } from '@keymeter/db'
 import { CompiledQuery } from 'kysely'
 import { RateLimiterPostgres, RateLimiterRes } from 'rate-limiter-flexible'
 import { AppError } from '../errors.ts'
+import { pauseBeforeRefusal } from '../pause-before-refusal.ts'
 
 /**
  * An attempt that is not counted within this time fails. It is shorter than the timeout of a query, because the attempts wait for
@@ -84,6 +85,15 @@ export class Limit {
    *   attacker could use an outage to get around the limit.
    */
   async attempt(subject: string): Promise<void> {
+    try {
+      await this.#attempt(subject)
+    } catch (error) {
+      if (error instanceof AppError && error.reason === this.#options.reason) await pauseBeforeRefusal()
+      throw error
+    }
+  }
+
+  async #attempt(subject: string): Promise<void> {
     const limiter = this.#limiter
     if (limiter === null) return
     const attempts = this.#waiting.get(subject) ?? []
