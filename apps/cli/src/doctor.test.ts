@@ -154,6 +154,12 @@ describe('pnpm keymeter doctor', () => {
       true,
     ],
     [
+      'alter policy "The account of the call" on alerts to anon',
+      /rows +table public\.alerts lacks: policy .* has: policy .* to anon using .*\./,
+      'alter policy "The account of the call" on alerts to keymeter_api',
+      true,
+    ],
+    [
       'create policy everybody on api_keys to anon using (true)',
       /rows +table public\.api_keys has: policy "everybody" \(permissive\) for all to anon using true\./,
       'drop policy if exists everybody on api_keys',

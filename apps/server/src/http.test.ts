@@ -458,6 +458,30 @@ describe('clients that are slow or disconnect', () => {
     expect(impatient.logged.filter(({ level }) => Number(level) > 20)).toEqual([])
   })
 
+  it('clients of many accounts that send only a part of their bodies occupy no database connection', async () => {
+    const slow = await Promise.all(Array.from({ length: 8 }, async () => await signUp()))
+    const other = await signUp()
+    const before = app.logged.length
+    const half = slow.flatMap(({ session }) => {
+      const head = `POST /trpc/keys.update HTTP/1.1\r\nhost: x\r\nauthorization: Bearer ${session.accessToken}\r\ncontent-type: application/json\r\n`
+      return [0, 1].map(() => rawConnection(app.port, `${head}content-length: 400\r\n\r\n{"name":`))
+    })
+    await Promise.all(half.map(({ socket }) => new Promise((resolve) => socket.once('connect', resolve))))
+    // With 16 occupied connections, these calls would wait for a connection in vain.
+    for (let round = 0; round < 10; round++) {
+      const headers = { ...json, authorization: `Bearer ${other.session.accessToken}` }
+      expect((await fetch(`${url}/trpc/billing.get`, { headers })).status).toBe(200)
+      const { response } = await post('keys.update', JSON.stringify({ id: other.defaultKey.id, name: `${round}` }), headers)
+      expect(response.status).toBe(200)
+    }
+    for (const { socket } of half) socket.resetAndDestroy()
+    await Promise.all(half.map(({ closed }) => closed))
+    await expect
+      .poll(() => app.logged.slice(before).filter(({ level }) => Number(level) <= 20).length)
+      .toBeGreaterThanOrEqual(16)
+    expect(app.logged.slice(before).filter(({ level }) => Number(level) > 20)).toEqual([])
+  })
+
   it('200 requests whose client disconnects in the middle of the body leave no line above `debug`', async () => {
     const before = app.logged.length
     const head = 'POST /trpc/auth.signup HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n'

@@ -75,7 +75,7 @@ export function createHttpApp(options: HttpOptions): Hono<HttpEnv> {
     return c.json(options.settings)
   })
 
-  app.use('/trpc/*', noStore, noJsonLines, onlyJson, limitBody, (c) => serveTrpc(options, c))
+  app.use('/trpc/*', noStore, noJsonLines, onlyJson, limitBody, readBody, (c) => serveTrpc(options, c))
 
   app.use('/export/*', noStore)
   app.get(EXPORT_PATH, async (c) => await serveUsageExport(contextOf(options, c), c))
@@ -127,6 +127,18 @@ const limitBody = bodyLimit({
   maxSize: BODY_BYTES_MAX,
   onError: (c: Context<HttpEnv>) => refuse(c, new AppError('request_too_large')),
 })
+
+/**
+ * Reads the whole body before a call begins. tRPC would read it only when a procedure needs its input, which is after the call
+ * has got its turn and a database connection. So a few clients that send their bodies slowly would occupy all connections.
+ */
+const readBody: MiddlewareHandler<HttpEnv> = async (c, next) => {
+  if (c.req.method === 'POST') {
+    const body = await c.req.arrayBuffer()
+    c.req.raw = new Request(c.req.url, { method: 'POST', headers: c.req.raw.headers, body })
+  }
+  await next()
+}
 
 /**
  * Refuses batches that are streamed as JSON lines. Their status is sent before their calls are decided, so it would be 200 for

@@ -60,6 +60,18 @@ const FAULTS: [what: string, statement: string, message: string, undo: string][]
     'table public.ledger_entries: policy "The account of the call" is missing',
     'alter policy lost on ledger_entries rename to "The account of the call"',
   ],
+  [
+    'a policy shows all rows',
+    'alter policy "The account of the call" on ledger_entries using (true)',
+    'table public.ledger_entries: policy "The account of the call" (permissive) for select to keymeter_api using true',
+    'alter policy "The account of the call" on ledger_entries using (user_id = (select keymeter.current_account()))',
+  ],
+  [
+    'another policy is for everybody',
+    'create policy open on billing_accounts to public using (user_id = (select keymeter.current_account()))',
+    'table public.billing_accounts: policy "open" (permissive) for all to public using (user_id = ( SELECT keymeter.current_account() AS current_account))',
+    'drop policy open on billing_accounts',
+  ],
 ]
 
 describe('the server on a database that is not protected', () => {

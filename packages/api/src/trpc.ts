@@ -83,7 +83,7 @@ function changeProcedure({ limits, checksSession }: { limits: (keyof Limits)[]; 
 export const editProcedure = changeProcedure({ limits: ['keyChanges'], checksSession: false })
 /** The base of every procedure that gives a key a new secret, or that makes a secret work again. */
 export const secretProcedure = changeProcedure({ limits: ['keyChanges'], checksSession: true })
-export const newKeyProcedure = changeProcedure({ limits: ['keyChanges', 'newKeys'], checksSession: true })
+export const newKeyProcedure = changeProcedure({ limits: ['newKeys', 'keyChanges'], checksSession: true })
 /**
  * The bases of the procedures that stop a secret. They have a limit of their own, so that a leaked secret can be stopped after all
  * other changes are used up. `stopProcedure` does not need the auth server, so a key can be disabled during its outage.

@@ -42,10 +42,10 @@ const BucketStart = z.iso
   .refine((moment) => Date.parse(moment) % BUCKET_MS === 0, 'Choose a multiple of 15 minutes.')
   // A series by day has whole days, so it can begin before the requested range and end after it. The years of these days must
   // have four digits too.
-  .refine(
-    (moment) => /^[1-9]\d{3}-/.test(new Date(Date.parse(moment) + 48 * 3_600_000).toISOString()),
-    'Choose a year from 1000 to 9999.',
-  )
+  .refine((moment) => {
+    const end = new Date(Date.parse(moment) + 48 * 3_600_000)
+    return !Number.isNaN(end.getTime()) && /^[1-9]\d{3}-/.test(end.toISOString())
+  }, 'Choose a year from 1000 to 9999.')
 
 export const TimeseriesUnit = z.enum(['hour', 'day'])
 export type TimeseriesUnit = z.infer<typeof TimeseriesUnit>

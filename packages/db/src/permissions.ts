@@ -99,9 +99,19 @@ export function comparePermissions(actual: readonly Permission[]): { missing: Pe
   }
 }
 
-/** True if the fact opens an object of Keymeter to roles that are not the server's role. */
-export function isOpening({ fact }: Permission): boolean {
-  return OPEN_ROLES.some((role) => fact.startsWith(`${role} `)) || fact === 'row level security is off'
+/**
+ * True if the additional fact opens an object of Keymeter to roles that are not the server's role, or shows the server's role rows
+ * of other accounts. The policies of a newer release name the account too, so they are not opening.
+ */
+export function isOpening(permission: Permission): boolean {
+  const { fact } = permission
+  return (
+    OPEN_ROLES.some((role) => fact.startsWith(`${role} `)) ||
+    fact === 'row level security is off' ||
+    (policyName(permission) !== null &&
+      fact.includes('(permissive)') &&
+      !(fact.includes(` to ${SERVER_ROLE} `) && fact.includes('keymeter.current_account()')))
+  )
 }
 
 /** Returns the name of the policy that the fact describes. Null if the fact is not a policy. */

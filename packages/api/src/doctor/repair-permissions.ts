@@ -13,14 +13,20 @@ const LOCK_TIMEOUT_MS = 5_000
 export async function repairPermissions(db: Db, scripts: readonly string[]): Promise<void> {
   await db.transaction().execute(async (transaction) => {
     await sql`set local lock_timeout = ${sql.lit(LOCK_TIMEOUT_MS)}`.execute(transaction)
+    // A changed policy has the name of the policy that the script creates, so it must be dropped first.
+    await removeAdditional(transaction)
     for (const script of scripts) await sql.raw(script).execute(transaction)
-    const { rows } = await sql.raw<Permission>(PERMISSIONS_QUERY).execute(transaction)
-    for (const permission of comparePermissions(rows).additional) {
-      const table = sql.raw(permission.object.replace(/^\w+ /, ''))
-      const policy = policyName(permission)
-      if (permission.fact === 'row level security is off')
-        await sql`alter table ${table} enable row level security`.execute(transaction)
-      if (policy !== null) await sql`drop policy ${sql.id(policy)} on ${table}`.execute(transaction)
-    }
+    await removeAdditional(transaction)
   })
+}
+
+/** Drops all policies that the migrations do not create, and turns row level security on. */
+async function removeAdditional(db: Db): Promise<void> {
+  const { rows } = await sql.raw<Permission>(PERMISSIONS_QUERY).execute(db)
+  for (const permission of comparePermissions(rows).additional) {
+    const table = sql.raw(permission.object.replace(/^\w+ /, ''))
+    const policy = policyName(permission)
+    if (permission.fact === 'row level security is off') await sql`alter table ${table} enable row level security`.execute(db)
+    if (policy !== null) await sql`drop policy ${sql.id(policy)} on ${table}`.execute(db)
+  }
 }

@@ -16,6 +16,7 @@ export const WAITING_ATTEMPTS_MAX = 500
 export const WAITING_PER_SUBJECT_MAX = 100
 /** The wait that an attempt gets if it is refused without a count. */
 const CROWDED_RETRY_AFTER_MS = 1_000
+const CROWDED = 'Too many calls arrive at the same time: try again in 1 second.'
 
 export interface LimitOptions {
   /** The first part of the keys in the table `rate_limits`. Two limits never have the same name. */
@@ -98,7 +99,7 @@ export class Limit {
     if (limiter === null) return
     const attempts = this.#waiting.get(subject) ?? []
     if (this.#waitingCount >= WAITING_ATTEMPTS_MAX || attempts.length >= WAITING_PER_SUBJECT_MAX)
-      throw this.#refuse(CROWDED_RETRY_AFTER_MS)
+      throw new AppError(this.#options.reason, { message: CROWDED, retryAfterMs: CROWDED_RETRY_AFTER_MS })
     await new Promise<void>((resolve, reject) => {
       const tooLate = setTimeout(() => reject(new AppError('database_unavailable')), COUNTED_WITHIN_MS)
       attempts.push({
