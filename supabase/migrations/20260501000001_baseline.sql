@@ -183,9 +183,8 @@ create function keymeter.now() returns timestamptz
 -- `user_id` is the id of an account. It is the first column of every key of every table that contains accounts' data.
 --
 -- Every transaction that changes an account, its keys or its credits locks the account's row first. So nothing that the charge
--- engine reads after it has locked an account can change before the engine commits. Only keymeter.meter_batch locks with
--- `for no key update`. Everything else locks with `for update`, so a batch can tell whether a lock that it meets belongs to a
--- change of the account or to another batch.
+-- engine reads after it has locked an account can change before the engine commits. Batches lock with `for no key update`, and
+-- the functions of the operator with `for update`, so a batch can tell a change of the account from another batch.
 
 create domain keymeter.credits as bigint check (value between 0 and keymeter.max_credits());
 comment on domain keymeter.credits is 'A number of credits, from 0 to 2^53 - 1.';
@@ -861,9 +860,11 @@ create function keymeter.audit_hash(previous bytea, entry public.audit_log) retu
 
 -- supabase/schemas/functions/audit/append_audit_entry.sql
 
--- Appends one entry to the audit log of an account. Locks the account, because two concurrent entries would otherwise continue
--- the hash chain from the same entry. The server's role cannot execute this function: it can only record the changes of a
--- customer (keymeter.record_audit), and each function of the operator records its own change.
+-- Appends one entry to the audit log of an account. The caller must hold the lock of the account. Without the lock, two
+-- concurrent entries would continue the hash chain from the same entry, and the primary key would refuse the second one.
+--
+-- The server's role cannot execute this function: it can only record the changes of a customer (keymeter.record_audit), and each
+-- function of the operator records its own change.
 create function keymeter.append_audit_entry(
   account uuid, actor text, action text, key_id uuid, detail json, origin keymeter.call_origin, moment timestamptz
 ) returns void
@@ -874,7 +875,7 @@ declare
   head bytea;
 begin
   select accounts.audit_length + 1, accounts.audit_head into strict entry.sequence, head
-    from public.billing_accounts as accounts where accounts.user_id = account for update;
+    from public.billing_accounts as accounts where accounts.user_id = account;
   entry.user_id := account;
   entry.actor := actor;
   entry.action := action;

@@ -3,9 +3,8 @@
 -- `user_id` is the id of an account. It is the first column of every key of every table that contains accounts' data.
 --
 -- Every transaction that changes an account, its keys or its credits locks the account's row first. So nothing that the charge
--- engine reads after it has locked an account can change before the engine commits. Only keymeter.meter_batch locks with
--- `for no key update`. Everything else locks with `for update`, so a batch can tell whether a lock that it meets belongs to a
--- change of the account or to another batch.
+-- engine reads after it has locked an account can change before the engine commits. Batches lock with `for no key update`, and
+-- the functions of the operator with `for update`, so a batch can tell a change of the account from another batch.
 
 create domain keymeter.credits as bigint check (value between 0 and keymeter.max_credits());
 comment on domain keymeter.credits is 'A number of credits, from 0 to 2^53 - 1.';
