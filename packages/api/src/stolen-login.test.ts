@@ -277,6 +277,31 @@ describe('an attacker with the login of the server’s role', () => {
     expect(await secret(victim.endedSecret)).toBeLessThanOrEqual(0)
   })
 
+  it('cannot write two entries of the audit log that continue the same entry', async () => {
+    const record = `select keymeter.record_audit('key.updated', '${victim.liveKey}', '{}', row('x', null, null)::keymeter.call_origin)`
+    await withClient(database.urls.api, async (first) => {
+      await withClient(database.urls.api, async (second) => {
+        for (const client of [first, second]) {
+          await client.query(
+            'set lock_timeout = 0; set statement_timeout = 0; set idle_in_transaction_session_timeout = 0; begin',
+          )
+          await client.query("select set_config('app.user_id', $1, true)", [victim.userId])
+        }
+        await first.query(record)
+        const refused = expect(second.query(record)).rejects.toMatchObject({ code: UNIQUE })
+        // Only a superuser can see whether another role waits.
+        await withClient(database.urls.superuser, async (superuser) => {
+          const waiting =
+            "select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock' and query like '%record_audit%'"
+          await expect.poll(async () => (await superuser.query(waiting)).rows.length).toBe(1)
+        })
+        await first.query('commit')
+        await refused
+      })
+    })
+    expect((await verifyAudit(database.ownerDb)).faults).toEqual([])
+  })
+
   it('leaves an entry of the audit log with every credit that it creates', async () => {
     const entries = async () =>
       (

@@ -1,6 +1,8 @@
--- Appends one entry to the audit log of an account. Locks the account, because two concurrent entries would otherwise continue
--- the hash chain from the same entry. The server's role cannot execute this function: it can only record the changes of a
--- customer (keymeter.record_audit), and each function of the operator records its own change.
+-- Appends one entry to the audit log of an account. The caller must hold the lock of the account. Without the lock, two
+-- concurrent entries would continue the hash chain from the same entry, and the primary key would refuse the second one.
+--
+-- The server's role cannot execute this function: it can only record the changes of a customer (keymeter.record_audit), and each
+-- function of the operator records its own change.
 create function keymeter.append_audit_entry(
   account uuid, actor text, action text, key_id uuid, detail json, origin keymeter.call_origin, moment timestamptz
 ) returns void
