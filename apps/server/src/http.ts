@@ -186,6 +186,8 @@ async function serveTrpc(options: HttpOptions, c: Context<HttpEnv>): Promise<Res
     await response.body?.cancel()
     return answerOf(c, stream.refusal)
   }
+  // tRPC sets `connection: keep-alive` on a stream. Node would then ignore that the client asked it to close the connection.
+  response.headers.delete('connection')
   // A query was called with POST, or a mutation with GET.
   if (response.status === 405) response.headers.set('allow', c.req.method === 'POST' ? 'GET, HEAD' : 'POST')
   return response
