@@ -12,13 +12,14 @@ export const TIMESERIES_HOURS_MAX = 31 * 24
 export const TIMESERIES_SERIES_MAX = 50
 /**
  * The maximum number of cells in a time series: the number of series, including `rest`, times the number of hours or days. The
- * two numbers of a cell take at most 34 bytes of JSON. So an answer has at most 500 kB, with any numbers and names.
+ * two numbers of a cell take at most 34 bytes of JSON. So an answer has at most 400 kB, with any numbers and names, and a batch
+ * of ten such answers is written within 20 ms.
  */
-const TIMESERIES_CELLS_MAX = 13_000
+const TIMESERIES_CELLS_MAX = 10_000
 
 /**
  * Returns the maximum number of series in a time series with this number of hours or days: 50, or fewer if there are more than
- * 254 hours or days. For 31 days by hour it is 16, and for 400 days by day it is 31.
+ * 196 hours or days. For 31 days by hour it is 12, and for 400 days by day it is 24.
  */
 export function timeseriesSeriesMax(buckets: number): number {
   return Math.min(TIMESERIES_SERIES_MAX, Math.floor(TIMESERIES_CELLS_MAX / buckets) - 1)
@@ -110,7 +111,7 @@ export type UsageRest = z.infer<typeof UsageRest>
  * but only its usage since `from` is counted.
  *
  * `series` contains the keys or operations with the most credits in the whole range: at most 50, or fewer if there are more than
- * 254 hours or days, so that an answer has at most 500 kB. The series with the most credits comes first. Of two series with
+ * 196 hours or days, so that an answer has at most 400 kB. The series with the most credits comes first. Of two series with
  * equal credits, the one with more charges comes first, and then the one with the lower key id or operation. Keys and operations
  * without usage have no series.
  *

@@ -188,7 +188,7 @@ describe('series of a time series', () => {
       }),
       { numRuns: 20 },
     )
-    // With 31 days by hour, at most 16 series are returned.
+    // With 31 days by hour, at most 12 series are returned.
     expect(rests).toBeGreaterThan(0)
   })
 
@@ -232,7 +232,7 @@ describe('series of a time series', () => {
 
 describe('the size of a time series', () => {
   const database = testDatabase()
-  const BYTES_MAX = 500_000
+  const BYTES_MAX = 400_000
   const KEYS = 60
   const END = new Date('2027-06-01T00:00:00Z')
   let account: Awaited<ReturnType<typeof provisioned>>
@@ -272,16 +272,16 @@ describe('the size of a time series', () => {
   const lastDays = (days: number) => ({ from: new Date(END.getTime() - days * DAY_MS).toISOString(), to: END.toISOString() })
 
   it.each([
-    ['31 days by hour', { ...lastDays(31), unit: 'hour' }, 16],
+    ['31 days by hour', { ...lastDays(31), unit: 'hour' }, 12],
     [
       '31 days by hour, in a time zone with an offset of 45 minutes',
       { ...lastDays(31), unit: 'hour', timeZone: 'Asia/Kathmandu' },
-      16,
+      12,
     ],
-    ['400 days by day', { ...lastDays(400), unit: 'day' }, 31],
-    ['10 days by hour', { ...lastDays(10), unit: 'hour' }, 50],
-    ['11 days by hour', { ...lastDays(11), unit: 'hour' }, 48],
-  ] as const)('an answer has at most 500 kB with large numbers and long names: %s', async (_, input, seriesMax) => {
+    ['400 days by day', { ...lastDays(400), unit: 'day' }, 24],
+    ['8 days by hour', { ...lastDays(8), unit: 'hour' }, 50],
+    ['10 days by hour', { ...lastDays(10), unit: 'hour' }, 40],
+  ] as const)('an answer has at most 400 kB with large numbers and long names: %s', async (_, input, seriesMax) => {
     const answer = await account.caller.usage.timeseries(input)
     expect(answer.series.length).toBe(seriesMax)
     expect(answer.rest?.count).toBe(KEYS - seriesMax)
@@ -301,12 +301,12 @@ describe('the size of a time series', () => {
     }
     // The days of the last 10 days: the names of 50 keys, 10 rows for each of them, and 10 rows for the sum of all keys.
     expect(await received({ ...lastDays(10) })).toEqual([50, 500, 10])
-    expect(await received({ ...lastDays(31), unit: 'hour' })).toEqual([16, 16 * 31, 31])
+    expect(await received({ ...lastDays(31), unit: 'hour' })).toEqual([12, 12 * 31, 31])
   })
 
-  it('has a limit of 50 series, which is lower only if there are more than 254 hours or days', () => {
+  it('has a limit of 50 series, which is lower only if there are more than 196 hours or days', () => {
     expect(TIMESERIES_SERIES_MAX).toBe(50)
-    expect([1, 32, 254, 255, 402, 746].map(timeseriesSeriesMax)).toEqual([50, 50, 50, 49, 31, 16])
+    expect([1, 32, 196, 197, 402, 746].map(timeseriesSeriesMax)).toEqual([50, 50, 50, 49, 23, 12])
   })
 
   it('a range without usage has no series and no rest', async () => {
