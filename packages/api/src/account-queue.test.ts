@@ -88,8 +88,8 @@ describe('the queue of an account', () => {
   })
 })
 
-describe('a refusal of a call for which there is no place to wait', () => {
-  it('comes only after a pause, so that a client that repeats the call in a loop cannot use all of the processor', async () => {
+describe('the refusal of a call, because too many calls of the account already wait,', () => {
+  it('comes after a pause, so that a client that repeats the call in a loop cannot use all of the processor', async () => {
     const queue = new AccountQueue(1)
     const blocking = openCall()
     const first = queue.run('one', blocking.call)

@@ -1,7 +1,7 @@
 import { AppError } from './errors.ts'
 import { pauseBeforeRefusal } from './pause-before-refusal.ts'
 
-/** The maximum number of calls of one account that wait. Further calls are refused immediately. */
+/** The maximum number of calls of one account that wait. Further calls are refused after a short pause. */
 const WAITING_MAX = 100
 /** A call that waits longer than this is refused. */
 const WAIT_MS_MAX = 2_000

@@ -32,9 +32,10 @@ type AccessMode = 'read only' | 'read write'
 type Call = Omit<Scope, 'db'> & { db: Db }
 
 /**
- * Waits for the turn of the account (`AccountQueue`). Then runs `operation` in one transaction that can see and change only the rows of `userId`. The policies of row level security
- * compare each row with the setting `app.user_id`. The setting ends with the transaction, so a pooled connection never keeps
- * it. The function returns after the commit. If `operation` throws, the transaction is rolled back.
+ * Waits for the turn of the account (`AccountQueue`). Then runs `operation` in one transaction that can see and change only the
+ * rows of `userId`. The policies of row level security compare each row with the setting `app.user_id`. The setting ends with
+ * the transaction, so a pooled connection never keeps it. The function returns after the commit. If `operation` throws, the
+ * transaction is rolled back.
  *
  * @throws AppError `database_unavailable` if Postgres cannot be reached, shuts down, accepts no writes, exceeds a timeout or
  *   detects a deadlock.

@@ -3,7 +3,11 @@ import { Moment } from '../ui/moment.tsx'
 import { describeClient } from './describe-client.ts'
 import { describeEntry } from './describe-entry.ts'
 
-const ACTORS: Record<AuditActor, string> = { customer: 'By you', operator: 'By the operator', system: 'Automatically' }
+const ACTORS: Record<AuditActor, string> = {
+  customer: 'By you',
+  operator: 'By the operator',
+  system: 'Automatically, on a call',
+}
 
 export function ActivityEntry({ entry }: { entry: AuditEntry }) {
   const { actor, keyName, clientAddress, userAgent, requestId, createdAt } = entry
