@@ -86,6 +86,14 @@ describe('keys.list', () => {
     expect(await found(defaultKey.keyPrefix.toUpperCase())).toEqual(['default'])
   })
 
+  it('finds a name in every form of Unicode', async () => {
+    const { caller } = await provisioned(database)
+    const forms = ['Schlu\u0308ssel', 'Schl\u00fcssel', 'SCHLU\u0308SSEL']
+    for (const name of forms) await caller.keys.create({ name })
+    for (const search of ['lu\u0308s', 'l\u00fcs', 'L\u00dcS', '\u00fc'])
+      expect((await caller.keys.list({ search })).data).toHaveLength(forms.length)
+  })
+
   it.each([
     ['newest', ['ünï', '100%_sure', 'echo', 'Bravo', 'charlie', 'alpha', 'Delta', 'default']],
     ['oldest', ['default', 'Delta', 'alpha', 'charlie', 'Bravo', 'echo', '100%_sure', 'ünï']],
