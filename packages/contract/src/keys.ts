@@ -1,37 +1,32 @@
 import { z } from 'zod'
 import { BillingCycle } from './billing.ts'
+import { IdempotencyKey } from './idempotency-key.ts'
 import { Credits, isPlainText, NOT_PLAIN_TEXT, Output, Timestamp } from './output.ts'
+import { HAS_WHOLE_SECRET, hasNoWholeSecret } from './whole-secret.ts'
+import { writtenText } from './written-text.ts'
 
 export const KEY_NAME_LENGTH_MAX = 64
 /** The maximum number of live keys (keys that are not revoked) of one account. */
 export const KEYS_LIVE_MAX = 100
-/** The longest grace period: 7 days. In the grace period, the previous secret of a rotated key still works. */
+/** The longest grace period: 7 days. In its grace period, a previous secret of a rotated key still works. */
 export const GRACE_SECONDS_MAX = 7 * 86_400
+/** The grace period that `keys.rotate` gives by default, and that every repeat of a call gives. */
 export const GRACE_SECONDS_DEFAULT = 86_400
+/** The maximum number of secrets of one key that work: the current secret and the previous secrets in their grace periods. */
+export const SECRETS_WORKING_MAX = 10
 export const KEYS_PAGE_MAX = 100
 
 /** The type is only a label: keys of both types spend the credits of the same account. */
 export const KeyType = z.enum(['dev', 'prod'])
 export type KeyType = z.infer<typeof KeyType>
 
-/**
- * Matches a whole secret with any brand. Names and search texts must not contain a secret, because they are stored or shown.
- */
-const SECRET = /[a-z][a-z0-9]{0,15}_(?:dev|prod)_[0-9A-Za-z]{55}/
-
-/**
- * The name of a key: 1 to 64 characters of any language. The characters are counted as code points, as Postgres counts them.
- */
-export const KeyName = z
-  .string()
-  .trim()
-  .min(1, 'Enter a name.')
-  .refine((name) => [...name].length <= KEY_NAME_LENGTH_MAX, `Use at most ${KEY_NAME_LENGTH_MAX} characters.`)
-  .refine(isPlainText, NOT_PLAIN_TEXT)
-  .refine((name) => !SECRET.test(name), 'This is a secret, and names are shown on pages: choose another name.')
+export const KeyName = writtenText(KEY_NAME_LENGTH_MAX, 'Enter a name.')
 
 /** The id of a key. Like Postgres, this schema accepts any 128 bits as a UUID and does not check the version. */
 export const KeyId = z.guid()
+
+/** The key prefix of a secret, as in `Key`. The schema checks only the length, because an unknown key prefix matches no secret. */
+const KeyPrefix = z.string().max(100).refine(hasNoWholeSecret, HAS_WHOLE_SECRET)
 
 /**
  * The status of a key. If several apply, `revoked` comes before `disabled`, and `disabled` comes before `expired`. Only an
@@ -49,7 +44,10 @@ const CreditLimit = z
   .nonnegative('Enter a number that is not negative.')
   .nullable()
 
-/** The time when a key expires, with any UTC offset. It is stored in UTC. Null means that the key never expires. */
+/**
+ * The time when a key expires, with any UTC offset. It is stored in UTC. Null means that the key never expires. Any time in the
+ * future is accepted, so a key can expire before the answer arrives, and a page should warn if it expires within a minute.
+ */
 const ExpiresAt = z.iso.datetime({ offset: true, error: 'Enter a moment as ISO-8601, like 2027-01-31T12:00:00Z.' }).nullable()
 
 /**
@@ -58,7 +56,8 @@ const ExpiresAt = z.iso.datetime({ offset: true, error: 'Enter a moment as ISO-8
  * - `keyPrefix` contains the brand, the type and the first 8 random characters of the current secret.
  * - `isSecretSaved` becomes true when a person confirms that the secret is saved, or when the secret is first used. While it
  *   is false, the response with the secret was perhaps lost, and `keys.replaceLostSecret` can replace the secret.
- * - `graceEndsAt` is the time until which the previous secret still works.
+ * - `graceEndsAt` is the time until which previous secrets still work. Each previous secret has its own grace period, and this
+ *   is the end of the last one. Null means that only the current secret works.
  */
 export const Key = z.object({
   id: KeyId,
@@ -85,11 +84,21 @@ export type NewKey = z.infer<typeof NewKey>
 export const KeyWithUsage = Key.extend({ creditsUsed: Credits })
 export type KeyWithUsage = z.infer<typeof KeyWithUsage>
 
+/**
+ * An idempotency key makes it safe to repeat a call whose answer was lost. A repeat (the same call with the same input) creates
+ * no second key and ends no working secret. Each attempt returns another secret, because secrets are not stored: the secret of
+ * the last attempt is the current one, and the secret of an earlier attempt still works for 24 hours. The same idempotency key
+ * with another input is refused. There is no time limit.
+ */
+const RepeatedWith = IdempotencyKey.nullable().default(null)
+
+/** Without an idempotency key, a retry after a lost answer creates a second key. */
 export const CreateKey = z.strictObject({
   name: KeyName,
   keyType: KeyType.default('dev'),
   expiresAt: ExpiresAt.default(null),
   creditLimit: CreditLimit.default(null),
+  idempotencyKey: RepeatedWith,
 })
 export type CreateKey = z.infer<typeof CreateKey>
 
@@ -100,19 +109,17 @@ export type KeyFilter = z.infer<typeof KeyFilter>
 export const KeySort = z.enum(['newest', 'oldest', 'name', 'lastUsed'])
 export type KeySort = z.infer<typeof KeySort>
 
-/** `search` selects the keys whose name or key prefix contains this text. Case is ignored. */
+/** `search` selects the keys whose name or key prefix contains this text. Case is ignored. The text is normalised like a name. */
 export const ListKeys = z.strictObject({
   status: KeyFilter.default('live'),
   sort: KeySort.default('newest'),
   search: z
     .string()
+    .normalize('NFC')
     .trim()
     .max(KEY_NAME_LENGTH_MAX)
     .refine(isPlainText, NOT_PLAIN_TEXT)
-    .refine(
-      (text) => !SECRET.test(text),
-      'This is a whole secret, and searches appear in URLs: search for the key prefix instead.',
-    )
+    .refine(hasNoWholeSecret, HAS_WHOLE_SECRET)
     .default(''),
   /** The `nextCursor` of the previous page. The first page needs no cursor. */
   cursor: z.string().max(1000).nullish(),
@@ -137,25 +144,38 @@ export const UpdateKey = KeyRef.extend({
 })
 export type UpdateKey = z.infer<typeof UpdateKey>
 
+/**
+ * Without an idempotency key, a retry after a lost answer is another rotation: the secret of the first attempt works only for
+ * `graceSeconds` from then on. The secret that the first attempt replaced keeps its grace period.
+ */
 export const RotateKey = KeyRef.extend({
-  /** The time for which the previous secret still works. */
+  /** The time for which the current secret still works. It changes no earlier grace period. 0 ends the current secret immediately. */
   graceSeconds: z
     .int('Enter a whole number of seconds.')
     .min(0, 'Enter 0 or more seconds.')
     .max(GRACE_SECONDS_MAX, `Enter at most ${GRACE_SECONDS_MAX} seconds, which is 7 days.`)
     .default(GRACE_SECONDS_DEFAULT),
+  /**
+   * The key prefix of the secret to replace. If the key has another current secret, e.g. because somebody else rotated it, the
+   * call is refused. A missing key prefix replaces any secret.
+   */
+  keyPrefix: KeyPrefix.optional(),
+  /** The new expiry of the key. A missing expiry stays unchanged. An expired key needs one: its new secret would not work. */
+  expiresAt: ExpiresAt.optional(),
+  idempotencyKey: RepeatedWith,
 })
 export type RotateKey = z.infer<typeof RotateKey>
 
 /**
  * `keyPrefix` identifies the lost secret. If another request, e.g. from another tab, has already replaced that secret, the new
- * secret is not replaced.
+ * secret is not replaced. The call is made after an answer was lost, and its own answer can be lost too, so it needs an
+ * idempotency key.
  */
-export const ReplaceLostSecret = KeyRef.extend({ keyPrefix: z.string().max(100) })
+export const ReplaceLostSecret = KeyRef.extend({ keyPrefix: KeyPrefix, idempotencyKey: IdempotencyKey })
 export type ReplaceLostSecret = z.infer<typeof ReplaceLostSecret>
 
 /** `keyPrefix` identifies the saved secret. If the key has been rotated since then, its new secret is not marked as saved. */
-export const ConfirmSecretSaved = KeyRef.extend({ keyPrefix: z.string().max(100).optional() })
+export const ConfirmSecretSaved = KeyRef.extend({ keyPrefix: KeyPrefix.optional() })
 export type ConfirmSecretSaved = z.infer<typeof ConfirmSecretSaved>
 
 export const KeyOutput = Output.extend(Key.shape)

@@ -1,4 +1,5 @@
 import type { ListKeys } from '@keymeter/contract'
+import { insertSecrets } from '@keymeter/local/testing'
 import { describe, expect, it } from 'vitest'
 import { charge, provisioned } from '../../test/caller.ts'
 import { reconciledDatabase } from '../../test/reconciled-database.ts'
@@ -85,6 +86,14 @@ describe('keys.list', () => {
     expect(await found(defaultKey.keyPrefix.toUpperCase())).toEqual(['default'])
   })
 
+  it('finds a name in every form of Unicode', async () => {
+    const { caller } = await provisioned(database)
+    const forms = ['Schlu\u0308ssel', 'Schl\u00fcssel', 'SCHLU\u0308SSEL']
+    for (const name of forms) await caller.keys.create({ name })
+    for (const search of ['lu\u0308s', 'l\u00fcs', 'L\u00dcS', '\u00fc'])
+      expect((await caller.keys.list({ search })).data).toHaveLength(forms.length)
+  })
+
   it.each([
     ['newest', ['ünï', '100%_sure', 'echo', 'Bravo', 'charlie', 'alpha', 'Delta', 'default']],
     ['oldest', ['default', 'Delta', 'alpha', 'charlie', 'Bravo', 'echo', '100%_sure', 'ünï']],
@@ -128,10 +137,10 @@ describe('keys.list', () => {
 
   it('returns a cursor if there are more keys than fit on a page', async () => {
     const { caller, userId } = await provisioned(database)
-    await database.owner.query(
-      "insert into api_keys (user_id, name, key_prefix) select $1, 'key ' || n, 'x' from generate_series(1, 100) n",
-      [userId],
-    )
+    await database.owner.query("insert into api_keys (user_id, name) select $1, 'key ' || n from generate_series(1, 100) n", [
+      userId,
+    ])
+    await insertSecrets(database.owner)
     const { data, nextCursor } = await caller.keys.list()
     expect(data).toHaveLength(100)
     expect((await caller.keys.list({ cursor: nextCursor })).data).toHaveLength(1)
