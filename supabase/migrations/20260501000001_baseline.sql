@@ -425,7 +425,8 @@ comment on table public.api_key_usage is
   'Usage events: one row for each decided request, also for a refused request. Rows are never changed. An event stores the answer to its request, so a retry gets the same answer. The table is partitioned by month.';
 comment on column public.api_key_usage.sequence is 'The number of the event in its account. The first event is 1, and there are no gaps.';
 comment on column public.api_key_usage.refers_to is 'The sequence of the hold that this event settles or releases, or of the charge that it refunds. Null for charges and holds.';
-comment on column public.api_key_usage.credits_charged is 'The credits that this event adds to the usage of the cycle that starts at cycle_start. The number is negative for a refund.';
+comment on column public.api_key_usage.credits_charged is
+  'The credits that this event adds to the usage of the cycle that starts at cycle_start. The number is negative for a refund. If a settle has charged fewer credits than credits_requested, the difference was not collected.';
 comment on column public.api_key_usage.remaining is 'The credits that the account could still spend after this event.';
 comment on column public.api_key_usage.cycle_start is 'The start of the cycle that the credits count in. A settle counts in the cycle of its hold. A refund counts in the cycle of its charge, or becomes a top-up if that cycle has ended.';
 comment on column public.api_key_usage.cycle_end is 'The end of the cycle that contains created_at. The answer to the request contained this time.';
@@ -1498,6 +1499,61 @@ begin
 end
 $$;
 
+-- supabase/schemas/functions/metering/collectible_excess.sql
+
+-- Returns how many of the `excess` credits beyond its hold a settle can charge: at most what the account and the key still
+-- have. Returns 0 if the key or the account can no longer be charged. A hold belongs to a key, so the state of the secret that
+-- made the hold does not matter. `refusal` is not null if the account is suspended.
+--
+-- `origin` is the start of the cycle of the hold. If that cycle has ended, the excess is taken from the granted credits that the
+-- cycle had left, and then from the top-ups that were left when the cycle ended and that the current cycle does not need. It is
+-- never taken from the granted credits of the current cycle (docs/decisions/0030-settles-above-their-hold.md).
+create function keymeter.collectible_excess(
+  item keymeter.metering_item, account keymeter.metering_account, refusal text, excess bigint, origin timestamptz,
+  items keymeter.metering_item[]
+) returns bigint
+  language plpgsql volatile set search_path = ''
+  as $$
+declare
+  key record;
+  key_left bigint;
+  account_left bigint;
+begin
+  select keys.revoked_at, keys.disabled_at, keys.expires_at, keys.credit_limit into key
+    from public.api_keys as keys where keys.user_id = item.user_id and keys.id = item.api_key_id;
+  if refusal is not null or key.revoked_at is not null or key.disabled_at is not null or key.expires_at <= item.moment then
+    return 0;
+  end if;
+
+  if origin = account.cycle_start then
+    account_left := account.credits_granted + account.top_up_balance - account.credits_used - account.credits_held;
+    if key.credit_limit is not null then
+      account := keymeter.track_limit(account, item.api_key_id, key.credit_limit);
+      key_left := account.limited_left[array_position(account.limited_keys, item.api_key_id)];
+    end if;
+  else
+    -- A hold lives for at most 7 days and a cycle for at least 28 days. So the cycle of an open hold is the current cycle or the
+    -- previous one, and topped_up_this_cycle contains all top-ups since the end of the cycle of the hold.
+    select greatest(0, closed.credits_granted - closed.credits_used - closed.credits_held)
+           + greatest(0, account.top_up_balance - greatest(
+               account.topped_up_this_cycle, account.credits_used + account.credits_held - account.credits_granted, 0))
+      into account_left
+      from public.billing_cycles as closed where closed.user_id = item.user_id and closed.cycle_start = origin;
+    if key.credit_limit is not null then
+      -- The roll-up does not contain the earlier items of this batch yet.
+      key_left := key.credit_limit
+        - coalesce((select used.credits_charged + used.credits_held from public.usage_by_cycle as used
+                     where used.user_id = item.user_id and used.api_key_id = item.api_key_id and used.cycle_start = origin), 0)
+        - (select coalesce(sum(earlier.credits_charged + earlier.credits_held), 0) from unnest(items) as earlier
+            where earlier.is_counted and earlier.user_id = item.user_id and earlier.api_key_id = item.api_key_id
+              and earlier.cycle_start = origin);
+    end if;
+  end if;
+  -- `key_left` is null if the key has no limit, and least() ignores a null.
+  return greatest(0, least(excess, coalesce(account_left, 0), key_left));
+end
+$$;
+
 -- supabase/schemas/functions/metering/count_open_holds.sql
 
 -- Counts the open holds of an account, up to the maximum. The scan of credit_holds_open_idx starts at `moment`. So it skips the
@@ -1516,7 +1572,12 @@ $$;
 
 -- Decides a settle or a release. The credits of a settle count in the cycle of the hold, at the time of the hold. If the hold
 -- does not exist, the returned item has no verdict (keymeter.answers then returns `not_found`).
-create function keymeter.end_hold(item keymeter.metering_item, account keymeter.metering_account) returns keymeter.metering_step
+--
+-- A settle can ask for more credits than the hold has. It then also charges what keymeter.collectible_excess allows of the rest.
+-- The event stores the requested and the charged credits. Their difference is the number of credits that were not collected.
+create function keymeter.end_hold(
+  item keymeter.metering_item, account keymeter.metering_account, refusal text, items keymeter.metering_item[]
+) returns keymeter.metering_step
   language plpgsql volatile set search_path = ''
   as $$
 declare
@@ -1536,12 +1597,16 @@ begin
 
   if hold.outcome is not null then
     item.verdict := case hold.outcome when 'expired' then 'hold_expired' else 'hold_ended' end;
-  elsif item.credits_requested > hold.credits then
-    item.verdict := 'exceeds_hold';
   else
     item.verdict := case item.action when 'settle' then 'settled' else 'released' end;
+    if item.action = 'settle' then
+      item.credits_charged := least(item.credits_requested, hold.credits);
+      if item.credits_requested > hold.credits then
+        item.credits_charged := hold.credits + keymeter.collectible_excess(
+          item, account, refusal, item.credits_requested - hold.credits, hold.cycle_start, items);
+      end if;
+    end if;
     item.is_counted := true;
-    item.credits_charged := case item.action when 'settle' then item.credits_requested else 0 end;
     item.credits_held := - hold.credits;
     update public.credit_holds as holds set outcome = item.verdict, ended_at = item.moment
      where holds.user_id = item.user_id and holds.sequence = item.refers_to;
@@ -1550,7 +1615,9 @@ begin
       account.credits_used := account.credits_used + item.credits_charged;
       account.credits_held := account.credits_held + item.credits_held;
     else
-      -- If the closed cycle paid for this hold with top-ups, give the unused part of those top-ups back to the account.
+      -- If the closed cycle paid for this hold with top-ups, give the unused part of those top-ups back to the account. If the
+      -- settle charges more than the hold and the closed cycle has no granted credits left, `freed` is negative: the excess is
+      -- taken from the top-ups.
       update public.billing_cycles as closed
          set credits_used = closed.credits_used + item.credits_charged, credits_held = closed.credits_held + item.credits_held
        where closed.user_id = item.user_id and closed.cycle_start = hold.cycle_start
@@ -1795,7 +1862,8 @@ $$;
 -- in array order. The actions are:
 --   charge   takes `credits` for the key whose secret has the hash `key_hash`;
 --   hold     takes `credits` for `lifetime` seconds, until the cost of the work is known;
---   settle   charges `credits` of the hold `refers_to` and gives the rest of the hold back;
+--   settle   charges `credits` against the hold `refers_to`, and gives the rest of the hold back. If `credits` are more than the
+--            hold has, it charges the excess too, as far as the account and the key have credits left;
 --   release  gives all credits of the hold `refers_to` back;
 --   refund   gives back `credits` of the charge or settle `refers_to`.
 --
@@ -1813,8 +1881,8 @@ $$;
 --
 -- These verdicts are stored, and a retry with the same idempotency key returns them again: charged, held, settled, released,
 -- refunded, revoked, disabled, expired, account_suspended, insufficient_credits, key_limit_exceeded, hold_expired, hold_ended,
--- exceeds_hold, exceeds_charge. These verdicts are not stored: not_found, conflict, operation_limit_exceeded,
--- hold_limit_exceeded. The verdict of a verify (a charge of 0 credits without an idempotency key) is not stored either.
+-- exceeds_charge. These verdicts are not stored: not_found, conflict, operation_limit_exceeded, hold_limit_exceeded. The
+-- verdict of a verify (a charge of 0 credits without an idempotency key) is not stored either.
 --
 -- `distribution_key` is the account of the first item. It has no effect: only a router between the server and several Postgres
 -- servers could use it.
@@ -1892,7 +1960,7 @@ begin
 
     step := case
       when item.action in ('charge', 'hold') then keymeter.spend(item, account, known.refusal, known.credit_limit, known.is_known_operation)
-      when item.action in ('settle', 'release') then keymeter.end_hold(item, account)
+      when item.action in ('settle', 'release') then keymeter.end_hold(item, account, known.refusal, items)
       else keymeter.refund(item, account, items)
     end;
     item := step.item;

@@ -64,8 +64,9 @@ export const Hold = z.strictObject({
 export type Hold = z.infer<typeof Hold>
 
 /**
- * Ends a hold and charges `credits`: at least 0, and at most the credits of the hold. The account gets the remaining credits
- * of the hold back.
+ * Ends a hold and charges `credits`, the actual cost of the work. If the cost is lower than the hold, the account gets the
+ * remaining credits of the hold back. If the cost is higher, the excess is charged too, as far as the account and the key have
+ * credits left.
  */
 export const Settle = z.strictObject({ holdId: HoldId, credits: Credits, idempotencyKey: IdempotencyKey })
 export type Settle = z.infer<typeof Settle>
@@ -116,10 +117,16 @@ export type Refusal = z.infer<typeof Refusal>
 const Charged = Known.extend({ verdict: z.literal('charged'), credits: Credits, chargeId: ChargeId.nullable() })
 const Held = Known.extend({ verdict: z.literal('held'), holdId: HoldId, credits: Credits, expiresAt: Timestamp })
 const Refused = Known.extend({ verdict: z.literal(Refusal.options) })
-const Settled = Known.extend({ verdict: z.literal('settled'), chargeId: ChargeId, credits: Credits })
+const Settled = Known.extend({
+  verdict: z.literal('settled'),
+  chargeId: ChargeId,
+  /** The charged credits. Together with `uncollected`, they are the credits of the request. */
+  credits: Credits,
+  /** The credits beyond the hold that neither the account nor the limit of the key covered. 0 if everything is charged. */
+  uncollected: Credits,
+})
 const Released = Known.extend({ verdict: z.literal('released'), credits: Credits })
 const HoldOver = Known.extend({ verdict: z.literal(['hold_expired', 'hold_ended']) })
-const ExceedsHold = Known.extend({ verdict: z.literal('exceeds_hold') })
 const Refunded = Known.extend({ verdict: z.literal('refunded'), credits: Credits, becameTopUp: z.boolean() })
 const ExceedsCharge = Known.extend({ verdict: z.literal('exceeds_charge') })
 
@@ -141,7 +148,7 @@ const DecidedHold = z.discriminatedUnion('verdict', [
   OperationLimitExceeded,
   HoldLimitExceeded,
 ])
-const DecidedSettle = z.discriminatedUnion('verdict', [Settled, HoldOver, ExceedsHold, NotFound, Conflict])
+const DecidedSettle = z.discriminatedUnion('verdict', [Settled, HoldOver, NotFound, Conflict])
 const DecidedRelease = z.discriminatedUnion('verdict', [Released, HoldOver, NotFound, Conflict])
 const DecidedRefund = z.discriminatedUnion('verdict', [Refunded, ExceedsCharge, NotFound, Conflict])
 
@@ -170,10 +177,11 @@ export type HoldVerdict = z.infer<typeof HoldVerdict>
 /**
  * The verdict of a settle:
  * - `settled`: `credits` are charged, and the account gets the remaining credits of the hold back. The charge counts in the
- *   billing cycle of the hold.
- * - `hold_expired`: the hold expired before the settle. `hold_ended`: another request has settled or released the hold.
- *   `exceeds_hold`: the settle asks for more credits than the hold has, and the hold stays open. In these three cases nothing
- *   is charged, and a retry with the same idempotency key gets the same verdict.
+ *   billing cycle of the hold. If the settle asks for more credits than the hold has, the excess is charged from what the
+ *   account and the limit of the key have left, and `uncollected` is the part of it that could not be charged. If the key is
+ *   revoked, disabled or expired, or the account is suspended, only the credits of the hold are charged.
+ * - `hold_expired`: the hold expired before the settle. `hold_ended`: another request has settled or released the hold. In
+ *   these two cases nothing is charged, and a retry with the same idempotency key gets the same verdict.
  * - The other verdicts have the same meaning as for a charge.
  */
 export const SettleVerdict = z.discriminatedUnion('verdict', [...DecidedSettle.options, Overloaded])
@@ -212,9 +220,7 @@ export const DECIDED = {
 }
 
 /** The verdicts that are recorded as usage events. */
-export const EventVerdict = z.enum(
-  wordsOf([Charged, Held, Refused, Settled, Released, HoldOver, ExceedsHold, Refunded, ExceedsCharge]),
-)
+export const EventVerdict = z.enum(wordsOf([Charged, Held, Refused, Settled, Released, HoldOver, Refunded, ExceedsCharge]))
 export type EventVerdict = z.infer<typeof EventVerdict>
 
 export const ChargeOutput = z.intersection(Output, ChargeVerdict)

@@ -111,7 +111,7 @@ export interface ApiKeyUsage {
   counted_at: Timestamp | null;
   created_at: Timestamp;
   /**
-   * The credits that this event adds to the usage of the cycle that starts at cycle_start. The number is negative for a refund.
+   * The credits that this event adds to the usage of the cycle that starts at cycle_start. The number is negative for a refund. If a settle has charged fewer credits than credits_requested, the difference was not collected.
    */
   credits_charged: number;
   credits_requested: number;

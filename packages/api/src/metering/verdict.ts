@@ -73,14 +73,19 @@ export function toHoldVerdict(userId: string, decision: Decision): HoldVerdict {
 }
 
 export function toSettleVerdict(userId: string, decision: Decision): SettleVerdict {
-  const { credits_requested: credits } = decision
+  const { credits_requested, credits_charged: credits } = decision
   const verdict = parseVerdict(DECIDED.settle, decision)
   switch (verdict) {
     case 'settled':
-      return { verdict, ...known(userId, decision), credits, chargeId: eventId('charge', userId, decision) }
+      return {
+        verdict,
+        ...known(userId, decision),
+        chargeId: eventId('charge', userId, decision),
+        credits,
+        uncollected: credits_requested - credits,
+      }
     case 'hold_expired':
     case 'hold_ended':
-    case 'exceeds_hold':
       return { verdict, ...known(userId, decision) }
     case 'not_found':
     case 'conflict':
