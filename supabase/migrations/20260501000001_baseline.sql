@@ -412,6 +412,7 @@ create table public.api_key_usage (
   credits_requested keymeter.credits not null,
   credits_charged keymeter.credit_change not null,
   remaining keymeter.credits not null,
+  credits_held keymeter.credits,
   cycle_start timestamptz(3) not null,
   cycle_end timestamptz(3) not null,
   counted_at timestamptz(3),
@@ -428,6 +429,8 @@ comment on column public.api_key_usage.refers_to is 'The sequence of the hold th
 comment on column public.api_key_usage.credits_charged is
   'The credits that this event adds to the usage of the cycle that starts at cycle_start. The number is negative for a refund. If a settle has charged fewer credits than credits_requested, the difference was not collected.';
 comment on column public.api_key_usage.remaining is 'The credits that the account could still spend after this event.';
+comment on column public.api_key_usage.credits_held is
+  'The credits of open holds when the request was refused: of all holds of the account for insufficient_credits, and of the holds of the key in the cycle for key_limit_exceeded. Null for all other verdicts.';
 comment on column public.api_key_usage.cycle_start is 'The start of the cycle that the credits count in. A settle counts in the cycle of its hold. A refund counts in the cycle of its charge, or becomes a top-up if that cycle has ended.';
 comment on column public.api_key_usage.cycle_end is 'The end of the cycle that contains created_at. The answer to the request contained this time.';
 comment on column public.api_key_usage.counted_at is
@@ -1352,11 +1355,14 @@ create type keymeter.metering_item as (
   key_type text,
   credits_charged bigint,
   remaining bigint,
+  -- Set only if the verdict is insufficient_credits or key_limit_exceeded: the credits of the open holds at the decision.
+  credits_held bigint,
   cycle_end timestamptz,
   expires_at timestamptz,
   -- These fields are used for the roll-ups. If is_counted is true, the item is added to the cycle that starts at cycle_start.
   is_counted boolean,
-  credits_held bigint,
+  -- The change of the held credits of the key and of the cycle.
+  held_change bigint,
   moment timestamptz,
   cycle_start timestamptz,
   counted_at timestamptz
@@ -1382,7 +1388,9 @@ create type keymeter.metering_account as (
   -- The keys of the batch that have a credit limit, and the credits that each of them can still use. This number is negative if
   -- the limit was set below the usage of the key.
   limited_keys uuid[],
-  limited_left bigint[]
+  limited_left bigint[],
+  -- The credits that the open holds of each of these keys hold in the current cycle.
+  limited_held bigint[]
 );
 
 -- The result of each function that decides an item: the decided item, and the account after the decision.
@@ -1455,7 +1463,7 @@ $$;
 -- (keymeter.leave_out). Every other item without a verdict gets the verdict `not_found`.
 create function keymeter.answers(items keymeter.metering_item[], credits bigint[], left_out text[]) returns table (
   verdict text, is_replayed boolean, sequence bigint, api_key_id uuid, key_type text,
-  credits_requested bigint, credits_charged bigint, remaining bigint, cycle_end timestamptz, expires_at timestamptz
+  credits_requested bigint, credits_charged bigint, remaining bigint, credits_held bigint, cycle_end timestamptz, expires_at timestamptz
 )
   language plpgsql immutable set search_path = ''
   as $$
@@ -1464,7 +1472,7 @@ begin
   return query
     select coalesce(item.verdict, left_out[item.ordinality], 'not_found'), coalesce(item.is_replayed, false), item.sequence, item.api_key_id, item.key_type,
            coalesce(item.credits_requested, credits[item.ordinality]), coalesce(item.credits_charged, 0), item.remaining,
-           item.cycle_end, item.expires_at
+           item.credits_held, item.cycle_end, item.expires_at
       from unnest(items) with ordinality as item;
 end
 $$;
@@ -1544,7 +1552,7 @@ begin
       key_left := key.credit_limit
         - coalesce((select used.credits_charged + used.credits_held from public.usage_by_cycle as used
                      where used.user_id = item.user_id and used.api_key_id = item.api_key_id and used.cycle_start = origin), 0)
-        - (select coalesce(sum(earlier.credits_charged + earlier.credits_held), 0) from unnest(items) as earlier
+        - (select coalesce(sum(earlier.credits_charged + earlier.held_change), 0) from unnest(items) as earlier
             where earlier.is_counted and earlier.user_id = item.user_id and earlier.api_key_id = item.api_key_id
               and earlier.cycle_start = origin);
     end if;
@@ -1607,21 +1615,21 @@ begin
       end if;
     end if;
     item.is_counted := true;
-    item.credits_held := - hold.credits;
+    item.held_change := - hold.credits;
     update public.credit_holds as holds set outcome = item.verdict, ended_at = item.moment
      where holds.user_id = item.user_id and holds.sequence = item.refers_to;
     account.open_holds := account.open_holds - 1;
     if hold.cycle_start = account.cycle_start then
       account.credits_used := account.credits_used + item.credits_charged;
-      account.credits_held := account.credits_held + item.credits_held;
+      account.credits_held := account.credits_held + item.held_change;
     else
       -- If the closed cycle paid for this hold with top-ups, give the unused part of those top-ups back to the account. If the
       -- settle charges more than the hold and the closed cycle has no granted credits left, `freed` is negative: the excess is
       -- taken from the top-ups.
       update public.billing_cycles as closed
-         set credits_used = closed.credits_used + item.credits_charged, credits_held = closed.credits_held + item.credits_held
+         set credits_used = closed.credits_used + item.credits_charged, credits_held = closed.credits_held + item.held_change
        where closed.user_id = item.user_id and closed.cycle_start = hold.cycle_start
-      returning greatest(0, closed.credits_used - item.credits_charged + closed.credits_held - item.credits_held - closed.credits_granted)
+      returning greatest(0, closed.credits_used - item.credits_charged + closed.credits_held - item.held_change - closed.credits_granted)
                 - greatest(0, closed.credits_used + closed.credits_held - closed.credits_granted) into freed;
       account.top_up_balance := account.top_up_balance + coalesce(freed, 0);
     end if;
@@ -1719,7 +1727,8 @@ begin
     item.counted_at := counted_at;
     limited := array_position(account.limited_keys, item.api_key_id);
     if limited is not null and origin = account.cycle_start then
-      account.limited_left[limited] := account.limited_left[limited] - item.credits_charged - item.credits_held;
+      account.limited_left[limited] := account.limited_left[limited] - item.credits_charged - item.held_change;
+      account.limited_held[limited] := account.limited_held[limited] + item.held_change;
     end if;
   end if;
   return row(item, account);
@@ -1803,13 +1812,13 @@ begin
   return query
     select row(given.n, given.action, given.user_id, given.key_hash, given.refers_to, given.credits, given.idempotency_key,
                given.operation, given.lifetime,
-               null, false, null, keys.id, keys.key_type, 0, null, accounts.billing_cycle_end, null,
+               null, false, null, keys.id, keys.key_type, 0, null, null, accounts.billing_cycle_end, null,
                false, 0, time.moment, accounts.billing_cycle_start,
                null)::keymeter.metering_item,
            row(accounts.user_id, time.moment,
                accounts.billing_cycle_start, accounts.credits_per_cycle, accounts.credits_used, accounts.credits_held,
                accounts.top_up_balance, accounts.topped_up_this_cycle, accounts.holds_expire_at, accounts.last_event_sequence,
-               accounts.last_ledger_sequence, 0, null, '{}', '{}')::keymeter.metering_account,
+               accounts.last_ledger_sequence, 0, null, '{}', '{}', '{}')::keymeter.metering_account,
            case
              when keys.revoked_at is not null then 'revoked'
              when keys.disabled_at is not null then 'disabled'
@@ -1823,8 +1832,8 @@ begin
              < time.moment - interval '1 minute',
            row(given.n, event.action, event.user_id, null, event.refers_to, event.credits_requested, event.idempotency_key,
                event.operation, null,
-               event.verdict, true, event.sequence, event.api_key_id, null, event.credits_charged, event.remaining, event.cycle_end,
-               event.expires_at,
+               event.verdict, true, event.sequence, event.api_key_id, null, event.credits_charged, event.remaining,
+               event.credits_held, event.cycle_end, event.expires_at,
                false, 0, null, null, null)::keymeter.metering_item,
            event.verdict is not null,
            event.action = given.action and event.refers_to is not distinct from given.refers_to
@@ -1894,7 +1903,7 @@ create function keymeter.meter_batch(
   idempotency_keys text[], operations text[], lifetimes int[], waits_for text default 'everybody'
 ) returns table (
   verdict text, is_replayed boolean, sequence bigint, api_key_id uuid, key_type text,
-  credits_requested bigint, credits_charged bigint, remaining bigint, cycle_end timestamptz, expires_at timestamptz
+  credits_requested bigint, credits_charged bigint, remaining bigint, credits_held bigint, cycle_end timestamptz, expires_at timestamptz
 )
   language plpgsql volatile security definer
   set search_path = '' set timezone = 'UTC'
@@ -2040,9 +2049,9 @@ create function keymeter.record_events(items keymeter.metering_item[]) returns v
   as $$
 begin
   insert into public.api_key_usage (user_id, sequence, created_at, api_key_id, action, verdict, idempotency_key, operation, refers_to,
-                                    credits_requested, credits_charged, remaining, cycle_start, cycle_end, counted_at, expires_at)
+                                    credits_requested, credits_charged, remaining, credits_held, cycle_start, cycle_end, counted_at, expires_at)
     select user_id, sequence, moment, api_key_id, action, verdict, idempotency_key, operation, refers_to,
-           credits_requested, credits_charged, remaining, cycle_start, cycle_end, counted_at, expires_at
+           credits_requested, credits_charged, remaining, credits_held, cycle_start, cycle_end, counted_at, expires_at
       from unnest(items)
      where sequence is not null and not is_replayed;
 end
@@ -2100,7 +2109,7 @@ create function keymeter.record_usage(items keymeter.metering_item[]) returns vo
   as $$
 begin
   insert into public.usage_by_cycle as kept (user_id, cycle_start, api_key_id, credits_charged, charges, credits_held)
-    select user_id, cycle_start, api_key_id, sum(credits_charged), count(*) filter (where verdict in ('charged', 'settled')), sum(credits_held)
+    select user_id, cycle_start, api_key_id, sum(credits_charged), count(*) filter (where verdict in ('charged', 'settled')), sum(held_change)
       from unnest(items)
      where is_counted
      group by user_id, cycle_start, api_key_id
@@ -2241,14 +2250,19 @@ begin
   end if;
   if item.credits_requested > greatest(0, account.credits_granted + account.top_up_balance - account.credits_used - account.credits_held) then
     item.verdict := 'insufficient_credits';
+    item.credits_held := keymeter.sum_open_holds(account);
     return row(item, account);
   elsif limited is not null and item.credits_requested > greatest(0, account.limited_left[limited]) then
     item.verdict := 'key_limit_exceeded';
+    item.credits_held := account.limited_held[limited];
     return row(item, account);
   end if;
 
   if limited is not null then
     account.limited_left[limited] := account.limited_left[limited] - item.credits_requested;
+    if item.action = 'hold' then
+      account.limited_held[limited] := account.limited_held[limited] + item.credits_requested;
+    end if;
   end if;
   if item.action = 'charge' then
     item.verdict := 'charged';
@@ -2256,7 +2270,7 @@ begin
     account.credits_used := account.credits_used + item.credits_requested;
   else
     item.verdict := 'held';
-    item.credits_held := item.credits_requested;
+    item.held_change := item.credits_requested;
     account.open_holds := account.open_holds + 1;
     account.credits_held := account.credits_held + item.credits_requested;
     account.holds_expire_at := least(account.holds_expire_at, item.expires_at);
@@ -2269,22 +2283,45 @@ begin
 end
 $$;
 
+-- supabase/schemas/functions/metering/sum_open_holds.sql
+
+-- Returns the credits of all open holds of an account. A hold lives for at most 7 days and a cycle for at least 28 days, so an
+-- open hold was made in the current cycle or in the previous one.
+create function keymeter.sum_open_holds(account keymeter.metering_account) returns bigint
+  language plpgsql volatile set search_path = ''
+  as $$
+begin
+  -- Most accounts have no open holds. Then this function reads nothing.
+  if account.holds_expire_at is null then
+    return account.credits_held;
+  end if;
+  return account.credits_held + coalesce(
+    (select closed.credits_held from public.billing_cycles as closed where closed.user_id = account.user_id
+      order by closed.cycle_start desc limit 1), 0);
+end
+$$;
+
 -- supabase/schemas/functions/metering/track_limit.sql
 
--- Adds a key to the state of its account, with the credits that are left of the key's credit limit in the current cycle. Later
--- items of the batch update this number. Does nothing if the state already contains the key.
+-- Adds a key to the state of its account, with the credits that are left of the key's credit limit in the current cycle, and the
+-- credits that the open holds of the key hold in this cycle. Later items of the batch update these numbers. Does nothing if the
+-- state already contains the key.
 create function keymeter.track_limit(account keymeter.metering_account, key_id uuid, credit_limit bigint)
   returns keymeter.metering_account
   language plpgsql stable set search_path = ''
   as $$
+declare
+  used bigint;
+  held bigint;
 begin
   if array_position(account.limited_keys, key_id) is not null then
     return account;
   end if;
+  select usage.credits_charged, usage.credits_held into used, held from public.usage_by_cycle as usage
+   where usage.user_id = account.user_id and usage.api_key_id = key_id and usage.cycle_start = account.cycle_start;
   account.limited_keys := account.limited_keys || key_id;
-  account.limited_left := account.limited_left || credit_limit - coalesce(
-    (select used.credits_charged + used.credits_held from public.usage_by_cycle as used
-      where used.user_id = account.user_id and used.api_key_id = key_id and used.cycle_start = account.cycle_start), 0);
+  account.limited_left := account.limited_left || credit_limit - coalesce(used + held, 0);
+  account.limited_held := account.limited_held || coalesce(held, 0);
   return account;
 end
 $$;

@@ -322,9 +322,9 @@ export class ModelAccount {
     if (refusal === null) this.#use(key, this.cycle, credits)
     const known = this.#known(key)
     if (!leavesTrace) {
-      return refusal === null ? { verdict: 'charged', ...known, credits, chargeId: null } : { verdict: refusal, ...known }
+      return refusal === null ? { verdict: 'charged', ...known, credits, chargeId: null } : this.#refusal(refusal, key)
     }
-    if (refusal !== null) return this.#remember(idempotencyKey, identity, moment, { verdict: refusal, ...known })
+    if (refusal !== null) return this.#remember(idempotencyKey, identity, moment, this.#refusal(refusal, key))
     this.charges.push({ account: this, id, key, cycle: this.cycle, credits, refunded: 0 })
     key.count(this.cycle, 0, 1)
     return this.#remember(idempotencyKey, identity, moment, { verdict: 'charged', ...known, credits, chargeId: id })
@@ -440,6 +440,13 @@ export class ModelAccount {
       cycleEnd: iso(this.cycleEnd),
       replayed: false,
     }
+  }
+
+  #refusal(verdict: Refusal, key: ModelKey): ChargeVerdict & HoldVerdict {
+    const known = this.#known(key)
+    if (verdict === 'insufficient_credits')
+      return { verdict, ...known, creditsHeld: sum(this.holds.filter(({ outcome }) => outcome === null)) }
+    return verdict === 'key_limit_exceeded' ? { verdict, ...known, creditsHeld: key.heldIn(this.cycle) } : { verdict, ...known }
   }
 
   #refuse(credits: number, key: ModelKey, secret: ModelSecret, moment: number): Refusal | null {

@@ -116,7 +116,15 @@ export type Refusal = z.infer<typeof Refusal>
 // These verdicts are recorded as usage events. A retry with the same idempotency key gets the recorded verdict.
 const Charged = Known.extend({ verdict: z.literal('charged'), credits: Credits, chargeId: ChargeId.nullable() })
 const Held = Known.extend({ verdict: z.literal('held'), holdId: HoldId, credits: Credits, expiresAt: Timestamp })
-const Refused = Known.extend({ verdict: z.literal(Refusal.options) })
+const Refused = Known.extend({ verdict: z.literal(['revoked', 'disabled', 'expired', 'account_suspended']) })
+const TooFewCredits = Known.extend({
+  verdict: z.literal(['insufficient_credits', 'key_limit_exceeded']),
+  /**
+   * The credits of open holds at the time of the decision, which can come back. For `insufficient_credits`, these are all open
+   * holds of the account. For `key_limit_exceeded`, these are the holds of the key in the current billing cycle.
+   */
+  creditsHeld: Credits,
+})
 const Settled = Known.extend({
   verdict: z.literal('settled'),
   chargeId: ChargeId,
@@ -139,10 +147,18 @@ const HoldLimitExceeded = z.object({ verdict: z.literal('hold_limit_exceeded') }
 // The server returns this verdict without a query.
 const Overloaded = z.object({ verdict: z.literal('overloaded'), retryAfterMs: z.int().positive() })
 
-const DecidedCharge = z.discriminatedUnion('verdict', [Charged, Refused, NotFound, Conflict, OperationLimitExceeded])
+const DecidedCharge = z.discriminatedUnion('verdict', [
+  Charged,
+  Refused,
+  TooFewCredits,
+  NotFound,
+  Conflict,
+  OperationLimitExceeded,
+])
 const DecidedHold = z.discriminatedUnion('verdict', [
   Held,
   Refused,
+  TooFewCredits,
   NotFound,
   Conflict,
   OperationLimitExceeded,
@@ -157,7 +173,7 @@ const DecidedRefund = z.discriminatedUnion('verdict', [Refunded, ExceedsCharge, 
  * - `charged`: the credits are taken, and the charge is committed. `chargeId` is null if the charge has 0 credits and no
  *   idempotency key, because such a charge is not recorded.
  * - A refusal (`Refusal`): the key is known, and nothing is taken. A retry with the same idempotency key gets the same
- *   refusal.
+ *   refusal. If too few credits are left, `creditsHeld` shows how many of them open holds hold.
  * - `not_found`: the key does not exist. `conflict`: a different request has already used the idempotency key.
  *   `operation_limit_exceeded`: the account already has 100 operations. After these three verdicts, a retry is decided again.
  * - `overloaded`: too many calls wait, so the charge was not tried.
@@ -220,7 +236,9 @@ export const DECIDED = {
 }
 
 /** The verdicts that are recorded as usage events. */
-export const EventVerdict = z.enum(wordsOf([Charged, Held, Refused, Settled, Released, HoldOver, Refunded, ExceedsCharge]))
+export const EventVerdict = z.enum(
+  wordsOf([Charged, Held, Refused, TooFewCredits, Settled, Released, HoldOver, Refunded, ExceedsCharge]),
+)
 export type EventVerdict = z.infer<typeof EventVerdict>
 
 export const ChargeOutput = z.intersection(Output, ChargeVerdict)

@@ -72,6 +72,7 @@ const CHECKS: Record<string, RawBuilder<Row>> = {
                         -- A refund that became a top-up charges 0 credits.
                         when 'refunded' then credits_charged not in (0, -credits_requested)
                         else credits_charged <> 0 end
+        or (credits_held is not null) <> (verdict in ('insufficient_credits', 'key_limit_exceeded'))
         or credits_requested < 0 or (credits_charged < 0 and action <> 'refund')
         or coalesce(counted_at, created_at) < cycle_start or created_at >= cycle_end or remaining < 0`,
   hold: sql`

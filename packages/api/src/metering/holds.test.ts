@@ -317,6 +317,75 @@ describe('holds', () => {
   })
 })
 
+describe('a refusal for lack of credits', () => {
+  const refused = async (key: string, credits: number, idempotencyKey = once()) =>
+    await metering.charge({ key, credits, idempotencyKey })
+
+  it('says how many credits the open holds of the account hold, and a retry says the same', async () => {
+    const { key, caller } = await account()
+    const { secret } = await caller.keys.create({ name: 'another' })
+    const [held] = [await hold(key, 600), await hold(secret, 400)]
+    const idempotencyKey = once()
+    const first = await refused(key, 1, idempotencyKey)
+    expect(first).toMatchObject({ verdict: 'insufficient_credits', remaining: 0, creditsHeld: 1000 })
+    const second = await metering.hold({ key, credits: 1, idempotencyKey: once() })
+    expect(second).toMatchObject({ verdict: 'insufficient_credits', creditsHeld: 1000 })
+    await metering.settle({ holdId: held.holdId, credits: 600, idempotencyKey: once() })
+    expect(await refused(key, 1)).toMatchObject({ verdict: 'insufficient_credits', creditsHeld: 400 })
+    expect(await refused(key, 1, idempotencyKey)).toEqual({ ...first, requestId: expect.any(String), replayed: true })
+    await clock.set(new Date(ANCHOR.getTime() + 60 * SECOND_MS))
+    expect(await refused(key, 401)).toMatchObject({ verdict: 'insufficient_credits', remaining: 400, creditsHeld: 0 })
+  })
+
+  it('counts the holds of earlier items of the batch, and open holds of the previous cycle', async () => {
+    const { key } = await account()
+    const end = new Date('2027-02-28T12:00:00.000Z')
+    await clock.set(new Date(end.getTime() - SECOND_MS))
+    const { holdId } = await hold(key, 30, 3600)
+    await clock.set(end)
+    const engine = new Metering({ db: database.db, keyBrand: 'km', log: pino({ level: 'silent' }) })
+    const ask = async () => await engine.charge({ key, credits: 1000, idempotencyKey: once(), operation: 'default' })
+    const answers = await Promise.all([
+      engine.hold({ key, credits: 7, idempotencyKey: once(), operation: 'default', ttlSeconds: 60 }),
+      ask(),
+      engine.release({ holdId, idempotencyKey: once() }),
+      ask(),
+    ])
+    expect(answers).toMatchObject([
+      { verdict: 'held' },
+      { verdict: 'insufficient_credits', remaining: 993, creditsHeld: 37 },
+      { verdict: 'released' },
+      { verdict: 'insufficient_credits', remaining: 993, creditsHeld: 7 },
+    ])
+  })
+
+  it('says how many credits the holds of the key hold of its limit', async () => {
+    const { key, caller, defaultKey } = await account()
+    const { secret } = await caller.keys.create({ name: 'another' })
+    await caller.keys.update({ id: defaultKey.id, creditLimit: 100 })
+    await charge(key, 10)
+    await hold(secret, 500)
+    const [held] = [await hold(key, 50), await hold(key, 30)]
+    const idempotencyKey = once()
+    const first = await refused(key, 11, idempotencyKey)
+    expect(first).toMatchObject({ verdict: 'key_limit_exceeded', creditsHeld: 80 })
+    const engine = new Metering({ db: database.db, keyBrand: 'km', log: pino({ level: 'silent' }) })
+    const answers = await Promise.all([
+      engine.hold({ key, credits: 5, idempotencyKey: once(), operation: 'default', ttlSeconds: 60 }),
+      engine.charge({ key, credits: 6, idempotencyKey: once(), operation: 'default' }),
+      engine.settle({ holdId: held.holdId, credits: 50, idempotencyKey: once() }),
+      engine.hold({ key, credits: 6, idempotencyKey: once(), operation: 'default', ttlSeconds: 60 }),
+    ])
+    expect(answers).toMatchObject([
+      { verdict: 'held' },
+      { verdict: 'key_limit_exceeded', creditsHeld: 85 },
+      { verdict: 'settled' },
+      { verdict: 'key_limit_exceeded', creditsHeld: 35 },
+    ])
+    expect(await refused(key, 11, idempotencyKey)).toEqual({ ...first, requestId: expect.any(String), replayed: true })
+  })
+})
+
 describe('a settle above its hold', () => {
   const END = new Date('2027-02-28T12:00:00.000Z')
   const settle = async (holdId: string, credits: number, idempotencyKey = once()) =>

@@ -41,7 +41,7 @@ begin
       key_left := key.credit_limit
         - coalesce((select used.credits_charged + used.credits_held from public.usage_by_cycle as used
                      where used.user_id = item.user_id and used.api_key_id = item.api_key_id and used.cycle_start = origin), 0)
-        - (select coalesce(sum(earlier.credits_charged + earlier.credits_held), 0) from unnest(items) as earlier
+        - (select coalesce(sum(earlier.credits_charged + earlier.held_change), 0) from unnest(items) as earlier
             where earlier.is_counted and earlier.user_id = item.user_id and earlier.api_key_id = item.api_key_id
               and earlier.cycle_start = origin);
     end if;

@@ -35,21 +35,21 @@ begin
       end if;
     end if;
     item.is_counted := true;
-    item.credits_held := - hold.credits;
+    item.held_change := - hold.credits;
     update public.credit_holds as holds set outcome = item.verdict, ended_at = item.moment
      where holds.user_id = item.user_id and holds.sequence = item.refers_to;
     account.open_holds := account.open_holds - 1;
     if hold.cycle_start = account.cycle_start then
       account.credits_used := account.credits_used + item.credits_charged;
-      account.credits_held := account.credits_held + item.credits_held;
+      account.credits_held := account.credits_held + item.held_change;
     else
       -- If the closed cycle paid for this hold with top-ups, give the unused part of those top-ups back to the account. If the
       -- settle charges more than the hold and the closed cycle has no granted credits left, `freed` is negative: the excess is
       -- taken from the top-ups.
       update public.billing_cycles as closed
-         set credits_used = closed.credits_used + item.credits_charged, credits_held = closed.credits_held + item.credits_held
+         set credits_used = closed.credits_used + item.credits_charged, credits_held = closed.credits_held + item.held_change
        where closed.user_id = item.user_id and closed.cycle_start = hold.cycle_start
-      returning greatest(0, closed.credits_used - item.credits_charged + closed.credits_held - item.credits_held - closed.credits_granted)
+      returning greatest(0, closed.credits_used - item.credits_charged + closed.credits_held - item.held_change - closed.credits_granted)
                 - greatest(0, closed.credits_used + closed.credits_held - closed.credits_granted) into freed;
       account.top_up_balance := account.top_up_balance + coalesce(freed, 0);
     end if;

@@ -34,7 +34,7 @@ create function keymeter.meter_batch(
   idempotency_keys text[], operations text[], lifetimes int[], waits_for text default 'everybody'
 ) returns table (
   verdict text, is_replayed boolean, sequence bigint, api_key_id uuid, key_type text,
-  credits_requested bigint, credits_charged bigint, remaining bigint, cycle_end timestamptz, expires_at timestamptz
+  credits_requested bigint, credits_charged bigint, remaining bigint, credits_held bigint, cycle_end timestamptz, expires_at timestamptz
 )
   language plpgsql volatile security definer
   set search_path = '' set timezone = 'UTC'
