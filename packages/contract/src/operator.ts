@@ -6,6 +6,8 @@ import { Credits, isPlainText, NOT_PLAIN_TEXT, Output, Timestamp } from './outpu
 export const TOP_UP_NOTE_LENGTH_MAX = 200
 
 /**
+ * The id of an account is the id of its user. If the user has never opened the dashboard, the call creates the account.
+ *
  * The id is converted to lower case, because it is hashed into the audit chain and compared with the ids of watched accounts.
  * The database also returns ids in lower case.
  */
