@@ -424,6 +424,7 @@ create table public.api_key_usage (
   credits_requested keymeter.credits not null,
   credits_charged keymeter.credit_change not null,
   remaining keymeter.credits not null,
+  credits_held keymeter.credits,
   cycle_start timestamptz(3) not null,
   cycle_end timestamptz(3) not null,
   counted_at timestamptz(3),
@@ -437,8 +438,11 @@ comment on table public.api_key_usage is
   'Usage events: one row for each decided request, also for a refused request. Rows are never changed. An event stores the answer to its request, so a retry gets the same answer. The table is partitioned by month.';
 comment on column public.api_key_usage.sequence is 'The number of the event in its account. The first event is 1, and there are no gaps.';
 comment on column public.api_key_usage.refers_to is 'The sequence of the hold that this event settles or releases, or of the charge that it refunds. Null for charges and holds.';
-comment on column public.api_key_usage.credits_charged is 'The credits that this event adds to the usage of the cycle that starts at cycle_start. The number is negative for a refund.';
+comment on column public.api_key_usage.credits_charged is
+  'The credits that this event adds to the usage of the cycle that starts at cycle_start. The number is negative for a refund. If a settle has charged fewer credits than credits_requested, the difference was not collected.';
 comment on column public.api_key_usage.remaining is 'The credits that the account could still spend after this event.';
+comment on column public.api_key_usage.credits_held is
+  'The credits of open holds when the request was refused: of all holds of the account for insufficient_credits, and of the holds of the key in the cycle for key_limit_exceeded. Null for all other verdicts.';
 comment on column public.api_key_usage.cycle_start is 'The start of the cycle that the credits count in. A settle counts in the cycle of its hold. A refund counts in the cycle of its charge, or becomes a top-up if that cycle has ended.';
 comment on column public.api_key_usage.cycle_end is 'The end of the cycle that contains created_at. The answer to the request contained this time.';
 comment on column public.api_key_usage.counted_at is
@@ -1363,11 +1367,14 @@ create type keymeter.metering_item as (
   key_type text,
   credits_charged bigint,
   remaining bigint,
+  -- Set only if the verdict is insufficient_credits or key_limit_exceeded: the credits of the open holds at the decision.
+  credits_held bigint,
   cycle_end timestamptz,
   expires_at timestamptz,
   -- These fields are used for the roll-ups. If is_counted is true, the item is added to the cycle that starts at cycle_start.
   is_counted boolean,
-  credits_held bigint,
+  -- The change of the held credits of the key and of the cycle.
+  held_change bigint,
   moment timestamptz,
   cycle_start timestamptz,
   counted_at timestamptz
@@ -1393,7 +1400,9 @@ create type keymeter.metering_account as (
   -- The keys of the batch that have a credit limit, and the credits that each of them can still use. This number is negative if
   -- the limit was set below the usage of the key.
   limited_keys uuid[],
-  limited_left bigint[]
+  limited_left bigint[],
+  -- The credits that the open holds of each of these keys hold in the current cycle.
+  limited_held bigint[]
 );
 
 -- The result of each function that decides an item: the decided item, and the account after the decision.
@@ -1466,7 +1475,7 @@ $$;
 -- (keymeter.leave_out). Every other item without a verdict gets the verdict `not_found`.
 create function keymeter.answers(items keymeter.metering_item[], credits bigint[], left_out text[]) returns table (
   verdict text, is_replayed boolean, sequence bigint, api_key_id uuid, key_type text,
-  credits_requested bigint, credits_charged bigint, remaining bigint, cycle_end timestamptz, expires_at timestamptz
+  credits_requested bigint, credits_charged bigint, remaining bigint, credits_held bigint, cycle_end timestamptz, expires_at timestamptz
 )
   language plpgsql immutable set search_path = ''
   as $$
@@ -1475,7 +1484,7 @@ begin
   return query
     select coalesce(item.verdict, left_out[item.ordinality], 'not_found'), coalesce(item.is_replayed, false), item.sequence, item.api_key_id, item.key_type,
            coalesce(item.credits_requested, credits[item.ordinality]), coalesce(item.credits_charged, 0), item.remaining,
-           item.cycle_end, item.expires_at
+           item.credits_held, item.cycle_end, item.expires_at
       from unnest(items) with ordinality as item;
 end
 $$;
@@ -1510,6 +1519,61 @@ begin
 end
 $$;
 
+-- supabase/schemas/functions/metering/collectible_excess.sql
+
+-- Returns how many of the `excess` credits beyond its hold a settle can charge: at most what the account and the key still
+-- have. Returns 0 if the key or the account can no longer be charged. A hold belongs to a key, so the state of the secret that
+-- made the hold does not matter. `refusal` is not null if the account is suspended.
+--
+-- `origin` is the start of the cycle of the hold. If that cycle has ended, the excess is taken from the granted credits that the
+-- cycle had left, and then from the top-ups that were left when the cycle ended and that the current cycle does not need. It is
+-- never taken from the granted credits of the current cycle (docs/decisions/0030-settles-above-their-hold.md).
+create function keymeter.collectible_excess(
+  item keymeter.metering_item, account keymeter.metering_account, refusal text, excess bigint, origin timestamptz,
+  items keymeter.metering_item[]
+) returns bigint
+  language plpgsql volatile set search_path = ''
+  as $$
+declare
+  key record;
+  key_left bigint;
+  account_left bigint;
+begin
+  select keys.revoked_at, keys.disabled_at, keys.expires_at, keys.credit_limit into key
+    from public.api_keys as keys where keys.user_id = item.user_id and keys.id = item.api_key_id;
+  if refusal is not null or key.revoked_at is not null or key.disabled_at is not null or key.expires_at <= item.moment then
+    return 0;
+  end if;
+
+  if origin = account.cycle_start then
+    account_left := account.credits_granted + account.top_up_balance - account.credits_used - account.credits_held;
+    if key.credit_limit is not null then
+      account := keymeter.track_limit(account, item.api_key_id, key.credit_limit);
+      key_left := account.limited_left[array_position(account.limited_keys, item.api_key_id)];
+    end if;
+  else
+    -- A hold lives for at most 7 days and a cycle for at least 28 days. So the cycle of an open hold is the current cycle or the
+    -- previous one, and topped_up_this_cycle contains all top-ups since the end of the cycle of the hold.
+    select greatest(0, closed.credits_granted - closed.credits_used - closed.credits_held)
+           + greatest(0, account.top_up_balance - greatest(
+               account.topped_up_this_cycle, account.credits_used + account.credits_held - account.credits_granted, 0))
+      into account_left
+      from public.billing_cycles as closed where closed.user_id = item.user_id and closed.cycle_start = origin;
+    if key.credit_limit is not null then
+      -- The roll-up does not contain the earlier items of this batch yet.
+      key_left := key.credit_limit
+        - coalesce((select used.credits_charged + used.credits_held from public.usage_by_cycle as used
+                     where used.user_id = item.user_id and used.api_key_id = item.api_key_id and used.cycle_start = origin), 0)
+        - (select coalesce(sum(earlier.credits_charged + earlier.held_change), 0) from unnest(items) as earlier
+            where earlier.is_counted and earlier.user_id = item.user_id and earlier.api_key_id = item.api_key_id
+              and earlier.cycle_start = origin);
+    end if;
+  end if;
+  -- `key_left` is null if the key has no limit, and least() ignores a null.
+  return greatest(0, least(excess, coalesce(account_left, 0), key_left));
+end
+$$;
+
 -- supabase/schemas/functions/metering/count_open_holds.sql
 
 -- Counts the open holds of an account, up to the maximum. The scan of credit_holds_open_idx starts at `moment`. So it skips the
@@ -1528,7 +1592,12 @@ $$;
 
 -- Decides a settle or a release. The credits of a settle count in the cycle of the hold, at the time of the hold. If the hold
 -- does not exist, the returned item has no verdict (keymeter.answers then returns `not_found`).
-create function keymeter.end_hold(item keymeter.metering_item, account keymeter.metering_account) returns keymeter.metering_step
+--
+-- A settle can ask for more credits than the hold has. It then also charges what keymeter.collectible_excess allows of the rest.
+-- The event stores the requested and the charged credits. Their difference is the number of credits that were not collected.
+create function keymeter.end_hold(
+  item keymeter.metering_item, account keymeter.metering_account, refusal text, items keymeter.metering_item[]
+) returns keymeter.metering_step
   language plpgsql volatile set search_path = ''
   as $$
 declare
@@ -1548,25 +1617,31 @@ begin
 
   if hold.outcome is not null then
     item.verdict := case hold.outcome when 'expired' then 'hold_expired' else 'hold_ended' end;
-  elsif item.credits_requested > hold.credits then
-    item.verdict := 'exceeds_hold';
   else
     item.verdict := case item.action when 'settle' then 'settled' else 'released' end;
+    if item.action = 'settle' then
+      item.credits_charged := least(item.credits_requested, hold.credits);
+      if item.credits_requested > hold.credits then
+        item.credits_charged := hold.credits + keymeter.collectible_excess(
+          item, account, refusal, item.credits_requested - hold.credits, hold.cycle_start, items);
+      end if;
+    end if;
     item.is_counted := true;
-    item.credits_charged := case item.action when 'settle' then item.credits_requested else 0 end;
-    item.credits_held := - hold.credits;
+    item.held_change := - hold.credits;
     update public.credit_holds as holds set outcome = item.verdict, ended_at = item.moment
      where holds.user_id = item.user_id and holds.sequence = item.refers_to;
     account.open_holds := account.open_holds - 1;
     if hold.cycle_start = account.cycle_start then
       account.credits_used := account.credits_used + item.credits_charged;
-      account.credits_held := account.credits_held + item.credits_held;
+      account.credits_held := account.credits_held + item.held_change;
     else
-      -- If the closed cycle paid for this hold with top-ups, give the unused part of those top-ups back to the account.
+      -- If the closed cycle paid for this hold with top-ups, give the unused part of those top-ups back to the account. If the
+      -- settle charges more than the hold and the closed cycle has no granted credits left, `freed` is negative: the excess is
+      -- taken from the top-ups.
       update public.billing_cycles as closed
-         set credits_used = closed.credits_used + item.credits_charged, credits_held = closed.credits_held + item.credits_held
+         set credits_used = closed.credits_used + item.credits_charged, credits_held = closed.credits_held + item.held_change
        where closed.user_id = item.user_id and closed.cycle_start = hold.cycle_start
-      returning greatest(0, closed.credits_used - item.credits_charged + closed.credits_held - item.credits_held - closed.credits_granted)
+      returning greatest(0, closed.credits_used - item.credits_charged + closed.credits_held - item.held_change - closed.credits_granted)
                 - greatest(0, closed.credits_used + closed.credits_held - closed.credits_granted) into freed;
       account.top_up_balance := account.top_up_balance + coalesce(freed, 0);
     end if;
@@ -1664,7 +1739,8 @@ begin
     item.counted_at := counted_at;
     limited := array_position(account.limited_keys, item.api_key_id);
     if limited is not null and origin = account.cycle_start then
-      account.limited_left[limited] := account.limited_left[limited] - item.credits_charged - item.credits_held;
+      account.limited_left[limited] := account.limited_left[limited] - item.credits_charged - item.held_change;
+      account.limited_held[limited] := account.limited_held[limited] + item.held_change;
     end if;
   end if;
   return row(item, account);
@@ -1748,13 +1824,13 @@ begin
   return query
     select row(given.n, given.action, given.user_id, given.key_hash, given.refers_to, given.credits, given.idempotency_key,
                given.operation, given.lifetime,
-               null, false, null, keys.id, keys.key_type, 0, null, accounts.billing_cycle_end, null,
+               null, false, null, keys.id, keys.key_type, 0, null, null, accounts.billing_cycle_end, null,
                false, 0, time.moment, accounts.billing_cycle_start,
                null)::keymeter.metering_item,
            row(accounts.user_id, time.moment,
                accounts.billing_cycle_start, accounts.credits_per_cycle, accounts.credits_used, accounts.credits_held,
                accounts.top_up_balance, accounts.topped_up_this_cycle, accounts.holds_expire_at, accounts.last_event_sequence,
-               accounts.last_ledger_sequence, 0, null, '{}', '{}')::keymeter.metering_account,
+               accounts.last_ledger_sequence, 0, null, '{}', '{}', '{}')::keymeter.metering_account,
            case
              when keys.revoked_at is not null then 'revoked'
              when keys.disabled_at is not null then 'disabled'
@@ -1768,8 +1844,8 @@ begin
              < time.moment - interval '1 minute',
            row(given.n, event.action, event.user_id, null, event.refers_to, event.credits_requested, event.idempotency_key,
                event.operation, null,
-               event.verdict, true, event.sequence, event.api_key_id, null, event.credits_charged, event.remaining, event.cycle_end,
-               event.expires_at,
+               event.verdict, true, event.sequence, event.api_key_id, null, event.credits_charged, event.remaining,
+               event.credits_held, event.cycle_end, event.expires_at,
                false, 0, null, null, null)::keymeter.metering_item,
            event.verdict is not null,
            event.action = given.action and event.refers_to is not distinct from given.refers_to
@@ -1807,7 +1883,8 @@ $$;
 -- in array order. The actions are:
 --   charge   takes `credits` for the key whose secret has the hash `key_hash`;
 --   hold     takes `credits` for `lifetime` seconds, until the cost of the work is known;
---   settle   charges `credits` of the hold `refers_to` and gives the rest of the hold back;
+--   settle   charges `credits` against the hold `refers_to`, and gives the rest of the hold back. If `credits` are more than the
+--            hold has, it charges the excess too, as far as the account and the key have credits left;
 --   release  gives all credits of the hold `refers_to` back;
 --   refund   gives back `credits` of the charge or settle `refers_to`.
 --
@@ -1825,8 +1902,8 @@ $$;
 --
 -- These verdicts are stored, and a retry with the same idempotency key returns them again: charged, held, settled, released,
 -- refunded, revoked, disabled, expired, account_suspended, insufficient_credits, key_limit_exceeded, hold_expired, hold_ended,
--- exceeds_hold, exceeds_charge. These verdicts are not stored: not_found, conflict, operation_limit_exceeded,
--- hold_limit_exceeded. The verdict of a verify (a charge of 0 credits without an idempotency key) is not stored either.
+-- exceeds_charge. These verdicts are not stored: not_found, conflict, operation_limit_exceeded, hold_limit_exceeded. The
+-- verdict of a verify (a charge of 0 credits without an idempotency key) is not stored either.
 --
 -- `distribution_key` is the account of the first item. It has no effect: only a router between the server and several Postgres
 -- servers could use it.
@@ -1838,7 +1915,7 @@ create function keymeter.meter_batch(
   idempotency_keys text[], operations text[], lifetimes int[], waits_for text default 'everybody'
 ) returns table (
   verdict text, is_replayed boolean, sequence bigint, api_key_id uuid, key_type text,
-  credits_requested bigint, credits_charged bigint, remaining bigint, cycle_end timestamptz, expires_at timestamptz
+  credits_requested bigint, credits_charged bigint, remaining bigint, credits_held bigint, cycle_end timestamptz, expires_at timestamptz
 )
   language plpgsql volatile security definer
   set search_path = '' set timezone = 'UTC'
@@ -1904,7 +1981,7 @@ begin
 
     step := case
       when item.action in ('charge', 'hold') then keymeter.spend(item, account, known.refusal, known.credit_limit, known.is_known_operation)
-      when item.action in ('settle', 'release') then keymeter.end_hold(item, account)
+      when item.action in ('settle', 'release') then keymeter.end_hold(item, account, known.refusal, items)
       else keymeter.refund(item, account, items)
     end;
     item := step.item;
@@ -1984,9 +2061,9 @@ create function keymeter.record_events(items keymeter.metering_item[]) returns v
   as $$
 begin
   insert into public.api_key_usage (user_id, sequence, created_at, api_key_id, action, verdict, idempotency_key, operation, refers_to,
-                                    credits_requested, credits_charged, remaining, cycle_start, cycle_end, counted_at, expires_at)
+                                    credits_requested, credits_charged, remaining, credits_held, cycle_start, cycle_end, counted_at, expires_at)
     select user_id, sequence, moment, api_key_id, action, verdict, idempotency_key, operation, refers_to,
-           credits_requested, credits_charged, remaining, cycle_start, cycle_end, counted_at, expires_at
+           credits_requested, credits_charged, remaining, credits_held, cycle_start, cycle_end, counted_at, expires_at
       from unnest(items)
      where sequence is not null and not is_replayed;
 end
@@ -2044,7 +2121,7 @@ create function keymeter.record_usage(items keymeter.metering_item[]) returns vo
   as $$
 begin
   insert into public.usage_by_cycle as kept (user_id, cycle_start, api_key_id, credits_charged, charges, credits_held)
-    select user_id, cycle_start, api_key_id, sum(credits_charged), count(*) filter (where verdict in ('charged', 'settled')), sum(credits_held)
+    select user_id, cycle_start, api_key_id, sum(credits_charged), count(*) filter (where verdict in ('charged', 'settled')), sum(held_change)
       from unnest(items)
      where is_counted
      group by user_id, cycle_start, api_key_id
@@ -2185,14 +2262,19 @@ begin
   end if;
   if item.credits_requested > greatest(0, account.credits_granted + account.top_up_balance - account.credits_used - account.credits_held) then
     item.verdict := 'insufficient_credits';
+    item.credits_held := keymeter.sum_open_holds(account);
     return row(item, account);
   elsif limited is not null and item.credits_requested > greatest(0, account.limited_left[limited]) then
     item.verdict := 'key_limit_exceeded';
+    item.credits_held := account.limited_held[limited];
     return row(item, account);
   end if;
 
   if limited is not null then
     account.limited_left[limited] := account.limited_left[limited] - item.credits_requested;
+    if item.action = 'hold' then
+      account.limited_held[limited] := account.limited_held[limited] + item.credits_requested;
+    end if;
   end if;
   if item.action = 'charge' then
     item.verdict := 'charged';
@@ -2200,7 +2282,7 @@ begin
     account.credits_used := account.credits_used + item.credits_requested;
   else
     item.verdict := 'held';
-    item.credits_held := item.credits_requested;
+    item.held_change := item.credits_requested;
     account.open_holds := account.open_holds + 1;
     account.credits_held := account.credits_held + item.credits_requested;
     account.holds_expire_at := least(account.holds_expire_at, item.expires_at);
@@ -2213,22 +2295,45 @@ begin
 end
 $$;
 
+-- supabase/schemas/functions/metering/sum_open_holds.sql
+
+-- Returns the credits of all open holds of an account. A hold lives for at most 7 days and a cycle for at least 28 days, so an
+-- open hold was made in the current cycle or in the previous one.
+create function keymeter.sum_open_holds(account keymeter.metering_account) returns bigint
+  language plpgsql volatile set search_path = ''
+  as $$
+begin
+  -- Most accounts have no open holds. Then this function reads nothing.
+  if account.holds_expire_at is null then
+    return account.credits_held;
+  end if;
+  return account.credits_held + coalesce(
+    (select closed.credits_held from public.billing_cycles as closed where closed.user_id = account.user_id
+      order by closed.cycle_start desc limit 1), 0);
+end
+$$;
+
 -- supabase/schemas/functions/metering/track_limit.sql
 
--- Adds a key to the state of its account, with the credits that are left of the key's credit limit in the current cycle. Later
--- items of the batch update this number. Does nothing if the state already contains the key.
+-- Adds a key to the state of its account, with the credits that are left of the key's credit limit in the current cycle, and the
+-- credits that the open holds of the key hold in this cycle. Later items of the batch update these numbers. Does nothing if the
+-- state already contains the key.
 create function keymeter.track_limit(account keymeter.metering_account, key_id uuid, credit_limit bigint)
   returns keymeter.metering_account
   language plpgsql stable set search_path = ''
   as $$
+declare
+  used bigint;
+  held bigint;
 begin
   if array_position(account.limited_keys, key_id) is not null then
     return account;
   end if;
+  select usage.credits_charged, usage.credits_held into used, held from public.usage_by_cycle as usage
+   where usage.user_id = account.user_id and usage.api_key_id = key_id and usage.cycle_start = account.cycle_start;
   account.limited_keys := account.limited_keys || key_id;
-  account.limited_left := account.limited_left || credit_limit - coalesce(
-    (select used.credits_charged + used.credits_held from public.usage_by_cycle as used
-      where used.user_id = account.user_id and used.api_key_id = key_id and used.cycle_start = account.cycle_start), 0);
+  account.limited_left := account.limited_left || credit_limit - coalesce(used + held, 0);
+  account.limited_held := account.limited_held || coalesce(held, 0);
   return account;
 end
 $$;

@@ -20,7 +20,10 @@ import type { CommandResult } from './command-result.ts'
 export async function showAccount(db: Db, account: string): Promise<CommandResult> {
   const accountId = await findAccount(db, account)
   const now = await inAccount({ ...callOf(db), userId: accountId }, 'read only', getAccount)
-  if (now === null) throw new Error(`The account ${account} was deleted while it was read.`)
+  if (now === null) {
+    const text = `${accountId}\nThe user has signed up, but has no account yet. The first visit of the dashboard creates it, or a top-up.`
+    return { json: { accountId, account: null }, text, isOk: true }
+  }
   const suspended = now.suspendedAt === null ? '' : `, suspended since ${now.suspendedAt}`
   return describe(now, { accountId }, `${accountId}${suspended}`)
 }

@@ -109,11 +109,27 @@ describe('pnpm keymeter', () => {
     const { stderr } = await keymeter(['top-up', userId, '5'])
     const [, key = ''] = /--idempotency-key (\S+)\n/.exec(stderr) ?? []
     expect(await json('top-up', userId, '5', '--idempotency-key', key)).toMatchObject({ replayed: true })
+
+    // A user who has never opened the dashboard has no account. The first change by the operator creates it.
     const newcomer = await database.createUser()
+    expect(await json('account', newcomer)).toEqual({ accountId: newcomer, account: null })
+    expect((await keymeter(['account', `${newcomer}@example.com`])).stdout).toContain('has no account yet')
+    const none = { plan: 'free', freeCreditsRefusal: 'not_confirmed', creditsPerCycle: 0 }
+    expect(await json('top-up', `${newcomer}@example.com`, '7')).toMatchObject({
+      accountId: newcomer,
+      account: { ...none, topUps: 7, creditsRemaining: 7 },
+    })
+    const commands = [['change-plan', 'pro'], ['suspend'], ['resume']]
+    for (const [name = '', ...rest] of commands) {
+      const user = await database.createUser()
+      expect(await json(name, `${user}@example.com`, ...rest)).toMatchObject({ accountId: user })
+      expect(await json('account', user)).toMatchObject({
+        account: name === 'change-plan' ? { plan: 'pro', creditsRemaining: 9000 } : none,
+      })
+    }
 
     for (const [args, why] of [
       [['top-up', 'nobody@example.org', '1'], 'There is no account nobody@example.org'],
-      [['top-up', newcomer, '1'], `${newcomer} has no account yet`],
       [['top-up', userId, '0'], 'Grant at least 1 credit'],
       [['top-up', userId, ''], 'a whole number with digits only'],
       [['plan', 'free', '--credits', ''], 'a whole number with digits only'],

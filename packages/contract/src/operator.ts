@@ -9,6 +9,8 @@ export const TOP_UP_NOTE_LENGTH_MAX = 200
 const TopUpNote = writtenText(TOP_UP_NOTE_LENGTH_MAX, 'Enter a note, or leave it out.')
 
 /**
+ * The id of an account is the id of its user. If the user has never opened the dashboard, the call creates the account.
+ *
  * The id is converted to lower case, because it is hashed into the audit chain and compared with the ids of watched accounts.
  * The database also returns ids in lower case.
  */

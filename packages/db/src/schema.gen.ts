@@ -119,9 +119,13 @@ export interface ApiKeyUsage {
   counted_at: Timestamp | null;
   created_at: Timestamp;
   /**
-   * The credits that this event adds to the usage of the cycle that starts at cycle_start. The number is negative for a refund.
+   * The credits that this event adds to the usage of the cycle that starts at cycle_start. The number is negative for a refund. If a settle has charged fewer credits than credits_requested, the difference was not collected.
    */
   credits_charged: number;
+  /**
+   * The credits of open holds when the request was refused: of all holds of the account for insufficient_credits, and of the holds of the key in the cycle for key_limit_exceeded. Null for all other verdicts.
+   */
+  credits_held: number | null;
   credits_requested: number;
   /**
    * The end of the cycle that contains created_at. The answer to the request contained this time.

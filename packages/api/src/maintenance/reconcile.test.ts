@@ -234,6 +234,22 @@ describe('reconcile', () => {
     expect(await differences()).toEqual([])
   })
 
+  it('reports a closed cycle that spent more credits than it had, and a settle that charged less than its hold', async () => {
+    const { userId } = accounts[0] ?? { userId: '' }
+    const reported = async (statement: string) => [
+      ...new Set((await plant(statement.replaceAll('$user', userId))).map(({ what }) => what)),
+    ]
+    const closed = "update billing_cycles set credits_granted = 1000 where user_id = '$user' and cycle_start = '2027-01-31Z'"
+    expect(await reported(`${closed.replace('= 1000', '= 0')} returning 1`)).toEqual(['top-ups', 'overspent'])
+    await database.owner.query(closed.replaceAll('$user', userId))
+    // The settle asked for 3 credits of a hold of 5.
+    const asked = "update api_key_usage set credits_requested = 3 where user_id = '$user' and idempotency_key = 'settle'"
+    expect(await reported(`${asked.replace('= 3', '= 4')} returning 1`)).toEqual(['hold'])
+    expect(await reported(`${asked.replace('= 3', '= 2')} returning 1`)).toEqual(['event itself'])
+    await database.owner.query(asked.replaceAll('$user', userId))
+    expect(await differences()).toEqual([])
+  })
+
   it('reports an event with negative credits, even if it agrees with all totals', async () => {
     const { userId, defaultKey } = accounts[4] ?? { userId: '', defaultKey: { secret: '' } }
     await charge(database, defaultKey.secret, 7)

@@ -67,10 +67,12 @@ const CHECKS: Record<string, RawBuilder<Row>> = {
            'asked ' || credits_requested || ', cycle ' || ${utc('cycle_start')} || ' to ' || ${utc('cycle_end')} as expected
       from api_key_usage
      where case verdict when 'charged' then credits_charged <> credits_requested
-                        when 'settled' then credits_charged <> credits_requested
+                        -- The check of the holds compares it with the credits of the hold.
+                        when 'settled' then credits_charged not between 0 and credits_requested
                         -- A refund that became a top-up charges 0 credits.
                         when 'refunded' then credits_charged not in (0, -credits_requested)
                         else credits_charged <> 0 end
+        or (credits_held is not null) <> (verdict in ('insufficient_credits', 'key_limit_exceeded'))
         or credits_requested < 0 or (credits_charged < 0 and action <> 'refund')
         or coalesce(counted_at, created_at) < cycle_start or created_at >= cycle_end or remaining < 0`,
   hold: sql`
@@ -79,14 +81,15 @@ const CHECKS: Record<string, RawBuilder<Row>> = {
            coalesce(made.credits_requested || ' ' || coalesce(ended.verdict, 'open or expired') || ' until ' || ${utc('made.expires_at')}, 'none') as expected
       from (select * from api_key_usage where verdict = 'held') as made
       full join (select * from credit_holds as kept where ${isEventKept('kept.user_id', 'sequence')}) as holds using (user_id, sequence)
-      left join (select user_id, refers_to, min(verdict) as verdict, count(*) as ends, max(credits_charged) as charged
+      left join (select user_id, refers_to, min(verdict) as verdict, count(*) as ends, max(credits_charged) as charged, max(credits_requested) as requested
                    from api_key_usage where verdict in ('settled', 'released') group by 1, 2) as ended
         on ended.user_id = made.user_id and ended.refers_to = made.sequence
       left join billing_accounts as accounts on accounts.user_id = made.user_id
      where (made.credits_requested, made.expires_at, made.cycle_start, made.api_key_id, made.operation)
              is distinct from (holds.credits, holds.expires_at, holds.cycle_start, holds.api_key_id, holds.operation)
         or ended.verdict is distinct from case when holds.outcome <> 'expired' then holds.outcome end
-        or ended.ends > 1 or ended.charged > holds.credits
+        -- A settle charges at least what the hold covers. Beyond the hold, it charges what the account and the key still have.
+        or ended.ends > 1 or (ended.verdict = 'settled' and ended.charged < least(ended.requested, holds.credits))
         or (holds.outcome is null and holds.expires_at <= accounts.last_event_at)`,
   'held credits': sql`
     select coalesce(stored.user_id, expected.user_id) as "userId", 'cycle ' || ${utc('coalesce(stored.cycle_start, expected.cycle_start)')} as subject,
@@ -169,7 +172,14 @@ const CHECKS: Record<string, RawBuilder<Row>> = {
   overspent: sql`
     select user_id as "userId", 'cycle ' || ${utc('billing_cycle_start')} as subject, credits_used || ' used, ' || credits_held || ' held' as stored,
            'at most ' || credits_per_cycle + top_up_balance as expected
-      from billing_accounts where credits_used + credits_held > credits_per_cycle + top_up_balance`,
+      from billing_accounts where credits_used + credits_held > credits_per_cycle + top_up_balance
+    union all
+    -- A late settle can charge more than its hold. It must not take top-ups that were granted after the cycle ended.
+    select user_id, 'cycle ' || ${utc('cycle_start')}, credits_used || ' used, ' || credits_held || ' held', 'at most ' || credits_used + credits_held + top_ups
+      from (select *, sum(credits_topped_up - greatest(0, credits_used + credits_held - credits_granted))
+                        over (partition by user_id order by cycle_start)::bigint as top_ups
+              from billing_cycles) as cycles
+     where top_ups < 0`,
   'roll-up by cycle': sql`
     select coalesce(stored.user_id, expected.user_id) as "userId",
            'key ' || coalesce(stored.api_key_id, expected.api_key_id) || ', cycle ' || ${utc('coalesce(stored.cycle_start, expected.cycle_start)')} as subject,
