@@ -216,6 +216,13 @@ create domain keymeter.thresholds as smallint[] check (
   and value[6] < value[7] and value[7] < value[8] and value[8] < value[9] and value[9] < value[10]
 );
 comment on domain keymeter.thresholds is 'At most 10 different thresholds of 1 to 1000 percent, in ascending order.';
+create domain keymeter.credits_left_thresholds as bigint[] check (
+  coalesce(array_ndims(value) = 1 and array_lower(value, 1) = 1, true) and cardinality(value) <= 10 and array_position(value, null) is null
+  and value[1] <= keymeter.max_credits() and value[cardinality(value)] >= 0
+  and value[1] > value[2] and value[2] > value[3] and value[3] > value[4] and value[4] > value[5] and value[5] > value[6]
+  and value[6] > value[7] and value[7] > value[8] and value[8] > value[9] and value[9] > value[10]
+);
+comment on domain keymeter.credits_left_thresholds is 'At most 10 different numbers of credits, in descending order.';
 
 create table public.plans (
   plan text primary key check (plan ~ '^[a-z0-9._-]{1,32}$'),
@@ -246,6 +253,11 @@ create table public.billing_accounts (
   next_plan text,
   next_credits_per_cycle keymeter.credits,
   alert_thresholds keymeter.thresholds not null default '{50,80,100}',
+  alert_credits_left keymeter.credits_left_thresholds,
+  alert_period bigint not null default 0,
+  next_alert_percent smallint default 0,
+  next_alert_credits_left bigint default keymeter.max_credits(),
+  next_alert_at_refusal boolean not null default true,
   free_credits_refusal text check (free_credits_refusal in ('mailbox_used', 'not_confirmed', 'not_offered')),
 
   last_event_sequence bigint not null default 0 check (last_event_sequence >= 0),
@@ -282,6 +294,16 @@ comment on column public.billing_accounts.next_credits_per_cycle is 'The credits
 comment on column public.billing_accounts.free_credits_refusal is
   'Why the plan free grants no credits to this account. mailbox_used: another account has got free credits for the same mailbox. not_confirmed: the e-mail address was not confirmed when the account was created. not_offered: the operator offers no free credits. Null means that the account got free credits.';
 comment on column public.billing_accounts.alert_thresholds is 'The thresholds of the account, in percent of credits_per_cycle.';
+comment on column public.billing_accounts.alert_credits_left is
+  'The thresholds of the account, as numbers of credits left. Null means that the account has chosen none, so keymeter.credits_left_alerts decides.';
+comment on column public.billing_accounts.alert_period is
+  'The number of times that the account got credits or another plan, so that an alert can be recorded again (keymeter.begin_alert_period).';
+comment on column public.billing_accounts.next_alert_percent is
+  'The lowest threshold in percent that has no alert yet. A charge that does not reach it reads no thresholds. 0 means that the next charge finds the threshold. Null means that every threshold has its alert.';
+comment on column public.billing_accounts.next_alert_credits_left is
+  'The highest threshold of credits left that has no alert yet. A charge that does not reach it reads no thresholds. The maximum number of credits means that the next charge finds the threshold. Null means that every threshold has its alert.';
+comment on column public.billing_accounts.next_alert_at_refusal is
+  'False if a charge that is refused because too few credits are left records no alert.';
 comment on column public.billing_accounts.last_event_sequence is 'The sequence of the account''s last usage event. 0 means that there is no event.';
 comment on column public.billing_accounts.last_event_at is 'The time of the account''s last usage event. Null means that there is no event.';
 comment on column public.billing_accounts.holds_expire_at is 'The time when the next open hold expires. Null means that no hold is open.';
@@ -631,14 +653,27 @@ create unique index ledger_entries_idempotency_idx on public.ledger_entries (use
 create table public.alerts (
   user_id uuid not null references public.billing_accounts (user_id) on delete cascade,
   cycle_start timestamptz(3) not null,
-  threshold smallint not null,
+  period bigint not null,
+  kind text not null check (kind in ('percent', 'credits_left')),
+  threshold keymeter.credits not null,
   created_at timestamptz(3) not null,
+  plan text not null,
   credits_used bigint not null check (credits_used >= 0),
+  credits_left bigint not null check (credits_left >= 0),
   credits_granted bigint not null check (credits_granted >= 0),
-  primary key (user_id, cycle_start, threshold)
+  primary key (user_id, cycle_start, period, kind, threshold)
 );
-comment on table public.alerts is 'One row for each threshold that the usage of an account has reached in a cycle.';
-comment on column public.alerts.threshold is 'The threshold, in percent of credits_granted.';
+comment on table public.alerts is
+  'One row for each time that an account has reached a threshold. The primary key allows one alert for each threshold in an alert period of a cycle.';
+comment on column public.alerts.period is
+  'The last alert period of the account (billing_accounts.alert_period) in which this alert must not be recorded again.';
+comment on column public.alerts.kind is 'The kind percent means that the usage reached the threshold. The kind credits_left means that what was left fell to the threshold.';
+comment on column public.alerts.threshold is 'For the kind percent, a percentage of credits_granted. For the kind credits_left, a number of credits.';
+comment on column public.alerts.credits_used is 'The highest usage in the batch of the charge.';
+comment on column public.alerts.credits_left is 'What was left, without held credits: the lowest number in the batch of the charge.';
+
+-- Serves the list of the newest alerts.
+create index alerts_time_idx on public.alerts (user_id, created_at, kind, threshold);
 
 -- keys.sql explains why n_distinct is set.
 alter table public.credit_holds alter column user_id set (n_distinct = 20);
@@ -839,7 +874,10 @@ begin
          top_up_balance = greatest(0, top_up_balance - greatest(0, accounts.credits_used + accounts.credits_held - credits_per_cycle)),
          topped_up_this_cycle = 0,
          credits_used = due.credits_used,
-         credits_held = due.credits_held
+         credits_held = due.credits_held,
+         next_alert_percent = default,
+         next_alert_credits_left = default,
+         next_alert_at_refusal = default
     from (select current.user_id, cycle_start, credits_granted, coalesce(used.credits_used, 0) as credits_used, coalesce(used.credits_held, 0) as credits_held
             from (select user_id, billing_cycle_start, coalesce(next_credits_per_cycle, credits_per_cycle) as credits_granted,
                          keymeter.cycle_boundary(billing_cycle_anchor, keymeter.cycle_index(
@@ -897,6 +935,7 @@ begin
         perform keymeter.advance_accounts(array[account], keymeter.now());
       end if;
       update public.billing_accounts set credits_per_cycle = v_credits, free_credits_refusal = null where user_id = account;
+      perform keymeter.begin_alert_period(account, true);
       perform keymeter.append_audit_entry(account, 'system', 'account.free_credits_granted', null,
         json_build_object('credits', v_credits), origin, keymeter.now());
     else
@@ -1393,8 +1432,12 @@ create type keymeter.metering_account as (
   holds_expire_at timestamptz,
   last_event_sequence bigint,
   last_ledger_sequence bigint,
-  -- The highest credits_used after any charge of the batch. Alerts are written for the thresholds up to this number.
+  -- These three fields are for keymeter.record_alerts. They are null if no item of the batch reached the next threshold of the
+  -- account. peak_usage is the highest credits_used after a charge. lowest_left is what was left at least after a charge or a
+  -- hold. left_at_refusal is what was left when an item was refused because too few credits were left.
   peak_usage bigint,
+  lowest_left bigint,
+  left_at_refusal bigint,
   -- The number of open holds. It is null until the first hold of the batch, because only holds need it.
   open_holds int,
   -- The keys of the batch that have a credit limit, and the credits that each of them can still use. This number is negative if
@@ -1423,8 +1466,11 @@ create type keymeter.metering_lookup as (
   is_replay boolean,
   is_same_request boolean,
   usage_by_day_until timestamptz,
-  -- The usage at which the account reaches its lowest threshold, in hundredths of a credit.
-  alert_from bigint
+  -- The usage, in hundredths of a credit, and the credits left at which the account reaches its next threshold. Null means that
+  -- it has none.
+  alert_from_usage bigint,
+  alert_from_left bigint,
+  alerts_at_refusal boolean
 );
 
 -- supabase/schemas/functions/metering/add_operation.sql
@@ -1830,7 +1876,7 @@ begin
            row(accounts.user_id, time.moment,
                accounts.billing_cycle_start, accounts.credits_per_cycle, accounts.credits_used, accounts.credits_held,
                accounts.top_up_balance, accounts.topped_up_this_cycle, accounts.holds_expire_at, accounts.last_event_sequence,
-               accounts.last_ledger_sequence, 0, null, '{}', '{}', '{}')::keymeter.metering_account,
+                accounts.last_ledger_sequence, null, null, null, null, '{}', '{}', '{}')::keymeter.metering_account,
            case
              when keys.revoked_at is not null then 'revoked'
              when keys.disabled_at is not null then 'disabled'
@@ -1854,7 +1900,7 @@ begin
              and (given.refers_to is not null or (event.api_key_id = keys.id and event.operation = given.operation))
              and (given.lifetime is null or event.expires_at = event.created_at + make_interval(secs => given.lifetime)),
            accounts.usage_by_day_until,
-           accounts.alert_thresholds[1] * accounts.credits_per_cycle
+           accounts.next_alert_percent * accounts.credits_per_cycle, accounts.next_alert_credits_left, accounts.next_alert_at_refusal
       from unnest(actions, user_ids, key_hashes, refers_to, credits, idempotency_keys, operations, lifetimes)
              with ordinality as given (action, user_id, key_hash, refers_to, credits, idempotency_key, operation, lifetime, n)
       join public.billing_accounts as accounts on accounts.user_id = given.user_id
@@ -1997,9 +2043,19 @@ begin
       end if;
       has_stale_use := has_stale_use or known.is_last_use_stale;
       has_late_usage := has_late_usage or (item.is_counted and coalesce(item.counted_at, item.moment) < known.usage_by_day_until);
-      if item.credits_charged > 0 and item.cycle_start = account.cycle_start and account.credits_used > account.peak_usage then
-        account.peak_usage := account.credits_used;
-        has_alerts := has_alerts or account.peak_usage * 100 >= known.alert_from;
+      -- While no threshold is near, an item costs only this condition.
+      if account.credits_used * 100 >= known.alert_from_usage or item.remaining <= known.alert_from_left
+         or (known.alerts_at_refusal and item.verdict = 'insufficient_credits') then
+        if item.credits_charged > 0 or item.credits_held > 0 then
+          account.lowest_left := least(account.lowest_left, item.remaining);
+          if item.credits_charged > 0 and item.cycle_start = account.cycle_start then
+            account.peak_usage := greatest(account.peak_usage, account.credits_used);
+          end if;
+          has_alerts := true;
+        elsif item.verdict = 'insufficient_credits' then
+          account.left_at_refusal := item.remaining;
+          has_alerts := true;
+        end if;
       end if;
     end if;
     items[item.position] := item;
@@ -2016,24 +2072,6 @@ begin
   if has_stale_use then perform keymeter.record_last_use(items); end if;
 
   return query select * from keymeter.answers(items, credits, left_out);
-end
-$$;
-
--- supabase/schemas/functions/metering/record_alerts.sql
-
--- Writes an alert for each threshold that the usage of an account has reached. An alert that exists already is not written
--- again.
-create function keymeter.record_alerts(accounts keymeter.metering_account[]) returns void
-  language plpgsql volatile set search_path = ''
-  as $$
-begin
-  insert into public.alerts (user_id, cycle_start, threshold, created_at, credits_used, credits_granted)
-    select batch.user_id, reached.billing_cycle_start, threshold, batch.moment, batch.peak_usage, reached.credits_per_cycle
-      from unnest(accounts) as batch
-      join public.billing_accounts as reached on reached.user_id = batch.user_id
-     cross join lateral unnest(reached.alert_thresholds) as threshold
-     where batch.peak_usage > 0 and reached.credits_per_cycle > 0 and batch.peak_usage * 100 >= threshold * reached.credits_per_cycle
-    on conflict do nothing;
 end
 $$;
 
@@ -2351,6 +2389,81 @@ begin
 end
 $$;
 
+-- supabase/schemas/functions/alerts/begin_alert_period.sql
+
+-- Begins another alert period, after an account got credits or another plan. From now on, these alerts can be recorded again:
+-- those of the kind credits_left with a threshold below what is left now, and, if `is_new_plan` is true, those of the kind
+-- percent. All other alerts of the cycle move to the new period, so the primary key of public.alerts still prevents a second
+-- alert. The caller must hold the lock of the account, and must have brought it up to date (keymeter.advance_accounts).
+create function keymeter.begin_alert_period(account uuid, is_new_plan boolean) returns void
+  language plpgsql volatile set search_path = ''
+  as $$
+declare
+  begun record;
+begin
+  update public.billing_accounts as accounts
+     set alert_period = accounts.alert_period + 1, next_alert_percent = default, next_alert_credits_left = default, next_alert_at_refusal = default
+   where accounts.user_id = account
+  returning accounts.billing_cycle_start as cycle_start, accounts.alert_period as period,
+            greatest(0, accounts.credits_per_cycle + accounts.top_up_balance - accounts.credits_used - accounts.credits_held) as credits_left
+    into begun;
+  update public.alerts as recorded set period = begun.period
+   where recorded.user_id = account and recorded.cycle_start = begun.cycle_start and recorded.period = begun.period - 1
+     and case recorded.kind when 'percent' then not is_new_plan else recorded.threshold >= begun.credits_left end;
+end
+$$;
+
+-- supabase/schemas/functions/alerts/credits_left_alerts.sql
+
+-- Returns the thresholds of credits left that apply to an account, in descending order. `chosen` are the thresholds that the
+-- customer has set, or null. If the customer has set none, an account whose plan grants no credits gets thresholds, because
+-- percentages of the plan do not apply to it.
+create function keymeter.credits_left_alerts(chosen bigint[], credits_per_cycle bigint) returns bigint[]
+  language sql immutable parallel safe set search_path = ''
+  as $$ select coalesce(chosen, case when credits_per_cycle = 0 then '{100,0}'::bigint[] else '{}' end) $$;
+
+-- supabase/schemas/functions/alerts/record_alerts.sql
+
+-- Records an alert for each threshold that an account has reached in a batch. An alert that was recorded already in this alert
+-- period is not recorded again. Then stores the next thresholds, so that the following charges need not read the thresholds.
+--
+-- A charge that is refused because too few credits are left counts as reaching the threshold 0. Otherwise an account whose
+-- charges have more than 1 credit would rarely reach it.
+create function keymeter.record_alerts(accounts keymeter.metering_account[]) returns void
+  language plpgsql volatile set search_path = ''
+  as $$
+begin
+  insert into public.alerts (user_id, cycle_start, period, kind, threshold, created_at, plan, credits_used, credits_left, credits_granted)
+    select batch.user_id, stored.billing_cycle_start, stored.alert_period, reached.kind, reached.threshold, batch.moment, stored.plan,
+           greatest(batch.peak_usage, batch.credits_used), least(batch.lowest_left, batch.left_at_refusal), stored.credits_per_cycle
+      from unnest(accounts) as batch
+      join public.billing_accounts as stored on stored.user_id = batch.user_id
+     cross join lateral (
+       select 'percent' as kind, threshold from unnest(stored.alert_thresholds) as threshold
+        where stored.credits_per_cycle > 0 and batch.peak_usage * 100 >= threshold * stored.credits_per_cycle
+       union all
+       select 'credits_left', threshold from unnest(keymeter.credits_left_alerts(stored.alert_credits_left, stored.credits_per_cycle)) as threshold
+        where threshold >= batch.lowest_left or (threshold = 0 and batch.left_at_refusal is not null)) as reached
+    on conflict do nothing;
+
+  update public.billing_accounts as stored
+     set next_alert_percent = next.percent, next_alert_credits_left = next.credits_left, next_alert_at_refusal = next.at_refusal
+    from unnest(accounts) as batch
+   cross join lateral (
+     select min(threshold) filter (where kind = 'percent') as percent, max(threshold) filter (where kind = 'credits_left') as credits_left,
+            coalesce(bool_or(kind = 'credits_left' and threshold = 0), false) as at_refusal
+       from (select accounts.* from public.billing_accounts as accounts where accounts.user_id = batch.user_id) as account
+      cross join lateral (
+        select 'percent' as kind, threshold from unnest(account.alert_thresholds) as threshold where account.credits_per_cycle > 0
+        union all
+        select 'credits_left', threshold from unnest(keymeter.credits_left_alerts(account.alert_credits_left, account.credits_per_cycle)) as threshold) as ahead
+      where not exists (select from public.alerts as recorded
+                         where recorded.user_id = account.user_id and recorded.cycle_start = account.billing_cycle_start
+                           and recorded.period = account.alert_period and recorded.kind = ahead.kind and recorded.threshold = ahead.threshold)) as next
+   where stored.user_id = batch.user_id and (batch.lowest_left is not null or batch.left_at_refusal is not null);
+end
+$$;
+
 -- supabase/schemas/functions/operator/change_plan.sql
 
 -- Changes the plan of an account. A plan with more credits applies immediately, and the account gets the difference. A plan
@@ -2403,6 +2516,10 @@ begin
        set plan = wanted.plan, next_plan = null, next_credits_per_cycle = null, credits_per_cycle = accounts.credits_per_cycle + v_added,
            last_ledger_sequence = accounts.last_ledger_sequence + 1
      where accounts.user_id = account;
+    -- A change to the current plan only cancels a planned change, unless it adds credits.
+    if wanted.plan <> current.plan or v_added > 0 then
+      perform keymeter.begin_alert_period(account, true);
+    end if;
   end if;
   insert into public.ledger_entries (user_id, sequence, created_at, cycle_start, kind, credits, plan)
     select account, accounts.last_ledger_sequence, current.moment, current.billing_cycle_start, 'plan_change', v_added, wanted.plan
@@ -2468,6 +2585,7 @@ begin
     select account, last_ledger_sequence, moment, billing_cycle_start, 'top_up', grant_top_up.credits, grant_top_up.idempotency_key, grant_top_up.note
       from topped_up
   returning entries.sequence, entries.created_at into granted;
+  perform keymeter.begin_alert_period(account, false);
   perform keymeter.append_audit_entry(account, 'operator', 'account.topped_up', null,
     json_build_object('credits', credits, 'note', note, 'ledgerSequence', granted.sequence), origin, granted.created_at);
   return query select false, false, false, granted.sequence, granted.created_at;
@@ -2547,7 +2665,9 @@ grant select on
 to keymeter_api;
 
 -- The server must lock accounts. Postgres lets a role lock a row only if the role may update at least one column of the table.
-grant update (alert_thresholds) on public.billing_accounts to keymeter_api;
+-- The columns next_alert… only decide when a charge reads the thresholds. A wrong value can hide alerts, as can other thresholds.
+grant update (alert_thresholds, alert_credits_left, next_alert_percent, next_alert_credits_left, next_alert_at_refusal)
+  on public.billing_accounts to keymeter_api;
 grant insert (user_id, name, key_type, created_at, expires_at, credit_limit),
       update (name, expires_at, credit_limit, disabled_at, revoked_at) on public.api_keys to keymeter_api;
 grant insert (user_id, key_hash, api_key_id, key_prefix, idempotency_key, request_hash, created_at), update (saved_at) on public.api_key_secrets to keymeter_api;
@@ -2561,7 +2681,7 @@ grant execute on function
   keymeter.cycle_boundary(timestamptz, int),
   keymeter.cycle_index(timestamptz, timestamptz), keymeter.cycle_end(timestamptz, timestamptz),
   keymeter.max_credits(), keymeter.max_operations(), keymeter.max_open_holds(), keymeter.idempotency_window(),
-  keymeter.current_account(), keymeter.account_cycles(uuid, timestamptz),
+  keymeter.current_account(), keymeter.account_cycles(uuid, timestamptz), keymeter.credits_left_alerts(bigint[], bigint),
   keymeter.usage_totals(uuid, timestamptz, timestamptz, timestamptz, text, uuid[], text[]),
   keymeter.edit_lock(uuid), keymeter.lock_account(uuid), keymeter.missing_usage_partitions(int)
 to keymeter_api;

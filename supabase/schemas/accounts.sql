@@ -21,6 +21,13 @@ create domain keymeter.thresholds as smallint[] check (
   and value[6] < value[7] and value[7] < value[8] and value[8] < value[9] and value[9] < value[10]
 );
 comment on domain keymeter.thresholds is 'At most 10 different thresholds of 1 to 1000 percent, in ascending order.';
+create domain keymeter.credits_left_thresholds as bigint[] check (
+  coalesce(array_ndims(value) = 1 and array_lower(value, 1) = 1, true) and cardinality(value) <= 10 and array_position(value, null) is null
+  and value[1] <= keymeter.max_credits() and value[cardinality(value)] >= 0
+  and value[1] > value[2] and value[2] > value[3] and value[3] > value[4] and value[4] > value[5] and value[5] > value[6]
+  and value[6] > value[7] and value[7] > value[8] and value[8] > value[9] and value[9] > value[10]
+);
+comment on domain keymeter.credits_left_thresholds is 'At most 10 different numbers of credits, in descending order.';
 
 create table public.plans (
   plan text primary key check (plan ~ '^[a-z0-9._-]{1,32}$'),
@@ -51,6 +58,11 @@ create table public.billing_accounts (
   next_plan text,
   next_credits_per_cycle keymeter.credits,
   alert_thresholds keymeter.thresholds not null default '{50,80,100}',
+  alert_credits_left keymeter.credits_left_thresholds,
+  alert_period bigint not null default 0,
+  next_alert_percent smallint default 0,
+  next_alert_credits_left bigint default keymeter.max_credits(),
+  next_alert_at_refusal boolean not null default true,
   free_credits_refusal text check (free_credits_refusal in ('mailbox_used', 'not_confirmed', 'not_offered')),
 
   last_event_sequence bigint not null default 0 check (last_event_sequence >= 0),
@@ -87,6 +99,16 @@ comment on column public.billing_accounts.next_credits_per_cycle is 'The credits
 comment on column public.billing_accounts.free_credits_refusal is
   'Why the plan free grants no credits to this account. mailbox_used: another account has got free credits for the same mailbox. not_confirmed: the e-mail address was not confirmed when the account was created. not_offered: the operator offers no free credits. Null means that the account got free credits.';
 comment on column public.billing_accounts.alert_thresholds is 'The thresholds of the account, in percent of credits_per_cycle.';
+comment on column public.billing_accounts.alert_credits_left is
+  'The thresholds of the account, as numbers of credits left. Null means that the account has chosen none, so keymeter.credits_left_alerts decides.';
+comment on column public.billing_accounts.alert_period is
+  'The number of times that the account got credits or another plan, so that an alert can be recorded again (keymeter.begin_alert_period).';
+comment on column public.billing_accounts.next_alert_percent is
+  'The lowest threshold in percent that has no alert yet. A charge that does not reach it reads no thresholds. 0 means that the next charge finds the threshold. Null means that every threshold has its alert.';
+comment on column public.billing_accounts.next_alert_credits_left is
+  'The highest threshold of credits left that has no alert yet. A charge that does not reach it reads no thresholds. The maximum number of credits means that the next charge finds the threshold. Null means that every threshold has its alert.';
+comment on column public.billing_accounts.next_alert_at_refusal is
+  'False if a charge that is refused because too few credits are left records no alert.';
 comment on column public.billing_accounts.last_event_sequence is 'The sequence of the account''s last usage event. 0 means that there is no event.';
 comment on column public.billing_accounts.last_event_at is 'The time of the account''s last usage event. Null means that there is no event.';
 comment on column public.billing_accounts.holds_expire_at is 'The time when the next open hold expires. Null means that no hold is open.';

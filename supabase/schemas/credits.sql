@@ -53,14 +53,27 @@ create unique index ledger_entries_idempotency_idx on public.ledger_entries (use
 create table public.alerts (
   user_id uuid not null references public.billing_accounts (user_id) on delete cascade,
   cycle_start timestamptz(3) not null,
-  threshold smallint not null,
+  period bigint not null,
+  kind text not null check (kind in ('percent', 'credits_left')),
+  threshold keymeter.credits not null,
   created_at timestamptz(3) not null,
+  plan text not null,
   credits_used bigint not null check (credits_used >= 0),
+  credits_left bigint not null check (credits_left >= 0),
   credits_granted bigint not null check (credits_granted >= 0),
-  primary key (user_id, cycle_start, threshold)
+  primary key (user_id, cycle_start, period, kind, threshold)
 );
-comment on table public.alerts is 'One row for each threshold that the usage of an account has reached in a cycle.';
-comment on column public.alerts.threshold is 'The threshold, in percent of credits_granted.';
+comment on table public.alerts is
+  'One row for each time that an account has reached a threshold. The primary key allows one alert for each threshold in an alert period of a cycle.';
+comment on column public.alerts.period is
+  'The last alert period of the account (billing_accounts.alert_period) in which this alert must not be recorded again.';
+comment on column public.alerts.kind is 'The kind percent means that the usage reached the threshold. The kind credits_left means that what was left fell to the threshold.';
+comment on column public.alerts.threshold is 'For the kind percent, a percentage of credits_granted. For the kind credits_left, a number of credits.';
+comment on column public.alerts.credits_used is 'The highest usage in the batch of the charge.';
+comment on column public.alerts.credits_left is 'What was left, without held credits: the lowest number in the batch of the charge.';
+
+-- Serves the list of the newest alerts.
+create index alerts_time_idx on public.alerts (user_id, created_at, kind, threshold);
 
 -- keys.sql explains why n_distinct is set.
 alter table public.credit_holds alter column user_id set (n_distinct = 20);

@@ -46,7 +46,9 @@ grant select on
 to keymeter_api;
 
 -- The server must lock accounts. Postgres lets a role lock a row only if the role may update at least one column of the table.
-grant update (alert_thresholds) on public.billing_accounts to keymeter_api;
+-- The columns next_alert… only decide when a charge reads the thresholds. A wrong value can hide alerts, as can other thresholds.
+grant update (alert_thresholds, alert_credits_left, next_alert_percent, next_alert_credits_left, next_alert_at_refusal)
+  on public.billing_accounts to keymeter_api;
 grant insert (user_id, name, key_type, created_at, expires_at, credit_limit),
       update (name, expires_at, credit_limit, disabled_at, revoked_at) on public.api_keys to keymeter_api;
 grant insert (user_id, key_hash, api_key_id, key_prefix, idempotency_key, request_hash, created_at), update (saved_at) on public.api_key_secrets to keymeter_api;
@@ -60,7 +62,7 @@ grant execute on function
   keymeter.cycle_boundary(timestamptz, int),
   keymeter.cycle_index(timestamptz, timestamptz), keymeter.cycle_end(timestamptz, timestamptz),
   keymeter.max_credits(), keymeter.max_operations(), keymeter.max_open_holds(), keymeter.idempotency_window(),
-  keymeter.current_account(), keymeter.account_cycles(uuid, timestamptz),
+  keymeter.current_account(), keymeter.account_cycles(uuid, timestamptz), keymeter.credits_left_alerts(bigint[], bigint),
   keymeter.usage_totals(uuid, timestamptz, timestamptz, timestamptz, text, uuid[], text[]),
   keymeter.edit_lock(uuid), keymeter.lock_account(uuid), keymeter.missing_usage_partitions(int)
 to keymeter_api;

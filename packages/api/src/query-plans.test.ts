@@ -68,8 +68,8 @@ beforeAll(async () => {
      select user_id, n, now(), billing_cycle_start, 'refund', 1 from billing_accounts, generate_series(1, 50) n`,
   )
   await owner.query(
-    `insert into alerts (user_id, cycle_start, threshold, created_at, credits_used, credits_granted)
-     select user_id, billing_cycle_start, n, now(), 1, 1 from billing_accounts, generate_series(1, 10) n`,
+    `insert into alerts (user_id, cycle_start, period, kind, threshold, created_at, plan, credits_used, credits_left, credits_granted)
+     select user_id, billing_cycle_start, 0, 'percent', n, now(), 'free', 1, 1, 1 from billing_accounts, generate_series(1, 10) n`,
   )
   await owner.query('update billing_accounts set last_ledger_sequence = 50')
   await owner.query(

@@ -96,13 +96,14 @@ columns api_key_secrets: INSERT (api_key_id, created_at, idempotency_key, key_ha
 columns api_key_secrets: UPDATE (saved_at)
 columns api_keys: INSERT (created_at, credit_limit, expires_at, key_type, name, user_id)
 columns api_keys: UPDATE (credit_limit, disabled_at, expires_at, name, revoked_at)
-columns billing_accounts: UPDATE (alert_thresholds)
+columns billing_accounts: UPDATE (alert_credits_left, alert_thresholds, next_alert_at_refusal, next_alert_credits_left, next_alert_percent)
 database: CONNECT
 database: TEMPORARY
 function keymeter.account_cycles
 function keymeter.account_time
 function keymeter.change_plan
 function keymeter.create_account
+function keymeter.credits_left_alerts
 function keymeter.current_account
 function keymeter.cycle_boundary
 function keymeter.cycle_end

@@ -3,6 +3,7 @@ import * as contract from '@keymeter/contract'
 import {
   ALERT_THRESHOLD_PERCENT_MAX,
   ALERT_THRESHOLDS_MAX,
+  AlertKind,
   AuditAction,
   AuditActor,
   CHARGES_MAX,
@@ -110,6 +111,20 @@ describe('check constraints', () => {
     expect(text).toContain(`<= ${ALERT_THRESHOLD_PERCENT_MAX})`)
     // One comparison for each pair of neighbours.
     expect(text.match(/\(VALUE\)\[\d+\] < \(VALUE\)\[\d+\]/g)).toHaveLength(ALERT_THRESHOLDS_MAX - 1)
+  })
+
+  it('the thresholds of credits left have the same maximum number as in the contract, and can have every number of credits', async () => {
+    const { rows } = await database.owner.query<{ text: string }>(
+      "select pg_get_constraintdef(oid) as text from pg_constraint where contypid = 'keymeter.credits_left_thresholds'::regtype and contype = 'c'",
+    )
+    const [{ text } = { text: '' }] = rows
+    expect(text).toContain(`cardinality(VALUE) <= ${ALERT_THRESHOLDS_MAX})`)
+    expect(text).toContain('<= keymeter.max_credits())')
+    expect(text.match(/\(VALUE\)\[\d+\] > \(VALUE\)\[\d+\]/g)).toHaveLength(ALERT_THRESHOLDS_MAX - 1)
+  })
+
+  it('the kinds of alerts are the kinds of the contract', async () => {
+    expect(literalsOf(await checksOf('alerts', 'kind')).toSorted()).toEqual(AlertKind.options.toSorted())
   })
 })
 

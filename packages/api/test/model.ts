@@ -15,6 +15,7 @@ import {
   type Settle,
   type SettleVerdict,
 } from '@keymeter/contract'
+import type { AlertEvent } from './alerts-of.ts'
 import { naiveBoundary } from './naive-cycle.ts'
 
 /** A metering request of the company's backend. */
@@ -27,7 +28,7 @@ export type ModelRequest =
 export type ModelVerdict = ChargeVerdict | HoldVerdict | SettleVerdict | ReleaseVerdict | RefundVerdict
 
 /** The credits that each plan grants per billing cycle. */
-export const PLANS: Record<string, number> = { free: 1000, small: 1200, large: 5000 }
+export const PLANS: Record<string, number> = { free: 1000, small: 1200, large: 5000, prepaid: 0 }
 
 /**
  * A simple model of accounts, keys and credits in memory, which handles one request after the other. Tests compare the charge
@@ -189,8 +190,9 @@ export class ModelAccount {
   readonly operations = new Set<string>()
   readonly remembered = new Map<string, Remembered>()
   thresholds = [50, 80, 100]
-  /** The alerts, each as a string `cycle:threshold` with the index of the cycle. */
-  readonly alerts = new Set<string>()
+  creditsLeft: number[] | null = null
+  /** Everything that matters for the alerts (`alertsOf`). */
+  readonly alertHistory: AlertEvent[] = []
 
   constructor(userId: string, anchor: number, granted: number) {
     this.userId = userId
@@ -268,6 +270,7 @@ export class ModelAccount {
     const copy: ModelAccount = Object.assign(Object.create(ModelAccount.prototype), this, {
       cycles: this.cycles.map((cycle) => ({ ...cycle })),
       holds: this.holds.map((hold) => ({ ...hold })),
+      alertHistory: [...this.alertHistory],
     })
     copy.turn(now)
     return copy
@@ -275,6 +278,13 @@ export class ModelAccount {
 
   topUp(credits: number): void {
     this.current.toppedUp += credits
+    this.noteForAlerts({ what: 'top-up' })
+  }
+
+  /** Sets the credits that the plan grants in the current cycle. */
+  setGranted(credits: number): void {
+    this.current.granted = credits
+    this.noteForAlerts({ what: 'new plan' })
   }
 
   changePlan(plan: string): void {
@@ -285,8 +295,16 @@ export class ModelAccount {
       return
     }
     this.nextPlan = null
+    const isNew = plan !== this.current.plan || credits > this.current.granted
     this.current.plan = plan
     this.current.granted = Math.max(this.current.granted, credits)
+    if (isNew) this.noteForAlerts({ what: 'new plan' })
+  }
+
+  noteForAlerts(event: { what: 'new plan' | 'top-up' | 'refusal' } | { what: 'spent'; used: number | null }): void {
+    const { cycle, thresholds, creditsLeft } = this
+    const { plan, granted } = this.current
+    this.alertHistory.push({ ...event, cycle, plan, granted, left: this.remaining, thresholds, creditsLeft })
   }
 
   decideKey(
@@ -311,6 +329,7 @@ export class ModelAccount {
       const { cycle } = this
       this.holds.push({ account: this, id, key, operation, credits, cycle, at: moment, expiresAt, outcome: null })
       key.count(cycle, 0, 0)
+      this.noteForAlerts({ what: 'spent', used: null })
       return this.#remember(idempotencyKey, identity, moment, {
         verdict: 'held',
         ...this.#known(key),
@@ -320,6 +339,7 @@ export class ModelAccount {
       })
     }
     if (refusal === null) this.#use(key, this.cycle, credits)
+    if (refusal === 'insufficient_credits') this.noteForAlerts({ what: 'refusal' })
     const known = this.#known(key)
     if (!leavesTrace) {
       return refusal === null ? { verdict: 'charged', ...known, credits, chargeId: null } : this.#refusal(refusal, key)
@@ -408,9 +428,7 @@ export class ModelAccount {
     if (credits === 0) return
     used.used += credits
     key.count(cycle, credits, 0)
-    if (cycle !== this.cycle || used.granted === 0) return
-    for (const threshold of this.thresholds)
-      if (used.used * 100 >= threshold * used.granted) this.alerts.add(`${cycle}:${threshold}`)
+    this.noteForAlerts({ what: 'spent', used: cycle === this.cycle ? used.used : null })
   }
 
   #recall(idempotencyKey: string | null, request: string, moment: number): ModelVerdict | null {

@@ -51,7 +51,19 @@ export const PERMISSIONS: Record<string, readonly string[]> = {
   "column public.api_keys.user_id": [
     "keymeter_api INSERT"
   ],
+  "column public.billing_accounts.alert_credits_left": [
+    "keymeter_api UPDATE"
+  ],
   "column public.billing_accounts.alert_thresholds": [
+    "keymeter_api UPDATE"
+  ],
+  "column public.billing_accounts.next_alert_at_refusal": [
+    "keymeter_api UPDATE"
+  ],
+  "column public.billing_accounts.next_alert_credits_left": [
+    "keymeter_api UPDATE"
+  ],
+  "column public.billing_accounts.next_alert_percent": [
     "keymeter_api UPDATE"
   ],
   "function keymeter.account_cycles(account uuid, moment timestamp with time zone)": [
@@ -67,6 +79,9 @@ export const PERMISSIONS: Record<string, readonly string[]> = {
   "function keymeter.create_account(account uuid, mailbox_hash bytea, refusal text, origin keymeter.call_origin)": [
     "keymeter_api EXECUTE",
     "runs with the rights of its owner"
+  ],
+  "function keymeter.credits_left_alerts(chosen bigint[], credits_per_cycle bigint)": [
+    "keymeter_api EXECUTE"
   ],
   "function keymeter.current_account()": [
     "keymeter_api EXECUTE"

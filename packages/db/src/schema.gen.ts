@@ -34,10 +34,26 @@ export type Timestamp = ColumnType<Date, Date | string, Date | string>;
 export interface Alerts {
   created_at: Timestamp;
   credits_granted: number;
+  /**
+   * What was left, without held credits: the lowest number in the batch of the charge.
+   */
+  credits_left: number;
+  /**
+   * The highest usage in the batch of the charge.
+   */
   credits_used: number;
   cycle_start: Timestamp;
   /**
-   * The threshold, in percent of credits_granted.
+   * The kind percent means that the usage reached the threshold. The kind credits_left means that what was left fell to the threshold.
+   */
+  kind: string;
+  /**
+   * The last alert period of the account (billing_accounts.alert_period) in which this alert must not be recorded again.
+   */
+  period: number;
+  plan: string;
+  /**
+   * For the kind percent, a percentage of credits_granted. For the kind credits_left, a number of credits.
    */
   threshold: number;
   user_id: string;
@@ -179,6 +195,14 @@ export interface AuditLog {
 
 export interface BillingAccounts {
   /**
+   * The thresholds of the account, as numbers of credits left. Null means that the account has chosen none, so keymeter.credits_left_alerts decides.
+   */
+  alert_credits_left: ArrayType<number> | null;
+  /**
+   * The number of times that the account got credits or another plan, so that an alert can be recorded again (keymeter.begin_alert_period).
+   */
+  alert_period: Generated<number>;
+  /**
    * The thresholds of the account, in percent of credits_per_cycle.
    */
   alert_thresholds: Generated<number[]>;
@@ -226,6 +250,18 @@ export interface BillingAccounts {
    */
   last_event_sequence: Generated<number>;
   last_ledger_sequence: Generated<number>;
+  /**
+   * False if a charge that is refused because too few credits are left records no alert.
+   */
+  next_alert_at_refusal: Generated<boolean>;
+  /**
+   * The highest threshold of credits left that has no alert yet. A charge that does not reach it reads no thresholds. The maximum number of credits means that the next charge finds the threshold. Null means that every threshold has its alert.
+   */
+  next_alert_credits_left: Generated<number | null>;
+  /**
+   * The lowest threshold in percent that has no alert yet. A charge that does not reach it reads no thresholds. 0 means that the next charge finds the threshold. Null means that every threshold has its alert.
+   */
+  next_alert_percent: Generated<number | null>;
   /**
    * The credits of next_plan at the time when the plan change was requested. Null means that next_plan is null.
    */

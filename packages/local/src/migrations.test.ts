@@ -134,7 +134,7 @@ describe('schema', () => {
         [userId],
       )
       await database.owner.query(
-        'insert into alerts (user_id, cycle_start, threshold, created_at, credits_used, credits_granted) values ($1, now(), 50, now(), 1, 1)',
+        "insert into alerts (user_id, cycle_start, period, kind, threshold, created_at, plan, credits_used, credits_left, credits_granted) values ($1, now(), 0, 'percent', 50, now(), 'free', 1, 1, 1)",
         [userId],
       )
       await database.owner.query(

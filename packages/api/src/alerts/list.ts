@@ -1,25 +1,37 @@
-import type { Alert } from '@keymeter/contract'
+import { ALERTS_LISTED_MAX, type Alert, AlertKind } from '@keymeter/contract'
+import { readInIndexOrder } from '../read-in-index-order.ts'
 import type { Scope } from '../scope.ts'
 
-/** The maximum number of listed alerts: 13 cycles (one year and the current cycle) with 10 thresholds each. */
-const ALERTS_MAX = 130
-
-/** Lists the newest alerts first. The query uses the primary key. A cycle has few alerts, so sorting them by time is cheap. */
-export async function listAlerts({ db, userId }: Scope): Promise<Alert[]> {
-  const rows = await db
+/**
+ * Lists the newest alerts first. Alerts of one batch have the same time. Of these, the threshold that was reached last comes
+ * first. The query reads only the listed alerts, in the order of `alerts_time_idx`.
+ */
+export async function listAlerts(scope: Scope): Promise<Alert[]> {
+  await readInIndexOrder(scope)
+  const rows = await scope.db
     .selectFrom('alerts')
-    .select(['threshold', 'created_at', 'cycle_start', 'credits_used', 'credits_granted'])
-    .where('user_id', '=', userId)
-    .orderBy('cycle_start', 'desc')
+    .select(['kind', 'threshold', 'created_at', 'cycle_start', 'plan', 'credits_used', 'credits_left', 'credits_granted'])
+    .where('user_id', '=', scope.userId)
     .orderBy('created_at', 'desc')
+    .orderBy('kind', 'desc')
     .orderBy('threshold', 'desc')
-    .limit(ALERTS_MAX)
+    .limit(ALERTS_LISTED_MAX)
     .execute()
-  return rows.map((row) => ({
-    threshold: row.threshold,
-    at: row.created_at.toISOString(),
-    cycleStart: row.cycle_start.toISOString(),
-    creditsUsed: row.credits_used,
-    creditsPerCycle: row.credits_granted,
-  }))
+  return rows
+    .map((row) => ({
+      kind: AlertKind.parse(row.kind),
+      threshold: row.threshold,
+      at: row.created_at.toISOString(),
+      cycleStart: row.cycle_start.toISOString(),
+      plan: row.plan,
+      creditsPerCycle: row.credits_granted,
+      creditsUsed: row.credits_used,
+      creditsLeft: row.credits_left,
+    }))
+    .sort((a, b) => (a.at === b.at && isCreditsLeft(a) && isCreditsLeft(b) ? a.threshold - b.threshold : 0))
+}
+
+/** What is left falls, so the smaller of two numbers is reached later. */
+function isCreditsLeft({ kind }: Alert): boolean {
+  return kind === 'credits_left'
 }

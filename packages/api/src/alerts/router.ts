@@ -1,5 +1,6 @@
 import { AlertsOutput, AlertThresholdsOutput, SetAlertThresholds } from '@keymeter/contract'
 import type { TRPCRouterRecord } from '@trpc/server'
+import { withRequestId } from '../request-id.ts'
 import { editProcedure, signedInProcedure } from '../trpc.ts'
 import { listAlerts } from './list.ts'
 import { getAlertThresholds, setAlertThresholds } from './thresholds.ts'
@@ -11,19 +12,17 @@ export const alertsRouter = {
     })
     .output(AlertsOutput)
     .query(async ({ ctx }) => ({
-      thresholds: await getAlertThresholds(ctx.scope),
+      ...(await getAlertThresholds(ctx.scope)),
       data: await listAlerts(ctx.scope),
       requestId: ctx.requestId,
     })),
 
   setThresholds: editProcedure
     .meta({
-      description: 'Replaces the account’s thresholds, in percent of the cycle’s credits. An empty list switches alerts off.',
+      description:
+        'Replaces the account’s thresholds: percentages of the plan’s credits, and numbers of credits left. An empty list switches the alerts of its kind off.',
     })
     .input(SetAlertThresholds)
     .output(AlertThresholdsOutput)
-    .mutation(async ({ ctx, input }) => ({
-      thresholds: await setAlertThresholds(ctx.scope, input.thresholds),
-      requestId: ctx.requestId,
-    })),
+    .mutation(({ ctx, input }) => withRequestId(ctx, setAlertThresholds(ctx.scope, input))),
 } satisfies TRPCRouterRecord

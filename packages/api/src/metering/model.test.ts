@@ -3,6 +3,7 @@ import { testDatabase } from '@keymeter/local/testing'
 import fc from 'fast-check'
 import { pino } from 'pino'
 import { beforeAll, describe, expect, inject, it } from 'vitest'
+import { alertsOf, creditsLeftOf } from '../../test/alerts-of.ts'
 import { backend as backendOf, provisioned } from '../../test/caller.ts'
 import { replaceClock } from '../../test/clock.ts'
 import { Model, type ModelAccount, ModelKey, type ModelRequest, type ModelVerdict, PLANS } from '../../test/model.ts'
@@ -27,6 +28,8 @@ const RARE = [
   'release: released late',
   'refund: refunded late',
   'settle: conflict',
+  'alert: percent again',
+  'alert: credits_left again',
 ]
 
 const SECOND_MS = 1000
@@ -372,8 +375,9 @@ const changes = [
   ),
   step('change the credits', fc.record({ account: nth, free: fc.constantFrom(0, 1, 10, 500, 5000) }), async (args, model) => {
     const account = pick(model.accounts, args.account)
-    account.current.granted = account.current.used + account.heldIn(account.cycle) + args.free
+    account.setGranted(account.current.used + account.heldIn(account.cycle) + args.free)
     await setAccount(account, 'credits_per_cycle = $2', account.current.granted)
+    await database.owner.query('select keymeter.begin_alert_period($1, true)', [account.userId])
   }),
   step('suspend or resume', nth, async (n, model) => {
     const account = pick(model.accounts, n)
@@ -396,11 +400,18 @@ const changes = [
   }),
   step(
     'set the alerts',
-    fc.record({ account: nth, thresholds: fc.uniqueArray(fc.constantFrom(1, 10, 50, 80, 99, 100, 150), { maxLength: 4 }) }),
-    async ({ account: n, thresholds }, model, real) => {
+    fc.record({
+      account: nth,
+      thresholds: fc.uniqueArray(fc.constantFrom(1, 10, 50, 80, 99, 100, 150), { maxLength: 4 }),
+      creditsLeft: fc.option(fc.uniqueArray(fc.constantFrom(0, 1, 10, 100, 500, 900, 999, 5000), { maxLength: 4 }), {
+        nil: undefined,
+      }),
+    }),
+    async ({ account: n, thresholds, creditsLeft }, model, real) => {
       const account = pick(model.accounts, n)
       account.thresholds = thresholds
-      await callerOf(real, account).alerts.setThresholds({ thresholds })
+      if (creditsLeft !== undefined) account.creditsLeft = creditsLeft
+      await callerOf(real, account).alerts.setThresholds({ thresholds, creditsLeft })
     },
   ),
   step('make the partitions', fc.constant(null), async () => void (await makeUsagePartitions(database.db))),
@@ -662,13 +673,29 @@ async function expectBilling(account: ModelAccount, caller: ReturnType<typeof ca
     const before = await caller.billing.ledger({ cycleStart: ledger.previousCycleStart })
     expect(sumOf(before.entries.map(({ credits }) => credits))).toBe(account.carriedInto(cycle))
   }
-  const { data } = await caller.alerts.list()
-  const fired = data.map(({ threshold, cycleStart }) => `${cycleStart} ${threshold}`)
-  const expected = [...account.alerts].map((alert) => {
-    const [k, threshold] = alert.split(':')
-    return `${iso(account.boundary(Number(k)))} ${threshold}`
-  })
+  const { data, thresholds, creditsLeft } = await caller.alerts.list()
+  expect(thresholds).toEqual(account.thresholds.toSorted((a, b) => a - b))
+  expect(creditsLeft).toEqual(
+    creditsLeftOf({ creditsLeft: account.creditsLeft, granted: current.granted }).toSorted((a, b) => b - a),
+  )
+  const fired = data.map(
+    ({ cycleStart, kind, threshold, plan, creditsPerCycle }) => `${cycleStart} ${kind} ${threshold} ${plan} ${creditsPerCycle}`,
+  )
+  const expected = alertsOf(account.alertHistory).map(
+    ({ cycle, kind, threshold, plan, granted }) => `${iso(account.boundary(cycle))} ${kind} ${threshold} ${plan} ${granted}`,
+  )
+  for (const alert of expected) {
+    const isAgain =
+      expected.filter((other) => other.split(' ').slice(0, 3).join() === alert.split(' ').slice(0, 3).join()).length > 1
+    const name = `alert: ${alert.split(' ')[1]}${isAgain ? ' again' : ''}`
+    verdicts.set(name, (verdicts.get(name) ?? 0) + 1)
+  }
   expect(fired.toSorted()).toEqual(expected.toSorted())
+  for (const { kind, threshold, creditsUsed, creditsPerCycle, creditsLeft } of data) {
+    if (kind === 'percent') expect(creditsUsed * 100).toBeGreaterThanOrEqual(threshold * creditsPerCycle)
+    // A refusal counts as reaching 0, and the alert then contains what was left.
+    else if (threshold > 0) expect(creditsLeft).toBeLessThanOrEqual(threshold)
+  }
 }
 
 function sumOf(numbers: number[]): number {

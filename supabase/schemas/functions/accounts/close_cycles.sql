@@ -29,7 +29,10 @@ begin
          top_up_balance = greatest(0, top_up_balance - greatest(0, accounts.credits_used + accounts.credits_held - credits_per_cycle)),
          topped_up_this_cycle = 0,
          credits_used = due.credits_used,
-         credits_held = due.credits_held
+         credits_held = due.credits_held,
+         next_alert_percent = default,
+         next_alert_credits_left = default,
+         next_alert_at_refusal = default
     from (select current.user_id, cycle_start, credits_granted, coalesce(used.credits_used, 0) as credits_used, coalesce(used.credits_held, 0) as credits_held
             from (select user_id, billing_cycle_start, coalesce(next_credits_per_cycle, credits_per_cycle) as credits_granted,
                          keymeter.cycle_boundary(billing_cycle_anchor, keymeter.cycle_index(

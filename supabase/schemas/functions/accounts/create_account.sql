@@ -38,6 +38,7 @@ begin
         perform keymeter.advance_accounts(array[account], keymeter.now());
       end if;
       update public.billing_accounts set credits_per_cycle = v_credits, free_credits_refusal = null where user_id = account;
+      perform keymeter.begin_alert_period(account, true);
       perform keymeter.append_audit_entry(account, 'system', 'account.free_credits_granted', null,
         json_build_object('credits', v_credits), origin, keymeter.now());
     else

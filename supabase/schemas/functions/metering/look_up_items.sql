@@ -26,7 +26,7 @@ begin
            row(accounts.user_id, time.moment,
                accounts.billing_cycle_start, accounts.credits_per_cycle, accounts.credits_used, accounts.credits_held,
                accounts.top_up_balance, accounts.topped_up_this_cycle, accounts.holds_expire_at, accounts.last_event_sequence,
-               accounts.last_ledger_sequence, 0, null, '{}', '{}', '{}')::keymeter.metering_account,
+                accounts.last_ledger_sequence, null, null, null, null, '{}', '{}', '{}')::keymeter.metering_account,
            case
              when keys.revoked_at is not null then 'revoked'
              when keys.disabled_at is not null then 'disabled'
@@ -50,7 +50,7 @@ begin
              and (given.refers_to is not null or (event.api_key_id = keys.id and event.operation = given.operation))
              and (given.lifetime is null or event.expires_at = event.created_at + make_interval(secs => given.lifetime)),
            accounts.usage_by_day_until,
-           accounts.alert_thresholds[1] * accounts.credits_per_cycle
+           accounts.next_alert_percent * accounts.credits_per_cycle, accounts.next_alert_credits_left, accounts.next_alert_at_refusal
       from unnest(actions, user_ids, key_hashes, refers_to, credits, idempotency_keys, operations, lifetimes)
              with ordinality as given (action, user_id, key_hash, refers_to, credits, idempotency_key, operation, lifetime, n)
       join public.billing_accounts as accounts on accounts.user_id = given.user_id

@@ -116,9 +116,19 @@ begin
       end if;
       has_stale_use := has_stale_use or known.is_last_use_stale;
       has_late_usage := has_late_usage or (item.is_counted and coalesce(item.counted_at, item.moment) < known.usage_by_day_until);
-      if item.credits_charged > 0 and item.cycle_start = account.cycle_start and account.credits_used > account.peak_usage then
-        account.peak_usage := account.credits_used;
-        has_alerts := has_alerts or account.peak_usage * 100 >= known.alert_from;
+      -- While no threshold is near, an item costs only this condition.
+      if account.credits_used * 100 >= known.alert_from_usage or item.remaining <= known.alert_from_left
+         or (known.alerts_at_refusal and item.verdict = 'insufficient_credits') then
+        if item.credits_charged > 0 or item.credits_held > 0 then
+          account.lowest_left := least(account.lowest_left, item.remaining);
+          if item.credits_charged > 0 and item.cycle_start = account.cycle_start then
+            account.peak_usage := greatest(account.peak_usage, account.credits_used);
+          end if;
+          has_alerts := true;
+        elsif item.verdict = 'insufficient_credits' then
+          account.left_at_refusal := item.remaining;
+          has_alerts := true;
+        end if;
       end if;
     end if;
     items[item.position] := item;

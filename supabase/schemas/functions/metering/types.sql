@@ -45,8 +45,12 @@ create type keymeter.metering_account as (
   holds_expire_at timestamptz,
   last_event_sequence bigint,
   last_ledger_sequence bigint,
-  -- The highest credits_used after any charge of the batch. Alerts are written for the thresholds up to this number.
+  -- These three fields are for keymeter.record_alerts. They are null if no item of the batch reached the next threshold of the
+  -- account. peak_usage is the highest credits_used after a charge. lowest_left is what was left at least after a charge or a
+  -- hold. left_at_refusal is what was left when an item was refused because too few credits were left.
   peak_usage bigint,
+  lowest_left bigint,
+  left_at_refusal bigint,
   -- The number of open holds. It is null until the first hold of the batch, because only holds need it.
   open_holds int,
   -- The keys of the batch that have a credit limit, and the credits that each of them can still use. This number is negative if
@@ -75,6 +79,9 @@ create type keymeter.metering_lookup as (
   is_replay boolean,
   is_same_request boolean,
   usage_by_day_until timestamptz,
-  -- The usage at which the account reaches its lowest threshold, in hundredths of a credit.
-  alert_from bigint
+  -- The usage, in hundredths of a credit, and the credits left at which the account reaches its next threshold. Null means that
+  -- it has none.
+  alert_from_usage bigint,
+  alert_from_left bigint,
+  alerts_at_refusal boolean
 );

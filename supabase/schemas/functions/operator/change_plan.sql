@@ -48,6 +48,10 @@ begin
        set plan = wanted.plan, next_plan = null, next_credits_per_cycle = null, credits_per_cycle = accounts.credits_per_cycle + v_added,
            last_ledger_sequence = accounts.last_ledger_sequence + 1
      where accounts.user_id = account;
+    -- A change to the current plan only cancels a planned change, unless it adds credits.
+    if wanted.plan <> current.plan or v_added > 0 then
+      perform keymeter.begin_alert_period(account, true);
+    end if;
   end if;
   insert into public.ledger_entries (user_id, sequence, created_at, cycle_start, kind, credits, plan)
     select account, accounts.last_ledger_sequence, current.moment, current.billing_cycle_start, 'plan_change', v_added, wanted.plan

@@ -47,6 +47,7 @@ begin
     select account, last_ledger_sequence, moment, billing_cycle_start, 'top_up', grant_top_up.credits, grant_top_up.idempotency_key, grant_top_up.note
       from topped_up
   returning entries.sequence, entries.created_at into granted;
+  perform keymeter.begin_alert_period(account, false);
   perform keymeter.append_audit_entry(account, 'operator', 'account.topped_up', null,
     json_build_object('credits', credits, 'note', note, 'ledgerSequence', granted.sequence), origin, granted.created_at);
   return query select false, false, false, granted.sequence, granted.created_at;
