@@ -2046,7 +2046,7 @@ begin
       -- While no threshold is near, an item costs only this condition.
       if account.credits_used * 100 >= known.alert_from_usage or item.remaining <= known.alert_from_left
          or (known.alerts_at_refusal and item.verdict = 'insufficient_credits') then
-        if item.credits_charged > 0 or item.credits_held > 0 then
+        if item.credits_charged > 0 or item.held_change > 0 then
           account.lowest_left := least(account.lowest_left, item.remaining);
           if item.credits_charged > 0 and item.cycle_start = account.cycle_start then
             account.peak_usage := greatest(account.peak_usage, account.credits_used);
