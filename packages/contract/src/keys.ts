@@ -15,6 +15,8 @@ export const GRACE_SECONDS_DEFAULT = 86_400
 /** The maximum number of secrets of one key that work: the current secret and the previous secrets in their grace periods. */
 export const SECRETS_WORKING_MAX = 10
 export const KEYS_PAGE_MAX = 100
+/** A cursor can name 100 live keys that were returned (2,134 characters), and the longest name (about 500 characters). */
+export const KEYS_CURSOR_LENGTH_MAX = 3_000
 
 /** The type is only a label: keys of both types spend the credits of the same account. */
 export const KeyType = z.enum(['dev', 'prod'])
@@ -122,7 +124,7 @@ export const ListKeys = z.strictObject({
     .refine(hasNoWholeSecret, HAS_WHOLE_SECRET)
     .default(''),
   /** The `nextCursor` of the previous page. The first page needs no cursor. */
-  cursor: z.string().max(1000).nullish(),
+  cursor: z.string().max(KEYS_CURSOR_LENGTH_MAX).nullish(),
   limit: z.int().min(1).max(KEYS_PAGE_MAX).default(KEYS_PAGE_MAX),
   /** tRPC's client adds this field to infinite queries. The server ignores it. */
   direction: z.literal('forward').optional(),

@@ -1,5 +1,8 @@
-/** The beginning of a secret that stays visible: any brand, the type, and 8 random characters. */
-const KEY_PREFIX = '[a-z][a-z0-9]{0,15}_(?:dev|prod)_[0-9A-Za-z]{8}'
+/**
+ * The beginning of a secret that stays visible: the end of any brand, the type, and 8 random characters. A search for the whole
+ * brand would try up to 16 lengths at each character of a text.
+ */
+const KEY_PREFIX = '[a-z0-9]_(?:dev|prod)_[0-9A-Za-z]{8}'
 /** It has no word boundaries, because a secret can be glued to any other text, e.g. in a URL. */
 const WHOLE_SECRET = new RegExp(`${KEY_PREFIX}[0-9A-Za-z]{47}`)
 const MORE_THAN_KEY_PREFIX = new RegExp(`(${KEY_PREFIX})[0-9A-Za-z]+`, 'g')
