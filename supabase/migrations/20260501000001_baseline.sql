@@ -249,7 +249,7 @@ create table public.billing_accounts (
   credits_used bigint not null default 0 check (credits_used >= 0),
   credits_held bigint not null default 0 check (credits_held >= 0),
   top_up_balance keymeter.credits not null default 0,
-  topped_up_this_cycle bigint not null default 0 check (topped_up_this_cycle >= 0),
+  topped_up_this_cycle bigint not null default 0,
   next_plan text,
   next_credits_per_cycle keymeter.credits,
   alert_thresholds keymeter.thresholds not null default '{50,80,100}',
@@ -287,8 +287,9 @@ comment on column public.billing_accounts.billing_cycle_start is
 comment on column public.billing_accounts.suspended_at is 'The time when the operator suspended the account. Nothing can be charged or held while the account is suspended. Null means that the account is not suspended.';
 comment on column public.billing_accounts.credits_held is 'The credits of the open holds that were made in this cycle.';
 comment on column public.billing_accounts.top_up_balance is
-  'The top-ups that were left at the start of the cycle, plus the top-ups that were added in the cycle. The usage of the cycle is subtracted only when the cycle ends. The granted credits of a cycle are spent before top-ups.';
-comment on column public.billing_accounts.topped_up_this_cycle is 'The part of top_up_balance that was added in this cycle.';
+  'The top-ups that were left at the start of the cycle, plus the top-ups that were added in the cycle. Top-ups that were taken back in the cycle are subtracted. The usage of the cycle is subtracted only when the cycle ends. The granted credits of a cycle are spent before top-ups.';
+comment on column public.billing_accounts.topped_up_this_cycle is
+  'The part of top_up_balance that was added in this cycle. It is negative if more top-ups of earlier cycles were taken back in this cycle than were added.';
 comment on column public.billing_accounts.next_plan is 'The plan from the next cycle on. Null means that the plan does not change.';
 comment on column public.billing_accounts.next_credits_per_cycle is 'The credits of next_plan at the time when the plan change was requested. Null means that next_plan is null.';
 comment on column public.billing_accounts.free_credits_refusal is
@@ -320,11 +321,13 @@ create table public.billing_cycles (
   credits_granted bigint not null check (credits_granted >= 0),
   credits_used bigint not null check (credits_used >= 0),
   credits_held bigint not null default 0 check (credits_held >= 0),
-  credits_topped_up bigint not null default 0 check (credits_topped_up >= 0),
+  credits_topped_up bigint not null default 0,
   primary key (user_id, cycle_start)
 );
 comment on table public.billing_cycles is
   'Closed cycles with their totals. A hold can stay open after its cycle has ended. When such a hold is settled, credits_held of the closed cycle becomes smaller and credits_used grows.';
+comment on column public.billing_cycles.credits_topped_up is
+  'The top-ups that were added in this cycle, minus the top-ups that were taken back in this cycle. The number can be negative, because a top-up can be taken back in a later cycle.';
 comment on column public.billing_cycles.credits_held is 'The credits of the holds that were made in this cycle and are still open.';
 
 alter table public.plans enable row level security;
@@ -628,26 +631,38 @@ create table public.ledger_entries (
   sequence bigint not null,
   created_at timestamptz(3) not null,
   cycle_start timestamptz(3) not null,
-  kind text not null check (kind in ('top_up', 'plan_change', 'refund', 'refund_top_up')),
-  credits bigint not null check (credits >= 0),
+  kind text not null check (kind in ('top_up', 'take_back', 'plan_change', 'refund', 'refund_top_up')),
+  credits bigint not null check (case kind when 'take_back' then credits <= 0 else credits >= 0 end),
   event_sequence bigint,
+  refers_to bigint check (refers_to < sequence),
+  credits_requested keymeter.credits,
+  credits_spent keymeter.credits,
   plan text,
   idempotency_key text check (char_length(idempotency_key) between 1 and 255),
   note text check (char_length(note) <= 200),
-  primary key (user_id, sequence)
+  primary key (user_id, sequence),
+  check ((kind = 'take_back') = (refers_to is not null)),
+  check ((kind = 'take_back') = (credits_spent is not null))
 );
-comment on table public.ledger_entries is 'The top-ups, plan changes and refunds of an account. Charges are not entries: the ledger page reads them from the roll-ups.';
+comment on table public.ledger_entries is 'The top-ups, taken back top-ups, plan changes and refunds of an account. Charges are not entries: the ledger page reads them from the roll-ups.';
 comment on column public.ledger_entries.sequence is 'The number of the entry in the account''s ledger. The first entry is 1, and there are no gaps.';
 comment on column public.ledger_entries.cycle_start is 'The start of the cycle that contains created_at.';
 comment on column public.ledger_entries.kind is
   'The kind refund means that the cycle of the charge had not ended. The kind refund_top_up means that it had ended, so the refund became a top-up.';
-comment on column public.ledger_entries.credits is 'The credits that the entry added to the balance. It is 0 for a plan change that adds no credits.';
+comment on column public.ledger_entries.credits is
+  'The credits that the entry added to the balance. It is 0 for a plan change that adds no credits. It is negative for a top-up that was taken back, and 0 if nothing of it was left.';
 comment on column public.ledger_entries.event_sequence is 'The sequence of the usage event of a refund. Null means that the entry is not a refund.';
+comment on column public.ledger_entries.refers_to is 'The sequence of the top-up that this entry takes back. Null means that the entry does not take a top-up back.';
+comment on column public.ledger_entries.credits_requested is
+  'The credits that the operator asked to take back. Null means all credits of the top-up, or that the entry does not take a top-up back.';
+comment on column public.ledger_entries.credits_spent is 'The credits that could not be taken back, because they were spent or held. Null means that the entry does not take a top-up back.';
 comment on column public.ledger_entries.plan is 'The new plan of a plan change. Null means that the entry is not a plan change.';
-comment on column public.ledger_entries.idempotency_key is 'The idempotency key of a top-up. A retry with the same key returns this entry, without a time limit. Null means that the entry is not a top-up.';
+comment on column public.ledger_entries.idempotency_key is 'The idempotency key of a top-up, or of the request that takes it back. A retry with the same key returns this entry, without a time limit. Null for all other kinds.';
 
 -- Serves the ledger of a cycle. It contains the credits, so that the many refunds of a day are summed without reading the table.
 create index ledger_entries_cycle_idx on public.ledger_entries (user_id, cycle_start, kind, created_at, sequence) include (credits);
+-- Used to find the earlier entries that took back a part of the same top-up.
+create index ledger_entries_refers_to_idx on public.ledger_entries (user_id, refers_to) include (credits) where refers_to is not null;
 create unique index ledger_entries_idempotency_idx on public.ledger_entries (user_id, idempotency_key) where idempotency_key is not null;
 
 create table public.alerts (
@@ -699,7 +714,8 @@ create table public.audit_log (
   actor text not null check (actor in ('customer', 'operator', 'system')),
   action text not null check (action in (
     'key.created', 'key.updated', 'key.disabled', 'key.enabled', 'key.rotated', 'key.grace_ended', 'key.secret_saved',
-    'key.secret_replaced', 'key.secret_repeated', 'key.revoked', 'account.topped_up', 'account.plan_changed', 'account.suspended', 'account.resumed',
+    'key.secret_replaced', 'key.secret_repeated', 'key.revoked', 'account.topped_up', 'account.top_up_taken_back', 'account.plan_changed',
+    'account.suspended', 'account.resumed',
     'account.free_credits_granted')),
   api_key_id uuid,
   -- The type is json, because the hash covers the text exactly as it was written. jsonb would store a different text.
@@ -1573,7 +1589,7 @@ $$;
 --
 -- `origin` is the start of the cycle of the hold. If that cycle has ended, the excess is taken from the granted credits that the
 -- cycle had left, and then from the top-ups that were left when the cycle ended and that the current cycle does not need. It is
--- never taken from the granted credits of the current cycle (docs/decisions/0030-settles-above-their-hold.md).
+-- never taken from the granted credits of the current cycle (docs/decisions/0030-excess-and-taken-back-credits.md).
 create function keymeter.collectible_excess(
   item keymeter.metering_item, account keymeter.metering_account, refusal text, excess bigint, origin timestamptz,
   items keymeter.metering_item[]
@@ -2542,7 +2558,8 @@ $$;
 -- The function also writes the entry of the audit log, so credits never appear without an entry. `origin` describes the call of
 -- the operator.
 --
--- `is_conflict` is true if the original top-up had a different number of credits. `is_too_much` is true if the account would
+-- `is_conflict` is true if the original top-up had a different number of credits, or if the key belongs to a top-up that was
+-- taken back. `is_too_much` is true if the account would
 -- have more than keymeter.max_credits() credits. Then nothing is granted. Returns no row if the account does not exist.
 create function keymeter.grant_top_up(account uuid, credits bigint, idempotency_key text, note text, origin keymeter.call_origin)
   returns table (is_replayed boolean, is_conflict boolean, is_too_much boolean, sequence bigint, created_at timestamptz)
@@ -2560,10 +2577,10 @@ begin
   if not keymeter.lock_account(account) then
     return;
   end if;
-  select entries.sequence, entries.created_at, entries.credits into original from public.ledger_entries as entries
+  select entries.sequence, entries.created_at, entries.credits, entries.kind into original from public.ledger_entries as entries
    where entries.user_id = account and entries.idempotency_key = grant_top_up.idempotency_key;
   if found then
-    return query select true, original.credits <> grant_top_up.credits, false, original.sequence, original.created_at;
+    return query select true, original.kind <> 'top_up' or original.credits <> grant_top_up.credits, false, original.sequence, original.created_at;
     return;
   end if;
   v_now := keymeter.now();
@@ -2612,6 +2629,83 @@ begin
   perform keymeter.append_audit_entry(account, 'operator', case when is_suspended then 'account.suspended' else 'account.resumed' end, null,
     '{}', origin, v_now);
   return true;
+end
+$$;
+
+-- supabase/schemas/functions/operator/take_back_top_up.sql
+
+-- Takes a top-up back, e.g. after a payment was reversed: `credits` of it, or all of it if `credits` is null. Takes back at most
+-- what is left. All top-ups of an account are one balance, so the rest of a top-up is the smaller of two numbers: its credits
+-- minus those that were taken back earlier, and the top-ups that the current cycle neither uses nor holds.
+--
+-- A retry with the same idempotency key returns the original answer and changes nothing, without a time limit. So the function
+-- also writes an entry if nothing is left. It also writes the entry of the audit log. `origin` describes the call of the operator.
+--
+-- `credits_spent` are the credits that could not be taken back because they are spent or held. `is_conflict` is true if the
+-- idempotency key was used for another request. Returns no row if the account has no top-up with the idempotency key
+-- `top_up_key`. A refund that became a top-up has no idempotency key, so it cannot be taken back.
+create function keymeter.take_back_top_up(
+  account uuid, top_up_key text, credits bigint, idempotency_key text, note text, origin keymeter.call_origin
+) returns table (is_replayed boolean, is_conflict boolean, credits_taken_back bigint, credits_spent bigint, created_at timestamptz)
+  language plpgsql volatile security definer set search_path = '' set timezone = 'UTC'
+  as $$
+#variable_conflict use_column
+declare
+  top_up record;
+  original record;
+  entry record;
+  v_now timestamptz;
+  v_wanted bigint;
+  v_taken bigint;
+begin
+  if credits not between 1 and keymeter.max_credits_given() or idempotency_key is null then
+    raise exception 'take_back_top_up: take back 1 to % credits, with an idempotency key', keymeter.max_credits_given()
+      using errcode = '22023';
+  end if;
+  if not keymeter.lock_account(account) then
+    return;
+  end if;
+  select entries.sequence, entries.credits into top_up from public.ledger_entries as entries
+   where entries.user_id = account and entries.idempotency_key = top_up_key and entries.kind = 'top_up';
+  if not found then
+    return;
+  end if;
+  select entries.refers_to, entries.credits_requested, entries.credits, entries.credits_spent, entries.created_at into original
+    from public.ledger_entries as entries
+   where entries.user_id = account and entries.idempotency_key = take_back_top_up.idempotency_key;
+  if found then
+    return query select
+      true, (original.refers_to, original.credits_requested) is distinct from (top_up.sequence, take_back_top_up.credits),
+      - original.credits, original.credits_spent::bigint, original.created_at;
+    return;
+  end if;
+
+  v_now := keymeter.now();
+  perform keymeter.advance_accounts(array[account], v_now);
+  select least(take_back_top_up.credits, top_up.credits + coalesce(sum(earlier.credits), 0)) into v_wanted
+    from public.ledger_entries as earlier where earlier.user_id = account and earlier.refers_to = top_up.sequence;
+  select least(v_wanted, greatest(0, top_up_balance - greatest(0, credits_used + credits_held - credits_per_cycle))) into v_taken
+    from public.billing_accounts where user_id = account;
+  with taken_back as (
+    update public.billing_accounts as accounts
+       set top_up_balance = accounts.top_up_balance - v_taken,
+           topped_up_this_cycle = accounts.topped_up_this_cycle - v_taken,
+           last_ledger_sequence = accounts.last_ledger_sequence + 1
+     where accounts.user_id = account
+    returning accounts.last_ledger_sequence, accounts.billing_cycle_start,
+              keymeter.account_time(v_now, accounts.last_event_at, accounts.billing_cycle_start) as moment
+  )
+  insert into public.ledger_entries as entries
+      (user_id, sequence, created_at, cycle_start, kind, credits, refers_to, credits_requested, credits_spent, idempotency_key, note)
+    select account, last_ledger_sequence, moment, billing_cycle_start, 'take_back', - v_taken, top_up.sequence, take_back_top_up.credits,
+           v_wanted - v_taken, take_back_top_up.idempotency_key, take_back_top_up.note
+      from taken_back
+  returning entries.sequence, entries.created_at into entry;
+  perform keymeter.append_audit_entry(account, 'operator', 'account.top_up_taken_back', null,
+    json_build_object('credits', v_taken, 'creditsSpent', v_wanted - v_taken, 'note', note, 'topUpSequence', top_up.sequence,
+                      'ledgerSequence', entry.sequence),
+    origin, entry.created_at);
+  return query select false, false, v_taken, v_wanted - v_taken, entry.created_at;
 end
 $$;
 
@@ -2692,6 +2786,7 @@ grant execute on function
   keymeter.end_secret(uuid, boolean, timestamptz), keymeter.record_audit(text, uuid, json, keymeter.call_origin),
   keymeter.grant_top_up(uuid, bigint, text, text, keymeter.call_origin), keymeter.change_plan(uuid, text, keymeter.call_origin),
   keymeter.set_suspended(uuid, boolean, keymeter.call_origin),
+  keymeter.take_back_top_up(uuid, text, bigint, text, text, keymeter.call_origin),
   keymeter.make_usage_partition(timestamptz)
 to keymeter_api;
 

@@ -35,6 +35,10 @@ const REASONS = {
   },
   account_not_found: { code: 'NOT_FOUND', message: 'This account does not exist: check accountId.' },
   plan_not_found: { code: 'NOT_FOUND', message: 'There is no such plan: create it with "pnpm keymeter plan" first.' },
+  top_up_not_found: {
+    code: 'NOT_FOUND',
+    message: 'This account has no top-up with this idempotency key: send the idempotency key that granted the top-up.',
+  },
   idempotency_key_reused: {
     code: 'CONFLICT',
     message: 'This idempotency key was used for a different request: send a new idempotency key for each request.',

@@ -168,6 +168,13 @@ interface Remembered {
   answer: ModelVerdict
 }
 
+/** A top-up that the operator granted. */
+export interface ModelGrant {
+  idempotencyKey: string
+  credits: number
+  takenBack: number
+}
+
 interface ModelCycle {
   plan: string
   granted: number
@@ -187,6 +194,7 @@ export class ModelAccount {
   readonly keys: ModelKey[] = []
   readonly holds: ModelHold[] = []
   readonly charges: ModelCharge[] = []
+  readonly grants: ModelGrant[] = []
   readonly operations = new Set<string>()
   readonly remembered = new Map<string, Remembered>()
   thresholds = [50, 80, 100]
@@ -276,15 +284,25 @@ export class ModelAccount {
     return copy
   }
 
-  topUp(credits: number): void {
+  topUp(credits: number, idempotencyKey: string): void {
     this.current.toppedUp += credits
     this.noteForAlerts({ what: 'top-up' })
+    this.grants.push({ idempotencyKey, credits, takenBack: 0 })
   }
 
   /** Sets the credits that the plan grants in the current cycle. */
   setGranted(credits: number): void {
     this.current.granted = credits
     this.noteForAlerts({ what: 'new plan' })
+  }
+
+  /** Takes back `credits` of a top-up, or all of it if `credits` is null, but only what is neither used nor held. */
+  takeBack(grant: ModelGrant, credits: number | null): { creditsTakenBack: number; creditsSpent: number } {
+    const wanted = Math.min(credits ?? grant.credits, grant.credits - grant.takenBack)
+    const creditsTakenBack = Math.min(wanted, this.carriedInto(this.cycle + 1))
+    grant.takenBack += creditsTakenBack
+    this.current.toppedUp -= creditsTakenBack
+    return { creditsTakenBack, creditsSpent: wanted - creditsTakenBack }
   }
 
   changePlan(plan: string): void {

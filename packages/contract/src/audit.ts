@@ -17,6 +17,7 @@ export const AuditAction = z.enum([
   'key.secret_repeated',
   'key.revoked',
   'account.topped_up',
+  'account.top_up_taken_back',
   'account.plan_changed',
   'account.suspended',
   'account.resumed',

@@ -34,6 +34,33 @@ export const GrantTopUpOutput = Output.extend({
   account: BillingAccount,
 })
 
+const TakenBackCredits = GivenCredits.min(1, 'Take back at least 1 credit.')
+
+/**
+ * Takes a top-up back, e.g. after a payment was reversed: `credits` of it, or all of it without `credits`. Takes back at most
+ * what is left of the top-up. An idempotency key takes back only once, without a time limit.
+ */
+export const TakeBackTopUp = OfAccount.extend({
+  /** The idempotency key that granted the top-up. */
+  topUpIdempotencyKey: IdempotencyKey,
+  credits: TakenBackCredits.nullable().default(null),
+  idempotencyKey: IdempotencyKey,
+  note: GrantTopUp.shape.note,
+})
+export type TakeBackTopUp = z.infer<typeof TakeBackTopUp>
+/** A replay returns the numbers of the original call. */
+export const TakeBackTopUpOutput = Output.extend({
+  takenBackAt: Timestamp,
+  creditsTakenBack: Credits,
+  /**
+   * The credits that could not be taken back, because they are spent or held. All top-ups of an account are one balance, and
+   * the credits of the plan are spent first.
+   */
+  creditsSpent: Credits,
+  replayed: z.boolean(),
+  account: BillingAccount,
+})
+
 export const ChangePlan = OfAccount.extend({ plan: Plan })
 export type ChangePlan = z.infer<typeof ChangePlan>
 export const ChangePlanOutput = Output.extend({

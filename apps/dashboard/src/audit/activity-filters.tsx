@@ -17,6 +17,7 @@ const ACTIONS: Record<AuditAction, string> = {
   'key.secret_repeated': 'Call repeated',
   'key.revoked': 'Revoked',
   'account.topped_up': 'Topped up',
+  'account.top_up_taken_back': 'Top-up taken back',
   'account.plan_changed': 'Plan changed',
   'account.suspended': 'Account suspended',
   'account.resumed': 'Account resumed',

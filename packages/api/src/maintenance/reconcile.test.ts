@@ -39,6 +39,8 @@ beforeAll(async () => {
     if (settled.verdict !== 'settled') throw new Error('nothing is settled')
     await metering.refund({ chargeId: settled.chargeId, credits: 1, idempotencyKey: 'refund' })
     await operator.grantTopUp({ accountId: userId, credits: 10, idempotencyKey: 'top-up' })
+    const takeBack = { accountId: userId, topUpIdempotencyKey: 'top-up', credits: 4, idempotencyKey: 'take-back' }
+    await operator.takeBackTopUp(takeBack)
   }
 })
 
@@ -208,6 +210,16 @@ describe('reconcile', () => {
       "update audit_log set detail = '{\"credits\":10,\"ledgerSequence\":2}' where user_id = '$user' and action = 'account.topped_up'",
     ],
     [
+      'audit entry',
+      "update audit_log set detail = replace(detail::text, '\"credits\" : 4', '\"credits\" : 3')::json where user_id = '$user' and action = 'account.top_up_taken_back' returning 1",
+      "update audit_log set detail = replace(detail::text, '\"credits\" : 3', '\"credits\" : 4')::json where user_id = '$user' and action = 'account.top_up_taken_back'",
+    ],
+    [
+      'audit entry',
+      "update audit_log set action = 'account.suspended' where user_id = '$user' and action = 'account.top_up_taken_back' returning 1",
+      "update audit_log set action = 'account.top_up_taken_back' where user_id = '$user' and action = 'account.suspended'",
+    ],
+    [
       'free credits',
       "update audit_log set action = 'account.suspended' where user_id = '$user' and action = 'account.free_credits_granted' returning 1",
       "update audit_log set action = 'account.free_credits_granted' where user_id = '$user' and action = 'account.suspended'",
@@ -248,6 +260,20 @@ describe('reconcile', () => {
     expect(await reported(`${asked.replace('= 3', '= 2')} returning 1`)).toEqual(['event itself'])
     await database.owner.query(asked.replaceAll('$user', userId))
     expect(await differences()).toEqual([])
+  })
+
+  it('reports a top-up of which more was taken back than it had, and an entry that takes back something else', async () => {
+    const { userId } = accounts[0] ?? { userId: '' }
+    const change = async (statement: string) => {
+      const found = await plant(
+        `update ledger_entries set ${statement} where user_id = '${userId}' and kind = 'take_back' returning 1`,
+      )
+      return [...new Set(found.map(({ what }) => what))].sort()
+    }
+    expect(await change('credits = -11')).toEqual(['audit entry', 'taken back top-up', 'top-ups', 'top-ups of a cycle'])
+    // The first entry of the ledger is the refund.
+    expect(await change('credits = -4, refers_to = 1')).toEqual(['audit entry', 'taken back top-up'])
+    expect(await change('refers_to = 2')).toEqual([])
   })
 
   it('reports an event with negative credits, even if it agrees with all totals', async () => {

@@ -387,11 +387,31 @@ const changes = [
   step('top up', fc.record({ account: nth, credits: fc.constantFrom(1, 50, 700) }), async (args, model) => {
     const account = pick(model.accounts, args.account)
     account.turn(model.now)
-    account.topUp(args.credits)
     const grant = { accountId: account.userId, credits: args.credits, idempotencyKey: `t-${idempotencyKeys++}` }
+    account.topUp(args.credits, grant.idempotencyKey)
     expect(await backend.operator.grantTopUp(grant)).toMatchObject({ replayed: false })
     expect(await backend.operator.grantTopUp(grant)).toMatchObject({ replayed: true })
   }),
+  step(
+    'take a top-up back',
+    fc.record({ account: nth, topUp: nth, credits: fc.constantFrom(null, null, 1, 30, 700) }),
+    async (args, model) => {
+      const account = pick(model.accounts, args.account)
+      if (account.grants.length === 0) return
+      account.turn(model.now)
+      const topUp = pick(account.grants, args.topUp)
+      const { credits } = args
+      const request = {
+        accountId: account.userId,
+        topUpIdempotencyKey: topUp.idempotencyKey,
+        credits,
+        idempotencyKey: `t-${idempotencyKeys++}`,
+      }
+      const expected = account.takeBack(topUp, credits)
+      expect(await backend.operator.takeBackTopUp(request)).toMatchObject({ ...expected, replayed: false })
+      expect(await backend.operator.takeBackTopUp(request)).toMatchObject({ ...expected, replayed: true })
+    },
+  ),
   step('change the plan', fc.record({ account: nth, plan: fc.constantFrom(...Object.keys(PLANS)) }), async (args, model) => {
     const account = pick(model.accounts, args.account)
     account.turn(model.now)

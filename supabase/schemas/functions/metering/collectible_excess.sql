@@ -4,7 +4,7 @@
 --
 -- `origin` is the start of the cycle of the hold. If that cycle has ended, the excess is taken from the granted credits that the
 -- cycle had left, and then from the top-ups that were left when the cycle ended and that the current cycle does not need. It is
--- never taken from the granted credits of the current cycle (docs/decisions/0030-settles-above-their-hold.md).
+-- never taken from the granted credits of the current cycle (docs/decisions/0030-excess-and-taken-back-credits.md).
 create function keymeter.collectible_excess(
   item keymeter.metering_item, account keymeter.metering_account, refusal text, excess bigint, origin timestamptz,
   items keymeter.metering_item[]
