@@ -147,14 +147,10 @@ export class ModelKey {
   }
 
   /**
-   * Gives the key a new secret. The previous secret works until the end of the grace period. Older secrets stop working
-   * immediately.
+   * Gives the key a new secret. The previous secret works until the end of the grace period. Older secrets keep their ends.
    */
   rotate(secret: string, now: number, graceMs: number): void {
-    for (const older of this.secrets) {
-      if (older.validUntil === null) older.validUntil = now + graceMs
-      else if (older.validUntil > now) older.validUntil = now
-    }
+    for (const older of this.secrets) older.validUntil ??= now + graceMs
     this.secrets.push({ text: secret, validUntil: null })
   }
 }

@@ -1,4 +1,4 @@
-import { CHARGES_MAX, KeyType } from '@keymeter/contract'
+import { CHARGES_MAX, KeyType, SECRETS_WORKING_MAX } from '@keymeter/contract'
 import { testDatabase } from '@keymeter/local/testing'
 import fc from 'fast-check'
 import { pino } from 'pino'
@@ -349,6 +349,13 @@ const changes = [
     const key = pick(model.keys, args.key)
     const rotated = callerOf(real, key.account).keys.rotate({ id: key.id, graceSeconds: args.grace })
     if (key.isRevoked) return await expectRevoked(rotated)
+    if (key.expiresAt !== null && key.expiresAt <= model.now) {
+      return await expect(rotated).rejects.toMatchObject({ reason: 'bad_request', issues: [{ field: 'expiresAt' }] })
+    }
+    const previous = key.secrets.filter(({ validUntil }) => validUntil !== null && validUntil > model.now)
+    if (previous.length + (args.grace > 0 ? 1 : 0) >= SECRETS_WORKING_MAX) {
+      return await expect(rotated).rejects.toMatchObject({ reason: 'too_many_secrets' })
+    }
     key.rotate((await rotated).secret, model.now, args.grace * SECOND_MS)
   }),
   step('change the limit', fc.record({ key: nth, creditLimit }), async ({ key: n, creditLimit }, model, real) => {
