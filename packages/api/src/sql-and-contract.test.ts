@@ -98,6 +98,7 @@ describe('check constraints', () => {
     ['api_keys', 'name', KEY_NAME_LENGTH_MAX],
     ['ledger_entries', 'note', TOP_UP_NOTE_LENGTH_MAX],
     ['ledger_entries', 'idempotency_key', IDEMPOTENCY_KEY_LENGTH_MAX],
+    ['api_key_secrets', 'idempotency_key', IDEMPOTENCY_KEY_LENGTH_MAX],
   ] as const)('%s.%s has the same maximum length as the contract', async (table, column, length) => {
     expect(await checksOf(table, column)).toContain(`<= ${length})`)
   })
