@@ -1,3 +1,4 @@
+import { withAsciiDomain } from '@keymeter/contract'
 import type { Db } from '@keymeter/db'
 import { sql } from 'kysely'
 import { AppError } from '../errors.ts'
@@ -11,7 +12,9 @@ import { AppError } from '../errors.ts'
 export async function findAccount(db: Db, idOrEmail: string): Promise<string> {
   const { rows } = await sql<{ id: string; isProvisioned: boolean }>`
     select id, exists (select from billing_accounts where user_id = users.id) as "isProvisioned"
-      from auth.users as users where id::text = lower(${idOrEmail}) or lower(email) = lower(${idOrEmail})`.execute(db)
+      from auth.users as users where id::text = lower(${idOrEmail}) or lower(email) = lower(${withAsciiDomain(idOrEmail)})`.execute(
+    db,
+  )
   const [user] = rows
   if (user === undefined) throw notFound(`There is no account ${idOrEmail}.`)
   if (rows.length > 1)
