@@ -18,6 +18,10 @@ export type KeyType = z.infer<typeof KeyType>
  * Matches a whole secret with any brand. Names and search texts must not contain a secret, because they are stored or shown.
  */
 const SECRET = /[a-z][a-z0-9]{0,15}_(?:dev|prod)_[0-9A-Za-z]{55}/
+/** True if the text contains a whole secret with any brand. */
+export function containsSecret(text: string): boolean {
+  return SECRET.test(text)
+}
 
 /**
  * The name of a key: 1 to 64 characters of any language. The characters are counted as code points, as Postgres counts them.
