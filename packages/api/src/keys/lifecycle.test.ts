@@ -142,13 +142,29 @@ describe('keys.rotate', () => {
     expect(graceEndsAt).toBeNull()
   })
 
-  it('ends the oldest secret immediately when it is called again', async () => {
+  it('keeps the grace periods of all previous secrets when it is called again, and shows the end of the last one', async () => {
     const { userId, caller, defaultKey } = await provisioned(database)
     const { id } = defaultKey
     const second = await caller.keys.rotate({ id, graceSeconds: GRACE_SECONDS_MAX })
     expect(await working(userId, defaultKey.secret, second.secret)).toEqual([true, true])
     const third = await caller.keys.rotate({ id, graceSeconds: 3600 })
-    expect(await working(userId, defaultKey.secret, second.secret, third.secret)).toEqual([false, true, true])
+    expect(await working(userId, defaultKey.secret, second.secret, third.secret)).toEqual([true, true, true])
+    expect(third.graceEndsAt).toBe(second.graceEndsAt)
+    const fourth = await caller.keys.rotate({ id, graceSeconds: 0 })
+    expect(await working(userId, defaultKey.secret, second.secret, third.secret, fourth.secret)).toEqual([
+      true,
+      true,
+      false,
+      true,
+    ])
+    expect(fourth.graceEndsAt).toBe(second.graceEndsAt)
+    expect(await caller.keys.endGrace({ id })).toMatchObject({ graceEndsAt: null })
+    expect(await working(userId, defaultKey.secret, second.secret, third.secret, fourth.secret)).toEqual([
+      false,
+      false,
+      false,
+      true,
+    ])
   })
 
   it.each([-1, GRACE_SECONDS_MAX + 1, 0.5, Number.NaN])(
@@ -192,7 +208,7 @@ describe('lost secrets', () => {
     const { userId, caller, defaultKey } = await provisioned(database)
     const { id } = defaultKey
     const lost = await caller.keys.rotate({ id, graceSeconds: 3600 })
-    const replaced = await caller.keys.replaceLostSecret({ id, keyPrefix: lost.keyPrefix })
+    const replaced = await caller.keys.replaceLostSecret({ id, keyPrefix: lost.keyPrefix, idempotencyKey: 'lost' })
     expect(await working(userId, defaultKey.secret, lost.secret, replaced.secret)).toEqual([true, false, true])
     expect(replaced).toMatchObject({ id, graceEndsAt: lost.graceEndsAt, isSecretSaved: false })
   })
@@ -201,7 +217,7 @@ describe('lost secrets', () => {
     const { userId, caller, defaultKey } = await provisioned(database)
     const { id } = defaultKey
     await caller.keys.confirmSecretSaved({ id, keyPrefix: defaultKey.keyPrefix })
-    const replace = caller.keys.replaceLostSecret({ id, keyPrefix: defaultKey.keyPrefix })
+    const replace = caller.keys.replaceLostSecret({ id, keyPrefix: defaultKey.keyPrefix, idempotencyKey: 'lost' })
     await expect(replace).rejects.toMatchObject({ code: 'CONFLICT', reason: 'secret_not_lost' })
     expect(await working(userId, defaultKey.secret)).toEqual([true])
   })
@@ -224,7 +240,7 @@ describe('a revoked key', () => {
     expect(await caller.keys.revoke({ id })).toMatchObject({ status: 'revoked', graceEndsAt: null })
     expect(await working(userId, defaultKey.secret, secret)).toEqual([false, false])
     const { rotate, enable, disable, endGrace, update, confirmSecretSaved, replaceLostSecret } = caller.keys
-    const replace = async () => await replaceLostSecret({ id, keyPrefix: defaultKey.keyPrefix })
+    const replace = async () => await replaceLostSecret({ id, keyPrefix: defaultKey.keyPrefix, idempotencyKey: 'lost' })
     for (const change of [rotate, replace, enable, disable, endGrace, update, confirmSecretSaved]) {
       await expect(change({ id })).rejects.toMatchObject({ code: 'CONFLICT', reason: 'key_revoked' })
     }
@@ -260,7 +276,7 @@ describe('concurrent changes of one key', () => {
         caller.keys.endGrace({ id }),
         caller.keys.disable({ id }),
         caller.keys.enable({ id }),
-        caller.keys.replaceLostSecret({ id, keyPrefix: defaultKey.keyPrefix }),
+        caller.keys.replaceLostSecret({ id, keyPrefix: defaultKey.keyPrefix, idempotencyKey: 'lost' }),
         caller.keys.update({ id, name: `round ${round}` }),
         ...(isRevoking ? [caller.keys.revoke({ id })] : []),
       ])
@@ -273,7 +289,8 @@ describe('concurrent changes of one key', () => {
         [userId],
       )
       expect(rows[0].current).toBe(1)
-      expect(rows[0].grace).toBeLessThanOrEqual(1)
+      // One of the five rotations has no grace period, and a replaced secret has none either.
+      expect(rows[0].grace).toBeLessThanOrEqual(4)
       const secrets = answers.flatMap((answer) =>
         answer.status === 'fulfilled' && 'secret' in answer.value ? [answer.value.secret] : [],
       )
@@ -305,7 +322,7 @@ describe('a change of one key', () => {
     await caller.keys.rotate({ id, graceSeconds: 0 })
     await caller.keys.endGrace({ id })
     const { keyPrefix } = await caller.keys.rotate({ id, graceSeconds: 60 })
-    await caller.keys.replaceLostSecret({ id, keyPrefix })
+    await caller.keys.replaceLostSecret({ id, keyPrefix, idempotencyKey: randomUUID() })
     await caller.keys.confirmSecretSaved({ id })
     await caller.keys.update({ id, name: 'renamed', creditLimit: 1 })
     await caller.keys.disable({ id })
@@ -322,7 +339,9 @@ describe('a change of one key', () => {
     // The previous secret was never confirmed as saved, but the current secret was. So the current secret is not lost, and
     // nothing can be replaced.
     expect(await caller.keys.get({ id })).toMatchObject({ isSecretSaved: true })
-    await expect(caller.keys.replaceLostSecret({ id, keyPrefix })).rejects.toMatchObject({ reason: 'secret_not_lost' })
+    await expect(caller.keys.replaceLostSecret({ id, keyPrefix, idempotencyKey: randomUUID() })).rejects.toMatchObject({
+      reason: 'secret_not_lost',
+    })
     const { rows } = await database.owner.query(
       'select valid_until is null as current, saved_at is not null as saved from api_key_secrets where user_id = $1 order by 1',
       [userId],
@@ -336,7 +355,9 @@ describe('a change of one key', () => {
   it('two concurrent replacements of a lost secret return one working secret and one refusal', async () => {
     const { userId, caller, defaultKey } = await provisioned(database)
     const { id, keyPrefix } = defaultKey
-    const answers = await Promise.allSettled([1, 2].map(async () => await caller.keys.replaceLostSecret({ id, keyPrefix })))
+    const answers = await Promise.allSettled(
+      [1, 2].map(async () => await caller.keys.replaceLostSecret({ id, keyPrefix, idempotencyKey: randomUUID() })),
+    )
     const [won] = answers.flatMap((answer) => (answer.status === 'fulfilled' ? [answer.value.secret] : []))
     expect(answers.map(({ status }) => status).sort()).toEqual(['fulfilled', 'rejected'])
     expect(await working(userId, won ?? '')).toEqual([true])
@@ -365,9 +386,11 @@ describe('the time of a change', () => {
     expect(await caller.keys.get({ id })).toMatchObject({ status: 'expired' })
     expect((await caller.keys.list({ status: 'expired' })).data).toHaveLength(1)
 
+    await caller.keys.update({ id, expiresAt: null })
     expect(await caller.keys.rotate({ id, graceSeconds: 100 })).toMatchObject({ graceEndsAt: at(100_001) })
     expect(await caller.keys.rotate({ id, graceSeconds: GRACE_SECONDS_MAX })).toMatchObject({ graceEndsAt: at(604_800_001) })
     await clock.set(new Date(at(5_000)))
+    await caller.keys.endGrace({ id })
     await caller.keys.rotate({ id, graceSeconds: 1 })
     await clock.set(new Date(at(6_000)))
     expect(await caller.keys.get({ id })).toMatchObject({ graceEndsAt: null })
@@ -378,7 +401,7 @@ describe('the time of a change', () => {
       [userId, id],
     )
     expect(ends.rows.map(({ valid_until }) => valid_until?.toISOString() ?? null)).toEqual([
-      at(1),
+      at(5_000),
       at(5_000),
       at(6_000),
       at(6_000),
