@@ -26,6 +26,8 @@ async function doctor(changes: Record<string, string | null> = {}, ...args: stri
       stderr += text
     },
     isInteractive: false,
+    readInput: async () => '',
+    confirm: null,
   })
   return { code, stdout, stderr, faults: stdout.split('\n').filter((line) => line.startsWith('fault')) }
 }

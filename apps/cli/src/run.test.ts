@@ -25,6 +25,8 @@ async function keymeter(
       output.stderr += text
     },
     isInteractive,
+    readInput: async () => '',
+    confirm: null,
   })
   return { code, ...output }
 }

@@ -71,9 +71,8 @@ async function findMatches(db: Reader, filters: Filters, after: Place | null): P
   await readInIndexOrder({ db })
   const { rows } = await sql<Place & { isFound: boolean; number: number }>`
     select at, id, is_found as "isFound", number
-      from (select at, id, coalesce(${matches(filters)}, false) as is_found, number
-              from (${examined(filters, after, examinedMax)}) as listed
-              ${search === '' && status !== 'no_account' ? sql`` : sql`left join auth.users as users using (id)`}) as listed
+      from (select at, id, number, coalesce(${matches(filters)}, false) as is_found
+              from (${examined(filters, after, examinedMax)}) as listed) as listed
      where is_found or number = ${examinedMax} order by number limit ${limit + 1}`.execute(db)
   const found = rows.filter(({ isFound }) => isFound)
   const page = found.slice(0, limit)
@@ -100,16 +99,20 @@ function examined({ sort, status }: Filters, after: Place | null, count: number)
      order by created_at ${direction}, user_id ${direction} limit ${count}`
 }
 
+/**
+ * The subqueries are scalar, so Postgres looks up each examined account by the primary key. It can turn `exists` and joins into a
+ * hash join, which reads all users.
+ */
 function matches({ search, plan, status }: Filters): RawBuilder<boolean> {
   // Supabase Auth stores addresses in lower case. Only the domain of a text with an @ is known, e.g. `@bücher.example`.
   const part = /^\p{ASCII}*$/u.test(search) ? search : withAsciiDomain(search.includes('@') ? search : `@${search}`)
   const text = search.includes('@') ? part : part.replace('@', '')
   const conditions = [
-    search === '' ? sql`true` : sql`strpos(lower(users.email), lower(${text})) > 0`,
+    search === '' ? sql`true` : sql`strpos(lower((select email from auth.users where id = listed.id)), lower(${text})) > 0`,
     // If the stored cycle has ended, a planned change of the plan has already taken place.
     plan === undefined ? sql`true` : sql`case when has_ended then coalesce(next_plan, plan) else plan end = ${plan}`,
     status === 'active' ? sql`suspended_at is null` : sql`true`,
-    status === 'no_account' ? sql`not exists (select from billing_accounts where user_id = id)` : sql`true`,
+    status === 'no_account' ? sql`(select user_id from billing_accounts where user_id = listed.id) is null` : sql`true`,
   ]
   return sql`(${sql.join(conditions, sql` and `)})`
 }
