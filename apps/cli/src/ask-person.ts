@@ -1,4 +1,5 @@
-import { createInterface } from 'node:readline/promises'
+import { once } from 'node:events'
+import { createInterface, type Interface } from 'node:readline/promises'
 import { Writable } from 'node:stream'
 
 /** A secret is shorter than this number of characters. */
@@ -19,23 +20,31 @@ export async function readInput(): Promise<string> {
 }
 
 async function askHidden(question: string): Promise<string> {
-  process.stderr.write(question)
   const hidden = new Writable({ write: (_, __, done) => done() })
+  // The interface switches the echo of the terminal off. The question comes after that, so nothing that is typed is shown.
   const reader = createInterface({ input: process.stdin, output: hidden, terminal: true })
-  try {
-    return (await reader.question('')).slice(0, INPUT_LENGTH_MAX)
-  } finally {
-    reader.close()
-    process.stderr.write('\n')
-  }
+  process.stderr.write(question)
+  const answer = await answerOf(reader, '')
+  process.stderr.write('\n')
+  return answer.slice(0, INPUT_LENGTH_MAX)
 }
 
 /** Asks a question on the terminal. Resolves to true if the person answers `yes`. */
 export async function confirm(question: string): Promise<boolean> {
   const reader = createInterface({ input: process.stdin, output: process.stderr })
-  try {
-    return /^\s*yes\s*$/i.test(await reader.question(`${question} (yes or no) `))
-  } finally {
+  return /^\s*yes\s*$/i.test(await answerOf(reader, `${question} (yes or no) `))
+}
+
+/** Returns the answer. Ctrl-C ends the process. Ctrl-D, which closes the input, is an error. */
+async function answerOf(reader: Interface, question: string): Promise<string> {
+  let isInterrupted = false
+  reader.once('SIGINT', () => {
+    isInterrupted = true
     reader.close()
-  }
+  })
+  const closed = once(reader, 'close')
+  const answer = await Promise.race([reader.question(question), closed.then(() => '')])
+  reader.close()
+  if (isInterrupted) process.kill(process.pid, 'SIGINT')
+  return answer
 }
