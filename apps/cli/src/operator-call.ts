@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { userInfo } from 'node:os'
 import { AccountQueue, type OperatorCall } from '@keymeter/api/server'
+import { cutSecrets } from '@keymeter/contract'
 import type { Db } from '@keymeter/db'
 import { pino } from 'pino'
 
@@ -14,7 +15,7 @@ export function operatorCall(db: Db): OperatorCall {
     requestId: randomUUID(),
     clientAddress: null,
     userAgent: 'pnpm keymeter',
-    osUser: osUser().slice(0, 64),
+    osUser: cutSecrets(osUser()).slice(0, 64),
   }
 }
 

@@ -1,5 +1,5 @@
 import { KEY_BRAND_DEFAULT } from '@keymeter/api/server'
-import { ACCOUNTS_PAGE_MAX, AccountSort, AccountStatus, containsSecret } from '@keymeter/contract'
+import { ACCOUNTS_PAGE_MAX, AccountSort, AccountStatus, hasNoWholeSecret } from '@keymeter/contract'
 import { ConnectionFailure, createDb, type Db } from '@keymeter/db'
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander'
 import { prettifyError, ZodError } from 'zod'
@@ -47,7 +47,7 @@ Pass the secret on standard input, e.g. \`pnpm keymeter find-key - < file\`. The
  */
 export async function run(args: readonly string[], terminal: Terminal): Promise<number> {
   // This comes first, because an error about an argument prints the argument.
-  if (args.some(containsSecret)) {
+  if (!args.every(hasNoWholeSecret)) {
     terminal.stderr(SECRET_IN_ARGUMENT)
     return 2
   }

@@ -1,9 +1,11 @@
 import { z } from 'zod'
 import { EMAIL_LENGTH_MAX } from './auth.ts'
 import { BillingCycle, Plan } from './billing.ts'
-import { containsSecret, Key, KeyId } from './keys.ts'
+import { Key, KeyId } from './keys.ts'
 import { Credits, isPlainText, NOT_PLAIN_TEXT, Timestamp } from './output.ts'
 import { UsageEvent } from './usage.ts'
+import { hasNoWholeSecret } from './whole-secret.ts'
+import { writtenText } from './written-text.ts'
 
 /** What the operator's staff reads and changes to help a customer. Today, only the operator's commands use these schemas. */
 
@@ -33,7 +35,7 @@ export const ListAccounts = z.strictObject({
     .trim()
     .max(EMAIL_LENGTH_MAX, `Use at most ${EMAIL_LENGTH_MAX} characters.`)
     .refine(isPlainText, NOT_PLAIN_TEXT)
-    .refine((text) => !containsSecret(text), 'This is a whole secret, and searches are recorded: search by find-key instead.')
+    .refine(hasNoWholeSecret, 'This is a whole secret, and searches are recorded: search by find-key instead.')
     .default(''),
   plan: Plan.optional(),
   status: AccountStatus.optional(),
@@ -138,7 +140,7 @@ export const FindKeysByPrefix = z.strictObject({
   keyPrefix: z
     .string()
     .trim()
-    .refine((text) => !containsSecret(text), { error: 'This is a whole secret: pass it on standard input.', abort: true })
+    .refine(hasNoWholeSecret, { error: 'This is a whole secret: pass it on standard input.', abort: true })
     .regex(
       new RegExp(`^[a-z][a-z0-9]{0,15}_(?:dev|prod)_[0-9A-Za-z]{${KEY_PREFIX_RANDOM_LENGTH},54}$`),
       `Enter a key prefix: the brand, dev or prod, and ${KEY_PREFIX_RANDOM_LENGTH} characters, like km_prod_Ab12Cd34.`,
@@ -176,15 +178,7 @@ export type FoundKey = z.infer<typeof FoundKey>
 /** Revokes a key in the name of the operator. The customer sees the reason in the audit log. */
 export const RevokeKeyOfCustomer = z.strictObject({
   keyId: KeyId.toLowerCase(),
-  reason: z
-    .string()
-    .trim()
-    .min(1, 'Enter a reason.')
-    .max(REVOKE_REASON_LENGTH_MAX, `Use at most ${REVOKE_REASON_LENGTH_MAX} characters.`)
-    .refine(isPlainText, NOT_PLAIN_TEXT)
-    .refine((text) => !containsSecret(text), 'This contains a whole secret, and the customer sees the reason: leave it out.')
-    .nullable()
-    .default(null),
+  reason: writtenText(REVOKE_REASON_LENGTH_MAX, 'Enter a reason, or leave it out.').nullable().default(null),
 })
 export type RevokeKeyOfCustomer = z.infer<typeof RevokeKeyOfCustomer>
 

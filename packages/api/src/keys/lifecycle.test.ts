@@ -4,23 +4,10 @@ import { describe, expect, it, onTestFinished } from 'vitest'
 import { charge, provisioned } from '../../test/caller.ts'
 import { replaceClock } from '../../test/clock.ts'
 import { reconciledDatabase } from '../../test/reconciled-database.ts'
-import { hashToken, parseToken } from './token.ts'
+import { working } from '../../test/working-secrets.ts'
+import { parseToken } from './token.ts'
 
 const database = reconciledDatabase()
-
-/** Returns for each secret whether it works now. The query has the same conditions as the query of the charge engine. */
-async function working(userId: string, ...secrets: string[]): Promise<boolean[]> {
-  const works = async (secret: string) => {
-    const { rows } = await database.owner.query(
-      `select 1 from api_key_secrets secrets join api_keys keys on keys.user_id = secrets.user_id and keys.id = secrets.api_key_id
-        where secrets.user_id = $1 and secrets.key_hash = $2 and revoked_at is null and disabled_at is null
-          and (valid_until is null or valid_until > keymeter.now()) and (expires_at is null or expires_at > keymeter.now())`,
-      [userId, hashToken(secret)],
-    )
-    return rows.length === 1
-  }
-  return await Promise.all(secrets.map(works))
-}
 
 describe('keys.get', () => {
   it('shows a key of any status, with its usage', async () => {
@@ -105,10 +92,10 @@ describe('keys.disable and keys.enable', () => {
     const { id, secret } = defaultKey
     const { disabledAt, status } = await caller.keys.disable({ id })
     expect(status).toBe('disabled')
-    expect(await working(userId, secret)).toEqual([false])
+    expect(await working(database, userId, secret)).toEqual([false])
     expect(await caller.keys.disable({ id })).toMatchObject({ disabledAt })
     expect(await caller.keys.enable({ id })).toMatchObject({ status: 'active', disabledAt: null })
-    expect(await working(userId, secret)).toEqual([true])
+    expect(await working(database, userId, secret)).toEqual([true])
   })
 })
 
@@ -129,16 +116,16 @@ describe('keys.rotate', () => {
     const graceEndsAt = new Date(now.getTime() + 2_000)
     expect(rotated.graceEndsAt).toBe(graceEndsAt.toISOString())
     await clock.set(new Date(graceEndsAt.getTime() - 1))
-    expect(await working(userId, defaultKey.secret, rotated.secret)).toEqual([true, true])
+    expect(await working(database, userId, defaultKey.secret, rotated.secret)).toEqual([true, true])
     await clock.set(graceEndsAt)
-    expect(await working(userId, defaultKey.secret, rotated.secret)).toEqual([false, true])
+    expect(await working(database, userId, defaultKey.secret, rotated.secret)).toEqual([false, true])
     expect(await caller.keys.get({ id })).toMatchObject({ graceEndsAt: null })
   })
 
   it('ends the previous secret immediately if the grace period is 0', async () => {
     const { userId, caller, defaultKey } = await provisioned(database)
     const { secret, graceEndsAt } = await caller.keys.rotate({ id: defaultKey.id, graceSeconds: 0 })
-    expect(await working(userId, defaultKey.secret, secret)).toEqual([false, true])
+    expect(await working(database, userId, defaultKey.secret, secret)).toEqual([false, true])
     expect(graceEndsAt).toBeNull()
   })
 
@@ -146,12 +133,12 @@ describe('keys.rotate', () => {
     const { userId, caller, defaultKey } = await provisioned(database)
     const { id } = defaultKey
     const second = await caller.keys.rotate({ id, graceSeconds: GRACE_SECONDS_MAX })
-    expect(await working(userId, defaultKey.secret, second.secret)).toEqual([true, true])
+    expect(await working(database, userId, defaultKey.secret, second.secret)).toEqual([true, true])
     const third = await caller.keys.rotate({ id, graceSeconds: 3600 })
-    expect(await working(userId, defaultKey.secret, second.secret, third.secret)).toEqual([true, true, true])
+    expect(await working(database, userId, defaultKey.secret, second.secret, third.secret)).toEqual([true, true, true])
     expect(third.graceEndsAt).toBe(second.graceEndsAt)
     const fourth = await caller.keys.rotate({ id, graceSeconds: 0 })
-    expect(await working(userId, defaultKey.secret, second.secret, third.secret, fourth.secret)).toEqual([
+    expect(await working(database, userId, defaultKey.secret, second.secret, third.secret, fourth.secret)).toEqual([
       true,
       true,
       false,
@@ -159,7 +146,7 @@ describe('keys.rotate', () => {
     ])
     expect(fourth.graceEndsAt).toBe(second.graceEndsAt)
     expect(await caller.keys.endGrace({ id })).toMatchObject({ graceEndsAt: null })
-    expect(await working(userId, defaultKey.secret, second.secret, third.secret, fourth.secret)).toEqual([
+    expect(await working(database, userId, defaultKey.secret, second.secret, third.secret, fourth.secret)).toEqual([
       false,
       false,
       false,
@@ -175,7 +162,7 @@ describe('keys.rotate', () => {
         code: 'BAD_REQUEST',
         message: expect.stringContaining('graceSeconds'),
       })
-      expect(await working(userId, defaultKey.secret)).toEqual([true])
+      expect(await working(database, userId, defaultKey.secret)).toEqual([true])
     },
   )
 })
@@ -186,9 +173,9 @@ describe('keys.endGrace', () => {
     const { id } = defaultKey
     const { secret } = await caller.keys.rotate({ id, graceSeconds: 3600 })
     expect(await caller.keys.endGrace({ id })).toMatchObject({ graceEndsAt: null })
-    expect(await working(userId, defaultKey.secret, secret)).toEqual([false, true])
+    expect(await working(database, userId, defaultKey.secret, secret)).toEqual([false, true])
     await caller.keys.endGrace({ id })
-    expect(await working(userId, defaultKey.secret, secret)).toEqual([false, true])
+    expect(await working(database, userId, defaultKey.secret, secret)).toEqual([false, true])
   })
 })
 
@@ -209,7 +196,7 @@ describe('lost secrets', () => {
     const { id } = defaultKey
     const lost = await caller.keys.rotate({ id, graceSeconds: 3600 })
     const replaced = await caller.keys.replaceLostSecret({ id, keyPrefix: lost.keyPrefix, idempotencyKey: 'lost' })
-    expect(await working(userId, defaultKey.secret, lost.secret, replaced.secret)).toEqual([true, false, true])
+    expect(await working(database, userId, defaultKey.secret, lost.secret, replaced.secret)).toEqual([true, false, true])
     expect(replaced).toMatchObject({ id, graceEndsAt: lost.graceEndsAt, isSecretSaved: false })
   })
 
@@ -219,7 +206,7 @@ describe('lost secrets', () => {
     await caller.keys.confirmSecretSaved({ id, keyPrefix: defaultKey.keyPrefix })
     const replace = caller.keys.replaceLostSecret({ id, keyPrefix: defaultKey.keyPrefix, idempotencyKey: 'lost' })
     await expect(replace).rejects.toMatchObject({ code: 'CONFLICT', reason: 'secret_not_lost' })
-    expect(await working(userId, defaultKey.secret)).toEqual([true])
+    expect(await working(database, userId, defaultKey.secret)).toEqual([true])
   })
 
   it('a secret does not count as saved if only an older secret of the key was confirmed as saved', async () => {
@@ -238,13 +225,13 @@ describe('a revoked key', () => {
     const { id } = defaultKey
     const { secret } = await caller.keys.rotate({ id, graceSeconds: 3600 })
     expect(await caller.keys.revoke({ id })).toMatchObject({ status: 'revoked', graceEndsAt: null })
-    expect(await working(userId, defaultKey.secret, secret)).toEqual([false, false])
+    expect(await working(database, userId, defaultKey.secret, secret)).toEqual([false, false])
     const { rotate, enable, disable, endGrace, update, confirmSecretSaved, replaceLostSecret } = caller.keys
     const replace = async () => await replaceLostSecret({ id, keyPrefix: defaultKey.keyPrefix, idempotencyKey: 'lost' })
     for (const change of [rotate, replace, enable, disable, endGrace, update, confirmSecretSaved]) {
       await expect(change({ id })).rejects.toMatchObject({ code: 'CONFLICT', reason: 'key_revoked' })
     }
-    expect(await working(userId, defaultKey.secret, secret)).toEqual([false, false])
+    expect(await working(database, userId, defaultKey.secret, secret)).toEqual([false, false])
   })
 })
 
@@ -297,11 +284,11 @@ describe('concurrent changes of one key', () => {
       const { status, keyPrefix } = await caller.keys.get({ id })
       if (isRevoking) {
         expect(status).toBe('revoked')
-        expect(await working(userId, defaultKey.secret, ...secrets)).not.toContain(true)
+        expect(await working(database, userId, defaultKey.secret, ...secrets)).not.toContain(true)
       } else {
         await caller.keys.enable({ id })
         const current = secrets.find((secret) => secret.startsWith(keyPrefix))
-        expect(await working(userId, current ?? '')).toEqual([true])
+        expect(await working(database, userId, current ?? '')).toEqual([true])
       }
       const { data } = await caller.audit.list()
       expect(data.filter(({ action }) => action === 'key.rotated' || action === 'key.secret_replaced')).toHaveLength(
@@ -328,7 +315,7 @@ describe('a change of one key', () => {
     await caller.keys.disable({ id })
     await caller.keys.revoke({ id })
     expect(await caller.keys.get({ id: other.id })).toMatchObject(before)
-    expect(await working(userId, other.secret, otherRotated.secret)).toEqual([true, true])
+    expect(await working(database, userId, other.secret, otherRotated.secret)).toEqual([true, true])
   })
 
   it('does not change the previous secrets of the key: only the current secret can be lost or confirmed', async () => {
@@ -360,7 +347,7 @@ describe('a change of one key', () => {
     )
     const [won] = answers.flatMap((answer) => (answer.status === 'fulfilled' ? [answer.value.secret] : []))
     expect(answers.map(({ status }) => status).sort()).toEqual(['fulfilled', 'rejected'])
-    expect(await working(userId, won ?? '')).toEqual([true])
+    expect(await working(database, userId, won ?? '')).toEqual([true])
   })
 })
 
