@@ -108,6 +108,12 @@ describe('pnpm keymeter doctor', () => {
       true,
     ],
     [
+      'grant select on operator_log to keymeter_api',
+      /rights of the server +table public\.operator_log has: keymeter_api SELECT\./,
+      'revoke select on operator_log from keymeter_api',
+      true,
+    ],
+    [
       'grant select on plans to keymeter_api with grant option',
       /rights of the server +table public\.plans lacks: keymeter_api SELECT; table public\.plans has: keymeter_api SELECT with grant option\./,
       'revoke grant option for select on plans from keymeter_api',
