@@ -102,35 +102,49 @@ describe('the operator’s report about an account', () => {
     expect(usage.refusals).toHaveLength(REPORT_REFUSALS_MAX)
   })
 
-  it('reports an earlier cycle, and refuses a time at which no cycle starts', async () => {
+  it('reports an earlier cycle with its open holds, and refuses a time at which no cycle starts', async () => {
     const { userId, defaultKey } = await provisioned(database)
-    const start = (await usageOf(userId)).billingCycle.start
+    const { start, end } = (await usageOf(userId)).billingCycle
     await charge(database, defaultKey.secret, 25)
     const { rows } = await database.owner.query("select pg_get_functiondef('keymeter.now'::regproc) as definition")
-    await database.owner.query(
-      "create or replace function keymeter.now() returns timestamptz language sql volatile parallel safe set search_path = '' as $$ select date_trunc('milliseconds', clock_timestamp() + interval '40 days') $$",
-    )
+    const setClock = async (moment: number) =>
+      await database.owner.query(
+        `create or replace function keymeter.now() returns timestamptz language sql volatile parallel safe set search_path = ''
+           as $$ select timestamptz '${new Date(moment).toISOString()}' $$`,
+      )
     try {
-      const now = await usageOf(userId)
-      expect(now).toMatchObject({
+      await setClock(Date.parse(end) - 3_600_000)
+      const hold = { key: defaultKey.secret, credits: 60, ttlSeconds: 86_400 }
+      await backend(database).metering.hold({ ...hold, idempotencyKey: 'earlier' })
+      await setClock(Date.parse(end) + 3_600_000)
+      await backend(database).metering.hold({ ...hold, credits: 7, idempotencyKey: 'current' })
+      expect(await usageOf(userId)).toMatchObject({
         isCurrent: true,
+        billingCycle: { start: end },
         previousCycleStart: start,
         creditsUsed: 0,
-        creditsRemaining: 1000,
+        creditsHeld: 7,
+        creditsRemaining: 993,
         keys: [],
+        holds: [{ credits: 7 }],
+        restOfHolds: null,
       })
-      const before = await usageOf(userId, start)
-      expect(before).toMatchObject({
+      expect(await usageOf(userId, start)).toMatchObject({
         isCurrent: false,
-        billingCycle: { start, end: now.billingCycle.start },
+        billingCycle: { start, end },
         creditsUsed: 25,
-        creditsRemaining: 975,
-        keys: [{ name: 'default', credits: 25 }],
+        creditsHeld: 60,
+        creditsRemaining: 915,
+        keys: [{ name: 'default', credits: 25, creditsHeld: 60 }],
+        holds: [{ credits: 60 }],
+        restOfHolds: null,
       })
       await expect(usageOf(userId, '2020-01-01T00:00:00Z')).rejects.toMatchObject({
         reason: 'bad_request',
         issues: [{ field: 'cycleStart' }],
       })
+      // The account has a future that the real clock does not know.
+      await database.owner.query('delete from auth.users where id = $1', [userId])
     } finally {
       await database.owner.query(rows[0].definition)
     }
