@@ -313,6 +313,10 @@ comment on column public.billing_accounts.usage_by_day_due_at is 'From this time
 comment on column public.billing_accounts.audit_length is 'The number of entries in the account''s audit log.';
 comment on column public.billing_accounts.audit_head is 'The hash of the last entry in the account''s audit log. Null means that there is no entry.';
 
+-- Serve the operator's list of all accounts, and of the suspended accounts, by the time of their creation.
+create index billing_accounts_created_idx on public.billing_accounts (created_at, user_id);
+create index billing_accounts_suspended_idx on public.billing_accounts (created_at, user_id) where suspended_at is not null;
+
 create table public.billing_cycles (
   user_id uuid not null references public.billing_accounts (user_id) on delete cascade,
   cycle_start timestamptz(3) not null,
@@ -784,6 +788,38 @@ comment on column public.mailbox_allowances.mailbox_hash is
 
 alter table public.rate_limits enable row level security;
 alter table public.mailbox_allowances enable row level security;
+
+-- supabase/schemas/operator.sql
+
+-- The operator's log records who of the operator's staff has read the data of a customer, and when. (The audit log of an account
+-- records changes, also those of the operator.) Only keymeter.record_operator_read writes it, in the transaction that reads. The
+-- server's role has no right on it.
+
+create table public.operator_log (
+  created_at timestamptz(3) not null,
+  request_id text not null check (char_length(request_id) between 1 and 64),
+  command text not null check (command ~ '^[a-z-]{1,32}$'),
+  -- This column has no foreign key. An entry remains when the account is deleted.
+  account uuid,
+  -- The second part of the check matches a whole secret (packages/contract/src/keys.ts).
+  search text check (char_length(search) between 1 and 400 and search !~ '[a-z][a-z0-9]{0,15}_(dev|prod)_[0-9A-Za-z]{55}'),
+  os_user text not null check (char_length(os_user) between 1 and 64),
+  database_user text not null,
+  primary key (created_at, request_id)
+);
+comment on table public.operator_log is
+  'One entry for each read of customers'' data by the operator. Entries are only added. Nothing depends on old entries, so the owner of the database can delete them.';
+comment on column public.operator_log.request_id is 'The id of the command. The entries of the audit log contain such an id too.';
+comment on column public.operator_log.command is 'The command of the CLI, e.g. usage.';
+comment on column public.operator_log.account is 'The id of the account that was read. Null means that the command searched all accounts, and found none or several.';
+comment on column public.operator_log.search is 'What the command searched for, e.g. a part of an address, the filters of a list, or a key prefix. It never contains a secret.';
+comment on column public.operator_log.os_user is 'The user of the operating system who ran the command, as the CLI reports it. It is not verified.';
+comment on column public.operator_log.database_user is 'The role with which the command logged in to the database.';
+
+-- Serves the list of the entries about one account.
+create index operator_log_account_idx on public.operator_log (account, created_at, request_id) where account is not null;
+
+alter table public.operator_log enable row level security;
 
 -- supabase/schemas/functions/accounts/account_cycles.sql
 
@@ -2609,6 +2645,41 @@ begin
 end
 $$;
 
+-- supabase/schemas/functions/operator/record_operator_read.sql
+
+-- Adds an entry to the operator's log: the operator reads the data of a customer. The caller reads in the same transaction, and
+-- shows the result only after the commit. So nobody sees data without an entry.
+create function keymeter.record_operator_read(command text, account uuid, search text, os_user text, request_id text) returns void
+  language sql volatile set search_path = ''
+  as $$
+    insert into public.operator_log (created_at, request_id, command, account, search, os_user, database_user)
+      values (keymeter.now(), request_id, command, account, search, os_user, session_user)
+  $$;
+
+-- supabase/schemas/functions/operator/revoke_key.sql
+
+-- Revokes a key in the name of the operator, e.g. because its secret is public. Returns true if this call has revoked the key. Then
+-- it has also written the entry of the audit log, with the reason that the customer reads. Returns false if the account has no such
+-- key, or if the key is already revoked.
+create function keymeter.revoke_key(account uuid, key_id uuid, reason text, origin keymeter.call_origin) returns boolean
+  language plpgsql volatile security definer set search_path = '' set timezone = 'UTC'
+  as $$
+declare
+  v_now timestamptz;
+begin
+  perform keymeter.lock_account(account);
+  v_now := keymeter.now();
+  update public.api_keys as keys set revoked_at = v_now
+   where keys.user_id = account and keys.id = key_id and keys.revoked_at is null;
+  if not found then
+    return false;
+  end if;
+  perform keymeter.append_audit_entry(account, 'operator', 'key.revoked', key_id,
+    json_strip_nulls(json_build_object('reason', reason)), origin, v_now);
+  return true;
+end
+$$;
+
 -- supabase/schemas/functions/operator/set_suspended.sql
 
 -- Suspends or resumes an account. A suspended account cannot be charged and cannot make holds, but its open holds can still be
@@ -2730,7 +2801,8 @@ revoke all on
   public.usage_by_cycle, public.usage_by_quarter_hour, public.usage_by_day, public.usage_retention,
   public.credit_holds, public.ledger_entries, public.alerts,
   public.audit_log,
-  public.rate_limits, public.mailbox_allowances
+  public.rate_limits, public.mailbox_allowances,
+  public.operator_log
 from public, anon, authenticated, service_role, keymeter_api;
 do $$
 declare

@@ -118,6 +118,10 @@ comment on column public.billing_accounts.usage_by_day_due_at is 'From this time
 comment on column public.billing_accounts.audit_length is 'The number of entries in the account''s audit log.';
 comment on column public.billing_accounts.audit_head is 'The hash of the last entry in the account''s audit log. Null means that there is no entry.';
 
+-- Serve the operator's list of all accounts, and of the suspended accounts, by the time of their creation.
+create index billing_accounts_created_idx on public.billing_accounts (created_at, user_id);
+create index billing_accounts_suspended_idx on public.billing_accounts (created_at, user_id) where suspended_at is not null;
+
 create table public.billing_cycles (
   user_id uuid not null references public.billing_accounts (user_id) on delete cascade,
   cycle_start timestamptz(3) not null,

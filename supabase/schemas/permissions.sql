@@ -17,7 +17,8 @@ revoke all on
   public.usage_by_cycle, public.usage_by_quarter_hour, public.usage_by_day, public.usage_retention,
   public.credit_holds, public.ledger_entries, public.alerts,
   public.audit_log,
-  public.rate_limits, public.mailbox_allowances
+  public.rate_limits, public.mailbox_allowances,
+  public.operator_log
 from public, anon, authenticated, service_role, keymeter_api;
 do $$
 declare

@@ -1,12 +1,11 @@
 import { randomUUID } from 'node:crypto'
 import {
-  AccountQueue,
   changePlan,
   findAccount,
   getAccount,
   grantTopUp,
-  inAccount,
   operate,
+  readAsOperator,
   resumeAccount,
   type Scope,
   suspendAccount,
@@ -14,13 +13,17 @@ import {
 } from '@keymeter/api/server'
 import { type BillingAccount, ChangePlan, GrantTopUp, TakeBackTopUp } from '@keymeter/contract'
 import type { Db } from '@keymeter/db'
-import { pino } from 'pino'
 import type { CommandResult } from './command-result.ts'
+import { operatorCall } from './operator-call.ts'
 
 /** @param account is the id of the account or the e-mail address of its user. All commands of this file accept both. */
 export async function showAccount(db: Db, account: string): Promise<CommandResult> {
   const accountId = await findAccount(db, account)
-  const now = await inAccount({ ...callOf(db), userId: accountId }, 'read only', getAccount)
+  const now = await readAsOperator(operatorCall(db), 'account', async (_, scopeOf) => ({
+    result: await getAccount(scopeOf(accountId)),
+    account: accountId,
+    search: null,
+  }))
   if (now === null) {
     const text = `${accountId}\nThe user has signed up, but has no account yet. The first visit of the dashboard creates it, or a top-up.`
     return { json: { accountId, account: null }, text, isOk: true }
@@ -91,13 +94,7 @@ export async function resume(db: Db, account: string): Promise<CommandResult> {
 }
 
 async function onAccount<T>(db: Db, accountId: string, operation: (scope: Scope) => Promise<T>) {
-  return await operate(callOf(db), accountId, operation)
-}
-
-function callOf(db: Db) {
-  const log = pino({ level: 'silent' })
-  const accountCalls = new AccountQueue(1)
-  return { db, log, accountCalls, keyBrand: '', requestId: randomUUID(), clientAddress: null, userAgent: 'pnpm keymeter' }
+  return await operate(operatorCall(db), accountId, operation)
 }
 
 function describe(account: BillingAccount, more: object, sentence: string): CommandResult {

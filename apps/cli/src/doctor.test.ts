@@ -26,6 +26,8 @@ async function doctor(changes: Record<string, string | null> = {}, ...args: stri
       stderr += text
     },
     isInteractive: false,
+    readInput: async () => '',
+    confirm: null,
   })
   return { code, stdout, stderr, faults: stdout.split('\n').filter((line) => line.startsWith('fault')) }
 }
@@ -103,6 +105,12 @@ describe('pnpm keymeter doctor', () => {
       'grant delete on api_keys to keymeter_api',
       /rights of the server +table public\.api_keys has: keymeter_api DELETE\./,
       'revoke delete on api_keys from keymeter_api',
+      true,
+    ],
+    [
+      'grant select on operator_log to keymeter_api',
+      /rights of the server +table public\.operator_log has: keymeter_api SELECT\./,
+      'revoke select on operator_log from keymeter_api',
       true,
     ],
     [

@@ -1,17 +1,24 @@
 import { execFile } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
+import { provisioned } from '@keymeter/api/testing'
 import { testDatabase } from '@keymeter/local/testing'
 import { describe, expect, it } from 'vitest'
 
 const MAIN = fileURLToPath(new URL('main.ts', import.meta.url))
 const database = testDatabase()
 
-function keymeter(args: string[], env: Record<string, string>): Promise<{ code: number; stdout: string; stderr: string }> {
-  return new Promise((resolve) =>
-    execFile(process.execPath, [MAIN, ...args], { env }, (error, stdout, stderr) =>
+function keymeter(
+  args: string[],
+  env: Record<string, string>,
+  input = '',
+): Promise<{ code: number; stdout: string; stderr: string }> {
+  return new Promise((resolve) => {
+    const { stdin } = execFile(process.execPath, [MAIN, ...args], { env }, (error, stdout, stderr) =>
       resolve({ code: typeof error?.code === 'number' ? error.code : 0, stdout, stderr }),
-    ),
-  )
+    )
+    // The process can end before it has read the input.
+    stdin?.on('error', () => {}).end(input)
+  })
 }
 
 describe('process of `pnpm keymeter`', () => {
@@ -32,6 +39,22 @@ describe('process of `pnpm keymeter`', () => {
     const differs = await keymeter(['reconcile', '--json'], env)
     expect(differs.code).toBe(1)
     expect(JSON.parse(differs.stdout)).toMatchObject({ differences: [{ userId, what: 'balance' }] })
+  })
+
+  it('a secret is read from the first line of the standard input, and a revoke without a terminal needs --yes', async () => {
+    const env = { MIGRATION_DATABASE_URL: database.urls.owner }
+    const { userId, defaultKey } = await provisioned(database)
+    const found = await keymeter(['find-key', '--json'], env, `${defaultKey.secret}\nmore\n`)
+    expect(found.code).toBe(0)
+    expect(JSON.parse(found.stdout)).toMatchObject({ keys: [{ accountId: userId, key: { id: defaultKey.id } }], fault: null })
+    expect(await keymeter(['find-key'], env)).toMatchObject({ code: 1, stdout: expect.stringContaining('not a secret') })
+    expect(await keymeter(['find-key'], env, 'x'.repeat(100_000))).toMatchObject({ code: 2, stdout: '' })
+    expect(await keymeter(['revoke-key', '-'], env, defaultKey.secret)).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining('Pass --yes to confirm it'),
+    })
+    const revoked = await keymeter(['revoke-key', '-', '--yes', '--json'], env, defaultKey.secret)
+    expect(JSON.parse(revoked.stdout)).toMatchObject({ isRevoked: true, key: { status: 'revoked' } })
   })
 
   it('a CLI command that cannot run prints an error on stderr and exits with code 2', async () => {

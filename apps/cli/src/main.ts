@@ -1,4 +1,5 @@
 /** The entry point of `pnpm keymeter <command>`. `pnpm keymeter --help` lists the commands. */
+import { confirm, readInput } from './ask-person.ts'
 import { readSetting } from './read-setting.ts'
 import { run } from './run.ts'
 
@@ -7,4 +8,6 @@ process.exitCode = await run(process.argv.slice(2), {
   stdout: (text) => process.stdout.write(text),
   stderr: (text) => process.stderr.write(text),
   isInteractive: process.stderr.isTTY,
+  readInput,
+  confirm: process.stdin.isTTY ? confirm : null,
 })

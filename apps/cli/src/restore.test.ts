@@ -30,6 +30,8 @@ async function keymeter(urls: DatabaseUrls, ...args: string[]): Promise<{ code: 
     },
     stderr: () => {},
     isInteractive: false,
+    readInput: async () => '',
+    confirm: null,
   })
   return { code, stdout }
 }

@@ -1,12 +1,19 @@
+import { KEY_BRAND_DEFAULT } from '@keymeter/api/server'
+import { ACCOUNTS_PAGE_MAX, AccountSort, AccountStatus, hasNoWholeSecret } from '@keymeter/contract'
 import { ConnectionFailure, createDb, type Db } from '@keymeter/db'
-import { Command, CommanderError, InvalidArgumentError } from 'commander'
+import { Command, CommanderError, InvalidArgumentError, Option } from 'commander'
 import { prettifyError, ZodError } from 'zod'
 import { putOnPlan, resume, showAccount, suspend, takeBack, topUp } from './account.ts'
+import { type AccountsOptions, showAccounts } from './accounts.ts'
 import type { CommandResult } from './command-result.ts'
 import { examineDeployment } from './doctor.ts'
 import { type DropUsageOptions, dropOldUsage } from './drop-usage.ts'
+import { showKeys } from './find-key.ts'
+import { showOperatorLog } from './operator-log.ts'
 import { definePlan, showPlans } from './plan.ts'
 import { reconcileUsage } from './reconcile.ts'
+import { type RevokeOptions, revokeKey } from './revoke-key.ts'
+import { showUsage } from './usage.ts'
 import { verifyAuditLog } from './verify-audit.ts'
 
 /** The functions through which a command reads its settings and writes its output. */
@@ -17,6 +24,10 @@ export interface Terminal {
   stderr(text: string): void
   /** True if stderr is a terminal. Progress is written only to a terminal. */
   isInteractive: boolean
+  /** Returns the first line of the standard input. */
+  readInput(): Promise<string>
+  /** Asks a person for a confirmation. Null if the standard input is not a terminal. */
+  confirm: ((question: string) => Promise<boolean>) | null
 }
 
 interface OutputOptions {
@@ -24,6 +35,10 @@ interface OutputOptions {
 }
 
 const ACCOUNT = 'Name the account by its id or by the e-mail address of its user.'
+const SECRET_ON_INPUT = 'With -, the command reads a whole secret from the standard input, and never prints it.'
+const SECRET_IN_ARGUMENT = `Error: An argument contains a whole secret. Other users of this machine can see arguments, and the shell keeps them in its history.
+Pass the secret on standard input, e.g. \`pnpm keymeter find-key - < file\`. Then delete it from the history of the shell.
+`
 
 /**
  * Runs one command line.
@@ -31,7 +46,13 @@ const ACCOUNT = 'Name the account by its id or by the e-mail address of its user
  * @returns the exit code: 0 if the command found nothing wrong, 1 if it found a fault, 2 if it could not run.
  */
 export async function run(args: readonly string[], terminal: Terminal): Promise<number> {
+  // This comes first, because an error about an argument prints the argument.
+  if (!args.every(hasNoWholeSecret)) {
+    terminal.stderr(SECRET_IN_ARGUMENT)
+    return 2
+  }
   let exitCode = 0
+  const keyBrand = terminal.readSetting('KEYMETER_KEY_BRAND') ?? KEY_BRAND_DEFAULT
   const program = new Command('keymeter')
     .description('The operator’s commands. MIGRATION_DATABASE_URL is the URL of the database’s owner (see .env.example).')
     .showHelpAfterError()
@@ -82,6 +103,75 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
     .action(
       async (name: string, options: OutputOptions & { credits: number }) =>
         await execute(options, (db) => definePlan(db, name, options.credits)),
+    )
+
+  command('accounts', 'Lists accounts with their plan, their credits in the current cycle, their live keys and their last use.')
+    .addOption(new Option('--sort <order>', 'by the time of the creation').choices(AccountSort.options))
+    .option(
+      '--search <text>',
+      'an id, an e-mail address, or a part of an address. An id and a whole address also find users without an account',
+    )
+    .option('--plan <plan>', 'only accounts on this plan')
+    .addOption(
+      new Option(
+        '--status <status>',
+        'only accounts with this status; no_account lists users who have signed up but have no account yet',
+      ).choices(AccountStatus.options),
+    )
+    .option('--limit <number>', `accounts per page, at most ${ACCOUNTS_PAGE_MAX}`, parseWholeNumber)
+    .option('--cursor <cursor>', 'the cursor of the next page, which the previous page printed')
+    .action(
+      async ({ json, ...options }: OutputOptions & AccountsOptions) =>
+        await execute(json === true ? { json } : {}, (db) =>
+          showAccounts(db, options, () => showProgress(json === true ? { json } : {}, 'Searching …\r')),
+        ),
+    )
+
+  command('usage', `Shows where the credits of an account went in one billing cycle. ${ACCOUNT}`)
+    .argument('<account>')
+    .option('--cycle <start>', 'the start of the cycle, e.g. 2027-01-31T12:00:00.000Z. The default is the current cycle')
+    .action(
+      async (account: string, options: OutputOptions & { cycle?: string }) =>
+        await execute(options, (db) => showUsage(db, account, options)),
+    )
+
+  command(
+    'find-key',
+    'Finds whose key a secret belongs to, e.g. if a secret scanner has found it. The exit code is 1 if no key is found.',
+  )
+    .argument('[prefix]', `a key prefix, e.g. km_prod_Ab12Cd34. ${SECRET_ON_INPUT}`, '-')
+    .action(
+      async (prefix: string, options: OutputOptions) =>
+        await execute(options, async (db) => {
+          const wanted = prefix === '-' ? { secret: await terminal.readInput() } : { keyPrefix: prefix }
+          return await showKeys(db, wanted, keyBrand)
+        }),
+    )
+
+  command('revoke-key', 'Revokes a key of a customer, e.g. because its secret is public. This cannot be undone.')
+    .argument('<key>', `the id of the key. ${SECRET_ON_INPUT}`)
+    .option('--account <account>', `required with an id. ${ACCOUNT}`)
+    .option('--reason <text>', 'a text that the customer sees in the audit log')
+    .option('--yes', 'do not ask for a confirmation. Required if the standard input is not a terminal')
+    .action(
+      async (key: string, options: OutputOptions & RevokeOptions) =>
+        await execute(options, async (db) =>
+          revokeKey(db, key === '-' ? { secret: await terminal.readInput() } : { keyId: key }, options, {
+            confirm: terminal.confirm,
+            keyBrand,
+          }),
+        ),
+    )
+
+  command(
+    'operator-log',
+    'Lists who has read data of customers with this CLI, newest first. The audit log contains the changes.',
+  )
+    .option('--account <account>', `only reads of this account. ${ACCOUNT}`)
+    .option('--limit <number>', 'the number of entries', parseWholeNumber)
+    .action(
+      async (options: OutputOptions & { account?: string; limit?: number }) =>
+        await execute(options, (db) => showOperatorLog(db, options)),
     )
 
   command('account', `Shows an account. ${ACCOUNT}`)

@@ -58,6 +58,25 @@ describe('sign-up', () => {
     expect(await visitor.secretDialog.getByRole('textbox').inputValue()).toMatch(/^km_dev_/)
   })
 
+  it('a user with an international domain signs up, sees the address as it was written, and signs in with every spelling', async () => {
+    const { page, saveSecret, row } = await visit()
+    await page.goto(`${server.url}/sign-up`)
+    await page.getByLabel('E-mail').fill('user@bücher.example')
+    await page.getByLabel('Password').fill(PASSWORD)
+    await page.getByRole('button', { name: 'Create account' }).click()
+    await saveSecret()
+    for (const address of ['user@bücher.example', 'user@BÜCHER.example', 'user@xn--bcher-kva.example']) {
+      await row('default').waitFor()
+      await page.getByText('user@bücher.example', { exact: true }).waitFor()
+      await page.getByRole('button', { name: 'Sign out' }).click()
+      await page.getByRole('heading', { name: 'Sign in' }).waitFor()
+      await page.getByLabel('E-mail').fill(address)
+      await page.getByLabel('Password').fill(PASSWORD)
+      await page.getByRole('button', { name: 'Sign in', exact: true }).click()
+    }
+    await row('default').waitFor()
+  })
+
   it('the sign-up form shows each mistake at its field', async () => {
     const { page } = await visit()
     await page.goto(`${server.url}/sign-up`)

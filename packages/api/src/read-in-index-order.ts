@@ -6,6 +6,6 @@ import type { Scope } from './scope.ts'
  * then reads an index in this order, and stops at the limit. Without this, Postgres sometimes expects few rows, reads all of
  * them and sorts them: for example, if the account has many more rows than the average account.
  */
-export async function readInIndexOrder({ db }: Scope): Promise<void> {
+export async function readInIndexOrder({ db }: Pick<Scope, 'db'>): Promise<void> {
   await sql`select set_config('enable_sort', 'off', true), set_config('enable_incremental_sort', 'off', true)`.execute(db)
 }

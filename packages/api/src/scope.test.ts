@@ -73,13 +73,14 @@ describe('row level security', () => {
 })
 
 describe('the privileges of the server’s role', () => {
-  it('the server’s role cannot change credits, the owner of a key, usage events or the audit log, and cannot read users', async () => {
+  it('the server’s role cannot change credits, the owner of a key, usage events or the audit log, and cannot read users or the operator’s log', async () => {
     const statements = [
       sql`update billing_accounts set credits_used = 0`,
       sql`update api_keys set user_id = user_id`,
       sql`insert into api_key_usage select * from api_key_usage`,
       sql`delete from audit_log`,
       sql`select * from auth.users`,
+      sql`select * from operator_log`,
       sql`create table public.mine (id int)`,
     ]
     for (const statement of statements)

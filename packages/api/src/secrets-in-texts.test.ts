@@ -53,6 +53,12 @@ const COLUMNS: Record<string, string[]> = {
   'ledger_entries.note': ['operator.grantTopUp note'],
   'ledger_entries.plan': ['operator.changePlan plan'],
   'operations.operation': ['metering.charge operation', 'metering.hold operation'],
+  // Only the operator's commands write this table. They refuse a whole secret in every argument.
+  'operator_log.command': [],
+  'operator_log.database_user': [],
+  'operator_log.os_user': [],
+  'operator_log.request_id': [],
+  'operator_log.search': [],
   'plans.plan': ['operator.changePlan plan'],
   // Each key is the name of a limit, and an address, a hash or an id.
   'rate_limits.key': [],

@@ -264,6 +264,15 @@ const ATTACKS: [sqlState: string, sql: string][] = [
     CHECK,
     "select keymeter.record_audit('key.updated', $live, ('{\"a\":' || repeat('[', 900) || repeat(']', 900) || '}')::json, $origin)",
   ],
+  // The operator's log, and the operator's revoke.
+  [PERMISSION_DENIED, 'select * from operator_log'],
+  [PERMISSION_DENIED, 'delete from operator_log'],
+  [
+    PERMISSION_DENIED,
+    "insert into operator_log (created_at, request_id, command, os_user, database_user) values (now(), 'x', 'usage', 'x', 'x')",
+  ],
+  [PERMISSION_DENIED, "select keymeter.record_operator_read('usage', $victim, null, 'x', 'x')"],
+  [PERMISSION_DENIED, "select keymeter.revoke_key($victim, $live, 'x', $origin)"],
   // More rights.
   [PERMISSION_DENIED, 'set local row_security = off; select from api_keys'],
   [PERMISSION_DENIED, 'alter table api_keys disable row level security'],

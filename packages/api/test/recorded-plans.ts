@@ -29,13 +29,14 @@ const NUMBERS = [20, 1700]
 const ARRAYS = [1005, 1016]
 
 /**
- * Runs `work` with the privileges of the server's role. Returns each executed statement with its query plan, in the order
+ * Runs `work` with the privileges of the server's role, or of the owner. Returns each executed statement with its query plan, in the order
  * in which the statements ended. The result includes the statements inside of SQL and PL/pgSQL functions, which `explain`
  * does not show. `work` has only one connection, so it must not run two transactions concurrently.
  */
 export async function recordPlans(
   { urls }: Pick<TestDatabase, 'urls'>,
   work: (db: Db) => Promise<unknown>,
+  role: 'keymeter_api' | 'postgres' = 'keymeter_api',
 ): Promise<RecordedStatement[]> {
   return await withClient(urls.superuser, async (client) => {
     const statements: RecordedStatement[] = []
@@ -51,7 +52,7 @@ export async function recordPlans(
       load 'auto_explain';
       set auto_explain.log_min_duration = 0; set auto_explain.log_nested_statements = on; set auto_explain.log_format = json;
       set auto_explain.log_analyze = on; set auto_explain.log_timing = off; set client_min_messages = log;
-      set session authorization keymeter_api`)
+      set session authorization ${role}`)
     const connection = { query: client.query.bind(client), release: () => {} }
     const pool = { connect: async () => connection, end: async () => {} }
     await work(new Kysely<DB>({ dialect: new PostgresDialect({ pool: pool as never }) }))

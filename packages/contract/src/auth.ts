@@ -8,12 +8,43 @@ export const PASSWORD_LENGTH_MIN = 8
 export const PASSWORD_BYTES_MAX = 72
 /** The maximum length of an e-mail address that mail can be sent to (RFC 5321). */
 export const EMAIL_LENGTH_MAX = 254
+const TOO_LONG = `Use at most ${EMAIL_LENGTH_MAX} characters.`
 
+/**
+ * The form of the addresses that Supabase Auth accepts: the local part (before the @) in ASCII, and a domain name whose labels have
+ * at most 63 characters. An IP address is not a domain name. A top-level domain can be international, e.g. `xn--p1ai`.
+ */
+const EMAIL =
+  /^[a-z0-9_'+-]+(?:\.[a-z0-9_'+-]+)*@(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+(?:[a-z]{2,63}|xn--[a-z0-9-]{0,58}[a-z0-9])$/i
+/** If a text contains one of these characters, `URL` would not read the whole text as a domain, or would decode it first. */
+const NOT_IN_DOMAIN = /[\s\p{Cc}"#%/:<>?@[\\\]^`{|}]/u
+
+/** An e-mail address. Its domain is converted to ASCII (`withAsciiDomain`). */
 export const Email = z
   .string()
   .trim()
-  .max(EMAIL_LENGTH_MAX, `Use at most ${EMAIL_LENGTH_MAX} characters.`)
-  .pipe(z.email('Enter an e-mail address, like name@example.com.'))
+  .max(EMAIL_LENGTH_MAX, { error: TOO_LONG, abort: true })
+  .overwrite(withAsciiDomain)
+  // The ASCII form can be longer than the text that the person wrote. Mail servers limit the ASCII form.
+  .max(EMAIL_LENGTH_MAX, { error: TOO_LONG, abort: true })
+  .refine((address) => /^\p{ASCII}*@/u.test(address) || !address.includes('@'), {
+    error: "Before the @, use only the letters a to z, digits and . _ ' + -.",
+    abort: true,
+  })
+  .pipe(z.email({ pattern: EMAIL, error: 'Enter an e-mail address, like name@example.com.' }))
+
+/**
+ * Returns the address with its domain in lower case, in the ASCII form that mail servers use, and without a dot at its end. So
+ * `user@Bücher.example` and `user@xn--bcher-kva.example.` become the same text. The conversion follows UTS 46, as in the address
+ * bar of a browser. If the domain is not valid, the address is returned unchanged.
+ */
+export function withAsciiDomain(address: string): string {
+  const at = address.lastIndexOf('@')
+  const domain = address.slice(at + 1)
+  const url = `http://${domain}`
+  if (at === -1 || NOT_IN_DOMAIN.test(domain) || !URL.canParse(url)) return address
+  return `${address.slice(0, at)}@${new URL(url).hostname.replace(/\.$/, '')}`
+}
 
 export const Password = z
   .string()

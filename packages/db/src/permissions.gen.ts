@@ -140,6 +140,9 @@ export const PERMISSIONS: Record<string, readonly string[]> = {
     "keymeter_api EXECUTE",
     "runs with the rights of its owner"
   ],
+  "function keymeter.revoke_key(account uuid, key_id uuid, reason text, origin keymeter.call_origin)": [
+    "runs with the rights of its owner"
+  ],
   "function keymeter.set_suspended(account uuid, is_suspended boolean, origin keymeter.call_origin)": [
     "keymeter_api EXECUTE",
     "runs with the rights of its owner"
@@ -217,6 +220,9 @@ export const PERMISSIONS: Record<string, readonly string[]> = {
     "exists",
     "keymeter_api SELECT",
     "policy \"The account of the call\" (permissive) for select to keymeter_api using (user_id = ( SELECT keymeter.current_account() AS current_account))"
+  ],
+  "table public.operator_log": [
+    "exists"
   ],
   "table public.plans": [
     "exists",

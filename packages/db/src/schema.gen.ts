@@ -395,6 +395,34 @@ export interface Operations {
   user_id: string;
 }
 
+export interface OperatorLog {
+  /**
+   * The id of the account that was read. Null means that the command searched all accounts, and found none or several.
+   */
+  account: string | null;
+  /**
+   * The command of the CLI, e.g. usage.
+   */
+  command: string;
+  created_at: Timestamp;
+  /**
+   * The role with which the command logged in to the database.
+   */
+  database_user: string;
+  /**
+   * The user of the operating system who ran the command, as the CLI reports it. It is not verified.
+   */
+  os_user: string;
+  /**
+   * The id of the command. The entries of the audit log contain such an id too.
+   */
+  request_id: string;
+  /**
+   * What the command searched for, e.g. a part of an address, the filters of a list, or a key prefix. It never contains a secret.
+   */
+  search: string | null;
+}
+
 export interface Plans {
   created_at: Generated<Timestamp>;
   credits_per_cycle: number;
@@ -506,6 +534,7 @@ export interface DB {
   ledger_entries: LedgerEntries;
   mailbox_allowances: MailboxAllowances;
   operations: Operations;
+  operator_log: OperatorLog;
   plans: Plans;
   rate_limits: RateLimits;
   usage_by_cycle: UsageByCycle;

@@ -99,7 +99,7 @@ describe('schema', () => {
     const [gone, stays] = [await database.createUser(), await database.createUser()]
     const TABLES = await rows<{ name: string }>(
       // These tables have no column `user_id`, because their rows do not belong to an account.
-      "select relname as name from pg_class where relnamespace = 'public'::regnamespace and relkind in ('r', 'p') and not relispartition and relname not in ('plans', 'rate_limits', 'mailbox_allowances')",
+      "select relname as name from pg_class where relnamespace = 'public'::regnamespace and relkind in ('r', 'p') and not relispartition and relname not in ('plans', 'rate_limits', 'mailbox_allowances', 'operator_log')",
     )
     for (const userId of [gone, stays]) {
       await database.owner.query(

@@ -1,6 +1,7 @@
 import { Link, type LinkProps, Outlet } from '@tanstack/react-router'
 import { useEffect } from 'react'
 import { provision, provisionOnce, useProvisioning } from '../account/provisioning.ts'
+import { writtenAddress } from '../auth/written-address.ts'
 import { ErrorNotice } from '../call/error-notice.tsx'
 import { signOut, useSession } from '../call/session.ts'
 import { Button } from '../ui/button.tsx'
@@ -25,7 +26,9 @@ export function SignedInPage() {
             <PageLink to="/billing">Billing</PageLink>
             <PageLink to="/activity">Activity</PageLink>
           </nav>
-          <span className="ml-auto min-w-0 flex-1 truncate text-right text-sm text-ink-soft">{user?.email}</span>
+          <span className="ml-auto min-w-0 flex-1 truncate text-right text-sm text-ink-soft">
+            {writtenAddress(user?.email ?? '')}
+          </span>
           {userId !== undefined && <RealTime userId={userId} />}
           <Button variant="quiet" className="shrink-0" onClick={signOut}>
             Sign out

@@ -26,7 +26,7 @@ export function describeEntry({ action, detail, createdAt }: AuditEntry): string
     case 'key.secret_repeated':
       return 'Another secret after a repeated call'
     case 'key.revoked':
-      return 'Revoked'
+      return describeRevoke(detail)
     case 'account.topped_up':
       return `Topped up by ${formatCredits(z.number().safeParse(detail['credits']).data ?? 0)} credits`
     case 'account.top_up_taken_back':
@@ -40,6 +40,12 @@ export function describeEntry({ action, detail, createdAt }: AuditEntry): string
     case 'account.free_credits_granted':
       return `Free credits granted: ${formatCredits(z.number().safeParse(detail['credits']).data ?? 0)} per cycle`
   }
+}
+
+/** A revoke by the operator can have a reason. */
+function describeRevoke(detail: EntryDetail): string {
+  const reason = z.string().safeParse(detail['reason']).data
+  return reason === undefined ? 'Revoked' : `Revoked: ${reason}`
 }
 
 function describeUpdate(detail: EntryDetail): string {

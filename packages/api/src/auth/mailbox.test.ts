@@ -13,6 +13,8 @@ describe('the mailbox of an e-mail address', () => {
     ['someone@bu\u0308cher.example', 'someone@xn--bcher-kva.example'],
     ['someone@xn--bcher-kva.example', 'someone@xn--bcher-kva.example'],
     ['someone@ｅxample.com', 'someone@example.com'],
+    ['someone@例え。テスト', 'someone@xn--r8jz45g.xn--zckzah'],
+    ['someone@faß.example', 'someone@xn--fa-hia.example'],
     ['"someone"@example.com', 'someone@example.com'],
     ['s.o.m.e.o.n.e@gmail.com', 'someone@gmail.com'],
     ['SomeOne+x@GoogleMail.com', 'someone@gmail.com'],
@@ -33,6 +35,8 @@ describe('the mailbox of an e-mail address', () => {
     ['someone@example.com', 'someone@example.org'],
     ['someone@gmail.com', 'someone@gmail.com.example'],
     ['someone@notgmail.com', 'someone@gmail.com'],
+    ['someone@fass.example', 'someone@faß.example'],
+    ['someone@example.com/path', 'someone@example.com'],
     ['+someone@example.com', '+else@example.com'],
   ])('%s and %s are two mailboxes', (one, other) => {
     expect(canonicalMailbox(one)).not.toBe(canonicalMailbox(other))

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { domainToASCII } from 'node:url'
+import { withAsciiDomain } from '@keymeter/contract'
 
 /** Providers that deliver several spellings of an address to one mailbox. Each rule is in the help pages of the provider. */
 const PROVIDERS: { domains: RegExp; domain?: string; sameLocalPart: (localPart: string) => string }[] = [
@@ -43,10 +43,9 @@ export function hashMailbox(email: string): Buffer {
  * A few mail servers treat `a+b` and `a` as two mailboxes. These two count as one here.
  */
 export function canonicalMailbox(email: string): string {
-  const folded = email.trim().normalize('NFKC').toLowerCase()
+  const folded = withAsciiDomain(email.trim().normalize('NFKC').toLowerCase())
   const at = folded.lastIndexOf('@')
-  const written = folded.slice(at + 1).replace(/\.+$/, '')
-  const domain = domainToASCII(written) || written
+  const domain = folded.slice(at + 1).replace(/\.+$/, '')
   const localPart = withoutTag(folded.slice(0, Math.max(0, at)).replace(/^"(.*)"$/, '$1'), '+')
   const provider = PROVIDERS.find(({ domains }) => domains.test(domain))
   return provider === undefined ? `${localPart}@${domain}` : `${provider.sameLocalPart(localPart)}@${provider.domain ?? domain}`

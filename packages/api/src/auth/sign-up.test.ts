@@ -8,6 +8,8 @@ import { pino } from 'pino'
 import { describe, expect, it } from 'vitest'
 import { contextOf } from '../../test/caller.ts'
 import type { Context } from '../context.ts'
+import { createLimits, NO_LIMITS } from '../limits/limits.ts'
+import { findAccount } from '../operator/find-account.ts'
 import { appRouter } from '../router.ts'
 import { createAccessTokenVerifier } from './verify-access-token.ts'
 
@@ -59,6 +61,36 @@ describe('auth.signup', () => {
     })
   })
 
+  it.each([
+    ['bücher.example', 'BÜCHER.example.', 'xn--bcher-kva.example'],
+    ['例え.jp', '例え。jp', 'xn--r8jz45g.jp'],
+    ['почта.рф', 'ПОЧТА.рф', 'xn--80a1acny.xn--p1ai'],
+  ])('an address at %s signs up, and all spellings of its domain are one user', async (written, other, ascii) => {
+    const [name, password] = [randomUUID(), 'a long password']
+    const { user, session } = await anyone().auth.signup({ email: `${name}@${written}`, password })
+    expect(user.email).toBe(`${name}@${ascii}`)
+    expect((await bearerOf(session?.accessToken ?? '').billing.get()).account).toMatchObject({ creditsPerCycle: 1000 })
+    for (const domain of [other, ascii]) {
+      const again = anyone().auth.signup({ email: `${name}@${domain}`, password })
+      await expect(again).rejects.toMatchObject({ reason: 'email_taken' })
+    }
+    for (const domain of [written, other, ascii]) expect(await findAccount(database.ownerDb, `${name}@${domain}`)).toBe(user.id)
+
+    const browser = createClient(auth.supabaseUrl, auth.publishableKey, { auth: { persistSession: false } })
+    const signedIn = await browser.auth.signInWithPassword({ email: `${name}@${ascii}`, password })
+    expect(signedIn.data.user?.id).toBe(user.id)
+    await browser.auth.signOut()
+  })
+
+  it('the limit for a mailbox counts all spellings of its domain together', async () => {
+    const limits = createLimits(database.db, { ...NO_LIMITS, signUpsPerMailboxPerHour: 2 })
+    const signUp = async (domain: string) =>
+      await anyone({ limits }).auth.signup({ email: `limited@${domain}`, password: 'a long password' })
+    await signUp('bücher.example')
+    await expect(signUp('xn--bcher-kva.example')).rejects.toMatchObject({ reason: 'email_taken' })
+    await expect(signUp('BÜCHER.example.')).rejects.toMatchObject({ reason: 'too_many_attempts' })
+  })
+
   it('creates one account and one key for 20 concurrent sign-ups with one address, and each refused sign-up gets email_taken', async () => {
     const person = someone()
     const results = await Promise.allSettled(Array.from({ length: 20 }, async () => await anyone().auth.signup(person)))
@@ -76,6 +108,9 @@ describe('auth.signup', () => {
   it.each([
     [{ email: 'nonsense', password: 'a long password' }, 'email'],
     [{ email: `${'x'.repeat(250)}@example.com`, password: 'a long password' }, 'email'],
+    [{ email: '用户@example.com', password: 'a long password' }, 'email'],
+    [{ email: 'someone@\u200d.example', password: 'a long password' }, 'email'],
+    [{ email: 'someone@[127.0.0.1]', password: 'a long password' }, 'email'],
     [{ email: 'someone@example.com', password: 'short' }, 'password'],
     [{ email: 'someone@example.com', password: 'é'.repeat(37) }, 'password'],
     [{ email: 'someone@example.com', password: 'with a NUL \0 in it' }, 'password'],

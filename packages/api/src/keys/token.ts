@@ -25,6 +25,9 @@ export const KeyBrand = z
   .string()
   .regex(/^[a-z][a-z0-9]{0,15}$/, 'Use 1 to 16 characters of a-z and 0-9, and begin with a letter.')
 
+/** The brand of a deployment that has not chosen one. */
+export const KEY_BRAND_DEFAULT = 'km'
+
 const BASE62 = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz'
 /** 27 characters are more than 160 random bits, because 62^27 > 2^160. */
 const RANDOM_LENGTH = 27

@@ -1,3 +1,4 @@
+import { withAsciiDomain } from '@keymeter/contract'
 import type { Db } from '@keymeter/db'
 import { sql } from 'kysely'
 import { AppError } from '../errors.ts'
@@ -10,7 +11,8 @@ import { AppError } from '../errors.ts'
  */
 export async function findAccount(db: Db, idOrEmail: string): Promise<string> {
   const { rows } = await sql<{ id: string }>`
-    select id from auth.users as users where id::text = lower(${idOrEmail}) or lower(email) = lower(${idOrEmail})`.execute(db)
+    select id from auth.users as users
+     where id::text = lower(${idOrEmail}) or lower(email) = lower(${withAsciiDomain(idOrEmail)})`.execute(db)
   const [user] = rows
   if (user === undefined) throw notFound(`There is no account ${idOrEmail}.`)
   if (rows.length > 1)
