@@ -32,6 +32,7 @@ describe.each(SCHEMAS)('%s', (_, accepts, lengthMax) => {
     ['null notehead', '\u{1d159}'],
     ['blank hieroglyphs', '\u{13441}\u{13442}'],
     ['Mongolian vowel separator', '\u180e'],
+    ['interlinear annotation', '\ufff9\ufffa\ufffb'],
     ['nothing', ''],
   ])('needs a visible character, which is not a %s', (_, blank) => {
     for (const text of [blank, `${blank} ${blank}`, `\u200b${blank}\u2800`]) expect(accepts(text)).toBe(false)

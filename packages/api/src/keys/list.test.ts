@@ -212,6 +212,7 @@ describe('keys that change between two pages of keys.list', () => {
     do {
       const { data, nextCursor }: Awaited<ReturnType<Caller['keys']['list']>> = await caller.keys.list({ ...input, cursor })
       seen.push(...data.map(({ id }) => id))
+      expect(new Set(seen).size).toBe(seen.length)
       cursor = nextCursor
       if (cursor !== null) await change(page++, seen)
     } while (cursor !== null)
