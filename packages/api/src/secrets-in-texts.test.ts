@@ -17,6 +17,8 @@ const database = reconciledDatabase()
  * input must refuse a whole secret (`hasNoWholeSecret`), or the text must pass `cutSecrets`.
  */
 const COLUMNS: Record<string, string[]> = {
+  'alerts.kind': [],
+  'alerts.plan': ['operator.changePlan plan'],
   'api_keys.key_type': [],
   'api_keys.name': ['keys.create name', 'keys.update name'],
   'api_keys.sort_name': ['keys.create name', 'keys.update name'],
@@ -39,7 +41,13 @@ const COLUMNS: Record<string, string[]> = {
   'audit_log.action': [],
   'audit_log.actor': [],
   'audit_log.client_address': ['the origin of the call'],
-  'audit_log.detail': ['keys.create name', 'keys.update name', 'operator.changePlan plan', 'operator.grantTopUp note'],
+  'audit_log.detail': [
+    'keys.create name',
+    'keys.update name',
+    'operator.changePlan plan',
+    'operator.grantTopUp note',
+    'operator.takeBackTopUp note',
+  ],
   'audit_log.request_id': ['the origin of the call'],
   'audit_log.user_agent': ['the origin of the call'],
   'billing_accounts.free_credits_refusal': [],
@@ -48,9 +56,9 @@ const COLUMNS: Record<string, string[]> = {
   'billing_cycles.plan': ['operator.changePlan plan'],
   'credit_holds.operation': ['metering.hold operation'],
   'credit_holds.outcome': [],
-  'ledger_entries.idempotency_key': ['operator.grantTopUp idempotencyKey'],
+  'ledger_entries.idempotency_key': ['operator.grantTopUp idempotencyKey', 'operator.takeBackTopUp idempotencyKey'],
   'ledger_entries.kind': [],
-  'ledger_entries.note': ['operator.grantTopUp note'],
+  'ledger_entries.note': ['operator.grantTopUp note', 'operator.takeBackTopUp note'],
   'ledger_entries.plan': ['operator.changePlan plan'],
   'operations.operation': ['metering.charge operation', 'metering.hold operation'],
   // Only the operator's commands write this table. They refuse a whole secret in every argument.
