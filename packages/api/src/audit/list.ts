@@ -10,6 +10,7 @@ interface Row {
   action: string
   keyId: string | null
   keyName: string | null
+  keyPrefix: string | null
   detail: AuditEntry['detail']
   requestId: string
   clientAddress: string | null
@@ -43,9 +44,9 @@ export async function listAudit(
   const start = await firstPlace(scope, to, cursor)
   await readInIndexOrder(scope)
   const { rows } = await sql<Row>`
-    select log.sequence, log.actor, log.action, log.api_key_id as "keyId", keys.name as "keyName", log.detail,
-           log.request_id as "requestId", log.client_address as "clientAddress", log.user_agent as "userAgent",
-           log.created_at as "createdAt"
+    select log.sequence, log.actor, log.action, log.api_key_id as "keyId", keys.name as "keyName",
+           keys.key_prefix as "keyPrefix", log.detail, log.request_id as "requestId",
+           log.client_address as "clientAddress", log.user_agent as "userAgent", log.created_at as "createdAt"
       from (select * from audit_log
              where user_id = ${userId} and (${sql.join(columns)}) < (${place(start)})
                and (${sql.join(columns)}) >= (${place(since)})
