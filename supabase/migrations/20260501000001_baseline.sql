@@ -320,7 +320,6 @@ create table public.api_keys (
   user_id uuid not null,
   id uuid not null default gen_random_uuid(),
   name text not null check (char_length(name) between 1 and 64),
-  key_prefix text not null check (char_length(key_prefix) between 1 and 32),
   key_type text not null default 'dev' check (key_type in ('dev', 'prod')),
   credit_limit keymeter.credits,
   created_at timestamptz not null default now(),
@@ -337,7 +336,6 @@ create table public.api_keys (
   check (revoked_at >= '2000-01-01 00:00:00Z' and revoked_at < '10000-01-01 00:00:00Z')
 );
 comment on table public.api_keys is 'API keys. When a key gets a new secret, the key keeps its id, its limit and its usage. Rows of revoked keys are not deleted.';
-comment on column public.api_keys.key_prefix is 'The brand, the type and the first 8 random characters of the current secret. A person can recognise the key by this prefix, but nobody can use the prefix to call the API.';
 comment on column public.api_keys.key_type is 'The label dev or prod. Keys of both types spend the same credits.';
 comment on column public.api_keys.credit_limit is 'The largest number of credits that the key may use and hold in one billing cycle. Null means that the key has no limit of its own.';
 comment on column public.api_keys.expires_at is 'The time from which the key is expired. Null means that the key does not expire.';
@@ -359,6 +357,9 @@ create table public.api_key_secrets (
   user_id uuid not null,
   key_hash bytea not null check (octet_length(key_hash) = 32),
   api_key_id uuid not null,
+  key_prefix text not null check (char_length(key_prefix) between 1 and 32),
+  idempotency_key text check (char_length(idempotency_key) between 1 and 255),
+  request_hash bytea check (octet_length(request_hash) = 32),
   valid_until timestamptz(3),
   created_at timestamptz(3) not null default date_trunc('milliseconds', now()),
   saved_at timestamptz(3),
@@ -368,11 +369,18 @@ create table public.api_key_secrets (
   foreign key (user_id, api_key_id) references public.api_keys (user_id, id) on delete cascade,
   check (created_at >= '2000-01-01 00:00:00Z' and created_at < '10000-01-01 00:00:00Z'),
   check (valid_until >= '2000-01-01 00:00:00Z' and valid_until < '10000-01-01 00:00:00Z'),
-  check (saved_at >= '2000-01-01 00:00:00Z' and saved_at < '10000-01-01 00:00:00Z')
+  check (saved_at >= '2000-01-01 00:00:00Z' and saved_at < '10000-01-01 00:00:00Z'),
+  check ((idempotency_key is null) = (request_hash is null))
 );
 comment on table public.api_key_secrets is
   'The hashes of all secrets of all keys. The row of an expired secret is not deleted, so a charge with this secret still gets the verdict expired.';
 comment on column public.api_key_secrets.key_hash is 'The SHA-256 hash of the whole secret.';
+comment on column public.api_key_secrets.key_prefix is
+  'The brand, the type and the first 8 random characters of the secret. A person can recognise the secret by this prefix, but nobody can use the prefix to call the API. The key prefix of a key is that of its current secret.';
+comment on column public.api_key_secrets.idempotency_key is
+  'The idempotency key of the call that created the secret. A repeat of the call creates another secret, so several secrets can have the same idempotency key. Null means that the call had none.';
+comment on column public.api_key_secrets.request_hash is
+  'The SHA-256 hash of the call and its input. A call with the same idempotency key is a repeat only if its hash is equal.';
 comment on column public.api_key_secrets.valid_until is
   'The time from which the secret is expired. Null means that this is the current secret of its key. If the key is revoked, its current secret does not work either.';
 comment on column public.api_key_secrets.saved_at is
@@ -383,6 +391,10 @@ comment on column public.api_key_secrets.last_used_at is 'The last use of the se
 create unique index api_key_secrets_current_idx on public.api_key_secrets (user_id, api_key_id) where valid_until is null;
 -- Serves the reads of all secrets of a key, and the cascade from its key.
 create index api_key_secrets_key_idx on public.api_key_secrets (user_id, api_key_id, valid_until);
+-- Finds the first attempt of a call that is repeated.
+create index api_key_secrets_idempotency_idx on public.api_key_secrets (user_id, idempotency_key) where idempotency_key is not null;
+-- Finds the secrets with a key prefix in all accounts: the operator searches for a secret that was found somewhere.
+create index api_key_secrets_prefix_idx on public.api_key_secrets (key_prefix);
 
 -- Most accounts have few rows and some accounts have very many, so the average number of rows misleads the planner. We set
 -- `n_distinct` low, so the planner expects many rows for each account and chooses the index on the full key. Other tables set
@@ -648,7 +660,7 @@ create table public.audit_log (
   actor text not null check (actor in ('customer', 'operator', 'system')),
   action text not null check (action in (
     'key.created', 'key.updated', 'key.disabled', 'key.enabled', 'key.rotated', 'key.grace_ended', 'key.secret_saved',
-    'key.secret_replaced', 'key.revoked', 'account.topped_up', 'account.plan_changed', 'account.suspended', 'account.resumed',
+    'key.secret_replaced', 'key.secret_repeated', 'key.revoked', 'account.topped_up', 'account.plan_changed', 'account.suspended', 'account.resumed',
     'account.free_credits_granted')),
   api_key_id uuid,
   -- The type is json, because the hash covers the text exactly as it was written. jsonb would store a different text.
@@ -2431,9 +2443,9 @@ to keymeter_api;
 
 -- The server must lock accounts. Postgres lets a role lock a row only if the role may update at least one column of the table.
 grant update (alert_thresholds) on public.billing_accounts to keymeter_api;
-grant insert (user_id, name, key_type, key_prefix, created_at, expires_at, credit_limit),
-      update (name, key_prefix, expires_at, credit_limit, disabled_at, revoked_at) on public.api_keys to keymeter_api;
-grant insert (user_id, key_hash, api_key_id, created_at), update (saved_at) on public.api_key_secrets to keymeter_api;
+grant insert (user_id, name, key_type, created_at, expires_at, credit_limit),
+      update (name, expires_at, credit_limit, disabled_at, revoked_at) on public.api_keys to keymeter_api;
+grant insert (user_id, key_hash, api_key_id, key_prefix, idempotency_key, request_hash, created_at), update (saved_at) on public.api_key_secrets to keymeter_api;
 -- The counters of the rate limits. Nobody but the server writes them. The server can also reset them, because it needs no limits for
 -- itself. It has no right on mailbox_allowances: keymeter.create_account writes that table.
 grant select, insert, update, delete on public.rate_limits to keymeter_api;

@@ -47,9 +47,9 @@ to keymeter_api;
 
 -- The server must lock accounts. Postgres lets a role lock a row only if the role may update at least one column of the table.
 grant update (alert_thresholds) on public.billing_accounts to keymeter_api;
-grant insert (user_id, name, key_type, key_prefix, created_at, expires_at, credit_limit),
-      update (name, key_prefix, expires_at, credit_limit, disabled_at, revoked_at) on public.api_keys to keymeter_api;
-grant insert (user_id, key_hash, api_key_id, created_at), update (saved_at) on public.api_key_secrets to keymeter_api;
+grant insert (user_id, name, key_type, created_at, expires_at, credit_limit),
+      update (name, expires_at, credit_limit, disabled_at, revoked_at) on public.api_keys to keymeter_api;
+grant insert (user_id, key_hash, api_key_id, key_prefix, idempotency_key, request_hash, created_at), update (saved_at) on public.api_key_secrets to keymeter_api;
 -- The counters of the rate limits. Nobody but the server writes them. The server can also reset them, because it needs no limits for
 -- itself. It has no right on mailbox_allowances: keymeter.create_account writes that table.
 grant select, insert, update, delete on public.rate_limits to keymeter_api;

@@ -1,3 +1,4 @@
+import { insertSecrets } from '@keymeter/local/testing'
 import { describe, expect, it } from 'vitest'
 import { hasFocus, testDashboard } from './person.ts'
 
@@ -48,12 +49,14 @@ describe('keys page', () => {
 
   it('a search finds a key among thousands of revoked keys, and the user can continue a search that took long', async () => {
     const { page, row, accountId, complaints } = await signUp()
-    const insertRevoked = async (count: number) =>
+    const insertRevoked = async (count: number) => {
       await database.owner.query(
-        `insert into api_keys (user_id, name, key_prefix, created_at, revoked_at)
-         select $1, case n when $2 then 'needle' else 'gone' end, 'km_dev_x', now() - n * interval '1 minute', now() from generate_series(1, $2::int) as n`,
+        `insert into api_keys (user_id, name, created_at, revoked_at)
+         select $1, case n when $2 then 'needle' else 'gone' end, now() - n * interval '1 minute', now() from generate_series(1, $2::int) as n`,
         [accountId, count],
       )
+      await insertSecrets(database.owner)
+    }
     await insertRevoked(2_500)
     await page.getByRole('combobox', { name: 'Status' }).selectOption('All')
     await page.getByRole('searchbox', { name: 'Search' }).fill('needle')
@@ -254,11 +257,12 @@ describe('keys page', () => {
   it('the keys page searches and sorts keys, and keeps its filters after a reload and after the Back button', async () => {
     const { page, email, complaints } = await signUp()
     await database.owner.query(
-      `insert into api_keys (user_id, name, key_type, key_prefix)
-       select users.id, 'n-' || lpad(n::text, 2, '0'), 'dev', 'km_dev_0000' || lpad(n::text, 4, '0')
+      `insert into api_keys (user_id, name, key_type)
+       select users.id, 'n-' || lpad(n::text, 2, '0'), 'dev'
        from auth.users, generate_series(1, 60) as n where email = $1`,
       [email],
     )
+    await insertSecrets(database.owner)
     await page.reload()
     const names = async () =>
       await page.locator('tbody tr').evaluateAll((rows) => rows.map((one) => one.textContent?.slice(0, 4)))

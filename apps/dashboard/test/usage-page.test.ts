@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs'
+import { insertSecrets } from '@keymeter/local/testing'
 import type { Page } from 'playwright-core'
 import { describe, expect, it } from 'vitest'
 import { comeBackTo, hasFocus, testDashboard } from './person.ts'
@@ -18,7 +19,8 @@ async function signUpWithEvents(count: number, options: Parameters<typeof signUp
   const person = await signUp(options)
   const { page, accountId } = person
   const { owner } = database
-  await owner.query("insert into api_keys (user_id, name, key_prefix) values ($1, 'rare', 'km_dev_rare')", [accountId])
+  await owner.query("insert into api_keys (user_id, name) values ($1, 'rare')", [accountId])
+  await insertSecrets(owner)
   await owner.query(
     `update billing_accounts set billing_cycle_anchor = billing_cycle_anchor - interval '1 day',
                                  billing_cycle_start = billing_cycle_start - interval '1 day' where user_id = $1`,
@@ -124,7 +126,7 @@ describe('chart on the usage page', () => {
     await database.owner.query(
       `insert into usage_by_quarter_hour (user_id, cycle_start, api_key_id, operation, quarter_hour, credits_charged, charges)
        select user_id, cycle_start, api_key_id, operation, quarter_hour + interval '1 day', 7, 1
-         from usage_by_quarter_hour where api_key_id = (select id from api_keys where key_prefix = $1)`,
+         from usage_by_quarter_hour where api_key_id = (select api_key_id from api_key_secrets where key_prefix = $1)`,
       [secrets[0]?.slice(0, 15)],
     )
     await comeBackTo(page)
@@ -157,8 +159,8 @@ describe('keys without a series of their own', () => {
     const { page, accountId, secret, complaints } = await signUp()
     await charge(secret, 100)
     await database.owner.query(
-      `with gone as (insert into api_keys (user_id, name, key_prefix, revoked_at)
-                     select $1, 'gone ' || n, 'km_dev_' || n, now() from generate_series(1, 60) as n returning user_id, id),
+      `with gone as (insert into api_keys (user_id, name, revoked_at)
+                     select $1, 'gone ' || n, now() from generate_series(1, 60) as n returning user_id, id),
             by_cycle as (insert into usage_by_cycle (user_id, cycle_start, api_key_id, credits_charged, charges)
                          select user_id, billing_cycle_start, id, 2, 1 from gone join billing_accounts using (user_id))
        insert into usage_by_quarter_hour (user_id, cycle_start, api_key_id, operation, quarter_hour, credits_charged, charges)

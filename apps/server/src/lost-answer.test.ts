@@ -110,7 +110,7 @@ describe('lost secrets', () => {
         procedure === 'keys.create'
           ? { name: 'lost' }
           : procedure === 'keys.replaceLostSecret'
-            ? { id, keyPrefix }
+            ? { id, keyPrefix, idempotencyKey: 'first' }
             : id === undefined
               ? {}
               : { id }
@@ -130,7 +130,11 @@ describe('lost secrets', () => {
       const keys = (await call(url, token, 'keys.list'))?.data.data ?? []
       expect(keys).toHaveLength(procedure === 'keys.create' ? 2 : 1)
       for (const key of keys.filter(({ isSecretSaved }) => !isSecretSaved)) {
-        const replaced = await call(url, token, 'keys.replaceLostSecret', { id: key.id, keyPrefix: key.keyPrefix })
+        const replaced = await call(url, token, 'keys.replaceLostSecret', {
+          id: key.id,
+          keyPrefix: key.keyPrefix,
+          idempotencyKey: 'second',
+        })
         expect(replaced?.data.id).toBe(key.id)
         expect(await isWorking(replaced?.data.secret ?? '')).toBe(true)
       }

@@ -182,7 +182,7 @@ describe('GET /export/usage.csv', () => {
     await write(one, names.length)
     for (const [i, name] of names.entries()) {
       await database.owner.query(
-        `with key as (insert into api_keys (user_id, name, key_prefix) values ($1, $2, 'km_dev_x') returning id)
+        `with key as (insert into api_keys (user_id, name) values ($1, $2) returning id)
          update api_key_usage set api_key_id = (select id from key), operation = $2, credits_charged = -5, idempotency_key = $2
           where user_id = $1 and sequence = $3`,
         [one.userId, name, names.length - i],

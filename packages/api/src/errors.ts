@@ -1,4 +1,4 @@
-import { type Issue, KEYS_LIVE_MAX, type Reason, STREAMS_PER_ACCOUNT_MAX } from '@keymeter/contract'
+import { type Issue, KEYS_LIVE_MAX, type Reason, SECRETS_WORKING_MAX, STREAMS_PER_ACCOUNT_MAX } from '@keymeter/contract'
 import { type TRPC_ERROR_CODE_KEY, TRPCError } from '@trpc/server'
 import { ZodError, z } from 'zod'
 import { describeInputFault } from './input-fault.ts'
@@ -37,7 +37,7 @@ const REASONS = {
   plan_not_found: { code: 'NOT_FOUND', message: 'There is no such plan: create it with "pnpm keymeter plan" first.' },
   idempotency_key_reused: {
     code: 'CONFLICT',
-    message: 'This idempotency key was used for a different grant: send a new key for each grant.',
+    message: 'This idempotency key was used for a different request: send a new idempotency key for each request.',
   },
   key_not_found: { code: 'NOT_FOUND', message: 'This account has no key with this id: check the id.' },
   key_revoked: { code: 'CONFLICT', message: 'This key is revoked, which cannot be undone: create another key.' },
@@ -45,9 +45,21 @@ const REASONS = {
     code: 'CONFLICT',
     message: `This account already has ${KEYS_LIVE_MAX} live keys: revoke a key that you no longer need.`,
   },
+  key_expired: {
+    code: 'CONFLICT',
+    message: 'This key has expired, so a new secret would not work: give the key a later expiry first, or none.',
+  },
+  secret_changed: {
+    code: 'CONFLICT',
+    message: 'This key has got another secret since: reload the key, and rotate it again if you still need a new secret.',
+  },
   secret_not_lost: {
     code: 'CONFLICT',
     message: 'The secret of this key has been saved, used or replaced since: reload, and rotate the key to get a new secret.',
+  },
+  too_many_secrets: {
+    code: 'CONFLICT',
+    message: `This key already has ${SECRETS_WORKING_MAX} working secrets: end the grace period of the older ones first, with keys.endGrace.`,
   },
   procedure_not_found: { code: 'NOT_FOUND', message: 'This procedure does not exist: check the path.' },
   method_not_allowed: {

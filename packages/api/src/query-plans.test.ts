@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { KEYS_LIVE_MAX } from '@keymeter/contract'
-import { testDatabase } from '@keymeter/local/testing'
+import { insertSecrets, testDatabase } from '@keymeter/local/testing'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { accessToken, contextOf, provisioned, SERVICE_KEY } from '../test/caller.ts'
 import { type RecordedStatement, recordPlans } from '../test/recorded-plans.ts'
@@ -28,19 +28,16 @@ beforeAll(async () => {
     'insert into billing_accounts (user_id, credits_per_cycle) select id, 1000 from auth.users on conflict do nothing',
   )
   await owner.query(
-    `insert into api_keys (user_id, name, key_prefix, created_at)
-     select user_id, 'key ' || n, 'km_dev_' || n, now() - n * interval '1 hour' from billing_accounts, generate_series(1, $1) n where user_id <> $2`,
+    `insert into api_keys (user_id, name, created_at)
+     select user_id, 'key ' || n, now() - n * interval '1 hour' from billing_accounts, generate_series(1, $1) n where user_id <> $2`,
     [KEYS_EACH, account.userId],
   )
   await owner.query(
-    `insert into api_keys (user_id, name, key_prefix, created_at, revoked_at)
-     select $1, 'gone ' || n, 'km_dev_' || n, now() - n * interval '1 hour', now() from generate_series(1, $2) n`,
+    `insert into api_keys (user_id, name, created_at, revoked_at)
+     select $1, 'gone ' || n, now() - n * interval '1 hour', now() from generate_series(1, $2) n`,
     [account.userId, REVOKED],
   )
-  await owner.query(
-    `insert into api_key_secrets (user_id, key_hash, api_key_id)
-     select user_id, sha256(convert_to(id::text, 'utf8')), id from api_keys where key_prefix not like '%\\_%\\_________' on conflict do nothing`,
-  )
+  await insertSecrets(owner)
   await owner.query(
     `insert into usage_by_cycle (user_id, api_key_id, cycle_start, credits_charged, charges)
      select user_id, id, billing_cycle_start, 1, 1 from api_keys join billing_accounts using (user_id)`,
@@ -193,7 +190,11 @@ describe(`every statement uses an index, with ${ACCOUNTS * KEYS_EACH} keys in th
     'keys.enable': async ({ keys }) => await keys.enable({ id: own() }),
     'keys.rotate': async ({ keys }) => await keys.rotate({ id: own() }),
     'keys.replaceLostSecret': async ({ keys }) =>
-      await keys.replaceLostSecret({ id: own(), keyPrefix: (await keys.get({ id: own() })).keyPrefix }),
+      await keys.replaceLostSecret({
+        id: own(),
+        keyPrefix: (await keys.get({ id: own() })).keyPrefix,
+        idempotencyKey: randomUUID(),
+      }),
     'keys.confirmSecretSaved': async ({ keys }) => await keys.confirmSecretSaved({ id: own() }),
     'keys.endGrace': async ({ keys }) => await keys.endGrace({ id: own() }),
     'keys.revoke': async ({ keys }) => await keys.revoke({ id: own() }),

@@ -177,7 +177,7 @@ describe('the data of another account', () => {
       }),
     },
     'keys.replaceLostSecret': {
-      input: (id) => ({ id, keyPrefix: other.defaultKey.keyPrefix }),
+      input: (id) => ({ id, keyPrefix: other.defaultKey.keyPrefix, idempotencyKey: 'x' }),
       reason: 'key_not_found',
     },
     'keys.revoke': { input: (id) => ({ id }), reason: 'key_not_found' },

@@ -55,8 +55,7 @@ describe('row level security', () => {
     await expect(
       asOne(
         'read write',
-        async ({ db }) =>
-          await db.insertInto('api_keys').values({ user_id: other.userId, name: 'x', key_prefix: 'x' }).execute(),
+        async ({ db }) => await db.insertInto('api_keys').values({ user_id: other.userId, name: 'x' }).execute(),
       ),
     ).rejects.toThrow('row-level security')
     const revoked = await asOne(
@@ -93,10 +92,10 @@ describe('the privileges of the server’s role', () => {
  * a member. If the role has a privilege on a whole table, the list does not repeat it for the columns.
  */
 const PRIVILEGES = `
-columns api_key_secrets: INSERT (api_key_id, created_at, key_hash, user_id)
+columns api_key_secrets: INSERT (api_key_id, created_at, idempotency_key, key_hash, key_prefix, request_hash, user_id)
 columns api_key_secrets: UPDATE (saved_at)
-columns api_keys: INSERT (created_at, credit_limit, expires_at, key_prefix, key_type, name, user_id)
-columns api_keys: UPDATE (credit_limit, disabled_at, expires_at, key_prefix, name, revoked_at)
+columns api_keys: INSERT (created_at, credit_limit, expires_at, key_type, name, user_id)
+columns api_keys: UPDATE (credit_limit, disabled_at, expires_at, name, revoked_at)
 columns billing_accounts: UPDATE (alert_thresholds)
 database: CONNECT
 database: TEMPORARY

@@ -86,6 +86,8 @@ const UNIQUE = '23505'
 /** The statement affects no row, because row level security or a condition hides the row. */
 const NO_ERROR = 'no error'
 
+const INSERT_SECRET = 'insert into api_key_secrets (user_id, api_key_id, key_hash, key_prefix, idempotency_key, request_hash)'
+
 const ATTACKS: [sqlState: string, sql: string][] = [
   // Credits.
   [INVALID_PARAMETER, `select keymeter.grant_top_up($victim, ${CREDITS_GIVEN_MAX + 1}, 'a', null, $origin)`],
@@ -142,15 +144,25 @@ const ATTACKS: [sqlState: string, sql: string][] = [
   [CHECK, "select keymeter.end_secret($live, true, '-infinity')"],
   [
     PERMISSION_DENIED,
-    "insert into api_key_secrets (user_id, api_key_id, key_hash, valid_until) values ($victim, $live, sha256('x'), now() + interval '1 day')",
+    "insert into api_key_secrets (user_id, api_key_id, key_hash, key_prefix, valid_until) values ($victim, $live, sha256('x'), 'x', now() + interval '1 day')",
   ],
-  [UNIQUE, "insert into api_key_secrets (user_id, api_key_id, key_hash) values ($victim, $live, sha256('x'))"],
-  [FOREIGN_KEY, "insert into api_key_secrets (user_id, api_key_id, key_hash) values ($victim, $other_key, sha256('x'))"],
-  [PERMISSION_DENIED, "insert into api_key_secrets (user_id, api_key_id, key_hash) values ($other, $other_key, sha256('x'))"],
-  [CHECK, "insert into api_key_secrets (user_id, api_key_id, key_hash) values ($victim, $live, 'x')"],
+  [UNIQUE, `${INSERT_SECRET} values ($victim, $live, sha256('x'), 'x', null, null)`],
+  [FOREIGN_KEY, `${INSERT_SECRET} values ($victim, $other_key, sha256('x'), 'x', null, null)`],
+  [PERMISSION_DENIED, `${INSERT_SECRET} values ($other, $other_key, sha256('x'), 'x', null, null)`],
+  [CHECK, `${INSERT_SECRET} values ($victim, $live, 'x', 'x', null, null)`],
+  [CHECK, `${INSERT_SECRET} values ($victim, $live, sha256('x'), repeat('x', 33), null, null)`],
+  [CHECK, `${INSERT_SECRET} values ($victim, $live, sha256('x'), '', null, null)`],
+  [NOT_NULL, `${INSERT_SECRET} values ($victim, $live, sha256('x'), null, null, null)`],
+  [CHECK, `${INSERT_SECRET} values ($victim, $live, sha256('x'), 'x', repeat('x', 256), sha256('x'))`],
+  [CHECK, `${INSERT_SECRET} values ($victim, $live, sha256('x'), 'x', '', sha256('x'))`],
+  [CHECK, `${INSERT_SECRET} values ($victim, $live, sha256('x'), 'x', 'x', 'x')`],
+  [CHECK, `${INSERT_SECRET} values ($victim, $live, sha256('x'), 'x', 'x', null)`],
+  [CHECK, `${INSERT_SECRET} values ($victim, $live, sha256('x'), 'x', null, sha256('x'))`],
+  [PERMISSION_DENIED, "update api_key_secrets set key_prefix = 'km_dev_innocent'"],
+  [PERMISSION_DENIED, 'update api_key_secrets set idempotency_key = null, request_hash = null'],
   [
     CHECK,
-    "insert into api_key_secrets (user_id, api_key_id, key_hash, created_at) values ($victim, $revoked, sha256('x'), 'infinity')",
+    "insert into api_key_secrets (user_id, api_key_id, key_hash, key_prefix, created_at) values ($victim, $revoked, sha256('x'), 'x', 'infinity')",
   ],
   [CHECK, "update api_key_secrets set saved_at = 'infinity'"],
   [CHECK, "update api_key_secrets set saved_at = '10000-01-01Z'"],
@@ -160,8 +172,6 @@ const ATTACKS: [sqlState: string, sql: string][] = [
   [CHECK, "update api_keys set expires_at = '10000-01-01Z' where id = $live"],
   [CHECK, "update api_keys set disabled_at = 'infinity' where id = $live"],
   [CHECK, "update api_keys set disabled_at = '0001-01-01Z' where id = $live"],
-  [CHECK, "update api_keys set key_prefix = repeat('x', 33) where id = $live"],
-  [CHECK, "update api_keys set key_prefix = '' where id = $live"],
   [CHECK, "update api_keys set name = '' where id = $live"],
   [CHECK, "update api_keys set name = repeat('x', 65) where id = $live"],
   [NOT_NULL, 'update api_keys set name = null where id = $live'],
@@ -170,12 +180,12 @@ const ATTACKS: [sqlState: string, sql: string][] = [
   [PERMISSION_DENIED, 'update api_keys set last_used_at = now() where id = $live'],
   [PERMISSION_DENIED, 'update api_keys set created_at = now() where id = $live'],
   [PERMISSION_DENIED, 'update api_keys set user_id = $other where id = $live'],
-  [PERMISSION_DENIED, "insert into api_keys (user_id, name, key_prefix) values ($other, 'x', 'x')"],
-  [PERMISSION_DENIED, "insert into api_keys (user_id, name, key_prefix, revoked_at) values ($victim, 'x', 'x', now())"],
-  [PERMISSION_DENIED, "insert into api_keys (user_id, id, name, key_prefix) values ($victim, $live, 'x', 'x')"],
-  [CHECK, "insert into api_keys (user_id, name, key_prefix, created_at) values ($victim, 'x', 'x', 'infinity')"],
-  [CHECK, "insert into api_keys (user_id, name, key_prefix, created_at) values ($victim, 'x', 'x', '1999-12-31Z')"],
-  [CHECK, "insert into api_keys (user_id, name, key_prefix, key_type) values ($victim, 'x', 'x', 'test')"],
+  [PERMISSION_DENIED, "insert into api_keys (user_id, name) values ($other, 'x')"],
+  [PERMISSION_DENIED, "insert into api_keys (user_id, name, revoked_at) values ($victim, 'x', now())"],
+  [PERMISSION_DENIED, "insert into api_keys (user_id, id, name) values ($victim, $live, 'x')"],
+  [CHECK, "insert into api_keys (user_id, name, created_at) values ($victim, 'x', 'infinity')"],
+  [CHECK, "insert into api_keys (user_id, name, created_at) values ($victim, 'x', '1999-12-31Z')"],
+  [CHECK, "insert into api_keys (user_id, name, key_type) values ($victim, 'x', 'test')"],
   [CHECK, "update billing_accounts set alert_thresholds = '{NULL}'"],
   [CHECK, "update billing_accounts set alert_thresholds = '{50,NULL,80}'"],
   [CHECK, 'update billing_accounts set alert_thresholds = array(select 1::smallint from generate_series(1, 100000))'],

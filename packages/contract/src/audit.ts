@@ -14,6 +14,7 @@ export const AuditAction = z.enum([
   'key.grace_ended',
   'key.secret_saved',
   'key.secret_replaced',
+  'key.secret_repeated',
   'key.revoked',
   'account.topped_up',
   'account.plan_changed',

@@ -1,13 +1,17 @@
 import { z } from 'zod'
 import { BillingCycle } from './billing.ts'
+import { IdempotencyKey } from './idempotency-key.ts'
 import { Credits, isPlainText, NOT_PLAIN_TEXT, Output, Timestamp } from './output.ts'
 
 export const KEY_NAME_LENGTH_MAX = 64
 /** The maximum number of live keys (keys that are not revoked) of one account. */
 export const KEYS_LIVE_MAX = 100
-/** The longest grace period: 7 days. In the grace period, the previous secret of a rotated key still works. */
+/** The longest grace period: 7 days. In its grace period, a previous secret of a rotated key still works. */
 export const GRACE_SECONDS_MAX = 7 * 86_400
+/** The grace period that `keys.rotate` gives by default, and that every repeat of a call gives. */
 export const GRACE_SECONDS_DEFAULT = 86_400
+/** The maximum number of secrets of one key that work: the current secret and the previous secrets in their grace periods. */
+export const SECRETS_WORKING_MAX = 10
 export const KEYS_PAGE_MAX = 100
 
 /** The type is only a label: keys of both types spend the credits of the same account. */
@@ -32,6 +36,9 @@ export const KeyName = z
 
 /** The id of a key. Like Postgres, this schema accepts any 128 bits as a UUID and does not check the version. */
 export const KeyId = z.guid()
+
+/** The key prefix of a secret, as in `Key`. The schema checks only the length, because an unknown key prefix matches no secret. */
+const KeyPrefix = z.string().max(100)
 
 /**
  * The status of a key. If several apply, `revoked` comes before `disabled`, and `disabled` comes before `expired`. Only an
@@ -58,7 +65,8 @@ const ExpiresAt = z.iso.datetime({ offset: true, error: 'Enter a moment as ISO-8
  * - `keyPrefix` contains the brand, the type and the first 8 random characters of the current secret.
  * - `isSecretSaved` becomes true when a person confirms that the secret is saved, or when the secret is first used. While it
  *   is false, the response with the secret was perhaps lost, and `keys.replaceLostSecret` can replace the secret.
- * - `graceEndsAt` is the time until which the previous secret still works.
+ * - `graceEndsAt` is the time until which previous secrets still work. Each previous secret has its own grace period, and this
+ *   is the end of the last one. Null means that only the current secret works.
  */
 export const Key = z.object({
   id: KeyId,
@@ -85,11 +93,21 @@ export type NewKey = z.infer<typeof NewKey>
 export const KeyWithUsage = Key.extend({ creditsUsed: Credits })
 export type KeyWithUsage = z.infer<typeof KeyWithUsage>
 
+/**
+ * An idempotency key makes it safe to repeat a call whose answer was lost. A repeat (the same call with the same input) creates
+ * no second key and ends no working secret. Each attempt returns another secret, because secrets are not stored: the secret of
+ * the last attempt is the current one, and the secret of an earlier attempt still works for 24 hours. The same idempotency key
+ * with another input is refused. There is no time limit.
+ */
+const RepeatedWith = IdempotencyKey.nullable().default(null)
+
+/** Without an idempotency key, a retry after a lost answer creates a second key. */
 export const CreateKey = z.strictObject({
   name: KeyName,
   keyType: KeyType.default('dev'),
   expiresAt: ExpiresAt.default(null),
   creditLimit: CreditLimit.default(null),
+  idempotencyKey: RepeatedWith,
 })
 export type CreateKey = z.infer<typeof CreateKey>
 
@@ -137,25 +155,38 @@ export const UpdateKey = KeyRef.extend({
 })
 export type UpdateKey = z.infer<typeof UpdateKey>
 
+/**
+ * Without an idempotency key, a retry after a lost answer is another rotation: the secret of the first attempt works only for
+ * `graceSeconds` from then on. The secret that the first attempt replaced keeps its grace period.
+ */
 export const RotateKey = KeyRef.extend({
-  /** The time for which the previous secret still works. */
+  /** The time for which the current secret still works. It changes no earlier grace period. 0 ends the current secret immediately. */
   graceSeconds: z
     .int('Enter a whole number of seconds.')
     .min(0, 'Enter 0 or more seconds.')
     .max(GRACE_SECONDS_MAX, `Enter at most ${GRACE_SECONDS_MAX} seconds, which is 7 days.`)
     .default(GRACE_SECONDS_DEFAULT),
+  /**
+   * The key prefix of the secret to replace. If the key has another current secret, e.g. because somebody else rotated it, the
+   * call is refused. A missing key prefix replaces any secret.
+   */
+  keyPrefix: KeyPrefix.optional(),
+  /** The new expiry of the key. A missing expiry stays unchanged. An expired key needs one: its new secret would not work. */
+  expiresAt: ExpiresAt.optional(),
+  idempotencyKey: RepeatedWith,
 })
 export type RotateKey = z.infer<typeof RotateKey>
 
 /**
  * `keyPrefix` identifies the lost secret. If another request, e.g. from another tab, has already replaced that secret, the new
- * secret is not replaced.
+ * secret is not replaced. The call is made after an answer was lost, and its own answer can be lost too, so it needs an
+ * idempotency key.
  */
-export const ReplaceLostSecret = KeyRef.extend({ keyPrefix: z.string().max(100) })
+export const ReplaceLostSecret = KeyRef.extend({ keyPrefix: KeyPrefix, idempotencyKey: IdempotencyKey })
 export type ReplaceLostSecret = z.infer<typeof ReplaceLostSecret>
 
 /** `keyPrefix` identifies the saved secret. If the key has been rotated since then, its new secret is not marked as saved. */
-export const ConfirmSecretSaved = KeyRef.extend({ keyPrefix: z.string().max(100).optional() })
+export const ConfirmSecretSaved = KeyRef.extend({ keyPrefix: KeyPrefix.optional() })
 export type ConfirmSecretSaved = z.infer<typeof ConfirmSecretSaved>
 
 export const KeyOutput = Output.extend(Key.shape)

@@ -1,8 +1,8 @@
 import { z } from 'zod'
+import { IdempotencyKey } from './idempotency-key.ts'
 import { KeyId, KeyType } from './keys.ts'
 import { Credits, Output, Timestamp } from './output.ts'
 
-export const IDEMPOTENCY_KEY_LENGTH_MAX = 255
 /** The maximum number of different operations of one account. */
 export const OPERATIONS_MAX = 100
 /** The maximum number of charges in one call of `chargeMany`, and of items in one batch of the database. */
@@ -16,12 +16,6 @@ export const HOLD_SECONDS_MAX = 7 * 86_400
 
 /** The caller's label for the work. Usage can be grouped by this label. */
 export const Operation = z.string().regex(/^[a-z0-9._:-]{1,64}$/, 'Use 1 to 64 of a-z, 0-9 and . _ : -.')
-
-/** Identifies one logical request: every retry of the request sends the same idempotency key. */
-export const IdempotencyKey = z
-  .string()
-  .regex(/^[\x21-\x7e]+$/, 'Use printable ASCII characters without spaces.')
-  .max(IDEMPOTENCY_KEY_LENGTH_MAX, `Use at most ${IDEMPOTENCY_KEY_LENGTH_MAX} characters.`)
 
 /**
  * Takes `credits` from the account of the key whose secret is `key`. 0 credits only verify the key. A charge of more than 0

@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { BillingAccount, GivenCredits, Plan } from './billing.ts'
-import { IdempotencyKey } from './metering.ts'
+import { IdempotencyKey } from './idempotency-key.ts'
 import { Credits, isPlainText, NOT_PLAIN_TEXT, Output, Timestamp } from './output.ts'
 
 export const TOP_UP_NOTE_LENGTH_MAX = 200

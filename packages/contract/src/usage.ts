@@ -1,7 +1,8 @@
 import { z } from 'zod'
 import { BillingCycle, Plan } from './billing.ts'
+import { IdempotencyKey } from './idempotency-key.ts'
 import { KeyId, KeyType } from './keys.ts'
-import { EventVerdict, IdempotencyKey, Operation } from './metering.ts'
+import { EventVerdict, Operation } from './metering.ts'
 import { Credits, Output, Timestamp } from './output.ts'
 
 /** Usage is summed in 15-minute buckets. The hours and days of every time zone consist of whole buckets. */

@@ -6,7 +6,16 @@ export const PERMISSIONS: Record<string, readonly string[]> = {
   "column public.api_key_secrets.created_at": [
     "keymeter_api INSERT"
   ],
+  "column public.api_key_secrets.idempotency_key": [
+    "keymeter_api INSERT"
+  ],
   "column public.api_key_secrets.key_hash": [
+    "keymeter_api INSERT"
+  ],
+  "column public.api_key_secrets.key_prefix": [
+    "keymeter_api INSERT"
+  ],
+  "column public.api_key_secrets.request_hash": [
     "keymeter_api INSERT"
   ],
   "column public.api_key_secrets.saved_at": [
@@ -26,10 +35,6 @@ export const PERMISSIONS: Record<string, readonly string[]> = {
     "keymeter_api UPDATE"
   ],
   "column public.api_keys.expires_at": [
-    "keymeter_api INSERT",
-    "keymeter_api UPDATE"
-  ],
-  "column public.api_keys.key_prefix": [
     "keymeter_api INSERT",
     "keymeter_api UPDATE"
   ],

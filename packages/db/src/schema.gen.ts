@@ -56,10 +56,6 @@ export interface ApiKeys {
   expires_at: Timestamp | null;
   id: Generated<string>;
   /**
-   * The brand, the type and the first 8 random characters of the current secret. A person can recognise the key by this prefix, but nobody can use the prefix to call the API.
-   */
-  key_prefix: string;
-  /**
    * The label dev or prod. Keys of both types spend the same credits.
    */
   key_type: Generated<string>;
@@ -84,13 +80,25 @@ export interface ApiKeySecrets {
   api_key_id: string;
   created_at: Generated<Timestamp>;
   /**
+   * The idempotency key of the call that created the secret. A repeat of the call creates another secret, so several secrets can have the same idempotency key. Null means that the call had none.
+   */
+  idempotency_key: string | null;
+  /**
    * The SHA-256 hash of the whole secret.
    */
   key_hash: Buffer;
   /**
+   * The brand, the type and the first 8 random characters of the secret. A person can recognise the secret by this prefix, but nobody can use the prefix to call the API. The key prefix of a key is that of its current secret.
+   */
+  key_prefix: string;
+  /**
    * The last use of the secret. It is updated at most once a minute. Null means that the secret was never used.
    */
   last_used_at: Timestamp | null;
+  /**
+   * The SHA-256 hash of the call and its input. A call with the same idempotency key is a repeat only if its hash is equal.
+   */
+  request_hash: Buffer | null;
   /**
    * The time when the user confirmed that the secret is saved. If saved_at and last_used_at are both null, the secret is perhaps lost, because the user perhaps never received it.
    */

@@ -107,8 +107,8 @@ describe('schema', () => {
         [userId],
       )
       await database.owner.query(
-        `with key as (insert into api_keys (user_id, name, key_prefix) values ($1, 'x', 'km_dev_x') returning user_id, id)
-         insert into api_key_secrets (user_id, api_key_id, key_hash) select user_id, id, sha256(id::text::bytea) from key`,
+        `with key as (insert into api_keys (user_id, name) values ($1, 'x') returning user_id, id)
+         insert into api_key_secrets (user_id, api_key_id, key_hash, key_prefix) select user_id, id, sha256(id::text::bytea), 'km_dev_x' from key`,
         [userId],
       )
       await database.owner.query(

@@ -14,6 +14,7 @@ const ACTIONS: Record<AuditAction, string> = {
   'key.grace_ended': 'Old secret ended early',
   'key.secret_saved': 'Secret saved',
   'key.secret_replaced': 'Lost secret replaced',
+  'key.secret_repeated': 'Call repeated',
   'key.revoked': 'Revoked',
   'account.topped_up': 'Topped up',
   'account.plan_changed': 'Plan changed',

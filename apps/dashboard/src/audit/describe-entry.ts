@@ -23,6 +23,8 @@ export function describeEntry({ action, detail, createdAt }: AuditEntry): string
       return 'Secret saved'
     case 'key.secret_replaced':
       return 'Lost secret replaced'
+    case 'key.secret_repeated':
+      return 'Another secret after a repeated call'
     case 'key.revoked':
       return 'Revoked'
     case 'account.topped_up':

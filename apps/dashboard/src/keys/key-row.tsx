@@ -46,7 +46,11 @@ export function KeyRow({ apiKey, onDialog }: { apiKey: KeyWithUsage; onDialog: (
   const replaceLostSecret = async () => {
     const userId = currentSession()?.user.id
     if (userId === undefined) return
-    const { requestId: _, ...key } = await api.keys.replaceLostSecret.mutate({ id: apiKey.id, keyPrefix: apiKey.keyPrefix })
+    const { requestId: _, ...key } = await api.keys.replaceLostSecret.mutate({
+      id: apiKey.id,
+      keyPrefix: apiKey.keyPrefix,
+      idempotencyKey: crypto.randomUUID(),
+    })
     showSecret(userId, key)
   }
 

@@ -28,7 +28,7 @@ describe('audit.list', () => {
     await caller.keys.confirmSecretSaved({ id })
     const rotated = await caller.keys.rotate({ id, graceSeconds: 60 })
     await caller.keys.endGrace({ id })
-    await caller.keys.replaceLostSecret({ id, keyPrefix: rotated.keyPrefix })
+    await caller.keys.replaceLostSecret({ id, keyPrefix: rotated.keyPrefix, idempotencyKey: 'lost' })
     await caller.keys.revoke({ id })
 
     const { data, nextCursor } = await caller.audit.list()
@@ -80,7 +80,11 @@ describe('audit.list', () => {
     const { userId, caller, defaultKey } = await provisioned(database)
     const secrets = [defaultKey.secret]
     const rotated = await caller.keys.rotate({ id: defaultKey.id })
-    const replaced = await caller.keys.replaceLostSecret({ id: defaultKey.id, keyPrefix: rotated.keyPrefix })
+    const replaced = await caller.keys.replaceLostSecret({
+      id: defaultKey.id,
+      keyPrefix: rotated.keyPrefix,
+      idempotencyKey: 'lost',
+    })
     secrets.push(rotated.secret, replaced.secret)
     const { rows } = await database.owner.query('select jsonb_agg(log)::text as log from audit_log log where user_id = $1', [
       userId,

@@ -32,7 +32,10 @@ type Caller = Awaited<ReturnType<typeof person>>['caller']
 const CALLS: [string, (caller: Caller, key: { id: string; keyPrefix: string }) => Promise<unknown>][] = [
   ['keys.create', (caller) => caller.keys.create({ name: 'late' })],
   ['keys.rotate', (caller, { id }) => caller.keys.rotate({ id, graceSeconds: 60 })],
-  ['keys.replaceLostSecret', (caller, { id, keyPrefix }) => caller.keys.replaceLostSecret({ id, keyPrefix })],
+  [
+    'keys.replaceLostSecret',
+    (caller, { id, keyPrefix }) => caller.keys.replaceLostSecret({ id, keyPrefix, idempotencyKey: randomUUID() }),
+  ],
   ['keys.enable', (caller, { id }) => caller.keys.enable({ id })],
   ['keys.endGrace', (caller, { id }) => caller.keys.endGrace({ id })],
   ['keys.revoke', (caller, { id }) => caller.keys.revoke({ id })],

@@ -6,22 +6,31 @@ import type { FreeCreditsDecision } from '../billing/free-credits.ts'
 import { readClock } from '../clock.ts'
 import { AppError } from '../errors.ts'
 import type { Scope } from '../scope.ts'
+import { attemptOf, findEarlierAttempt } from './attempt.ts'
 import { parseExpiry } from './expiry.ts'
 import { getKey } from './get.ts'
+import { repeatSecret } from './give-secret.ts'
 import { addSecret, mintSecret } from './secret.ts'
 
 /**
  * Creates a key, and the account if it does not exist yet. Only this response contains the secret, because the database stores
  * only its hash. The live keys are counted under the account's lock, so concurrent calls cannot exceed the limit.
  *
+ * A repeat returns the key of the first attempt with another secret. It does not check the input again: the key exists, and it
+ * has perhaps been changed since.
+ *
  * @throws AppError `key_limit_reached`.
  * @throws AppError `bad_request` if the expiry is not in the future.
+ * @throws AppError `idempotency_key_reused`, and for a repeat the errors of `repeatSecret`.
  */
 export async function createKey(scope: Scope, input: CreateKey, freeCredits?: FreeCreditsDecision): Promise<NewKey> {
-  const { name, keyType, expiresAt, creditLimit, ...unhandled } = input
+  const { name, keyType, expiresAt, creditLimit, idempotencyKey: _, ...unhandled } = input
   unhandled satisfies Record<string, never>
   const { db, userId } = scope
   await ensureAccount(scope, freeCredits)
+  const attempt = attemptOf('keys.create', input)
+  const keyId = await findEarlierAttempt(scope, attempt)
+  if (attempt !== null && keyId !== null) return await repeatSecret(scope, keyId, attempt)
   const now = await readClock(scope)
   const expiry = parseExpiry(expiresAt, now)
   const { live } = await db
@@ -32,14 +41,13 @@ export async function createKey(scope: Scope, input: CreateKey, freeCredits?: Fr
     .executeTakeFirstOrThrow()
   if (live >= KEYS_LIVE_MAX) throw new AppError('key_limit_reached')
 
-  const { secret, keyPrefix, hash } = mintSecret(scope, keyType)
+  const minted = mintSecret(scope, keyType)
   const { id } = await db
     .insertInto('api_keys')
     .values({
       user_id: userId,
       name,
       key_type: keyType,
-      key_prefix: keyPrefix,
       expires_at: expiry,
       credit_limit: creditLimit,
       // The creation time of the new key must be later than that of every other key of the account. Otherwise the new key could
@@ -49,8 +57,8 @@ export async function createKey(scope: Scope, input: CreateKey, freeCredits?: Fr
     })
     .returning('id')
     .executeTakeFirstOrThrow()
-  await addSecret(scope, id, hash, now)
-  const detail = { name, keyType, keyPrefix, expiresAt: expiry?.toISOString() ?? null, creditLimit }
+  await addSecret(scope, id, minted, attempt, now)
+  const detail = { name, keyType, keyPrefix: minted.keyPrefix, expiresAt: expiry?.toISOString() ?? null, creditLimit }
   await recordAudit(scope, { action: 'key.created', keyId: id, detail })
-  return { ...(await getKey(scope, id, now)), secret }
+  return { ...(await getKey(scope, id, now)), secret: minted.secret }
 }

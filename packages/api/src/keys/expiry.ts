@@ -1,3 +1,4 @@
+import type { Key } from '@keymeter/contract'
 import { AppError } from '../errors.ts'
 
 /**
@@ -21,4 +22,9 @@ export function parseExpiry(expiresAt: string | null, now: Date): Date | null {
     throw new AppError('bad_request', { field: 'expiresAt', message: `Choose a moment before the end of ${YEAR_MAX}, in UTC.` })
   }
   return moment
+}
+
+/** True if the key has expired, even if its status is `disabled`. */
+export function isExpired({ expiresAt }: Key, now: Date): boolean {
+  return expiresAt !== null && new Date(expiresAt) <= now
 }

@@ -18,7 +18,7 @@ export function selectKeys({ db, userId }: Scope, now: Date) {
       return [
         'keys.id as id',
         'keys.name as name',
-        'keys.key_prefix as keyPrefix',
+        currentKeyPrefix.as('keyPrefix'),
         'keys.key_type as keyType',
         'keys.credit_limit as creditLimit',
         'keys.created_at as createdAt',
@@ -36,12 +36,18 @@ export function selectKeys({ db, userId }: Scope, now: Date) {
           .where('secrets.last_used_at', 'is', null)
           .as('isSecretSaved'),
         secrets
-          .select((of) => of.fn.max('secrets.valid_until').as('graceEndsAt'))
+          .select((of) => of.fn.max(sql<Date>`least(secrets.valid_until, keys.expires_at)`).as('graceEndsAt'))
           .where('secrets.valid_until', '>', now)
+          .where(sql<boolean>`coalesce(keys.expires_at > ${now}, true)`)
           .as('graceEndsAt'),
       ]
     })
 }
+
+/** The SQL expression for the key prefix of a key's current secret, for a query that selects from `api_keys as keys`. */
+export const currentKeyPrefix = sql<string>`(
+  select secrets.key_prefix from api_key_secrets as secrets
+   where secrets.user_id = keys.user_id and secrets.api_key_id = keys.id and secrets.valid_until is null)`
 
 /**
  * Selects the account's keys like `selectKeys`, and the credits that each key used in the billing cycle that starts at
@@ -94,7 +100,7 @@ export function toKey(row: KeyRow): Key {
     createdAt: row.createdAt.toISOString(),
     lastUsedAt: row.lastUsedAt?.toISOString() ?? null,
     expiresAt: row.expiresAt?.toISOString() ?? null,
-    // A revoked key has no grace period, because none of its secrets works.
+    // A revoked or expired key has no grace period, because none of its secrets works.
     graceEndsAt: row.revokedAt === null ? (row.graceEndsAt?.toISOString() ?? null) : null,
     disabledAt: row.disabledAt?.toISOString() ?? null,
     revokedAt: row.revokedAt?.toISOString() ?? null,

@@ -1,5 +1,5 @@
 import { KeyWithUsage } from '@keymeter/contract'
-import { testDatabase } from '@keymeter/local/testing'
+import { insertSecrets, testDatabase } from '@keymeter/local/testing'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { provisioned } from '../../test/caller.ts'
@@ -88,10 +88,8 @@ describe('a key whose id is not a uuid of RFC 9562', () => {
     const { userId, caller } = await provisioned(database)
     const id = '11111111-1111-1111-1111-111111111111'
     await expect(caller.keys.revoke({ id })).rejects.toMatchObject({ reason: 'key_not_found' })
-    await database.owner.query("insert into api_keys (user_id, id, name, key_prefix) values ($1, $2, 'odd', 'km_dev_x')", [
-      userId,
-      id,
-    ])
+    await database.owner.query("insert into api_keys (user_id, id, name) values ($1, $2, 'odd')", [userId, id])
+    await insertSecrets(database.owner)
     expect((await caller.keys.list()).data.map((key) => key.id)).toContain(id)
     expect((await caller.keys.usage()).data.map((key) => key.id)).toContain(id)
     expect(await caller.keys.revoke({ id })).toMatchObject({ id })

@@ -4,23 +4,10 @@ import { describe, expect, it, onTestFinished } from 'vitest'
 import { charge, provisioned } from '../../test/caller.ts'
 import { replaceClock } from '../../test/clock.ts'
 import { reconciledDatabase } from '../../test/reconciled-database.ts'
-import { hashToken, parseToken } from './token.ts'
+import { working } from '../../test/working-secrets.ts'
+import { parseToken } from './token.ts'
 
 const database = reconciledDatabase()
-
-/** Returns for each secret whether it works now. The query has the same conditions as the query of the charge engine. */
-async function working(userId: string, ...secrets: string[]): Promise<boolean[]> {
-  const works = async (secret: string) => {
-    const { rows } = await database.owner.query(
-      `select 1 from api_key_secrets secrets join api_keys keys on keys.user_id = secrets.user_id and keys.id = secrets.api_key_id
-        where secrets.user_id = $1 and secrets.key_hash = $2 and revoked_at is null and disabled_at is null
-          and (valid_until is null or valid_until > keymeter.now()) and (expires_at is null or expires_at > keymeter.now())`,
-      [userId, hashToken(secret)],
-    )
-    return rows.length === 1
-  }
-  return await Promise.all(secrets.map(works))
-}
 
 describe('keys.get', () => {
   it('shows a key of any status, with its usage', async () => {
@@ -105,10 +92,10 @@ describe('keys.disable and keys.enable', () => {
     const { id, secret } = defaultKey
     const { disabledAt, status } = await caller.keys.disable({ id })
     expect(status).toBe('disabled')
-    expect(await working(userId, secret)).toEqual([false])
+    expect(await working(database, userId, secret)).toEqual([false])
     expect(await caller.keys.disable({ id })).toMatchObject({ disabledAt })
     expect(await caller.keys.enable({ id })).toMatchObject({ status: 'active', disabledAt: null })
-    expect(await working(userId, secret)).toEqual([true])
+    expect(await working(database, userId, secret)).toEqual([true])
   })
 })
 
@@ -129,26 +116,42 @@ describe('keys.rotate', () => {
     const graceEndsAt = new Date(now.getTime() + 2_000)
     expect(rotated.graceEndsAt).toBe(graceEndsAt.toISOString())
     await clock.set(new Date(graceEndsAt.getTime() - 1))
-    expect(await working(userId, defaultKey.secret, rotated.secret)).toEqual([true, true])
+    expect(await working(database, userId, defaultKey.secret, rotated.secret)).toEqual([true, true])
     await clock.set(graceEndsAt)
-    expect(await working(userId, defaultKey.secret, rotated.secret)).toEqual([false, true])
+    expect(await working(database, userId, defaultKey.secret, rotated.secret)).toEqual([false, true])
     expect(await caller.keys.get({ id })).toMatchObject({ graceEndsAt: null })
   })
 
   it('ends the previous secret immediately if the grace period is 0', async () => {
     const { userId, caller, defaultKey } = await provisioned(database)
     const { secret, graceEndsAt } = await caller.keys.rotate({ id: defaultKey.id, graceSeconds: 0 })
-    expect(await working(userId, defaultKey.secret, secret)).toEqual([false, true])
+    expect(await working(database, userId, defaultKey.secret, secret)).toEqual([false, true])
     expect(graceEndsAt).toBeNull()
   })
 
-  it('ends the oldest secret immediately when it is called again', async () => {
+  it('keeps the grace periods of all previous secrets when it is called again, and shows the end of the last one', async () => {
     const { userId, caller, defaultKey } = await provisioned(database)
     const { id } = defaultKey
     const second = await caller.keys.rotate({ id, graceSeconds: GRACE_SECONDS_MAX })
-    expect(await working(userId, defaultKey.secret, second.secret)).toEqual([true, true])
+    expect(await working(database, userId, defaultKey.secret, second.secret)).toEqual([true, true])
     const third = await caller.keys.rotate({ id, graceSeconds: 3600 })
-    expect(await working(userId, defaultKey.secret, second.secret, third.secret)).toEqual([false, true, true])
+    expect(await working(database, userId, defaultKey.secret, second.secret, third.secret)).toEqual([true, true, true])
+    expect(third.graceEndsAt).toBe(second.graceEndsAt)
+    const fourth = await caller.keys.rotate({ id, graceSeconds: 0 })
+    expect(await working(database, userId, defaultKey.secret, second.secret, third.secret, fourth.secret)).toEqual([
+      true,
+      true,
+      false,
+      true,
+    ])
+    expect(fourth.graceEndsAt).toBe(second.graceEndsAt)
+    expect(await caller.keys.endGrace({ id })).toMatchObject({ graceEndsAt: null })
+    expect(await working(database, userId, defaultKey.secret, second.secret, third.secret, fourth.secret)).toEqual([
+      false,
+      false,
+      false,
+      true,
+    ])
   })
 
   it.each([-1, GRACE_SECONDS_MAX + 1, 0.5, Number.NaN])(
@@ -159,7 +162,7 @@ describe('keys.rotate', () => {
         code: 'BAD_REQUEST',
         message: expect.stringContaining('graceSeconds'),
       })
-      expect(await working(userId, defaultKey.secret)).toEqual([true])
+      expect(await working(database, userId, defaultKey.secret)).toEqual([true])
     },
   )
 })
@@ -170,9 +173,9 @@ describe('keys.endGrace', () => {
     const { id } = defaultKey
     const { secret } = await caller.keys.rotate({ id, graceSeconds: 3600 })
     expect(await caller.keys.endGrace({ id })).toMatchObject({ graceEndsAt: null })
-    expect(await working(userId, defaultKey.secret, secret)).toEqual([false, true])
+    expect(await working(database, userId, defaultKey.secret, secret)).toEqual([false, true])
     await caller.keys.endGrace({ id })
-    expect(await working(userId, defaultKey.secret, secret)).toEqual([false, true])
+    expect(await working(database, userId, defaultKey.secret, secret)).toEqual([false, true])
   })
 })
 
@@ -192,8 +195,8 @@ describe('lost secrets', () => {
     const { userId, caller, defaultKey } = await provisioned(database)
     const { id } = defaultKey
     const lost = await caller.keys.rotate({ id, graceSeconds: 3600 })
-    const replaced = await caller.keys.replaceLostSecret({ id, keyPrefix: lost.keyPrefix })
-    expect(await working(userId, defaultKey.secret, lost.secret, replaced.secret)).toEqual([true, false, true])
+    const replaced = await caller.keys.replaceLostSecret({ id, keyPrefix: lost.keyPrefix, idempotencyKey: 'lost' })
+    expect(await working(database, userId, defaultKey.secret, lost.secret, replaced.secret)).toEqual([true, false, true])
     expect(replaced).toMatchObject({ id, graceEndsAt: lost.graceEndsAt, isSecretSaved: false })
   })
 
@@ -201,9 +204,9 @@ describe('lost secrets', () => {
     const { userId, caller, defaultKey } = await provisioned(database)
     const { id } = defaultKey
     await caller.keys.confirmSecretSaved({ id, keyPrefix: defaultKey.keyPrefix })
-    const replace = caller.keys.replaceLostSecret({ id, keyPrefix: defaultKey.keyPrefix })
+    const replace = caller.keys.replaceLostSecret({ id, keyPrefix: defaultKey.keyPrefix, idempotencyKey: 'lost' })
     await expect(replace).rejects.toMatchObject({ code: 'CONFLICT', reason: 'secret_not_lost' })
-    expect(await working(userId, defaultKey.secret)).toEqual([true])
+    expect(await working(database, userId, defaultKey.secret)).toEqual([true])
   })
 
   it('a secret does not count as saved if only an older secret of the key was confirmed as saved', async () => {
@@ -222,13 +225,13 @@ describe('a revoked key', () => {
     const { id } = defaultKey
     const { secret } = await caller.keys.rotate({ id, graceSeconds: 3600 })
     expect(await caller.keys.revoke({ id })).toMatchObject({ status: 'revoked', graceEndsAt: null })
-    expect(await working(userId, defaultKey.secret, secret)).toEqual([false, false])
+    expect(await working(database, userId, defaultKey.secret, secret)).toEqual([false, false])
     const { rotate, enable, disable, endGrace, update, confirmSecretSaved, replaceLostSecret } = caller.keys
-    const replace = async () => await replaceLostSecret({ id, keyPrefix: defaultKey.keyPrefix })
+    const replace = async () => await replaceLostSecret({ id, keyPrefix: defaultKey.keyPrefix, idempotencyKey: 'lost' })
     for (const change of [rotate, replace, enable, disable, endGrace, update, confirmSecretSaved]) {
       await expect(change({ id })).rejects.toMatchObject({ code: 'CONFLICT', reason: 'key_revoked' })
     }
-    expect(await working(userId, defaultKey.secret, secret)).toEqual([false, false])
+    expect(await working(database, userId, defaultKey.secret, secret)).toEqual([false, false])
   })
 })
 
@@ -260,7 +263,7 @@ describe('concurrent changes of one key', () => {
         caller.keys.endGrace({ id }),
         caller.keys.disable({ id }),
         caller.keys.enable({ id }),
-        caller.keys.replaceLostSecret({ id, keyPrefix: defaultKey.keyPrefix }),
+        caller.keys.replaceLostSecret({ id, keyPrefix: defaultKey.keyPrefix, idempotencyKey: 'lost' }),
         caller.keys.update({ id, name: `round ${round}` }),
         ...(isRevoking ? [caller.keys.revoke({ id })] : []),
       ])
@@ -273,18 +276,19 @@ describe('concurrent changes of one key', () => {
         [userId],
       )
       expect(rows[0].current).toBe(1)
-      expect(rows[0].grace).toBeLessThanOrEqual(1)
+      // One of the five rotations has no grace period, and a replaced secret has none either.
+      expect(rows[0].grace).toBeLessThanOrEqual(4)
       const secrets = answers.flatMap((answer) =>
         answer.status === 'fulfilled' && 'secret' in answer.value ? [answer.value.secret] : [],
       )
       const { status, keyPrefix } = await caller.keys.get({ id })
       if (isRevoking) {
         expect(status).toBe('revoked')
-        expect(await working(userId, defaultKey.secret, ...secrets)).not.toContain(true)
+        expect(await working(database, userId, defaultKey.secret, ...secrets)).not.toContain(true)
       } else {
         await caller.keys.enable({ id })
         const current = secrets.find((secret) => secret.startsWith(keyPrefix))
-        expect(await working(userId, current ?? '')).toEqual([true])
+        expect(await working(database, userId, current ?? '')).toEqual([true])
       }
       const { data } = await caller.audit.list()
       expect(data.filter(({ action }) => action === 'key.rotated' || action === 'key.secret_replaced')).toHaveLength(
@@ -305,13 +309,13 @@ describe('a change of one key', () => {
     await caller.keys.rotate({ id, graceSeconds: 0 })
     await caller.keys.endGrace({ id })
     const { keyPrefix } = await caller.keys.rotate({ id, graceSeconds: 60 })
-    await caller.keys.replaceLostSecret({ id, keyPrefix })
+    await caller.keys.replaceLostSecret({ id, keyPrefix, idempotencyKey: randomUUID() })
     await caller.keys.confirmSecretSaved({ id })
     await caller.keys.update({ id, name: 'renamed', creditLimit: 1 })
     await caller.keys.disable({ id })
     await caller.keys.revoke({ id })
     expect(await caller.keys.get({ id: other.id })).toMatchObject(before)
-    expect(await working(userId, other.secret, otherRotated.secret)).toEqual([true, true])
+    expect(await working(database, userId, other.secret, otherRotated.secret)).toEqual([true, true])
   })
 
   it('does not change the previous secrets of the key: only the current secret can be lost or confirmed', async () => {
@@ -322,7 +326,9 @@ describe('a change of one key', () => {
     // The previous secret was never confirmed as saved, but the current secret was. So the current secret is not lost, and
     // nothing can be replaced.
     expect(await caller.keys.get({ id })).toMatchObject({ isSecretSaved: true })
-    await expect(caller.keys.replaceLostSecret({ id, keyPrefix })).rejects.toMatchObject({ reason: 'secret_not_lost' })
+    await expect(caller.keys.replaceLostSecret({ id, keyPrefix, idempotencyKey: randomUUID() })).rejects.toMatchObject({
+      reason: 'secret_not_lost',
+    })
     const { rows } = await database.owner.query(
       'select valid_until is null as current, saved_at is not null as saved from api_key_secrets where user_id = $1 order by 1',
       [userId],
@@ -336,10 +342,12 @@ describe('a change of one key', () => {
   it('two concurrent replacements of a lost secret return one working secret and one refusal', async () => {
     const { userId, caller, defaultKey } = await provisioned(database)
     const { id, keyPrefix } = defaultKey
-    const answers = await Promise.allSettled([1, 2].map(async () => await caller.keys.replaceLostSecret({ id, keyPrefix })))
+    const answers = await Promise.allSettled(
+      [1, 2].map(async () => await caller.keys.replaceLostSecret({ id, keyPrefix, idempotencyKey: randomUUID() })),
+    )
     const [won] = answers.flatMap((answer) => (answer.status === 'fulfilled' ? [answer.value.secret] : []))
     expect(answers.map(({ status }) => status).sort()).toEqual(['fulfilled', 'rejected'])
-    expect(await working(userId, won ?? '')).toEqual([true])
+    expect(await working(database, userId, won ?? '')).toEqual([true])
   })
 })
 
@@ -365,9 +373,11 @@ describe('the time of a change', () => {
     expect(await caller.keys.get({ id })).toMatchObject({ status: 'expired' })
     expect((await caller.keys.list({ status: 'expired' })).data).toHaveLength(1)
 
+    await caller.keys.update({ id, expiresAt: null })
     expect(await caller.keys.rotate({ id, graceSeconds: 100 })).toMatchObject({ graceEndsAt: at(100_001) })
     expect(await caller.keys.rotate({ id, graceSeconds: GRACE_SECONDS_MAX })).toMatchObject({ graceEndsAt: at(604_800_001) })
     await clock.set(new Date(at(5_000)))
+    await caller.keys.endGrace({ id })
     await caller.keys.rotate({ id, graceSeconds: 1 })
     await clock.set(new Date(at(6_000)))
     expect(await caller.keys.get({ id })).toMatchObject({ graceEndsAt: null })
@@ -378,7 +388,7 @@ describe('the time of a change', () => {
       [userId, id],
     )
     expect(ends.rows.map(({ valid_until }) => valid_until?.toISOString() ?? null)).toEqual([
-      at(1),
+      at(5_000),
       at(5_000),
       at(6_000),
       at(6_000),

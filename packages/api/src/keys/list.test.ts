@@ -1,4 +1,5 @@
 import type { ListKeys } from '@keymeter/contract'
+import { insertSecrets } from '@keymeter/local/testing'
 import { describe, expect, it } from 'vitest'
 import { charge, provisioned } from '../../test/caller.ts'
 import { reconciledDatabase } from '../../test/reconciled-database.ts'
@@ -128,10 +129,10 @@ describe('keys.list', () => {
 
   it('returns a cursor if there are more keys than fit on a page', async () => {
     const { caller, userId } = await provisioned(database)
-    await database.owner.query(
-      "insert into api_keys (user_id, name, key_prefix) select $1, 'key ' || n, 'x' from generate_series(1, 100) n",
-      [userId],
-    )
+    await database.owner.query("insert into api_keys (user_id, name) select $1, 'key ' || n from generate_series(1, 100) n", [
+      userId,
+    ])
+    await insertSecrets(database.owner)
     const { data, nextCursor } = await caller.keys.list()
     expect(data).toHaveLength(100)
     expect((await caller.keys.list({ cursor: nextCursor })).data).toHaveLength(1)

@@ -6,7 +6,7 @@ import { readClock } from '../clock.ts'
 import { AppError } from '../errors.ts'
 import { readInIndexOrder } from '../read-in-index-order.ts'
 import type { Scope } from '../scope.ts'
-import { keyStatus, selectKeysWithUsage, toKeyWithUsage } from './key.ts'
+import { currentKeyPrefix, keyStatus, selectKeysWithUsage, toKeyWithUsage } from './key.ts'
 
 /**
  * The maximum number of keys that a page with a search examines. An account can have any number of revoked keys, and no index
@@ -71,12 +71,13 @@ type Search = Pick<ListKeys, 'status' | 'sort' | 'search' | 'limit'> & { after: 
 /** Returns the ids of the keys of one page, and the place where the next page begins. */
 async function findKeys(scope: Scope, now: Date, search: Search): Promise<{ ids: string[]; next: Place | null }> {
   const { sort, limit } = search
-  const examinedMax = search.search === '' ? limit + 1 : KEYS_EXAMINED_MAX
+  const isSearch = search.search !== ''
+  const examinedMax = isSearch ? KEYS_EXAMINED_MAX : limit + 1
   const order = orderBy(sort, sql`value`)
   await readInIndexOrder(scope)
   const { rows } = await sql<Place & { isFound: boolean; number: number }>`
     select ${sort === 'name' ? sql`value` : sql`(extract(epoch from value) * 1000000)::bigint`} as value, id, is_found as "isFound", number
-      from (select *, row_number() over (order by ${order}) as number, ${contains(search.search)} as is_found
+      from (select *, row_number() over (order by ${order}) as number, ${isSearch ? contains(search.search) : sql`true`} as is_found
               from (${examinedKeys(scope, now, search, examinedMax)}) as keys) as keys
      where is_found or number = ${examinedMax}
      order by number limit ${limit + 1}`.execute(scope.db)
@@ -94,7 +95,7 @@ async function findKeys(scope: Scope, now: Date, search: Search): Promise<{ ids:
 function examinedKeys({ userId }: Scope, now: Date, { status, sort, after }: Search, count: number): RawBuilder<unknown> {
   const { live, revoked, direction }: Sort = SORTS[sort]
   const keysAfter = (column: RawBuilder<unknown>) => sql`
-    select ${column} as value, id, sort_name, key_prefix from api_keys as keys
+    select ${column} as value, user_id, id, sort_name from api_keys as keys
      where user_id = ${userId} and ${isAfter(column, direction, after)}`
   const isOfStatus = status === 'live' || status === 'all' ? sql`true` : sql`${keyStatus(now)} = ${status}`
   const liveKeys = sql`${keysAfter(live)} and revoked_at is null and ${isOfStatus}`
@@ -116,10 +117,13 @@ function isAfter(column: RawBuilder<unknown>, direction: Sort['direction'], afte
   return sql`(${column}, id) ${sql.raw(direction === 'asc' ? '>' : '<')} (${place}, ${id}::uuid)`
 }
 
-/** True if the name or the key prefix of a key contains the text. Case is ignored. A key prefix has only ASCII characters. */
+/**
+ * True if the name or the key prefix of a key contains the text. Case is ignored. A key prefix has only ASCII characters. The
+ * current secret of each examined key is read by `api_key_secrets_current_idx`.
+ */
 function contains(text: string): RawBuilder<unknown> {
   return sql`(strpos(sort_name, lower(${text} collate "und-x-icu")) > 0
-              or strpos(lower(key_prefix collate "C"), lower(${text} collate "C")) > 0)`
+              or strpos(lower(${currentKeyPrefix} collate "C"), lower(${text} collate "C")) > 0)`
 }
 
 const Cursor = z.union([

@@ -1,5 +1,5 @@
 import { KEYS_LIVE_MAX, type Key, KeyFilter, KeySort, type ListKeys } from '@keymeter/contract'
-import { testDatabase } from '@keymeter/local/testing'
+import { insertSecrets, testDatabase } from '@keymeter/local/testing'
 import fc from 'fast-check'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { accessToken, contextOf, provisioned } from '../../test/caller.ts'
@@ -19,8 +19,8 @@ beforeAll(async () => {
   account = await provisioned(database)
   const insert = async (count: number, isRevoked: boolean) =>
     await database.owner.query(
-      `insert into api_keys (user_id, name, key_prefix, created_at, last_used_at, disabled_at, expires_at, revoked_at)
-       select $1, case when n % 7 = 0 then 'Ünï ' when n % 3 = 0 then 'b_%' else 'name ' end || n % 40, 'km_dev_' || substr(md5(n::text), 1, 8),
+      `insert into api_keys (user_id, name, created_at, last_used_at, disabled_at, expires_at, revoked_at)
+       select $1, case when n % 7 = 0 then 'Ünï ' when n % 3 = 0 then 'b_%' else 'name ' end || n % 40,
               timestamptz '2027-01-01Z' + n / 3 * interval '1 minute' + case when $3 then interval '20 seconds' else '0' end,
               case when n % 4 > 0 then timestamptz '2027-02-01Z' + n % 50 * interval '1.5 milliseconds' end,
               case when n % 5 = 0 then now() end, case when n % 6 = 0 then timestamptz '2020-01-01Z' end, case when $3 then now() end
@@ -29,11 +29,7 @@ beforeAll(async () => {
     )
   await insert(KEYS_LIVE_MAX - 1, false)
   await insert(REVOKED, true)
-  await database.owner.query(
-    `insert into api_key_secrets (user_id, key_hash, api_key_id)
-     select user_id, sha256(convert_to(id::text, 'utf8')), id from api_keys where user_id = $1 and id <> $2`,
-    [account.userId, account.defaultKey.id],
-  )
+  await insertSecrets(database.owner)
   all = (await pagesOf({ status: 'all', limit: 100 })).flat()
 })
 

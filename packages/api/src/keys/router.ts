@@ -30,7 +30,10 @@ import { keyUsage } from './usage.ts'
 
 export const keysRouter = {
   create: newKeyProcedure
-    .meta({ description: 'Creates a key. Only this answer contains the secret.' })
+    .meta({
+      description:
+        'Creates a key. Only this answer contains the secret. A repeat with the same idempotency key returns the same key with another secret.',
+    })
     .input(CreateKey)
     .output(NewKeyOutput)
     .mutation(({ ctx, input }) => withRequestId(ctx, createKey(ctx.scope, input, ctx.freeCredits))),
@@ -71,7 +74,10 @@ export const keysRouter = {
     .mutation(({ ctx, input }) => withRequestId(ctx, disableKey(ctx.scope, input))),
 
   enable: secretProcedure
-    .meta({ description: 'Enables a disabled key.' })
+    .meta({
+      description:
+        'Enables a disabled key. If the key has expired, its status is then `expired`, and it still cannot be charged.',
+    })
     .input(KeyRef)
     .output(KeyOutput)
     .mutation(({ ctx, input }) => withRequestId(ctx, enableKey(ctx.scope, input))),
@@ -79,14 +85,14 @@ export const keysRouter = {
   rotate: secretProcedure
     .meta({
       description:
-        'Gives a key a new secret. Only this answer contains the new secret. The previous secret still works for the grace period.',
+        'Gives a key a new secret. Only this answer contains the new secret. The current secret still works for the grace period. Earlier grace periods do not change.',
     })
     .input(RotateKey)
     .output(NewKeyOutput)
     .mutation(({ ctx, input }) => withRequestId(ctx, rotateKey(ctx.scope, input))),
 
   endGrace: revokeProcedure
-    .meta({ description: 'Immediately ends the grace period, in which the previous secret of a rotated key still works.' })
+    .meta({ description: 'Immediately ends all previous secrets of a rotated key that still work.' })
     .input(KeyRef)
     .output(KeyOutput)
     .mutation(({ ctx, input }) => withRequestId(ctx, endGrace(ctx.scope, input))),
@@ -98,7 +104,10 @@ export const keysRouter = {
     .mutation(({ ctx, input }) => withRequestId(ctx, confirmSecretSaved(ctx.scope, input))),
 
   replaceLostSecret: secretProcedure
-    .meta({ description: 'Replaces a lost secret: one that was neither confirmed as saved nor ever used.' })
+    .meta({
+      description:
+        'Replaces a lost secret: one that was neither confirmed as saved nor ever used. The lost secret ends immediately.',
+    })
     .input(ReplaceLostSecret)
     .output(NewKeyOutput)
     .mutation(({ ctx, input }) => withRequestId(ctx, replaceLostSecret(ctx.scope, input))),

@@ -103,7 +103,7 @@ describe('keys.usage', () => {
     const { owner } = database
     for (let n = 1; n < KEYS; n++) await caller.keys.create({ name: `key ${n}` })
     await owner.query(
-      `insert into api_keys (user_id, name, key_prefix, revoked_at) select $1, 'revoked', 'km_dev_x', now() from generate_series(1, 200)`,
+      `insert into api_keys (user_id, name, revoked_at) select $1, 'revoked', now() from generate_series(1, 200)`,
       [userId],
     )
     await owner.query(

@@ -96,7 +96,7 @@ describe('the limit of key changes', () => {
         () => keys.rotate({ id, graceSeconds: 0 }),
         () => keys.confirmSecretSaved({ id }),
         () => keys.enable({ id }),
-        () => keys.replaceLostSecret({ id, keyPrefix: 'km_dev_x' }),
+        () => keys.replaceLostSecret({ id, keyPrefix: 'km_dev_x', idempotencyKey: randomUUID() }),
         () => alerts.setThresholds({ thresholds: [20] }),
       ])
         await expect(change()).rejects.toMatchObject(

@@ -24,9 +24,9 @@ beforeAll(async () => {
     [account.userId, EVENTS],
   )
   await database.owner.query(
-    `with revoked as (insert into api_keys (user_id, name, key_prefix, revoked_at)
-                      select $1, 'revoked ' || n, 'km_dev_x', now() from generate_series(1, $2) n returning user_id, id)
-     insert into api_key_secrets (user_id, api_key_id, key_hash) select user_id, id, sha256(convert_to(id::text, 'utf8')) from revoked`,
+    `with revoked as (insert into api_keys (user_id, name, revoked_at)
+                      select $1, 'revoked ' || n, now() from generate_series(1, $2) n returning user_id, id)
+     insert into api_key_secrets (user_id, api_key_id, key_hash, key_prefix) select user_id, id, sha256(convert_to(id::text, 'utf8')), 'km_dev_x' from revoked`,
     [account.userId, REVOKED],
   )
   await database.owner.query(

@@ -243,8 +243,8 @@ describe('usage.events', () => {
     const { userId } = account
     const KEYS = 3_000
     await database.owner.query(
-      `with gone as (insert into api_keys (user_id, name, key_prefix, created_at, revoked_at)
-                     select $1, 'gone', 'x', now() - interval '1 year', now() from generate_series(1, $2) returning id)
+      `with gone as (insert into api_keys (user_id, name, created_at, revoked_at)
+                     select $1, 'gone', now() - interval '1 year', now() from generate_series(1, $2) returning id)
        insert into usage_by_cycle (user_id, cycle_start, api_key_id, credits_charged, charges)
          select user_id, billing_cycle_start, id, 0, 1 from billing_accounts cross join gone where user_id = $1`,
       [userId, KEYS],

@@ -245,9 +245,15 @@ describe('the size of a time series', () => {
     account = await provisioned(database)
     const { owner } = database
     await owner.query(
-      `insert into api_keys (user_id, name, key_prefix, revoked_at)
-       select $1, repeat('🗝', 64), repeat('b', 16) || '_prod_' || lpad(n::text, 8, '0'), now() from generate_series(1, $2) n`,
+      `insert into api_keys (user_id, name, revoked_at)
+       select $1, repeat('🗝', 64), now() from generate_series(1, $2) n`,
       [account.userId, KEYS],
+    )
+    await owner.query(
+      `insert into api_key_secrets (user_id, api_key_id, key_hash, key_prefix)
+       select user_id, id, sha256(convert_to(id::text, 'utf8')), repeat('b', 16) || '_prod_' || substr(md5(id::text), 1, 8)
+         from api_keys where user_id = $1 and revoked_at is not null`,
+      [account.userId],
     )
     await owner.query(
       `insert into usage_by_day (user_id, cycle_start, day, api_key_id, operation, quarters, credits_charged, charges, credits_refunded)

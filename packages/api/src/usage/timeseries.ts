@@ -3,6 +3,7 @@ import { isInvalidParameter } from '@keymeter/db'
 import { type RawBuilder, sql } from 'kysely'
 import { getCycle } from '../billing/cycle.ts'
 import { AppError } from '../errors.ts'
+import { currentKeyPrefix } from '../keys/key.ts'
 import type { Scope } from '../scope.ts'
 import { dayParts, QUARTERS_PER_DAY } from './day-parts.ts'
 import { largestSeries } from './largest-series.ts'
@@ -49,7 +50,7 @@ export async function usageTimeseries(scope: Scope, input: UsageTimeseries): Pro
     series: names.map((name) => ({
       keyId: keys && name,
       keyName: keys?.get(name)?.name ?? null,
-      keyPrefix: keys?.get(name)?.key_prefix ?? null,
+      keyPrefix: keys?.get(name)?.keyPrefix ?? null,
       operation: keys ? null : name,
       ...(used.get(name) ?? noUsage(starts)),
     })),
@@ -210,11 +211,11 @@ function increase(totals: number[], n: number): number {
   return (totals[n] ?? 0) - (totals[n - 1] ?? 0)
 }
 
-async function keysById({ db, userId }: Scope, ids: string[]): Promise<Map<string, { name: string; key_prefix: string }>> {
+async function keysById({ db, userId }: Scope, ids: string[]): Promise<Map<string, { name: string; keyPrefix: string }>> {
   if (ids.length === 0) return new Map()
   const rows = await db
-    .selectFrom('api_keys')
-    .select(['id', 'name', 'key_prefix'])
+    .selectFrom('api_keys as keys')
+    .select(['id', 'name', currentKeyPrefix.as('keyPrefix')])
     .where('user_id', '=', userId)
     .where('id', 'in', ids)
     .execute()

@@ -11,6 +11,7 @@ import { type ManagedProcess, startProcess } from '../process.ts'
 import { createDatabase, TEMPLATE_DATABASE } from './global-setup.ts'
 import { insertUser } from './insert-user.ts'
 
+export { insertSecrets } from './insert-secrets.ts'
 export { type OwnPostgres, ownPostgres } from './own-postgres.ts'
 
 /** The limit is long, because a busy machine may start the server slowly. If the start fails, the error comes immediately. */

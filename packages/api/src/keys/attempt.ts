@@ -1,0 +1,50 @@
+import { createHash } from 'node:crypto'
+import type { CreateKey, ReplaceLostSecret, RotateKey } from '@keymeter/contract'
+import { AppError } from '../errors.ts'
+import type { Scope } from '../scope.ts'
+
+/** One attempt of a call that creates a secret. Attempts of the same call have equal idempotency keys and equal hashes. */
+export interface Attempt {
+  /** The procedure, e.g. `keys.rotate`. */
+  call: string
+  idempotencyKey: string
+  /** The SHA-256 hash of the procedure and its parsed input. The input itself is not stored. */
+  requestHash: Buffer
+}
+
+/** Returns null if the call has no idempotency key. Then it cannot be repeated. */
+export function attemptOf(...request: Request): Attempt | null {
+  const [call, { idempotencyKey, ...input }] = request
+  if (idempotencyKey === null) return null
+  // The schemas put the fields of an input in a fixed order, so equal inputs have equal texts.
+  const requestHash = createHash('sha256')
+    .update(JSON.stringify([call, input]))
+    .digest()
+  return { call, idempotencyKey, requestHash }
+}
+
+type Request =
+  | [call: 'keys.create', input: CreateKey]
+  | [call: 'keys.rotate', input: RotateKey]
+  | [call: 'keys.replaceLostSecret', input: ReplaceLostSecret]
+
+/**
+ * Returns the id of the key that got a secret from an earlier attempt of the same call (`api_key_secrets_idempotency_idx`), or
+ * null if this is the first attempt. The account must be locked, so that a concurrent attempt has ended.
+ *
+ * @throws AppError `idempotency_key_reused` if another call, or the same call with another input, has used the idempotency key.
+ */
+export async function findEarlierAttempt({ db, userId }: Scope, attempt: Attempt | null): Promise<string | null> {
+  if (attempt === null) return null
+  const earlier = await db
+    .selectFrom('api_key_secrets')
+    .select(['api_key_id as keyId', 'request_hash as requestHash'])
+    .where('user_id', '=', userId)
+    .where('idempotency_key', '=', attempt.idempotencyKey)
+    // All attempts of one call have the same key and the same hash.
+    .limit(1)
+    .executeTakeFirst()
+  if (earlier === undefined) return null
+  if (!earlier.requestHash?.equals(attempt.requestHash)) throw new AppError('idempotency_key_reused')
+  return earlier.keyId
+}
