@@ -173,7 +173,7 @@ describe('keys without a series of their own', () => {
     await page.getByRole('row', { name: 'Other (11 keys) 11 22', exact: true }).waitFor()
     // The chart has six colours: five keys, and all others.
     await page.getByRole('button', { name: /: 220 credits \(default 100, (gone \d+ 2, ){4}Other \(56 keys\) 112\)$/ }).waitFor()
-    await page.getByText('Other (56 keys)').waitFor()
+    await page.getByText('Other (56 keys)', { exact: true }).waitFor()
     expect(complaints).toEqual([])
   })
 })

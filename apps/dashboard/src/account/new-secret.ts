@@ -14,6 +14,11 @@ export function useNewSecret(): NewKey | undefined {
   return store.use()[0]?.key
 }
 
+/** Returns true while the page shows this secret, or will show it after the secrets before it. */
+export function useIsSecretShown(keyPrefix: string): boolean {
+  return store.use().some(({ key }) => key.keyPrefix === keyPrefix)
+}
+
 /**
  * Shows the secret of a key. `userId` is the user who requested the secret. Does nothing if another user has signed in since
  * then.

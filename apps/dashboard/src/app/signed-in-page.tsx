@@ -4,6 +4,7 @@ import { provision, provisionOnce, useProvisioning } from '../account/provisioni
 import { ErrorNotice } from '../call/error-notice.tsx'
 import { signOut, useSession } from '../call/session.ts'
 import { Button } from '../ui/button.tsx'
+import { UserText } from '../ui/user-text.tsx'
 import { RealTime } from '../usage/real-time.tsx'
 
 /** The header and the frame of every page that needs a session. */
@@ -25,7 +26,9 @@ export function SignedInPage() {
             <PageLink to="/billing">Billing</PageLink>
             <PageLink to="/activity">Activity</PageLink>
           </nav>
-          <span className="ml-auto min-w-0 flex-1 truncate text-right text-sm text-ink-soft">{user?.email}</span>
+          <span className="ml-auto min-w-0 flex-1 truncate text-right text-sm text-ink-soft">
+            {user?.email !== undefined && <UserText>{user.email}</UserText>}
+          </span>
           {userId !== undefined && <RealTime userId={userId} />}
           <Button variant="quiet" className="shrink-0" onClick={signOut}>
             Sign out

@@ -2,7 +2,9 @@ import { Menu } from '@base-ui/react/menu'
 import type { KeyWithUsage } from '@keymeter/contract'
 import { Link } from '@tanstack/react-router'
 import { Ellipsis } from 'lucide-react'
+import { isInUse } from './is-in-use.ts'
 import type { KeyDialog } from './key-dialog.ts'
+import { KeyName } from './key-name.tsx'
 
 interface KeyActionsProps {
   apiKey: KeyWithUsage
@@ -16,10 +18,10 @@ const ITEM =
 export function KeyActions({ apiKey, onDialog, onToggle }: KeyActionsProps) {
   return (
     <Menu.Root>
-      <Menu.Trigger
-        aria-label={`Actions for ${apiKey.name}`}
-        className="inline-grid size-10 place-content-center rounded-lg text-ink-soft hover:bg-raised hover:text-ink data-popup-open:bg-raised"
-      >
+      <Menu.Trigger className="inline-grid size-10 place-content-center rounded-lg text-ink-soft hover:bg-raised hover:text-ink data-popup-open:bg-raised">
+        <span className="sr-only">
+          Actions for <KeyName {...apiKey} />
+        </span>
         <Ellipsis className="size-5" aria-hidden="true" />
       </Menu.Trigger>
       <Menu.Portal>
@@ -32,7 +34,7 @@ export function KeyActions({ apiKey, onDialog, onToggle }: KeyActionsProps) {
               Rotate secret…
             </Menu.Item>
             <Menu.Item className={ITEM} onClick={onToggle}>
-              {apiKey.disabledAt === null ? 'Disable' : 'Enable'}
+              {apiKey.disabledAt !== null ? 'Enable' : isInUse(apiKey) ? 'Disable…' : 'Disable'}
             </Menu.Item>
             <Menu.LinkItem
               closeOnClick

@@ -1,4 +1,4 @@
-import { type KeyboardEvent, useRef, useState } from 'react'
+import { Fragment, type KeyboardEvent, type ReactNode, useRef, useState } from 'react'
 import { formatCredits } from '../ui/format.ts'
 
 interface ChartBucket {
@@ -11,7 +11,8 @@ interface ChartBucket {
 /** The credits of one key or operation. `credits` contains one number for each bucket. */
 export interface ChartSeries {
   id: string
-  name: string
+  /** The name, isolated from the text around it. */
+  name: ReactNode
   credits: number[]
 }
 
@@ -91,12 +92,15 @@ export function UsageChart({ buckets, series, current, timeZone }: UsageChartPro
               key={start}
               type="button"
               tabIndex={i === shown ? 0 : -1}
-              aria-label={describe(name, i, totals, series)}
               onFocus={() => choose(i)}
               onPointerEnter={() => choose(i)}
               onClick={() => choose(i)}
               className={`h-full min-w-0 flex-1 rounded-sm ${i === shown ? 'bg-ink/10' : ''}`}
-            />
+            >
+              <span className="sr-only">
+                <Figures bucket={name} total={totals[i] ?? 0} index={i} series={series} />
+              </span>
+            </button>
           ))}
         </div>
       </div>
@@ -120,7 +124,27 @@ export function UsageChart({ buckets, series, current, timeZone }: UsageChartPro
   )
 }
 
-function describe(bucket: string, i: number, totals: number[], series: ChartSeries[]): string {
-  const parts = series.flatMap(({ name, credits }) => (credits[i] ? [`${name} ${formatCredits(credits[i])}`] : []))
-  return `${bucket}: ${formatCredits(totals[i] ?? 0)} credits${parts.length > 0 ? ` (${parts.join(', ')})` : ''}`
+interface FiguresProps {
+  bucket: string
+  total: number
+  index: number
+  series: ChartSeries[]
+}
+
+/** The figures of one column in words. They are elements and not a label, because only elements can isolate names. */
+function Figures({ bucket, total, index, series }: FiguresProps) {
+  const used = series.filter(({ credits }) => credits[index])
+  return (
+    <>
+      {bucket}: {formatCredits(total)} credits
+      {used.length > 0 && ' ('}
+      {used.map(({ id, name, credits }, i) => (
+        <Fragment key={id}>
+          {i > 0 && ', '}
+          {name} {formatCredits(credits[index] ?? 0)}
+        </Fragment>
+      ))}
+      {used.length > 0 && ')'}
+    </>
+  )
 }
