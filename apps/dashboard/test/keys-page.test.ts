@@ -200,6 +200,7 @@ describe('keys page', () => {
     await choose('default', 'Disable…')
     await confirm('Disable')
     await row('default').getByText('Disabled').waitFor()
+    await question.waitFor({ state: 'detached' })
 
     // The message is in a live region, so that screen readers read it.
     const messages = page.getByRole('region', { name: 'Notifications' })

@@ -4,10 +4,11 @@ import { Link } from '@tanstack/react-router'
 import { Ellipsis } from 'lucide-react'
 import { isInUse } from './is-in-use.ts'
 import type { KeyDialog } from './key-dialog.ts'
-import { KeyName } from './key-name.tsx'
 
 interface KeyActionsProps {
   apiKey: KeyWithUsage
+  /** The row shows the name in an element with the id `<labelId>-name`, and the key prefix in `<labelId>-prefix`. */
+  labelId: string
   onDialog: (dialog: KeyDialog) => void
   onToggle: () => void
 }
@@ -15,12 +16,15 @@ interface KeyActionsProps {
 const ITEM =
   'flex min-h-10 cursor-pointer items-center rounded-md px-3 text-sm outline-none data-highlighted:bg-raised data-highlighted:text-ink'
 
-export function KeyActions({ apiKey, onDialog, onToggle }: KeyActionsProps) {
+export function KeyActions({ apiKey, labelId, onDialog, onToggle }: KeyActionsProps) {
   return (
     <Menu.Root>
-      <Menu.Trigger className="inline-grid size-10 place-content-center rounded-lg text-ink-soft hover:bg-raised hover:text-ink data-popup-open:bg-raised">
-        <span className="sr-only">
-          Actions for <KeyName {...apiKey} />
+      <Menu.Trigger
+        aria-labelledby={`${labelId}-actions ${labelId}-name ${labelId}-prefix`}
+        className="inline-grid size-10 place-content-center rounded-lg text-ink-soft hover:bg-raised hover:text-ink data-popup-open:bg-raised"
+      >
+        <span id={`${labelId}-actions`} className="sr-only">
+          Actions for
         </span>
         <Ellipsis className="size-5" aria-hidden="true" />
       </Menu.Trigger>

@@ -1,4 +1,6 @@
-import { UserText } from '../ui/user-text.tsx'
+import { isolated, UserText } from '../ui/user-text.tsx'
+
+const DELETED = 'Deleted key'
 
 interface KeyNameProps {
   /** Null means that the key was deleted. */
@@ -11,7 +13,7 @@ interface KeyNameProps {
 export function KeyName({ name, keyPrefix }: KeyNameProps) {
   return (
     <>
-      {name === null ? 'Deleted key' : <UserText>{name}</UserText>}
+      {name === null ? DELETED : <UserText>{name}</UserText>}
       {keyPrefix && (
         <>
           {' '}
@@ -20,4 +22,10 @@ export function KeyName({ name, keyPrefix }: KeyNameProps) {
       )}
     </>
   )
+}
+
+/** Returns the same as a text, for a label that only screen readers use. */
+export function keyNameText({ name, keyPrefix }: KeyNameProps): string {
+  const text = name === null ? DELETED : isolated(name)
+  return keyPrefix ? `${text} (${keyPrefix}…)` : text
 }

@@ -46,6 +46,7 @@ export function KeyPicker({ label, keyId, onChange }: KeyPickerProps) {
       onValueChange={(key) => onChange(key?.id || undefined)}
       isItemEqualToValue={(item, value) => item.id === value.id}
       itemToStringLabel={({ name }) => name}
+      itemToStringValue={({ id }) => id}
       inputValue={search}
       // A pasted secret must not get into the URL of the search.
       onInputValueChange={(text) => setSearch(withoutSecrets(text).slice(0, KEY_NAME_LENGTH_MAX))}

@@ -1,6 +1,6 @@
 import type { KeyType, KeyWithUsage } from '@keymeter/contract'
 import { lazyRouteComponent } from '@tanstack/react-router'
-import { Suspense, useState } from 'react'
+import { Suspense, useId, useState } from 'react'
 import { useIsSecretShown } from '../account/new-secret.ts'
 import { type CallError, describeCallError } from '../call/call-error.ts'
 import { ErrorNotice } from '../call/error-notice.tsx'
@@ -26,6 +26,7 @@ const TYPE_TONES = { dev: 'accent', prod: 'warm' } as const satisfies Record<Key
 export function KeyRow({ apiKey, onDialog }: { apiKey: KeyWithUsage; onDialog: (dialog: KeyDialog) => void }) {
   const [fault, setFault] = useState<CallError | null>(null)
   const [isBusy, setIsBusy] = useState(false)
+  const labelId = useId()
   const isSecretShown = useIsSecretShown(apiKey.keyPrefix)
   const isRevoked = apiKey.revokedAt !== null
   const lastUsed = apiKey.lastUsedAt === null ? 'Never used' : <Moment iso={apiKey.lastUsedAt} />
@@ -71,13 +72,15 @@ export function KeyRow({ apiKey, onDialog }: { apiKey: KeyWithUsage; onDialog: (
       <tr className="border-line not-last:border-b align-middle">
         <td className="w-full max-w-0 px-4 py-3 md:w-auto md:max-w-80">
           <div className="flex min-w-0 flex-wrap items-center gap-x-2 gap-y-1">
-            <span className="min-w-0 truncate font-medium" title={isolated(apiKey.name)}>
+            <span id={`${labelId}-name`} className="min-w-0 truncate font-medium" title={isolated(apiKey.name)}>
               <KeyName name={apiKey.name} />
             </span>
             <Badge tone={TYPE_TONES[apiKey.keyType]}>{apiKey.keyType}</Badge>
             <KeyStatusBadge apiKey={apiKey} />
           </div>
-          <code className="block truncate font-mono text-xs text-ink-soft">{apiKey.keyPrefix}…</code>
+          <code id={`${labelId}-prefix`} className="block truncate font-mono text-xs text-ink-soft">
+            {apiKey.keyPrefix}…
+          </code>
           <div className="text-xs text-ink-soft md:hidden">
             Created <Moment iso={apiKey.createdAt} /> · {apiKey.lastUsedAt !== null && 'used '}
             {lastUsed}
@@ -119,7 +122,7 @@ export function KeyRow({ apiKey, onDialog }: { apiKey: KeyWithUsage; onDialog: (
         <td className="py-3 pr-3 text-right">
           {!isRevoked && (
             <Suspense fallback={<span className="inline-block size-10" />}>
-              <KeyActions apiKey={apiKey} onDialog={onDialog} onToggle={toggle} />
+              <KeyActions apiKey={apiKey} labelId={labelId} onDialog={onDialog} onToggle={toggle} />
             </Suspense>
           )}
         </td>

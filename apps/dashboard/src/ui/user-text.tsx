@@ -12,8 +12,12 @@ export function UserText({ children }: { children: string }) {
   return <bdi>{shownText(children)}</bdi>
 }
 
-/** Does the same as `UserText` for an attribute, e.g. a tooltip, because an attribute cannot contain elements. */
+/**
+ * Does the same as `UserText` for an attribute, e.g. a tooltip, because an attribute cannot contain elements. Text of ASCII
+ * characters needs no isolation.
+ */
 export function isolated(text: string): string {
+  if (/^[\x20-\x7E]*$/.test(text)) return text
   return `${FIRST_STRONG_ISOLATE}${shownText(text)}${POP_DIRECTIONAL_ISOLATE}`
 }
 

@@ -1,4 +1,4 @@
-import { Fragment, type KeyboardEvent, type ReactNode, useRef, useState } from 'react'
+import { type KeyboardEvent, type ReactNode, useRef, useState } from 'react'
 import { formatCredits } from '../ui/format.ts'
 
 interface ChartBucket {
@@ -11,8 +11,10 @@ interface ChartBucket {
 /** The credits of one key or operation. `credits` contains one number for each bucket. */
 export interface ChartSeries {
   id: string
-  /** The name, isolated from the text around it. */
+  /** The name as an element, which isolates it from the text around it. */
   name: ReactNode
+  /** The same name as a text, for labels that only screen readers use. */
+  label: string
   credits: number[]
 }
 
@@ -92,15 +94,12 @@ export function UsageChart({ buckets, series, current, timeZone }: UsageChartPro
               key={start}
               type="button"
               tabIndex={i === shown ? 0 : -1}
+              aria-label={describe(name, i, totals, series)}
               onFocus={() => choose(i)}
               onPointerEnter={() => choose(i)}
               onClick={() => choose(i)}
               className={`h-full min-w-0 flex-1 rounded-sm ${i === shown ? 'bg-ink/10' : ''}`}
-            >
-              <span className="sr-only">
-                <Figures bucket={name} total={totals[i] ?? 0} index={i} series={series} />
-              </span>
-            </button>
+            />
           ))}
         </div>
       </div>
@@ -124,27 +123,7 @@ export function UsageChart({ buckets, series, current, timeZone }: UsageChartPro
   )
 }
 
-interface FiguresProps {
-  bucket: string
-  total: number
-  index: number
-  series: ChartSeries[]
-}
-
-/** The figures of one column in words. They are elements and not a label, because only elements can isolate names. */
-function Figures({ bucket, total, index, series }: FiguresProps) {
-  const used = series.filter(({ credits }) => credits[index])
-  return (
-    <>
-      {bucket}: {formatCredits(total)} credits
-      {used.length > 0 && ' ('}
-      {used.map(({ id, name, credits }, i) => (
-        <Fragment key={id}>
-          {i > 0 && ', '}
-          {name} {formatCredits(credits[index] ?? 0)}
-        </Fragment>
-      ))}
-      {used.length > 0 && ')'}
-    </>
-  )
+function describe(bucket: string, i: number, totals: number[], series: ChartSeries[]): string {
+  const parts = series.flatMap(({ label, credits }) => (credits[i] ? [`${label} ${formatCredits(credits[i])}`] : []))
+  return `${bucket}: ${formatCredits(totals[i] ?? 0)} credits${parts.length > 0 ? ` (${parts.join(', ')})` : ''}`
 }
