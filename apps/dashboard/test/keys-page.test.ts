@@ -112,7 +112,7 @@ describe('keys page', () => {
 
     await choose('default', 'Rotate secret…')
     await rotate.getByText('There are older secrets that work until', { exact: false }).waitFor()
-    await rotate.getByText('They keep their times', { exact: false }).waitFor()
+    await rotate.getByText('They keep their end times', { exact: false }).waitFor()
     await page.keyboard.press('Escape')
 
     await row('default').getByRole('button', { name: 'End now' }).click()

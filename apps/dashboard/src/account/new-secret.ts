@@ -14,9 +14,9 @@ export function useNewSecret(): NewKey | undefined {
   return store.use()[0]?.key
 }
 
-/** Returns true while the page shows this secret, or will show it after the secrets before it. */
-export function useIsSecretShown(keyPrefix: string): boolean {
-  return store.use().some(({ key }) => key.keyPrefix === keyPrefix)
+/** Returns true while the page shows a new secret of this key, or will show one after the secrets before it. */
+export function useIsSecretShown(keyId: string): boolean {
+  return store.use().some(({ key }) => key.id === keyId)
 }
 
 /**

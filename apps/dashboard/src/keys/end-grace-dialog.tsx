@@ -26,7 +26,8 @@ export function EndGraceDialog({ apiKey, ...dialog }: KeyDialogProps) {
         <strong className="wrap-anywhere font-medium text-ink">
           <KeyName name={apiKey.name} />
         </strong>{' '}
-        stop working immediately{apiKey.graceEndsAt !== null && `, instead of by ${formatMoment(apiKey.graceEndsAt)}`}. The
+        stop working immediately.
+        {apiKey.graceEndsAt !== null && ` Otherwise, the last one would work until ${formatMoment(apiKey.graceEndsAt)}.`} The
         secret {apiKey.keyPrefix}… keeps working.
       </p>
       <InUseWarning apiKey={apiKey} />

@@ -27,7 +27,7 @@ export function KeyRow({ apiKey, onDialog }: { apiKey: KeyWithUsage; onDialog: (
   const [fault, setFault] = useState<CallError | null>(null)
   const [isBusy, setIsBusy] = useState(false)
   const labelId = useId()
-  const isSecretShown = useIsSecretShown(apiKey.keyPrefix)
+  const isSecretShown = useIsSecretShown(apiKey.id)
   const isRevoked = apiKey.revokedAt !== null
   const lastUsed = apiKey.lastUsedAt === null ? 'Never used' : <Moment iso={apiKey.lastUsedAt} />
 
@@ -86,7 +86,7 @@ export function KeyRow({ apiKey, onDialog }: { apiKey: KeyWithUsage; onDialog: (
             {lastUsed}
           </div>
           {!apiKey.isSecretSaved && !isRevoked && !isSecretShown && (
-            <p className="flex flex-wrap gap-x-2 text-xs text-ink-soft">
+            <p className="flex flex-wrap items-baseline gap-x-2 text-xs text-ink-soft">
               Secret not saved?{' '}
               <TextButton isPending={isBusy} onClick={() => act(confirmSaved)}>
                 I have it
