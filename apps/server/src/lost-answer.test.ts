@@ -133,7 +133,7 @@ describe('lost secrets', () => {
         const replaced = await call(url, token, 'keys.replaceLostSecret', {
           id: key.id,
           keyPrefix: key.keyPrefix,
-          idempotencyKey: 'second',
+          idempotencyKey: `second-${key.id}`,
         })
         expect(replaced?.data.id).toBe(key.id)
         expect(await isWorking(replaced?.data.secret ?? '')).toBe(true)
@@ -141,4 +141,39 @@ describe('lost secrets', () => {
       expect(keys[0]?.isSecretSaved).toBe(false)
     }
   })
+
+  it.each(['keys.create', 'keys.rotate', 'keys.replaceLostSecret'] as const)(
+    'a repeat of %s returns a working secret and makes no second key, if the server dies between commit and response',
+    async (procedure) => {
+      server ??= await start()
+      const token = await signIn(`repeat-${procedure}@example.com`)
+      const { id, keyPrefix, secret } = (await call(url, token, 'auth.provision', {}))?.data.defaultKey ?? {}
+      const input = {
+        idempotencyKey: 'first',
+        ...(procedure === 'keys.create' ? { name: 'lost' } : procedure === 'keys.rotate' ? { id } : { id, keyPrefix }),
+      }
+      const { child, ended } = server
+      commitsBefore = 0
+      onCommit = () => child.kill('SIGKILL')
+      await expect(call(url, token, procedure, input)).rejects.toThrow()
+      await ended
+      expect(onCommit).toBeNull()
+      server = await start()
+
+      const repeated = (await call(url, token, procedure, input))?.data
+      expect(await isWorking(repeated?.secret ?? '')).toBe(true)
+      const keys = (await call(url, token, 'keys.list'))?.data.data ?? []
+      expect(keys.map((key) => key.id)).toEqual(procedure === 'keys.create' ? [repeated?.id, id] : [id])
+      const { rows } = await database.owner.query(
+        'select valid_until is null or valid_until > now() as works from api_key_secrets where key_hash = $1',
+        [
+          createHash('sha256')
+            .update(secret ?? '')
+            .digest(),
+        ],
+      )
+      // The client knows that it never received the secret that it replaces.
+      expect(rows).toEqual([{ works: procedure !== 'keys.replaceLostSecret' }])
+    },
+  )
 })

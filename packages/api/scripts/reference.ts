@@ -142,7 +142,17 @@ function eventOf({ output }: Definition): z.ZodType | undefined {
 
 function toJson(schema: z.ZodType, io: 'input' | 'output', collected = types): Json {
   // Put the schema into an object: only then does zod describe a named type by a reference and a definition.
-  const { properties, $defs = {} } = z.toJSONSchema(z.object({ schema }), { metadata: names, io, unrepresentable: 'any' })
+  const { properties, $defs = {} } = z.toJSONSchema(z.object({ schema }), {
+    metadata: names,
+    io,
+    unrepresentable: 'any',
+    // The lengths of a schema that counts code points are not checks of zod, so the schema states them as metadata.
+    override: ({ zodSchema, jsonSchema }) => {
+      const { minLength, maxLength } = z.globalRegistry.get(zodSchema) ?? {}
+      if (typeof minLength === 'number') jsonSchema.minLength = minLength
+      if (typeof maxLength === 'number') jsonSchema.maxLength = maxLength
+    },
+  })
   const definitions = new Map(Object.entries($defs) as Fields)
   const json = (properties?.['schema'] ?? {}) as Json
   for (const [name, type] of definitions) {

@@ -1,3 +1,4 @@
+import { cutSecrets } from '@keymeter/contract'
 import type { z } from 'zod'
 
 /** An unknown field can have a name of any length, and there can be any number of them. */
@@ -44,7 +45,9 @@ export function describeInputFault(issue: z.core.$ZodRawIssue): string {
     case 'invalid_format':
       return `Send ${FORMATS[issue.format] ?? 'a text of the documented form'}.`
     case 'unrecognized_keys': {
-      const shown = issue.keys.slice(0, UNKNOWN_FIELDS_SHOWN_MAX).map((key) => key.slice(0, UNKNOWN_FIELD_LENGTH_MAX))
+      const shown = issue.keys
+        .slice(0, UNKNOWN_FIELDS_SHOWN_MAX)
+        .map((key) => cutSecrets(key).slice(0, UNKNOWN_FIELD_LENGTH_MAX))
       const others = issue.keys.length - shown.length
       return `There are unknown fields: leave out ${shown.join(', ')}${others === 0 ? '' : `, and ${others} others`}.`
     }

@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { NewKey } from './keys.ts'
 import { Output, Timestamp } from './output.ts'
+import { HAS_WHOLE_SECRET, hasNoWholeSecret } from './whole-secret.ts'
 
 export const PASSWORD_LENGTH_MIN = 8
 /** Supabase Auth uses bcrypt, which ignores everything after the first 72 bytes. */
@@ -24,7 +25,7 @@ export const Password = z
   // Supabase Auth stores users in Postgres, and a text in Postgres cannot contain NUL.
   .refine((password) => password.isWellFormed() && !password.includes('\0'), 'Leave out control characters.')
 
-export const SignUp = z.strictObject({ email: Email, password: Password })
+export const SignUp = z.strictObject({ email: Email.refine(hasNoWholeSecret, HAS_WHOLE_SECRET), password: Password })
 export type SignUp = z.infer<typeof SignUp>
 
 /** The session from Supabase Auth. A client passes both tokens to `supabase.auth.setSession(…)` of supabase-js. */

@@ -2,6 +2,8 @@ import { z } from 'zod'
 import { BillingCycle } from './billing.ts'
 import { IdempotencyKey } from './idempotency-key.ts'
 import { Credits, isPlainText, NOT_PLAIN_TEXT, Output, Timestamp } from './output.ts'
+import { HAS_WHOLE_SECRET, hasNoWholeSecret } from './whole-secret.ts'
+import { writtenText } from './written-text.ts'
 
 export const KEY_NAME_LENGTH_MAX = 64
 /** The maximum number of live keys (keys that are not revoked) of one account. */
@@ -13,32 +15,20 @@ export const GRACE_SECONDS_DEFAULT = 86_400
 /** The maximum number of secrets of one key that work: the current secret and the previous secrets in their grace periods. */
 export const SECRETS_WORKING_MAX = 10
 export const KEYS_PAGE_MAX = 100
+/** A cursor can name 100 live keys that were returned (2,134 characters), and the longest name (about 500 characters). */
+export const KEYS_CURSOR_LENGTH_MAX = 3_000
 
 /** The type is only a label: keys of both types spend the credits of the same account. */
 export const KeyType = z.enum(['dev', 'prod'])
 export type KeyType = z.infer<typeof KeyType>
 
-/**
- * Matches a whole secret with any brand. Names and search texts must not contain a secret, because they are stored or shown.
- */
-const SECRET = /[a-z][a-z0-9]{0,15}_(?:dev|prod)_[0-9A-Za-z]{55}/
-
-/**
- * The name of a key: 1 to 64 characters of any language. The characters are counted as code points, as Postgres counts them.
- */
-export const KeyName = z
-  .string()
-  .trim()
-  .min(1, 'Enter a name.')
-  .refine((name) => [...name].length <= KEY_NAME_LENGTH_MAX, `Use at most ${KEY_NAME_LENGTH_MAX} characters.`)
-  .refine(isPlainText, NOT_PLAIN_TEXT)
-  .refine((name) => !SECRET.test(name), 'This is a secret, and names are shown on pages: choose another name.')
+export const KeyName = writtenText(KEY_NAME_LENGTH_MAX, 'Enter a name.')
 
 /** The id of a key. Like Postgres, this schema accepts any 128 bits as a UUID and does not check the version. */
 export const KeyId = z.guid()
 
 /** The key prefix of a secret, as in `Key`. The schema checks only the length, because an unknown key prefix matches no secret. */
-const KeyPrefix = z.string().max(100)
+const KeyPrefix = z.string().max(100).refine(hasNoWholeSecret, HAS_WHOLE_SECRET)
 
 /**
  * The status of a key. If several apply, `revoked` comes before `disabled`, and `disabled` comes before `expired`. Only an
@@ -56,7 +46,10 @@ const CreditLimit = z
   .nonnegative('Enter a number that is not negative.')
   .nullable()
 
-/** The time when a key expires, with any UTC offset. It is stored in UTC. Null means that the key never expires. */
+/**
+ * The time when a key expires, with any UTC offset. It is stored in UTC. Null means that the key never expires. Any time in the
+ * future is accepted, so a key can expire before the answer arrives, and a page should warn if it expires within a minute.
+ */
 const ExpiresAt = z.iso.datetime({ offset: true, error: 'Enter a moment as ISO-8601, like 2027-01-31T12:00:00Z.' }).nullable()
 
 /**
@@ -118,22 +111,20 @@ export type KeyFilter = z.infer<typeof KeyFilter>
 export const KeySort = z.enum(['newest', 'oldest', 'name', 'lastUsed'])
 export type KeySort = z.infer<typeof KeySort>
 
-/** `search` selects the keys whose name or key prefix contains this text. Case is ignored. */
+/** `search` selects the keys whose name or key prefix contains this text. Case is ignored. The text is normalised like a name. */
 export const ListKeys = z.strictObject({
   status: KeyFilter.default('live'),
   sort: KeySort.default('newest'),
   search: z
     .string()
+    .normalize('NFC')
     .trim()
     .max(KEY_NAME_LENGTH_MAX)
     .refine(isPlainText, NOT_PLAIN_TEXT)
-    .refine(
-      (text) => !SECRET.test(text),
-      'This is a whole secret, and searches appear in URLs: search for the key prefix instead.',
-    )
+    .refine(hasNoWholeSecret, HAS_WHOLE_SECRET)
     .default(''),
   /** The `nextCursor` of the previous page. The first page needs no cursor. */
-  cursor: z.string().max(1000).nullish(),
+  cursor: z.string().max(KEYS_CURSOR_LENGTH_MAX).nullish(),
   limit: z.int().min(1).max(KEYS_PAGE_MAX).default(KEYS_PAGE_MAX),
   /** tRPC's client adds this field to infinite queries. The server ignores it. */
   direction: z.literal('forward').optional(),

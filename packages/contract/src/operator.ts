@@ -1,9 +1,12 @@
 import { z } from 'zod'
 import { BillingAccount, GivenCredits, Plan } from './billing.ts'
 import { IdempotencyKey } from './idempotency-key.ts'
-import { Credits, isPlainText, NOT_PLAIN_TEXT, Output, Timestamp } from './output.ts'
+import { Credits, Output, Timestamp } from './output.ts'
+import { writtenText } from './written-text.ts'
 
 export const TOP_UP_NOTE_LENGTH_MAX = 200
+/** The customer sees the note in the ledger. */
+const TopUpNote = writtenText(TOP_UP_NOTE_LENGTH_MAX, 'Enter a note, or leave it out.')
 
 /**
  * The id is converted to lower case, because it is hashed into the audit chain and compared with the ids of watched accounts.
@@ -18,7 +21,7 @@ const OfAccount = z.strictObject({ accountId: z.guid().toLowerCase() })
 export const GrantTopUp = OfAccount.extend({
   credits: GivenCredits.min(1, 'Grant at least 1 credit.'),
   idempotencyKey: IdempotencyKey,
-  note: z.string().max(TOP_UP_NOTE_LENGTH_MAX).refine(isPlainText, NOT_PLAIN_TEXT).nullable().default(null),
+  note: TopUpNote.nullable().default(null),
 })
 export type GrantTopUp = z.infer<typeof GrantTopUp>
 export const GrantTopUpOutput = Output.extend({

@@ -4,6 +4,7 @@ import { IdempotencyKey } from './idempotency-key.ts'
 import { KeyId, KeyType } from './keys.ts'
 import { EventVerdict, Operation } from './metering.ts'
 import { Credits, Output, Timestamp } from './output.ts'
+import { HAS_WHOLE_SECRET, hasNoWholeSecret } from './whole-secret.ts'
 
 /** Usage is summed in 15-minute buckets. The hours and days of every time zone consist of whole buckets. */
 const BUCKET_MS = 15 * 60_000
@@ -135,7 +136,9 @@ export const STREAMS_PER_ACCOUNT_MAX = 20
  * A client that reconnects sends the id of the last event that it received. The server ignores this id, because each stream
  * starts with the current state.
  */
-export const WatchUsage = z.strictObject({ lastEventId: z.string().max(64).optional() })
+export const WatchUsage = z.strictObject({
+  lastEventId: z.string().max(64).refine(hasNoWholeSecret, HAS_WHOLE_SECRET).optional(),
+})
 
 /**
  * The balance, the plan and the suspension of an account, read from one commit. `sequence` is the sequence of the account's

@@ -1,10 +1,9 @@
-import { KEY_NAME_LENGTH_MAX, KeyFilter, KeySort } from '@keymeter/contract'
+import { cutSecrets, KEY_NAME_LENGTH_MAX, KeyFilter, KeySort } from '@keymeter/contract'
 import { useNavigate, useSearch } from '@tanstack/react-router'
 import { useEffect, useState } from 'react'
 import { TextField } from '../ui/field.tsx'
 import { Select } from '../ui/select.tsx'
 import { type KeysSearch, SORT_DEFAULT, STATUS_DEFAULT } from './keys-search.ts'
-import { withoutSecrets } from './without-secrets.ts'
 
 const SEARCH_DELAY_MS = 200
 
@@ -77,7 +76,7 @@ function SearchField() {
         placeholder="Name or key prefix"
         maxLength={KEY_NAME_LENGTH_MAX}
         value={typed ?? search}
-        onChange={(event) => setTyped(withoutSecrets(event.target.value))}
+        onChange={(event) => setTyped(cutSecrets(event.target.value))}
       />
     </div>
   )

@@ -1,5 +1,4 @@
-import { KEY_NAME_LENGTH_MAX, KeyFilter, KeySort } from '@keymeter/contract'
-import { withoutSecrets } from './without-secrets.ts'
+import { cutSecrets, KEY_NAME_LENGTH_MAX, KeyFilter, KeySort } from '@keymeter/contract'
 
 /** The search parameters of the list of keys. Default values are left out. */
 export interface KeysSearch {
@@ -16,7 +15,7 @@ export function parseKeysSearch(raw: Record<string, unknown>): KeysSearch {
   const status = KeyFilter.safeParse(raw['status']).data
   const sort = KeySort.safeParse(raw['sort']).data
   // Convert the parameter to a text, because the router parses `?search=42` as a number.
-  const search = withoutSecrets(String(raw['search'] ?? '')).slice(0, KEY_NAME_LENGTH_MAX)
+  const search = cutSecrets(String(raw['search'] ?? '')).slice(0, KEY_NAME_LENGTH_MAX)
   return {
     status: status === STATUS_DEFAULT ? undefined : status,
     search: search.trim() === '' ? undefined : search,

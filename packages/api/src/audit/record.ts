@@ -1,4 +1,4 @@
-import type { AuditAction } from '@keymeter/contract'
+import { type AuditAction, cutSecrets } from '@keymeter/contract'
 import { type RawBuilder, sql } from 'kysely'
 import type { CallOrigin, Scope } from '../scope.ts'
 
@@ -18,7 +18,12 @@ export async function recordAudit(scope: Scope, { action, keyId, detail = {} }: 
   await sql`select keymeter.record_audit(${action}, ${keyId}, ${JSON.stringify(detail)}, ${originOf(scope)})`.execute(scope.db)
 }
 
-/** Returns the SQL expression for where a call came from. The functions that write audit entries take it as an argument. */
+/**
+ * Returns the SQL expression for where a call came from. The functions that write audit entries take it as an argument. A secret
+ * in one of its texts is cut to its key prefix: the client chooses the user agent, and behind a wrong number of proxies also the
+ * address.
+ */
 export function originOf({ requestId, clientAddress, userAgent }: CallOrigin): RawBuilder<unknown> {
-  return sql`row(${requestId}, ${clientAddress}, ${userAgent})::keymeter.call_origin`
+  const [id, address, agent] = [requestId, clientAddress, userAgent].map((text) => text && cutSecrets(text))
+  return sql`row(${id}, ${address}, ${agent})::keymeter.call_origin`
 }

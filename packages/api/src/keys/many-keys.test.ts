@@ -136,11 +136,16 @@ describe('rows that a call reads', () => {
     }
   })
 
-  it.each(lists)('keys.list with a search reads at most 1,000 revoked keys: status %s, sorted by %s', async (status, sort) => {
-    const recorded = await record(async ({ keys }) => await keys.list({ status, sort, search: 'nothing' }))
-    const isLive = status !== 'all' && status !== 'revoked'
-    expect(rowsRead(recorded, 'api_keys')).toBeLessThanOrEqual((isLive ? 0 : KEYS_EXAMINED_MAX) + 2 * KEYS_LIVE_MAX)
-  })
+  it.each(lists)(
+    'keys.list with a search reads at most 1,000 revoked keys and one secret of each: status %s, sorted by %s',
+    async (status, sort) => {
+      const recorded = await record(async ({ keys }) => await keys.list({ status, sort, search: 'nothing' }))
+      const isLive = status !== 'all' && status !== 'revoked'
+      expect(rowsRead(recorded, 'api_keys')).toBeLessThanOrEqual((isLive ? 0 : KEYS_EXAMINED_MAX) + 2 * KEYS_LIVE_MAX)
+      // The key prefix of each examined key is compared.
+      expect(rowsRead(recorded, 'api_key_secrets')).toBeLessThanOrEqual(isLive ? KEYS_LIVE_MAX : KEYS_EXAMINED_MAX)
+    },
+  )
 
   it('keys.usage reads only live keys and their secrets', async () => {
     const recorded = await record(async ({ keys }) => await keys.usage())

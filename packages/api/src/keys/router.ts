@@ -32,7 +32,7 @@ export const keysRouter = {
   create: newKeyProcedure
     .meta({
       description:
-        'Creates a key. Only this answer contains the secret. A repeat with the same idempotency key returns the same key with another secret.',
+        'Creates a key. Only this answer contains the secret. A repeat with the same idempotency key returns the same key with another secret. Any expiry in the future is accepted, so the key can expire before the answer arrives.',
     })
     .input(CreateKey)
     .output(NewKeyOutput)
@@ -62,7 +62,10 @@ export const keysRouter = {
     .query(({ ctx, input }) => withRequestId(ctx, keyUsage(ctx.scope, input))),
 
   update: editProcedure
-    .meta({ description: 'Changes the name, the expiry or the credit limit of a key. Missing fields stay unchanged.' })
+    .meta({
+      description:
+        'Changes the name, the expiry or the credit limit of a key. Missing fields stay unchanged. Any expiry in the future is accepted, so the key can expire before the answer arrives.',
+    })
     .input(UpdateKey)
     .output(KeyOutput)
     .mutation(({ ctx, input }) => withRequestId(ctx, updateKey(ctx.scope, input))),
@@ -85,7 +88,7 @@ export const keysRouter = {
   rotate: secretProcedure
     .meta({
       description:
-        'Gives a key a new secret. Only this answer contains the new secret. The current secret still works for the grace period. Earlier grace periods do not change.',
+        'Gives a key a new secret. Only this answer contains the new secret. The current secret still works for the grace period. Earlier grace periods do not change. An expired key needs a new expiry, and its old secrets do not work again.',
     })
     .input(RotateKey)
     .output(NewKeyOutput)
