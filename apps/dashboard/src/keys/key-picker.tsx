@@ -1,5 +1,5 @@
 import { Combobox } from '@base-ui/react/combobox'
-import { KEY_NAME_LENGTH_MAX, type Key } from '@keymeter/contract'
+import { cutSecrets, KEY_NAME_LENGTH_MAX, type Key } from '@keymeter/contract'
 import { keepPreviousData, useQuery } from '@tanstack/react-query'
 import { Check, ChevronsUpDown } from 'lucide-react'
 import { useEffect, useState } from 'react'
@@ -7,7 +7,6 @@ import { describeCallError } from '../call/call-error.ts'
 import { collectPage } from '../call/collect-page.ts'
 import { api, trpc } from '../call/trpc.ts'
 import { KeyName } from './key-name.tsx'
-import { withoutSecrets } from './without-secrets.ts'
 
 /** The maximum number of keys in the list. A longer list would be hard to use, so the user types more of the name instead. */
 const SHOWN_KEYS_MAX = 50
@@ -49,7 +48,7 @@ export function KeyPicker({ label, keyId, onChange }: KeyPickerProps) {
       itemToStringValue={({ id }) => id}
       inputValue={search}
       // A pasted secret must not get into the URL of the search.
-      onInputValueChange={(text) => setSearch(withoutSecrets(text).slice(0, KEY_NAME_LENGTH_MAX))}
+      onInputValueChange={(text) => setSearch(cutSecrets(text).slice(0, KEY_NAME_LENGTH_MAX))}
       open={isOpen}
       onOpenChange={(open) => {
         setIsOpen(open)

@@ -1,3 +1,5 @@
+import { hasVisibleCharacter } from '@keymeter/contract'
+
 /**
  * These characters change the direction of all text up to their end, e.g. `exe.png` can look like `gnp.exe`. They are left out
  * when the page shows the text. The marks for single characters (U+200E, U+200F, U+061C) stay: texts in Arabic and Hebrew need
@@ -23,6 +25,5 @@ export function isolated(text: string): string {
 
 /** A text that consists only of blank or invisible characters would look like a mistake of the page. */
 function shownText(text: string): string {
-  const isVisible = /[^\p{C}\p{Z}\p{Default_Ignorable_Code_Point}\u2800]/u.test(text)
-  return isVisible ? text.replace(DIRECTION_CONTROLS, '') : '(invisible text)'
+  return hasVisibleCharacter(text) ? text.replace(DIRECTION_CONTROLS, '') : '(invisible text)'
 }
