@@ -45,6 +45,12 @@ describe('a lost answer with a secret', () => {
     await charge(secret, 1)
     // The old secret, the secret of the first attempt, and the secret of the second attempt.
     expect(await countKeys(accountId)).toEqual({ keys: 1, secrets: 3 })
+    // The second attempt is a repeat of the first one, and not another rotation.
+    const { rows } = await database.owner.query(
+      "select action from audit_log where user_id = $1 and action in ('key.rotated', 'key.secret_repeated') order by sequence",
+      [accountId],
+    )
+    expect(rows.map(({ action }) => action)).toEqual(['key.rotated', 'key.secret_repeated'])
     expect(complaints).toEqual([])
   })
 
