@@ -6,6 +6,9 @@ import { compression } from 'vite-plugin-compression2'
 /** Smaller files fit into one packet of the network, so compression would not make them faster. */
 const COMPRESSED_BYTES_MIN = 1_000
 
+/** Smaller files of shared code are merged with another file, because many small files compress worse. */
+const SHARED_BYTES_MIN = 30_000
+
 /**
  * main.tsx needs these modules to show a message if the dashboard cannot start. They are not in the shared file: if the shared
  * file cannot be loaded, main.tsx must still show the message.
@@ -24,7 +27,16 @@ export default defineConfig({
       output: {
         codeSplitting: {
           groups: [
-            { name: 'shared', minShareCount: 2, test: (id) => !OF_MAIN.test(id), includeDependenciesRecursively: false },
+            {
+              name: 'shared',
+              minShareCount: 2,
+              // Code that only pages loaded later share, e.g. the filter by key, gets a file of its own. Otherwise the first
+              // load would contain it.
+              entriesAware: true,
+              entriesAwareMergeThreshold: SHARED_BYTES_MIN,
+              test: (id) => !OF_MAIN.test(id),
+              includeDependenciesRecursively: false,
+            },
           ],
         },
       },

@@ -60,7 +60,7 @@ describe('all pages', () => {
   for (const width of [1280, 360]) {
     it(`every page is accessible and does not scroll sideways at a width of ${width} px, in light and dark mode`, async () => {
       const visitor = await visit({ viewport: { width, height: 800 }, reducedMotion: 'reduce' })
-      const { page, row, choose, secretDialog, saveSecret, complaints } = visitor
+      const { page, row, choose, confirm, secretDialog, saveSecret, complaints } = visitor
       const inspect = async () => {
         await page.emulateMedia({ colorScheme: 'light' })
         expect(await violationsOn(page, ALL_RULES)).toEqual([])
@@ -105,7 +105,21 @@ describe('all pages', () => {
       // Wait until the row of the key shows both buttons, so that the next inspection includes them.
       await row('default').getByRole('button', { name: 'Get a new one' }).waitFor()
       await row('default').getByRole('button', { name: 'End now' }).waitFor()
-      await choose('default', 'Disable')
+      await row('default').getByRole('button', { name: 'Get a new one' }).click()
+      await page.getByRole('alertdialog', { name: 'Get a new secret?' }).waitFor()
+      await inspect()
+      await page.keyboard.press('Escape')
+      await page.getByRole('alertdialog').waitFor({ state: 'detached' })
+      await row('default').getByRole('button', { name: 'End now' }).click()
+      await page.getByRole('alertdialog', { name: 'End all old secrets now?' }).waitFor()
+      await inspect()
+      await page.keyboard.press('Escape')
+      await page.getByRole('alertdialog').waitFor({ state: 'detached' })
+      await choose('default', 'Disable…')
+      await page.getByRole('alertdialog', { name: 'Disable key' }).waitFor()
+      await inspect()
+      await confirm('Disable')
+      await page.getByRole('button', { name: 'Undo' }).waitFor()
       await row('default').getByText('Disabled').waitFor()
       await inspect()
       await page.getByRole('button', { name: 'Create key' }).first().click()
@@ -127,6 +141,14 @@ describe('all pages', () => {
       await page.getByRole('group', { name: 'Credits by time' }).waitFor()
       await page.getByRole('row', { name: /Charged/ }).waitFor()
       await inspect()
+      await page.getByRole('combobox', { name: 'Events of key' }).click()
+      await page
+        .getByRole('listbox')
+        .getByRole('option', { name: /^default/ })
+        .waitFor()
+      await inspect()
+      await page.keyboard.press('Escape')
+      await page.getByRole('listbox').waitFor({ state: 'detached' })
       await page.getByRole('searchbox', { name: 'Operation' }).fill('Not One')
       await page.getByText('Use 1 to 64 of a-z').waitFor()
       await inspect()

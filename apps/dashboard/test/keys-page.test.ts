@@ -111,7 +111,8 @@ describe('keys page', () => {
       .waitFor()
 
     await choose('default', 'Rotate secret…')
-    await rotate.getByText('Rotating again ends it immediately.').waitFor()
+    await rotate.getByText('There are older secrets that work until', { exact: false }).waitFor()
+    await rotate.getByText('They keep their end times', { exact: false }).waitFor()
     await page.keyboard.press('Escape')
 
     await row('default').getByRole('button', { name: 'End now' }).click()
@@ -186,6 +187,104 @@ describe('keys page', () => {
     await expect.poll(() => new URL(page.url()).search).toBe('')
   })
 
+  it('the keys page asks before it disables a key that is in use, and the user can undo this with the keyboard', async () => {
+    const { page, secret, row, choose, confirm, complaints } = await signUp()
+    await charge(secret, 1)
+    await page.reload()
+    await choose('default', 'Disable…')
+    const question = page.getByRole('alertdialog', { name: 'Disable key' })
+    await question.getByText('This key is in use: it was last used just now.').waitFor()
+    await page.keyboard.press('Escape')
+    await question.waitFor({ state: 'detached' })
+    await charge(secret, 1)
+    await choose('default', 'Disable…')
+    await confirm('Disable')
+    await row('default').getByText('Disabled').waitFor()
+    await question.waitFor({ state: 'detached' })
+
+    // The message is in a live region, so that screen readers read it.
+    const messages = page.getByRole('region', { name: 'Notifications' })
+    expect(await messages.getAttribute('aria-live')).toBe('polite')
+    await messages.getByText('is disabled.', { exact: false }).waitFor()
+    await messages.getByText('Press F6, then Tab, to undo this.').waitFor()
+    const undo = messages.getByRole('button', { name: 'Undo' })
+    await page.keyboard.press('F6')
+    for (let tabs = 0; tabs < 3 && !(await hasFocus(undo)); tabs++) await page.keyboard.press('Tab')
+    expect(await hasFocus(undo)).toBe(true)
+    await page.keyboard.press('Enter')
+    await row('default').getByText('Disabled').waitFor({ state: 'detached' })
+    await messages.getByText('is enabled.', { exact: false }).waitFor()
+    await charge(secret, 1)
+    expect(complaints).toEqual([])
+  })
+
+  it('the keys page disables a key that is not in use without a question, and the user can undo this after a filter has hidden the key', async () => {
+    const { page, secret, row, choose } = await signUp()
+    await page.getByLabel('Status').selectOption('Active')
+    await choose('default', 'Disable')
+    await page.getByText('No keys match.').waitFor()
+    await page.getByRole('button', { name: 'Undo' }).click()
+    await row('default').waitFor()
+    await charge(secret, 1)
+  })
+
+  it('the dialog that revokes a key warns only if the key is in use', async () => {
+    const { page, secret, choose, confirm } = await signUp()
+    const question = page.getByRole('alertdialog', { name: 'Revoke key' })
+    const warning = question.getByText('This key is in use')
+    await charge(secret, 1)
+    await page.reload()
+    await choose('default', 'Revoke…')
+    await warning.waitFor()
+    await page.keyboard.press('Escape')
+    await choose('default', 'Disable…')
+    await confirm('Disable')
+    await page.getByRole('button', { name: 'Undo' }).waitFor()
+    await choose('default', 'Revoke…')
+    await question.waitFor()
+    expect(await warning.count()).toBe(0)
+  })
+
+  it('the list counts down to the expiry of a key without a call to the server', async () => {
+    const { page, row, accountId } = await signUp()
+    await database.owner.query("update api_keys set expires_at = now() + interval '20 seconds' where user_id = $1", [accountId])
+    await page.reload()
+    await row('default')
+      .getByText(/Expires in \d+ seconds/)
+      .waitFor()
+    await page.route(/keys\.list/, async (route) => await route.abort())
+    const first = await row('default').getByText('Expires in').textContent()
+    await expect.poll(async () => await row('default').getByText('Expires in').textContent()).not.toBe(first)
+    await row('default').getByText('Expired', { exact: true }).waitFor()
+  })
+
+  it('the dialogs warn about an expiry within a day, and about a limit that the key has already used up', async () => {
+    const { page, secret, choose, saveSecret, secretDialog } = await signUp()
+    await charge(secret, 20)
+    await page.reload()
+    await choose('default', 'Edit…')
+    const edit = page.getByRole('dialog', { name: 'Edit key' })
+    await edit.getByLabel('Credit limit').fill('21')
+    expect(await edit.getByRole('status').count()).toBe(0)
+    await edit.getByLabel('Credit limit').fill('20')
+    await edit.getByRole('status').getByText('The key has used 20 credits in this billing cycle.', { exact: false }).waitFor()
+    await edit.getByLabel('Expires').fill(localText(Date.now() + 3 * 3_600_000))
+    await edit.getByRole('status').getByText('This key expires within a day: in 2 hours.', { exact: false }).waitFor()
+    await edit.getByLabel('Expires').fill(localText(Date.now() + 2 * DAY_MS))
+    await edit.getByText('This key expires within').waitFor({ state: 'detached' })
+    await page.keyboard.press('Escape')
+
+    await page.getByRole('button', { name: 'Create key' }).click()
+    const create = page.getByRole('dialog', { name: 'Create a key' })
+    await create.getByLabel('Name').fill('short')
+    await create.getByText('More options').click()
+    await create.getByLabel('Expires').fill(localText(Date.now() + 10 * 60_000))
+    await create.getByText('This key expires within an hour', { exact: false }).waitFor()
+    await create.getByRole('button', { name: 'Create key' }).click()
+    await secretDialog.getByText('This key expires within an hour', { exact: false }).waitFor()
+    await saveSecret()
+  })
+
   it('the keys page lists a revoked key with its usage under the revoked keys', async () => {
     const { page, secret, row, choose } = await signUp()
     await charge(secret, 432)
@@ -200,12 +299,13 @@ describe('keys page', () => {
 
   it('the keys page replaces a secret that was not saved, and then no longer offers a replacement', async () => {
     const visitor = await visit()
-    const { page, row, secretDialog, saveSecret } = visitor
+    const { page, row, confirm, secretDialog, saveSecret } = visitor
     await signUpOnPage(visitor)
     const lost = await secretDialog.getByRole('textbox').inputValue()
     await secretDialog.getByRole('button', { name: 'Done' }).click()
     await page.getByRole('button', { name: 'Close anyway' }).click()
     await row('default').getByRole('button', { name: 'Get a new one' }).click()
+    await confirm('Get a new one')
     const secret = await saveSecret()
     expect(secret).not.toBe(lost)
     await row('default')
@@ -219,13 +319,14 @@ describe('keys page', () => {
 
   it('the keys page refuses to replace a secret that was saved in another session', async () => {
     const visitor = await visit()
-    const { page, row, secretDialog } = visitor
+    const { page, row, confirm, secretDialog } = visitor
     await signUpOnPage(visitor)
     await secretDialog.getByRole('button', { name: 'Done' }).click()
     await page.getByRole('button', { name: 'Close anyway' }).click()
     await row('default').getByRole('button', { name: 'Get a new one' }).waitFor()
     await database.owner.query('update api_key_secrets set saved_at = now()')
     await row('default').getByRole('button', { name: 'Get a new one' }).click()
+    await confirm('Get a new one')
     const alert = page.getByRole('alert')
     await alert.getByText('has been saved, used or replaced', { exact: false }).waitFor()
     await alert.getByText('Request id').waitFor()
@@ -234,7 +335,7 @@ describe('keys page', () => {
 
   it('the keys page replaces the first secret of a user if the response with this secret never arrived', async () => {
     const visitor = await visit()
-    const { page, row, saveSecret } = visitor
+    const { page, row, confirm, saveSecret } = visitor
     await page.route('**/trpc/auth.provision*', async (route) => {
       await route.fetch()
       await route.abort()
@@ -244,6 +345,7 @@ describe('keys page', () => {
     await page.unroute('**/trpc/auth.provision*')
     await page.reload()
     await row('default').getByRole('button', { name: 'Get a new one' }).click()
+    await confirm('Get a new one')
     const secret = await saveSecret()
     expect(secret).toMatch(/^km_dev_[0-9A-Za-z]{55}$/)
     const saved = async () =>

@@ -17,6 +17,8 @@ export interface Visitor {
   row: (text: string) => Locator
   /** Chooses an action from the menu of a key. */
   choose: (key: string, action: string) => Promise<void>
+  /** Presses this button of the dialog that asks whether to continue. */
+  confirm: (action: string) => Promise<void>
   secretDialog: Locator
   /** Copies the secret that the dialog shows, closes the dialog and returns the secret. */
   saveSecret: () => Promise<string>
@@ -154,6 +156,9 @@ function visitor(page: Page): Visitor {
     choose: async (key, action) => {
       await page.getByRole('button', { name: `Actions for ${key}` }).click()
       await page.getByRole('menuitem', { name: action }).click()
+    },
+    confirm: async (action) => {
+      await page.getByRole('alertdialog').getByRole('button', { name: action }).click()
     },
     saveSecret: async () => {
       await secretDialog.waitFor()

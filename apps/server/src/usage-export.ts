@@ -9,11 +9,17 @@ import { retryAfter } from './retry-after.ts'
 
 export const EXPORT_PATH = '/export/usage.csv'
 
+/**
+ * Excel reads a CSV file as UTF-8 only if the file begins with these bytes. Otherwise it shows `Ünïcode` as `ÃœnÃ¯code`. The
+ * server sends them, so that the file is right no matter whether the dashboard or curl saves it.
+ */
+const BYTE_ORDER_MARK = '\uFEFF'
+
 type Call = Omit<Parameters<typeof exportUsage>[0], 'userId'> &
   Pick<ApiDeps, 'verifyAccessToken' | 'checkSession'> & { authorization: string | null }
 
 /**
- * Streams the usage events of the caller's account as a CSV file. The query string contains the filters of `usage.events`. The
+ * Streams the usage events of the caller's account as a CSV file in UTF-8, with a byte order mark. The query string contains the filters of `usage.events`. The
  * access token must be in the `authorization` header, because URLs are logged. The session of the token must still exist, because
  * an export contains all usage events of the account.
  *
@@ -27,7 +33,7 @@ export async function serveUsageExport(call: Call, c: Context<HttpEnv>): Promise
     const lines = exportUsage({ ...call, userId }, parseFilters(c.req.queries()))
     // The first line is the CSV header, which needs no database. The second line needs the database. Both lines are read before
     // the response starts, so that the client gets an error response if the database fails.
-    const chunks = [(await lines.next()).value, (await lines.next()).value]
+    const chunks = [BYTE_ORDER_MARK, (await lines.next()).value, (await lines.next()).value]
     c.header('content-type', 'text/csv; charset=utf-8; header=present')
     c.header('content-disposition', `attachment; filename="keymeter-usage-${new Date().toISOString().slice(0, 10)}.csv"`)
     return c.body(streamOf(chunks, lines, (error) => breakOff(c, error)))

@@ -41,6 +41,8 @@ export const AuditEntry = z.object({
   keyId: KeyId.nullable(),
   /** The current name of the key. Null if the entry is not about a key. */
   keyName: z.string().nullable(),
+  /** The current key prefix of the key. It distinguishes keys with the same name. */
+  keyPrefix: z.string().nullable(),
   detail: z.record(z.string(), z.json()),
   requestId: z.string(),
   clientAddress: z.string().nullable(),

@@ -196,6 +196,8 @@ export const UsageEvent = z.object({
   keyId: KeyId,
   /** The current name of the key. */
   keyName: z.string().nullable(),
+  /** The current key prefix of the key. It distinguishes keys with the same name. */
+  keyPrefix: z.string().nullable(),
   keyType: KeyType.nullable(),
   action: UsageAction,
   operation: z.string(),

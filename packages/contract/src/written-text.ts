@@ -9,6 +9,11 @@ import { HAS_WHOLE_SECRET, hasNoWholeSecret } from './whole-secret.ts'
 const VISIBLE =
   /[^\p{White_Space}\p{Default_Ignorable_Code_Point}\p{Control}\p{Format}\p{Surrogate}\u2800\u{1D159}\u{13441}\u{13442}]/u
 
+/** True if a reader sees something. */
+export function hasVisibleCharacter(text: string): boolean {
+  return VISIBLE.test(text)
+}
+
 /**
  * Returns the schema of a text that people write and others read, e.g. a name: 1 to `lengthMax` characters of any language.
  * The characters are counted as code points, as Postgres counts them. White space at both ends is removed.
@@ -26,7 +31,7 @@ export function writtenText(lengthMax: number, nothingVisible: string) {
     .string()
     .normalize('NFC')
     .trim()
-    .refine((text) => VISIBLE.test(text), nothingVisible)
+    .refine(hasVisibleCharacter, nothingVisible)
     .refine((text) => [...text].length <= lengthMax, `Use at most ${lengthMax} characters.`)
     .refine(isPlainText, NOT_PLAIN_TEXT)
     .refine((text) => !/\p{Bidi_Control}/u.test(text), 'Leave out characters that change the direction of the text.')

@@ -14,6 +14,11 @@ export function useNewSecret(): NewKey | undefined {
   return store.use()[0]?.key
 }
 
+/** Returns true while the page shows a new secret of this key, or will show one after the secrets before it. */
+export function useIsSecretShown(keyId: string): boolean {
+  return store.use().some(({ key }) => key.id === keyId)
+}
+
 /**
  * Shows the secret of a key. `userId` is the user who requested the secret. Does nothing if another user has signed in since
  * then.

@@ -5,6 +5,7 @@ import { writtenAddress } from '../auth/written-address.ts'
 import { ErrorNotice } from '../call/error-notice.tsx'
 import { signOut, useSession } from '../call/session.ts'
 import { Button } from '../ui/button.tsx'
+import { UserText } from '../ui/user-text.tsx'
 import { RealTime } from '../usage/real-time.tsx'
 
 /** The header and the frame of every page that needs a session. */
@@ -27,7 +28,7 @@ export function SignedInPage() {
             <PageLink to="/activity">Activity</PageLink>
           </nav>
           <span className="ml-auto min-w-0 flex-1 truncate text-right text-sm text-ink-soft">
-            {writtenAddress(user?.email ?? '')}
+            {user?.email !== undefined && <UserText>{writtenAddress(user.email)}</UserText>}
           </span>
           {userId !== undefined && <RealTime userId={userId} />}
           <Button variant="quiet" className="shrink-0" onClick={signOut}>

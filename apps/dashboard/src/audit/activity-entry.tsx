@@ -1,7 +1,9 @@
 import type { AuditActor, AuditEntry } from '@keymeter/contract'
+import { KeyName } from '../keys/key-name.tsx'
 import { Moment } from '../ui/moment.tsx'
+import { isolated, UserText } from '../ui/user-text.tsx'
 import { describeClient } from './describe-client.ts'
-import { describeEntry } from './describe-entry.ts'
+import { describeEntry } from './describe-entry.tsx'
 
 const ACTORS: Record<AuditActor, string> = {
   customer: 'By you',
@@ -10,29 +12,39 @@ const ACTORS: Record<AuditActor, string> = {
 }
 
 export function ActivityEntry({ entry }: { entry: AuditEntry }) {
-  const { actor, keyName, clientAddress, userAgent, requestId, createdAt } = entry
+  const { actor, keyId, keyName, keyPrefix, clientAddress, userAgent, requestId, createdAt } = entry
   return (
     <li className="grid gap-1 border-line px-4 py-3 text-sm not-last:border-b">
       <div className="flex flex-wrap items-baseline justify-between gap-x-4">
         <p className="min-w-0 wrap-anywhere">
           <span className="font-medium">{describeEntry(entry)}</span>
-          {keyName !== null && <span className="text-ink-soft"> · {keyName}</span>}
+          {keyId !== null && (
+            <span className="text-ink-soft">
+              {' · '}
+              <KeyName name={keyName} />
+            </span>
+          )}
         </p>
         <span className="text-ink-soft">
           <Moment iso={createdAt} />
         </span>
       </div>
       <p className="wrap-anywhere text-xs text-ink-soft">
+        {keyPrefix !== null && `${keyPrefix}… · `}
         {ACTORS[actor]}
         {clientAddress !== null && ` from ${clientAddress}`}
         {userAgent && (
           <>
             {' · '}
-            <span title={userAgent}>{describeClient(userAgent)}</span>
+            <span title={isolated(userAgent)}>
+              <UserText>{describeClient(userAgent)}</UserText>
+            </span>
           </>
         )}
         {' · request '}
-        <code>{requestId}</code>
+        <code>
+          <UserText>{requestId}</UserText>
+        </code>
       </p>
     </li>
   )

@@ -1,7 +1,6 @@
 import { AuditAction } from '@keymeter/contract'
-import { useQuery } from '@tanstack/react-query'
 import { useNavigate, useSearch } from '@tanstack/react-router'
-import { allKeys } from '../keys/all-keys.ts'
+import { KeyPicker } from '../keys/key-picker.tsx'
 import { Select } from '../ui/select.tsx'
 import type { ActivitySearch } from './activity-search.ts'
 
@@ -32,10 +31,6 @@ const ACTION_OPTIONS = [ALL, ...AuditAction.options.map((value) => ({ value, tex
 export function ActivityFilters() {
   const { action, keyId } = useSearch({ from: '/signed-in/activity' })
   const navigate = useNavigate({ from: '/activity' })
-  const keys = useQuery(allKeys).data?.data ?? []
-  const keyOptions = [ALL, ...keys.map(({ id, name, keyPrefix }) => ({ value: id, text: `${name} (${keyPrefix}…)` }))]
-  // Only the first page of keys is loaded. If the chosen key is on a later page, add an option for the chosen key.
-  if (keyId !== undefined && keys.every(({ id }) => id !== keyId)) keyOptions.push({ value: keyId, text: 'One key' })
   return (
     <search className="grid gap-3 sm:grid-cols-2">
       <Select
@@ -46,13 +41,10 @@ export function ActivityFilters() {
           navigate({ search: (current: ActivitySearch) => ({ ...current, action: chosen || undefined }) })
         }
       />
-      <Select
+      <KeyPicker
         label="Key"
-        options={keyOptions}
-        value={keyId ?? ''}
-        onValueChange={(chosen) =>
-          navigate({ search: (current: ActivitySearch) => ({ ...current, keyId: chosen || undefined }) })
-        }
+        keyId={keyId}
+        onChange={(chosen) => navigate({ search: (current: ActivitySearch) => ({ ...current, keyId: chosen }) })}
       />
     </search>
   )

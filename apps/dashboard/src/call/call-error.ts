@@ -12,6 +12,8 @@ export interface CallError {
   isPassing: boolean
   /** The time after which the same call can succeed, in milliseconds. It is 0 if the time is unknown. */
   retryAfterMs: number
+  /** True if the server has perhaps done what the call asked for: it did not answer, or it failed while it worked. */
+  isPerhapsDone: boolean
 }
 
 export function describeCallError(error: unknown): CallError {
@@ -20,10 +22,15 @@ export function describeCallError(error: unknown): CallError {
     if (data) return { message, requestId: data.requestId, issues: data.issues, ...passingOf(data) }
   }
   const message = 'The server cannot be reached. Check your connection and try again.'
-  return { message, requestId: null, issues: [], isPassing: true, retryAfterMs: 0 }
+  return { message, requestId: null, issues: [], isPassing: true, retryAfterMs: 0, isPerhapsDone: true }
 }
 
-/** Returns whether a call with this error can succeed a moment later, and when. */
+/** Returns whether a call with this error can succeed a moment later, and when, and whether it has perhaps succeeded. */
 export function passingOf({ httpStatus, retryAfterSeconds }: { httpStatus: number; retryAfterSeconds: number | null }) {
-  return { isPassing: httpStatus >= 500 || retryAfterSeconds !== null, retryAfterMs: (retryAfterSeconds ?? 0) * 1000 }
+  const hasFailed = httpStatus >= 500
+  return {
+    isPassing: hasFailed || retryAfterSeconds !== null,
+    retryAfterMs: (retryAfterSeconds ?? 0) * 1000,
+    isPerhapsDone: hasFailed,
+  }
 }

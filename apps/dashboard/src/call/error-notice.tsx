@@ -12,7 +12,7 @@ export function ErrorNotice({ error, children }: { error: CallError; children?: 
           Request id: <code>{error.requestId}</code>
         </p>
       )}
-      {children !== undefined && <div className="mt-3">{children}</div>}
+      {children && <div className="mt-3">{children}</div>}
     </Notice>
   )
 }

@@ -5,29 +5,30 @@ import { ErrorNotice } from '../call/error-notice.tsx'
 import { queryClient } from '../call/trpc.ts'
 import { AlertDialog } from '../ui/alert-dialog.tsx'
 import { Button } from '../ui/button.tsx'
-import { announce } from '../ui/toasts.tsx'
 
 interface ConfirmKeyDialogProps {
   title: string
   isOpen: boolean
   onClose: () => void
   actionLabel: string
-  /** The message that is shown after the call has succeeded. */
-  doneText: string
   /** Must return no secret, because the result of this call is cached. */
   call: () => Promise<unknown>
+  /** Called after the call has succeeded and the page shows the change, e.g. to show a message. */
+  onDone: () => void
   children: ReactNode
 }
 
 /** Asks the user to confirm an action on a key. The page shows the change only after the server has made it. */
-export function ConfirmKeyDialog({ title, isOpen, onClose, actionLabel, doneText, call, children }: ConfirmKeyDialogProps) {
+export function ConfirmKeyDialog({ title, isOpen, onClose, actionLabel, call, onDone, children }: ConfirmKeyDialogProps) {
   const mutation = useMutation({
     mutationFn: call,
     onSuccess: async () => {
       await queryClient.invalidateQueries()
-      announce(doneText)
+      onDone()
       onClose()
     },
+    // Another session may have changed the key, so refresh the list also if the server refused the action.
+    onError: async () => await queryClient.invalidateQueries(),
   })
   const cancel = () => {
     if (mutation.isPending) return

@@ -1,8 +1,7 @@
 import { KEY_NAME_LENGTH_MAX, KeyType } from '@keymeter/contract'
-import { Controller } from 'react-hook-form'
+import { Controller, useWatch } from 'react-hook-form'
 import type { z } from 'zod'
 import { showSecret } from '../account/new-secret.ts'
-import { ErrorNotice } from '../call/error-notice.tsx'
 import { currentSession } from '../call/session.ts'
 import { api, queryClient } from '../call/trpc.ts'
 import { useCallForm } from '../call/use-call-form.ts'
@@ -12,6 +11,8 @@ import { Dialog } from '../ui/dialog.tsx'
 import { TextField } from '../ui/field.tsx'
 import { KeyForm, toKeyForm, withCompleteExpiry } from './key-form.ts'
 import { KeyLimitFields } from './key-limit-fields.tsx'
+import { SecretFault } from './secret-fault.tsx'
+import { useIdempotencyKey } from './use-idempotency-key.ts'
 
 const TYPES: Record<KeyType, string> = { dev: 'For development and tests.', prod: 'For what your users depend on.' }
 const TYPE_OPTIONS = KeyType.options.map((value) => ({ value, title: value, text: TYPES[value] }))
@@ -32,11 +33,15 @@ export function CreateKeyDialog({ isOpen, onClose }: { isOpen: boolean; onClose:
 }
 
 function CreateForm({ onClose }: { onClose: () => void }) {
+  const idempotencyKey = useIdempotencyKey()
   const { register, control, submit, setError, errors, formState, fault } = useCallForm(CreateKeyForm, NOTHING_YET)
+  /** After a lost answer, the next attempt must be the same request. */
+  const isFrozen = fault?.isPerhapsDone === true
+  const [expiresAt, creditLimit] = useWatch({ control, name: ['expiresAt', 'creditLimit'] })
   const create = submit(async (input) => {
     const userId = currentSession()?.user.id
     if (userId === undefined) return
-    const { requestId: _, ...key } = await api.keys.create.mutate(input)
+    const { requestId: _, ...key } = await api.keys.create.mutate({ ...input, idempotencyKey })
     showSecret(userId, key)
     onClose()
     await queryClient.invalidateQueries()
@@ -47,42 +52,48 @@ function CreateForm({ onClose }: { onClose: () => void }) {
       onSubmit={withCompleteExpiry(create, (message) => setError('expiresAt', { message }, { shouldFocus: true }))}
       className="grid gap-5"
     >
-      {fault !== null && <ErrorNotice error={fault} />}
-      <TextField
-        label="Name"
-        autoComplete="off"
-        hint={`What it is for. Up to ${KEY_NAME_LENGTH_MAX} characters.`}
-        error={errors.name?.message}
-        {...register('name')}
-      />
-      <Controller
-        name="keyType"
-        control={control}
-        render={({ field }) => (
-          <Choice
-            label="Type"
-            options={TYPE_OPTIONS}
-            value={field.value}
-            onChange={field.onChange}
-            hint="A label for now: both types spend the same credits."
-          />
-        )}
-      />
-      <details open={errors.expiresAt !== undefined || errors.creditLimit !== undefined || undefined}>
-        <summary className="min-h-6 w-fit cursor-pointer rounded text-sm font-medium text-accent">More options</summary>
-        <div className="mt-4">
-          <KeyLimitFields
-            expiresAt={{ error: errors.expiresAt?.message, ...register('expiresAt') }}
-            creditLimit={{ error: errors.creditLimit?.message, ...register('creditLimit') }}
-          />
-        </div>
-      </details>
+      {fault !== null && <SecretFault error={fault} />}
+      <fieldset disabled={isFrozen} className="grid gap-5">
+        <TextField
+          label="Name"
+          autoComplete="off"
+          dir="auto"
+          hint={`What it is for. Up to ${KEY_NAME_LENGTH_MAX} characters.`}
+          error={errors.name?.message}
+          {...register('name')}
+        />
+        <Controller
+          name="keyType"
+          control={control}
+          render={({ field }) => (
+            <Choice
+              label="Type"
+              options={TYPE_OPTIONS}
+              value={field.value}
+              onChange={field.onChange}
+              disabled={isFrozen}
+              hint="A label for now: both types spend the same credits."
+            />
+          )}
+        />
+        <details open={errors.expiresAt !== undefined || errors.creditLimit !== undefined || undefined}>
+          <summary className="min-h-6 w-fit cursor-pointer rounded text-sm font-medium text-accent">More options</summary>
+          <div className="mt-4">
+            <KeyLimitFields
+              expiresAt={{ error: errors.expiresAt?.message, ...register('expiresAt') }}
+              creditLimit={{ error: errors.creditLimit?.message, ...register('creditLimit') }}
+              chosen={{ expiresAt, creditLimit }}
+              creditsUsed={0}
+            />
+          </div>
+        </details>
+      </fieldset>
       <div className="flex justify-end gap-2">
         <Button variant="secondary" onClick={onClose}>
           Cancel
         </Button>
         <Button type="submit" isPending={formState.isSubmitting}>
-          Create key
+          {isFrozen ? 'Try again' : 'Create key'}
         </Button>
       </div>
     </form>

@@ -1,4 +1,5 @@
 import { KEY_NAME_LENGTH_MAX } from '@keymeter/contract'
+import { useWatch } from 'react-hook-form'
 import { ErrorNotice } from '../call/error-notice.tsx'
 import { api, queryClient } from '../call/trpc.ts'
 import { useCallForm } from '../call/use-call-form.ts'
@@ -9,6 +10,7 @@ import { announce } from '../ui/toasts.tsx'
 import type { KeyDialogProps } from './key-dialog.ts'
 import { KeyForm, toKeyForm, withCompleteExpiry } from './key-form.ts'
 import { KeyLimitFields } from './key-limit-fields.tsx'
+import { KeyName } from './key-name.tsx'
 
 export function EditKeyDialog({ apiKey, isOpen, onClose }: KeyDialogProps) {
   return (
@@ -19,7 +21,8 @@ export function EditKeyDialog({ apiKey, isOpen, onClose }: KeyDialogProps) {
 }
 
 function EditKeyForm({ apiKey, onClose }: Omit<KeyDialogProps, 'isOpen'>) {
-  const { register, submit, setError, errors, formState, fault } = useCallForm(KeyForm, toKeyForm(apiKey))
+  const { register, control, submit, setError, errors, formState, fault } = useCallForm(KeyForm, toKeyForm(apiKey))
+  const [chosenExpiry, chosenLimit] = useWatch({ control, name: ['expiresAt', 'creditLimit'] })
   const { dirtyFields, isSubmitting } = formState
   const save = submit(async ({ name, expiresAt, creditLimit }) => {
     await api.keys.update.mutate({
@@ -31,7 +34,11 @@ function EditKeyForm({ apiKey, onClose }: Omit<KeyDialogProps, 'isOpen'>) {
       ...(dirtyFields.creditLimit && { creditLimit }),
     })
     await queryClient.invalidateQueries()
-    announce(`The key ${name} is saved.`)
+    announce(
+      <>
+        The key <KeyName name={name} keyPrefix={apiKey.keyPrefix} /> is saved.
+      </>,
+    )
     onClose()
   })
   return (
@@ -44,6 +51,7 @@ function EditKeyForm({ apiKey, onClose }: Omit<KeyDialogProps, 'isOpen'>) {
       <TextField
         label="Name"
         autoComplete="off"
+        dir="auto"
         hint={`Up to ${KEY_NAME_LENGTH_MAX} characters.`}
         error={errors.name?.message}
         {...register('name')}
@@ -51,6 +59,8 @@ function EditKeyForm({ apiKey, onClose }: Omit<KeyDialogProps, 'isOpen'>) {
       <KeyLimitFields
         expiresAt={{ error: errors.expiresAt?.message, ...register('expiresAt') }}
         creditLimit={{ error: errors.creditLimit?.message, ...register('creditLimit') }}
+        chosen={{ expiresAt: chosenExpiry, creditLimit: chosenLimit }}
+        creditsUsed={apiKey.creditsUsed}
       />
       <div className="flex justify-end gap-2">
         <Button variant="secondary" onClick={onClose}>

@@ -2,10 +2,13 @@ import { Menu } from '@base-ui/react/menu'
 import type { KeyWithUsage } from '@keymeter/contract'
 import { Link } from '@tanstack/react-router'
 import { Ellipsis } from 'lucide-react'
+import { isInUse } from './is-in-use.ts'
 import type { KeyDialog } from './key-dialog.ts'
 
 interface KeyActionsProps {
   apiKey: KeyWithUsage
+  /** The row shows the name in an element with the id `<labelId>-name`, and the key prefix in `<labelId>-prefix`. */
+  labelId: string
   onDialog: (dialog: KeyDialog) => void
   onToggle: () => void
 }
@@ -13,13 +16,16 @@ interface KeyActionsProps {
 const ITEM =
   'flex min-h-10 cursor-pointer items-center rounded-md px-3 text-sm outline-none data-highlighted:bg-raised data-highlighted:text-ink'
 
-export function KeyActions({ apiKey, onDialog, onToggle }: KeyActionsProps) {
+export function KeyActions({ apiKey, labelId, onDialog, onToggle }: KeyActionsProps) {
   return (
     <Menu.Root>
       <Menu.Trigger
-        aria-label={`Actions for ${apiKey.name}`}
+        aria-labelledby={`${labelId}-actions ${labelId}-name ${labelId}-prefix`}
         className="inline-grid size-10 place-content-center rounded-lg text-ink-soft hover:bg-raised hover:text-ink data-popup-open:bg-raised"
       >
+        <span id={`${labelId}-actions`} className="sr-only">
+          Actions for
+        </span>
         <Ellipsis className="size-5" aria-hidden="true" />
       </Menu.Trigger>
       <Menu.Portal>
@@ -32,7 +38,7 @@ export function KeyActions({ apiKey, onDialog, onToggle }: KeyActionsProps) {
               Rotate secret…
             </Menu.Item>
             <Menu.Item className={ITEM} onClick={onToggle}>
-              {apiKey.disabledAt === null ? 'Disable' : 'Enable'}
+              {apiKey.disabledAt !== null ? 'Enable' : isInUse(apiKey) ? 'Disable…' : 'Disable'}
             </Menu.Item>
             <Menu.LinkItem
               closeOnClick

@@ -1,6 +1,6 @@
 import type { KeyWithUsage } from '@keymeter/contract'
 
-export type KeyDialog = 'edit' | 'rotate' | 'endGrace' | 'revoke'
+export type KeyDialog = 'edit' | 'rotate' | 'endGrace' | 'replaceLost' | 'disable' | 'revoke'
 
 export interface KeyDialogProps {
   apiKey: KeyWithUsage

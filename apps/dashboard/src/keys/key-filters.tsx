@@ -70,6 +70,7 @@ function SearchField() {
       <TextField
         label="Search"
         type="search"
+        dir="auto"
         autoComplete="off"
         spellCheck={false}
         placeholder="Name or key prefix"

@@ -1,17 +1,20 @@
 import type { KeyType, KeyWithUsage } from '@keymeter/contract'
 import { lazyRouteComponent } from '@tanstack/react-router'
-import { Suspense, useState } from 'react'
-import { showSecret } from '../account/new-secret.ts'
+import { Suspense, useId, useState } from 'react'
+import { useIsSecretShown } from '../account/new-secret.ts'
 import { type CallError, describeCallError } from '../call/call-error.ts'
 import { ErrorNotice } from '../call/error-notice.tsx'
-import { currentSession } from '../call/session.ts'
 import { api, queryClient } from '../call/trpc.ts'
 import { Badge } from '../ui/badge.tsx'
 import { formatCredits, formatMoment } from '../ui/format.ts'
 import { Moment } from '../ui/moment.tsx'
 import { TextButton } from '../ui/text-button.tsx'
 import { announce } from '../ui/toasts.tsx'
+import { isolated } from '../ui/user-text.tsx'
+import { announceDisabled, announceEnabled } from './announce-disabled.tsx'
+import { isInUse } from './is-in-use.ts'
 import type { KeyDialog } from './key-dialog.ts'
+import { KeyName } from './key-name.tsx'
 import { KeyStatusBadge } from './key-status-badge.tsx'
 
 /** The menu is a large script, so it is loaded separately, in parallel with the list of keys. */
@@ -23,6 +26,8 @@ const TYPE_TONES = { dev: 'accent', prod: 'warm' } as const satisfies Record<Key
 export function KeyRow({ apiKey, onDialog }: { apiKey: KeyWithUsage; onDialog: (dialog: KeyDialog) => void }) {
   const [fault, setFault] = useState<CallError | null>(null)
   const [isBusy, setIsBusy] = useState(false)
+  const labelId = useId()
+  const isSecretShown = useIsSecretShown(apiKey.id)
   const isRevoked = apiKey.revokedAt !== null
   const lastUsed = apiKey.lastUsedAt === null ? 'Never used' : <Moment iso={apiKey.lastUsedAt} />
 
@@ -38,20 +43,28 @@ export function KeyRow({ apiKey, onDialog }: { apiKey: KeyWithUsage; onDialog: (
     await queryClient.invalidateQueries()
     setIsBusy(false)
   }
-  const toggle = async () => {
-    const isDisabled = apiKey.disabledAt !== null
-    await (isDisabled ? api.keys.enable : api.keys.disable).mutate({ id: apiKey.id })
-    announce(`The key ${apiKey.name} is ${isDisabled ? 'enabled' : 'disabled'}.`)
+  const disable = async () => {
+    await api.keys.disable.mutate({ id: apiKey.id })
+    announceDisabled(apiKey)
   }
-  const replaceLostSecret = async () => {
-    const userId = currentSession()?.user.id
-    if (userId === undefined) return
-    const { requestId: _, ...key } = await api.keys.replaceLostSecret.mutate({
-      id: apiKey.id,
-      keyPrefix: apiKey.keyPrefix,
-      idempotencyKey: crypto.randomUUID(),
-    })
-    showSecret(userId, key)
+  const enable = async () => {
+    await api.keys.enable.mutate({ id: apiKey.id })
+    announceEnabled(apiKey)
+  }
+  const confirmSaved = async () => {
+    await api.keys.confirmSecretSaved.mutate({ id: apiKey.id, keyPrefix: apiKey.keyPrefix })
+    // The pressed button disappears. Focus the heading, because otherwise the focus would jump to the top of the page.
+    document.getElementById('keys')?.focus()
+    announce(
+      <>
+        The secret of <KeyName {...apiKey} /> counts as saved.
+      </>,
+    )
+  }
+  const toggle = () => {
+    if (apiKey.disabledAt !== null) void act(enable)
+    else if (isInUse(apiKey)) onDialog('disable')
+    else void act(disable)
   }
 
   return (
@@ -59,27 +72,35 @@ export function KeyRow({ apiKey, onDialog }: { apiKey: KeyWithUsage; onDialog: (
       <tr className="border-line not-last:border-b align-middle">
         <td className="w-full max-w-0 px-4 py-3 md:w-auto md:max-w-80">
           <div className="flex min-w-0 flex-wrap items-center gap-x-2 gap-y-1">
-            <span className="min-w-0 truncate font-medium" title={apiKey.name}>
-              {apiKey.name}
+            <span id={`${labelId}-name`} className="min-w-0 truncate font-medium" title={isolated(apiKey.name)}>
+              <KeyName name={apiKey.name} />
             </span>
             <Badge tone={TYPE_TONES[apiKey.keyType]}>{apiKey.keyType}</Badge>
             <KeyStatusBadge apiKey={apiKey} />
           </div>
-          <code className="block truncate font-mono text-xs text-ink-soft">{apiKey.keyPrefix}…</code>
+          <code id={`${labelId}-prefix`} className="block truncate font-mono text-xs text-ink-soft">
+            {apiKey.keyPrefix}…
+          </code>
           <div className="text-xs text-ink-soft md:hidden">
             Created <Moment iso={apiKey.createdAt} /> · {apiKey.lastUsedAt !== null && 'used '}
             {lastUsed}
           </div>
-          {!apiKey.isSecretSaved && !isRevoked && (
-            <p className="text-xs text-ink-soft">
+          {!apiKey.isSecretSaved && !isRevoked && !isSecretShown && (
+            <p className="flex flex-wrap items-baseline gap-x-2 text-xs text-ink-soft">
               Secret not saved?{' '}
-              <TextButton isPending={isBusy} onClick={() => act(replaceLostSecret)}>
+              <TextButton isPending={isBusy} onClick={() => act(confirmSaved)}>
+                I have it
+              </TextButton>{' '}
+              <TextButton isPending={isBusy} onClick={() => onDialog('replaceLost')}>
                 Get a new one
               </TextButton>
             </p>
           )}
           {apiKey.graceEndsAt !== null && (
-            <p className="text-xs text-ink-soft">
+            <p
+              className="text-xs text-ink-soft"
+              title="Each old secret works until its own time. This is the time when the last one ends."
+            >
               Old secret works until <time dateTime={apiKey.graceEndsAt}>{formatMoment(apiKey.graceEndsAt)}</time>{' '}
               <TextButton onClick={() => onDialog('endGrace')}>End now</TextButton>
             </p>
@@ -101,7 +122,7 @@ export function KeyRow({ apiKey, onDialog }: { apiKey: KeyWithUsage; onDialog: (
         <td className="py-3 pr-3 text-right">
           {!isRevoked && (
             <Suspense fallback={<span className="inline-block size-10" />}>
-              <KeyActions apiKey={apiKey} onDialog={onDialog} onToggle={() => act(toggle)} />
+              <KeyActions apiKey={apiKey} labelId={labelId} onDialog={onDialog} onToggle={toggle} />
             </Suspense>
           )}
         </td>

@@ -1,7 +1,8 @@
 import type { KeyWithUsage } from '@keymeter/contract'
 import type { JSX } from 'react'
 import { Badge } from '../ui/badge.tsx'
-import { formatMoment, formatRelative } from '../ui/format.ts'
+import { formatCountdown, formatMoment } from '../ui/format.ts'
+import { useMsUntil } from '../ui/use-ms-until.ts'
 
 const EXPIRING_MS = 7 * 86_400_000
 
@@ -22,18 +23,30 @@ export function KeyStatusBadge({ apiKey }: { apiKey: KeyWithUsage }): JSX.Elemen
         </Badge>
       )
     case 'expired':
-      return (
-        <Badge tone="danger" {...since(expiresAt)}>
-          Expired
-        </Badge>
-      )
+      return <Expired at={expiresAt} />
     case 'active':
-      return expiresAt !== null && Date.parse(expiresAt) - Date.now() < EXPIRING_MS ? (
-        <Badge tone="warm" title={formatMoment(expiresAt)}>
-          Expires {formatRelative(expiresAt)}
-        </Badge>
-      ) : null
+      return expiresAt === null ? null : <ExpiryBadge expiresAt={expiresAt} />
   }
+}
+
+/** Counts down to the expiry, without a call to the server. */
+function ExpiryBadge({ expiresAt }: { expiresAt: string }) {
+  const left = useMsUntil(expiresAt)
+  if (left <= 0) return <Expired at={expiresAt} />
+  if (left >= EXPIRING_MS) return null
+  return (
+    <Badge tone="warm" title={formatMoment(expiresAt)}>
+      Expires {formatCountdown(left)}
+    </Badge>
+  )
+}
+
+function Expired({ at }: { at: string | null }) {
+  return (
+    <Badge tone="danger" {...since(at)}>
+      Expired
+    </Badge>
+  )
 }
 
 function since(iso: string | null) {

@@ -1,9 +1,11 @@
 import type { KeyWithUsage } from '@keymeter/contract'
 import { useState } from 'react'
+import { DisableKeyDialog } from './disable-key-dialog.tsx'
 import { EditKeyDialog } from './edit-key-dialog.tsx'
 import { EndGraceDialog } from './end-grace-dialog.tsx'
 import type { KeyDialog } from './key-dialog.ts'
 import { KeyRow } from './key-row.tsx'
+import { ReplaceLostSecretDialog } from './replace-lost-secret-dialog.tsx'
 import { RevokeKeyDialog } from './revoke-key-dialog.tsx'
 import { RotateKeyDialog } from './rotate-key-dialog.tsx'
 
@@ -11,6 +13,8 @@ const DIALOGS = {
   edit: EditKeyDialog,
   rotate: RotateKeyDialog,
   endGrace: EndGraceDialog,
+  replaceLost: ReplaceLostSecretDialog,
+  disable: DisableKeyDialog,
   revoke: RevokeKeyDialog,
 } satisfies Record<KeyDialog, unknown>
 

@@ -1,9 +1,9 @@
 import { api } from '../call/trpc.ts'
-import { formatRelative } from '../ui/format.ts'
+import { announce } from '../ui/toasts.tsx'
 import { ConfirmKeyDialog } from './confirm-key-dialog.tsx'
+import { InUseWarning } from './in-use-warning.tsx'
 import type { KeyDialogProps } from './key-dialog.ts'
-
-const RECENTLY_MS = 7 * 86_400_000
+import { KeyName } from './key-name.tsx'
 
 export function RevokeKeyDialog({ apiKey, ...dialog }: KeyDialogProps) {
   return (
@@ -11,16 +11,23 @@ export function RevokeKeyDialog({ apiKey, ...dialog }: KeyDialogProps) {
       {...dialog}
       title="Revoke key"
       actionLabel="Revoke"
-      doneText={`The key ${apiKey.name} is revoked.`}
       call={() => api.keys.revoke.mutate({ id: apiKey.id })}
+      onDone={() =>
+        announce(
+          <>
+            The key <KeyName {...apiKey} /> is revoked.
+          </>,
+        )
+      }
     >
       <p>
-        Calls with <strong className="break-words font-medium text-ink">{apiKey.name}</strong> stop working immediately. This
-        cannot be undone.
+        Calls with{' '}
+        <strong className="wrap-anywhere font-medium text-ink">
+          <KeyName {...apiKey} />
+        </strong>{' '}
+        stop working immediately. This cannot be undone.
       </p>
-      {apiKey.lastUsedAt !== null && Date.now() - Date.parse(apiKey.lastUsedAt) < RECENTLY_MS && (
-        <p className="font-medium text-danger">This key is in use: it was last used {formatRelative(apiKey.lastUsedAt)}.</p>
-      )}
+      <InUseWarning apiKey={apiKey} />
     </ConfirmKeyDialog>
   )
 }

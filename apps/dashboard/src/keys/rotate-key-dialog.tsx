@@ -2,15 +2,22 @@ import { GRACE_SECONDS_DEFAULT, GRACE_SECONDS_MAX } from '@keymeter/contract'
 import { type FormEvent, useState } from 'react'
 import { showSecret } from '../account/new-secret.ts'
 import { type CallError, describeCallError } from '../call/call-error.ts'
-import { ErrorNotice } from '../call/error-notice.tsx'
 import { currentSession } from '../call/session.ts'
 import { api, queryClient } from '../call/trpc.ts'
 import { Button } from '../ui/button.tsx'
 import { Choice } from '../ui/choice.tsx'
 import { Dialog } from '../ui/dialog.tsx'
+import { TextField } from '../ui/field.tsx'
 import { formatMoment } from '../ui/format.ts'
 import { Notice } from '../ui/notice.tsx'
+import { ExpiryNotice } from './expiry-notice.tsx'
+import { InUseWarning } from './in-use-warning.tsx'
+import { isInUse } from './is-in-use.ts'
 import type { KeyDialogProps } from './key-dialog.ts'
+import { KeyForm } from './key-form.ts'
+import { KeyName } from './key-name.tsx'
+import { SecretFault } from './secret-fault.tsx'
+import { useIdempotencyKey } from './use-idempotency-key.ts'
 
 const GRACE_PERIODS = [
   { value: 0, title: 'End it now' },
@@ -18,6 +25,11 @@ const GRACE_PERIODS = [
   { value: GRACE_SECONDS_DEFAULT, title: '24 hours' },
   { value: GRACE_SECONDS_MAX, title: '7 days' },
 ]
+
+const EXPIRIES = [
+  { value: 'at', title: 'At a chosen time' },
+  { value: 'never', title: 'Never' },
+] as const
 
 export function RotateKeyDialog({ apiKey, isOpen, onClose }: KeyDialogProps) {
   return (
@@ -28,50 +40,108 @@ export function RotateKeyDialog({ apiKey, isOpen, onClose }: KeyDialogProps) {
 }
 
 function RotateKeyForm({ apiKey, onClose }: Omit<KeyDialogProps, 'isOpen'>) {
+  const idempotencyKey = useIdempotencyKey()
+  /** The server can find that the key has expired since the dialog was opened. It then refuses the call and names the field. */
+  const [hasExpired, setHasExpired] = useState(() => apiKey.expiresAt !== null && Date.parse(apiKey.expiresAt) <= Date.now())
   const [graceSeconds, setGraceSeconds] = useState(GRACE_SECONDS_DEFAULT)
+  const [expires, setExpires] = useState<'at' | 'never'>('at')
+  const [expiryText, setExpiryText] = useState('')
+  const [expiryFault, setExpiryFault] = useState<string>()
   const [isPending, setIsPending] = useState(false)
   const [fault, setFault] = useState<CallError | null>(null)
+  /** After a lost answer, the next attempt must be the same request. */
+  const isFrozen = fault?.isPerhapsDone === true
+  const expiresAt = expires === 'never' ? null : (KeyForm.shape.expiresAt.safeParse(expiryText).data ?? undefined)
+
   const submit = async (event: FormEvent) => {
     event.preventDefault()
     const userId = currentSession()?.user.id
     if (userId === undefined || isPending) return
-    setFault(null)
+    if (hasExpired && expiresAt === undefined) return setExpiryFault('Choose both date and time, in the future.')
     setIsPending(true)
     try {
-      const { requestId: _, ...key } = await api.keys.rotate.mutate({ id: apiKey.id, graceSeconds })
+      const { requestId: _, ...key } = await api.keys.rotate.mutate({
+        id: apiKey.id,
+        graceSeconds,
+        // Only the secret that the user sees here may end now. Another session can have replaced it.
+        ...(graceSeconds === 0 && !hasExpired && { keyPrefix: apiKey.keyPrefix }),
+        ...(hasExpired && { expiresAt }),
+        idempotencyKey,
+      })
       showSecret(userId, key)
       onClose()
-      await queryClient.invalidateQueries()
     } catch (error) {
-      setFault(describeCallError(error))
+      const callError = describeCallError(error)
+      const issue = callError.issues.find(({ field }) => field === 'expiresAt')
+      setExpiryFault(issue?.message)
+      if (issue === undefined) setFault(callError)
+      else setHasExpired(true)
     }
+    await queryClient.invalidateQueries()
     setIsPending(false)
   }
+
   return (
     <form noValidate onSubmit={submit} className="grid gap-5">
-      {fault !== null && <ErrorNotice error={fault} />}
+      {fault !== null && <SecretFault error={fault} />}
       <p className="text-sm text-ink-soft">
-        <strong className="break-words font-medium text-ink">{apiKey.name}</strong> gets a new secret and stays the same key,
-        with its usage, limits and history. Until the old secret ends, both work, so that you can replace it everywhere. If it
-        may have leaked, end it now.
+        <strong className="wrap-anywhere font-medium text-ink">
+          <KeyName {...apiKey} />
+        </strong>{' '}
+        gets a new secret and stays the same key, with its usage, limits and history.{' '}
+        {hasExpired
+          ? 'The key has expired, so choose when it expires next. Its old secrets do not work again.'
+          : 'Until the old secret ends, both work, so that you can replace it everywhere. If it may have leaked, end it now.'}
       </p>
-      <Choice
-        label="How long the old secret still works"
-        options={GRACE_PERIODS}
-        value={graceSeconds}
-        onChange={setGraceSeconds}
-      />
-      {apiKey.graceEndsAt !== null && (
-        <Notice>
-          The previous secret still works until {formatMoment(apiKey.graceEndsAt)}. Rotating again ends it immediately.
-        </Notice>
+      {hasExpired ? (
+        <fieldset disabled={isFrozen} className="grid gap-5">
+          <Choice label="New expiry" options={EXPIRIES} value={expires} onChange={setExpires} disabled={isFrozen} />
+          {expires === 'at' && (
+            <TextField
+              label="Expires"
+              type="datetime-local"
+              hint="Your local time."
+              error={expiryFault}
+              value={expiryText}
+              onChange={(event) => {
+                setExpiryText(event.target.value)
+                setExpiryFault(undefined)
+              }}
+            />
+          )}
+          {expiresAt != null && <ExpiryNotice expiresAt={expiresAt} />}
+        </fieldset>
+      ) : (
+        <>
+          <Choice
+            label="How long the old secret still works"
+            options={GRACE_PERIODS}
+            value={graceSeconds}
+            onChange={setGraceSeconds}
+            disabled={isFrozen}
+          />
+          {graceSeconds === 0 && isInUse(apiKey) && (
+            <Notice tone="danger">
+              <InUseWarning apiKey={apiKey} />
+              <p>Calls with the secret {apiKey.keyPrefix}… stop working immediately.</p>
+            </Notice>
+          )}
+          {apiKey.expiresAt !== null && <ExpiryNotice expiresAt={apiKey.expiresAt} />}
+          {apiKey.graceEndsAt !== null && (
+            <Notice>
+              {/* One or several previous secrets work: the server returns only the time when the last one ends. */}
+              There are older secrets that work until {formatMoment(apiKey.graceEndsAt)} at the latest. They keep their end
+              times, whatever you choose here. To end all of them now, use “End now” in the list of keys.
+            </Notice>
+          )}
+        </>
       )}
       <div className="flex justify-end gap-2">
         <Button variant="secondary" onClick={onClose}>
           Cancel
         </Button>
         <Button type="submit" isPending={isPending}>
-          Rotate secret
+          {isFrozen ? 'Try again' : 'Rotate secret'}
         </Button>
       </div>
     </form>

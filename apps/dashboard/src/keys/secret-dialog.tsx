@@ -6,6 +6,8 @@ import { api, queryClient } from '../call/trpc.ts'
 import { AlertDialog } from '../ui/alert-dialog.tsx'
 import { Button } from '../ui/button.tsx'
 import { Dialog } from '../ui/dialog.tsx'
+import { ExpiryNotice } from './expiry-notice.tsx'
+import { KeyName } from './key-name.tsx'
 
 /** Shows a new secret, which cannot be shown again. If the user has not copied the secret, the dialog asks before it closes. */
 export function SecretDialog() {
@@ -41,9 +43,13 @@ function OpenSecretDialog({ newKey }: { newKey: NewKey }) {
     <>
       <Dialog title="Save your secret" isOpen onCloseRequest={requestClose} initialFocus={copyButton}>
         <p className="text-sm text-ink-soft">
-          This is the secret of the key <strong className="font-medium text-ink">{newKey.name}</strong>. It is shown only this
-          once: store it where you keep your other secrets.
+          This is the secret of the key{' '}
+          <strong className="wrap-anywhere font-medium text-ink">
+            <KeyName name={newKey.name} />
+          </strong>
+          . It is shown only this once: store it where you keep your other secrets.
         </p>
+        {newKey.expiresAt !== null && <ExpiryNotice expiresAt={newKey.expiresAt} />}
         <SecretField secret={newKey.secret} copyState={copyState} onCopyState={noteCopyState} copyButton={copyButton} />
         <div className="flex justify-end">
           <Button variant={isSafe ? 'primary' : 'secondary'} onClick={requestClose}>

@@ -8,22 +8,29 @@ interface ChoiceProps<Value> {
   value: Value
   onChange: (value: Value) => void
   hint?: string
+  disabled?: boolean
 }
 
 /** Radio buttons that look like cards, for a few options that should all be visible. */
-export function Choice<Value extends string | number>({ label, options, value, onChange, hint }: ChoiceProps<Value>) {
+export function Choice<Value extends string | number>({ label, options, value, onChange, hint, disabled }: ChoiceProps<Value>) {
   const labelId = useId()
   return (
     <div className="grid gap-1.5">
       <span id={labelId} className="text-sm font-medium">
         {label}
       </span>
-      <RadioGroup aria-labelledby={labelId} value={value} onValueChange={onChange} className="grid gap-2 sm:grid-cols-2">
+      <RadioGroup
+        aria-labelledby={labelId}
+        value={value}
+        onValueChange={onChange}
+        disabled={disabled}
+        className="grid gap-2 sm:grid-cols-2"
+      >
         {options.map((option) => (
           // biome-ignore lint/a11y/noLabelWithoutControl: Base UI renders the control inside.
           <label
             key={option.value}
-            className="flex cursor-pointer items-start gap-3 rounded-lg border border-line-strong p-3 has-data-checked:border-accent has-data-checked:bg-accent-soft"
+            className="flex cursor-pointer items-start gap-3 rounded-lg border border-line-strong p-3 has-data-disabled:cursor-not-allowed has-data-disabled:opacity-60 has-data-checked:border-accent has-data-checked:bg-accent-soft"
           >
             <Radio.Root
               value={option.value}

@@ -26,6 +26,14 @@ export function formatMomentUtc(iso: string): string {
   return `${dateTimeUtc.format(new Date(iso))} UTC`
 }
 
+/** Returns e.g. `in 3 hours`, `in 42 seconds` or `now` for a number of milliseconds from now. */
+export function formatCountdown(ms: number): string {
+  if (ms <= 0) return 'now'
+  const seconds = Math.ceil(ms / 1000)
+  const [unit, length] = UNITS.find(([, unitSeconds]) => seconds >= unitSeconds) ?? (['second', 1] as const)
+  return relative.format(Math.trunc(seconds / length), unit)
+}
+
 /** Returns e.g. `3 hours ago`, `in 12 days` or `just now`. */
 export function formatRelative(iso: string, now = Date.now()): string {
   const seconds = (Date.parse(iso) - now) / 1000

@@ -1,10 +1,37 @@
 import { Toast } from '@base-ui/react/toast'
+import type { ReactNode } from 'react'
+import { Button } from './button.tsx'
+
+/** A message with a button stays longer than a message without one, so that there is time to reach the button. */
+const ACTION_MS = 20_000
 
 const manager = Toast.createToastManager()
 
-/** Shows a message for a short time. Screen readers read the message without interrupting the user. */
-export function announce(text: string): void {
-  manager.add({ description: text })
+/**
+ * Shows a message for a short time. Screen readers read the message without interrupting the user. With `undo`, the message has
+ * a button that undoes what the user has done. The key F6 moves the focus to the messages, and the timer then stops.
+ */
+export function announce(message: ReactNode, undo?: () => void): void {
+  if (undo === undefined) {
+    manager.add({ description: message })
+    return
+  }
+  const id = manager.add({
+    description: (
+      <>
+        {message}
+        <span className="sr-only"> Press F6, then Tab, to undo this.</span>
+      </>
+    ),
+    timeout: ACTION_MS,
+    actionProps: {
+      children: 'Undo',
+      onClick: () => {
+        manager.close(id)
+        undo()
+      },
+    },
+  })
 }
 
 export function Toasts() {
@@ -25,9 +52,10 @@ function ToastList() {
     <Toast.Root
       key={toast.id}
       toast={toast}
-      className="rounded-lg border border-line bg-surface px-4 py-3 text-sm shadow-lg motion-safe:transition data-ending-style:opacity-0 data-starting-style:opacity-0"
+      className="flex items-center justify-between gap-4 rounded-lg border border-line bg-surface px-4 py-3 text-sm shadow-lg motion-safe:transition data-ending-style:opacity-0 data-starting-style:opacity-0"
     >
-      <Toast.Description />
+      <Toast.Description className="min-w-0 wrap-anywhere" />
+      <Toast.Action render={<Button variant="secondary" className="shrink-0" />} />
     </Toast.Root>
   ))
 }

@@ -80,7 +80,7 @@ function faultOf(error: unknown): CallError | null {
   const message = isOfFile
     ? 'The file could not be written, and nothing was saved. Check the free disk space, and that the browser may write there.'
     : 'The export was interrupted, and nothing was saved. Check your connection and try again.'
-  return { message, requestId: null, issues: [], isPassing: true, retryAfterMs: 0 }
+  return { message, requestId: null, issues: [], isPassing: true, retryAfterMs: 0, isPerhapsDone: false }
 }
 
 async function refusalOf(response: Response): Promise<CallError> {

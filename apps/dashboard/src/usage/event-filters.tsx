@@ -1,8 +1,7 @@
 import { Operation, UsageAction } from '@keymeter/contract'
-import { useQuery } from '@tanstack/react-query'
 import { useNavigate, useSearch } from '@tanstack/react-router'
 import { useEffect, useState } from 'react'
-import { allKeys } from '../keys/all-keys.ts'
+import { KeyPicker } from '../keys/key-picker.tsx'
 import { TextField } from '../ui/field.tsx'
 import { Select } from '../ui/select.tsx'
 import { ACTION_TEXTS } from './event-actions.ts'
@@ -25,19 +24,11 @@ export function EventFilters() {
   const navigate = useNavigate({ from: '/usage' })
   const choose = (chosen: UsageSearch) =>
     navigate({ search: (now: UsageSearch) => ({ ...now, ...chosen }), resetScroll: false })
-  const keys = useQuery(allKeys).data?.data ?? []
-  const keyOptions = [ALL, ...keys.map(({ id, name, keyPrefix }) => ({ value: id, text: `${name} (${keyPrefix}…)` }))]
-  // Only the first page of keys is loaded. If the chosen key is on a later page, add an option for the chosen key.
-  if (keyId !== undefined && keys.every(({ id }) => id !== keyId)) keyOptions.push({ value: keyId, text: 'One key' })
   return (
     <search aria-label="Events" className="grid grid-cols-2 items-start gap-3 sm:grid-cols-6">
-      <Select
-        className="col-span-2"
-        label="Events of key"
-        options={keyOptions}
-        value={keyId ?? ''}
-        onValueChange={(chosen) => choose({ keyId: chosen || undefined })}
-      />
+      <div className="col-span-2 min-w-0">
+        <KeyPicker label="Events of key" keyId={keyId} onChange={(chosen) => choose({ keyId: chosen })} />
+      </div>
       <div className="col-span-2">
         <OperationField />
       </div>

@@ -1,4 +1,4 @@
-import { type KeyboardEvent, useRef, useState } from 'react'
+import { type KeyboardEvent, type ReactNode, useRef, useState } from 'react'
 import { formatCredits } from '../ui/format.ts'
 
 interface ChartBucket {
@@ -11,7 +11,10 @@ interface ChartBucket {
 /** The credits of one key or operation. `credits` contains one number for each bucket. */
 export interface ChartSeries {
   id: string
-  name: string
+  /** The name as an element, which isolates it from the text around it. */
+  name: ReactNode
+  /** The same name as a text, for labels that only screen readers use. */
+  label: string
   credits: number[]
 }
 
@@ -121,6 +124,6 @@ export function UsageChart({ buckets, series, current, timeZone }: UsageChartPro
 }
 
 function describe(bucket: string, i: number, totals: number[], series: ChartSeries[]): string {
-  const parts = series.flatMap(({ name, credits }) => (credits[i] ? [`${name} ${formatCredits(credits[i])}`] : []))
+  const parts = series.flatMap(({ label, credits }) => (credits[i] ? [`${label} ${formatCredits(credits[i])}`] : []))
   return `${bucket}: ${formatCredits(totals[i] ?? 0)} credits${parts.length > 0 ? ` (${parts.join(', ')})` : ''}`
 }

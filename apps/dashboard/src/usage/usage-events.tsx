@@ -4,11 +4,13 @@ import { useNavigate, useSearch } from '@tanstack/react-router'
 import { PagedList } from '../call/paged-list.tsx'
 import { QueryFault } from '../call/query-fault.tsx'
 import { queryClient, trpc } from '../call/trpc.ts'
+import { KeyName } from '../keys/key-name.tsx'
 import { Badge } from '../ui/badge.tsx'
 import { Button } from '../ui/button.tsx'
 import { formatCredits, formatMoment } from '../ui/format.ts'
 import { useMinute } from '../ui/minute.ts'
 import { Moment } from '../ui/moment.tsx'
+import { UserText } from '../ui/user-text.tsx'
 import { ACTION_TEXTS } from './event-actions.ts'
 import { EventFilters } from './event-filters.tsx'
 import { eventPages } from './event-pages.ts'
@@ -118,16 +120,18 @@ function EventTable({ events, isBusy }: { events: UsageEvent[]; isBusy: boolean 
 }
 
 function EventRow({ event }: { event: UsageEvent }) {
-  const { sequence, createdAt, keyName, action, operation, verdict, creditsRequested, creditsCharged, remaining } = event
+  const { sequence, createdAt, keyName, keyPrefix, action, operation, verdict, creditsRequested, creditsCharged, remaining } =
+    event
   return (
     <tr className="border-line not-last:border-b">
       <td className="w-full max-w-0 px-3 py-3 sm:px-4">
         <p className="truncate font-medium" title={`Event ${sequence}`}>
-          {keyName ?? 'Deleted key'}
+          <KeyName name={keyName} />
         </p>
         <p className="truncate text-ink-soft text-xs">
           {action !== 'charge' && `${ACTION_TEXTS[action]} · `}
-          {operation}
+          <UserText>{operation}</UserText>
+          {keyPrefix !== null && ` · ${keyPrefix}…`}
         </p>
         <p className="text-ink-soft text-xs sm:hidden">{formatMoment(createdAt)}</p>
       </td>

@@ -2,10 +2,11 @@ import { type TimeseriesUnit, type UsageRest, type UsageSeries, UsageTimeseries 
 import { keepPreviousData, useQuery } from '@tanstack/react-query'
 import { QueryFault } from '../call/query-fault.tsx'
 import { api, REFRESH_INTERVAL_MS, trpc } from '../call/trpc.ts'
+import { KeyName, keyNameText } from '../keys/key-name.tsx'
 import { EmptyState } from '../ui/empty-state.tsx'
 import { formatCredits } from '../ui/format.ts'
 import { useMinute } from '../ui/minute.ts'
-import { distinctNames } from './distinct-names.ts'
+import { isolated, UserText } from '../ui/user-text.tsx'
 import { CHART_SERIES_MAX, type ChartSeries, UsageChart } from './usage-chart.tsx'
 import { askFor } from './usage-range.ts'
 import type { UsageRange } from './usage-search.ts'
@@ -50,10 +51,11 @@ interface ShownProps extends Pick<UsageTimeseries, 'unit' | 'by'> {
 }
 
 function Shown({ buckets, series, rest, unit, by, range, isBusy }: ShownProps) {
-  const names = distinctNames(series, nameOf, (one) => `${nameOf(one)} (${one.keyPrefix}…)`)
-  const named = series.map((one, i) => ({ ...one, id: one.keyId ?? one.operation ?? '', name: names[i] ?? '' }))
-  const others = rest === null ? [] : [{ ...rest, id: 'others', name: describeOthers(rest.count, by) }]
-  const starts = distinctNames(buckets, formatStart(unit), formatStart(unit, { timeZoneName: 'short' }))
+  const named = series.map((one) => ({ ...one, id: one.keyId ?? one.operation ?? '', ...namesOf(one, series) }))
+  const others = rest === null ? [] : [{ ...rest, id: 'others', ...nameOthers(rest.count, by) }]
+  const starts = buckets.map(formatStart(unit))
+  // When clocks are turned back, two hours of a day have the same name. Their names then contain the time zone.
+  const withZone = formatStart(unit, { timeZoneName: 'short' })
   // The user's clock may be slow. A bucket with usage has begun, even if the clock shows an earlier time.
   const used = buckets.findLastIndex((_, i) => [...named, ...others].some(({ credits }) => credits[i] !== 0))
   const current = Math.max(
@@ -67,7 +69,7 @@ function Shown({ buckets, series, rest, unit, by, range, isBusy }: ShownProps) {
         <UsageChart
           key={range}
           buckets={buckets
-            .map((start, i) => ({ start, name: starts[i] ?? '' }))
+            .map((start, i) => ({ start, name: isUnique(starts[i], starts) ? (starts[i] ?? '') : withZone(start) }))
             // A billing cycle is shown to its end. Any other range is shown up to now.
             .slice(0, range === 'cycle' ? undefined : current + 1)}
           series={chartSeries(named, rest, by)}
@@ -80,8 +82,18 @@ function Shown({ buckets, series, rest, unit, by, range, isBusy }: ShownProps) {
   )
 }
 
-function nameOf({ keyName, operation }: UsageSeries): string {
-  return keyName ?? operation ?? 'Deleted key'
+type Names = Pick<ChartSeries, 'name' | 'label'>
+
+/** Returns the name of a key or an operation. Keys with the same name are shown with their key prefixes. */
+function namesOf({ operation, keyName, keyPrefix }: UsageSeries, all: UsageSeries[]): Names {
+  if (operation !== null) return { name: <UserText>{operation}</UserText>, label: isolated(operation) }
+  const names = all.map((one) => one.keyName)
+  const key = { name: keyName, keyPrefix: isUnique(keyName, names) ? null : keyPrefix }
+  return { name: <KeyName {...key} />, label: keyNameText(key) }
+}
+
+function isUnique<T>(one: T, all: T[]): boolean {
+  return all.indexOf(one) === all.lastIndexOf(one)
 }
 
 function formatStart(unit: TimeseriesUnit, more: Intl.DateTimeFormatOptions = {}): (start: string) => string {
@@ -105,10 +117,11 @@ function chartSeries(series: ChartSeries[], rest: UsageRest | null, by: UsageTim
   const smallest = series.slice(CHART_SERIES_MAX - 1)
   const others = [...smallest, ...(rest === null ? [] : [rest])]
   const credits = (others[0]?.credits ?? []).map((_, i) => others.reduce((sum, one) => sum + (one.credits[i] ?? 0), 0))
-  return [...shown, { id: 'others', name: describeOthers(smallest.length + (rest?.count ?? 0), by), credits }]
+  return [...shown, { id: 'others', ...nameOthers(smallest.length + (rest?.count ?? 0), by), credits }]
 }
 
 /** Returns e.g. `Other (12 keys)`. */
-function describeOthers(count: number, by: UsageTimeseries['by']): string {
-  return `Other (${formatCredits(count)} ${by}${count === 1 ? '' : 's'})`
+function nameOthers(count: number, by: UsageTimeseries['by']): Names {
+  const name = `Other (${formatCredits(count)} ${by}${count === 1 ? '' : 's'})`
+  return { name, label: name }
 }

@@ -49,6 +49,7 @@ describe('audit.list', () => {
     expect(data[7]).toMatchObject({
       actor: 'customer',
       keyName: 'b',
+      keyPrefix: expect.stringMatching(/^km_prod_[0-9A-Za-z]{8}$/),
       detail: { name: { from: 'a', to: 'b' }, creditLimit: { from: 5, to: null } },
       requestId: 'the-request',
       clientAddress: '203.0.113.7',

@@ -1,6 +1,7 @@
 import { AuditAction, AuditActor, type AuditEntry, type ListAudit } from '@keymeter/contract'
 import { type RawBuilder, sql } from 'kysely'
 import { AppError } from '../errors.ts'
+import { currentKeyPrefix } from '../keys/key.ts'
 import { readInIndexOrder } from '../read-in-index-order.ts'
 import type { Scope } from '../scope.ts'
 
@@ -10,6 +11,7 @@ interface Row {
   action: string
   keyId: string | null
   keyName: string | null
+  keyPrefix: string | null
   detail: AuditEntry['detail']
   requestId: string
   clientAddress: string | null
@@ -43,9 +45,9 @@ export async function listAudit(
   const start = await firstPlace(scope, to, cursor)
   await readInIndexOrder(scope)
   const { rows } = await sql<Row>`
-    select log.sequence, log.actor, log.action, log.api_key_id as "keyId", keys.name as "keyName", log.detail,
-           log.request_id as "requestId", log.client_address as "clientAddress", log.user_agent as "userAgent",
-           log.created_at as "createdAt"
+    select log.sequence, log.actor, log.action, log.api_key_id as "keyId", keys.name as "keyName",
+           ${currentKeyPrefix} as "keyPrefix", log.detail, log.request_id as "requestId",
+           log.client_address as "clientAddress", log.user_agent as "userAgent", log.created_at as "createdAt"
       from (select * from audit_log
              where user_id = ${userId} and (${sql.join(columns)}) < (${place(start)})
                and (${sql.join(columns)}) >= (${place(since)})

@@ -83,6 +83,7 @@ describe('usage.events', () => {
       createdAt: rows[0].created_at.toISOString(),
       keyId: rows[0].api_key_id,
       keyName: expect.stringMatching(/^key \d$/),
+      keyPrefix: expect.stringMatching(/^km_dev_/),
       keyType: 'dev',
       action: 'charge',
       operation: rows[0].operation,

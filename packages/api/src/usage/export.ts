@@ -4,6 +4,7 @@ import { sql } from 'kysely'
 import type { Context } from '../context.ts'
 import { inAccount, type Scope } from '../scope.ts'
 import { listUsageEvents } from './events/page.ts'
+import { withoutFormulas } from './without-formulas.ts'
 
 /** The number of events that one transaction reads. The process holds this number of events in memory. */
 const PAGE_EVENTS = 1_000
@@ -31,8 +32,8 @@ const COLUMNS = [
  * events that exist when it begins, because its first page starts below all later events. The names of keys are read with each
  * page. Each page has its own transaction, so a slow reader does not keep a transaction open.
  *
- * A spreadsheet runs text that begins like a formula, so the export puts an apostrophe before such text. Numbers get no
- * apostrophe.
+ * A spreadsheet runs text that begins like a formula, so the export puts apostrophes into such text (`withoutFormulas`).
+ * Numbers get no apostrophe. The text has no byte order mark: whoever encodes the text adds it.
  *
  * The export occupies one of the account's places for exports until the generator ends, so the consumer must read it to its end
  * or call its `return`.
@@ -94,8 +95,10 @@ async function readKeptEvents({ db, userId }: Scope): Promise<string | null> {
 function toCsv(rows: readonly (readonly unknown[])[]): string {
   return stringify(rows as unknown[][], {
     record_delimiter: '\r\n',
-    escape_formulas: true,
-    // The library quotes cells that contain CR LF, but not cells that contain only CR or only LF.
-    quoted_match: /[\r\n]/,
+    // The library's own option `escape_formulas` looks only at the first character of a cell.
+    cast: { string: withoutFormulas },
+    // The library quotes cells that contain CR LF, but not cells that contain only CR or only LF. A program that also splits
+    // lines at semicolons or tabs keeps a quoted cell in one piece.
+    quoted_match: /[\r\n;|\t]/,
   })
 }

@@ -7,6 +7,7 @@ import {
   type UsageEventFilters,
 } from '@keymeter/contract'
 import { type RawBuilder, sql } from 'kysely'
+import { currentKeyPrefix } from '../../keys/key.ts'
 import type { Scope } from '../../scope.ts'
 import { formatCursor, type Place, parseCursor } from './cursor.ts'
 import { byIdempotencyKey, matches, mayBeCounted, newestOfMonth, uncountedOfMonth } from './examined.ts'
@@ -79,6 +80,7 @@ interface Row {
   created_at: Date
   api_key_id: string
   name: string | null
+  key_prefix: string | null
   key_type: KeyType | null
   action: string
   operation: string
@@ -102,7 +104,7 @@ async function selectEvents(
   limit: number,
 ): Promise<UsageEvent[]> {
   const { rows } = await sql<Row>`
-    select events.*, keys.name, keys.key_type
+    select events.*, keys.name, keys.key_type, ${currentKeyPrefix} as key_prefix
       from (select * from (${examined}) as events where ${matches(filters)} order by sequence desc limit ${limit}) as events
       left join api_keys as keys on keys.user_id = ${userId} and keys.id = events.api_key_id
      order by sequence desc`.execute(db)
@@ -111,6 +113,7 @@ async function selectEvents(
     createdAt: row.created_at.toISOString(),
     keyId: row.api_key_id,
     keyName: row.name,
+    keyPrefix: row.key_prefix,
     keyType: row.key_type,
     action: UsageAction.parse(row.action),
     operation: row.operation,

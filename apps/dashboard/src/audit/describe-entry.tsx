@@ -1,11 +1,14 @@
 import type { AuditEntry } from '@keymeter/contract'
+import { Fragment, type ReactNode } from 'react'
 import { z } from 'zod'
+import { KeyName } from '../keys/key-name.tsx'
 import { formatCredits, formatMoment } from '../ui/format.ts'
+import { UserText } from '../ui/user-text.tsx'
 
 type EntryDetail = AuditEntry['detail']
 
 /** Returns the change in words, e.g. `Renamed from a to b`. */
-export function describeEntry({ action, detail, createdAt }: AuditEntry): string {
+export function describeEntry({ action, detail, createdAt }: AuditEntry): ReactNode {
   switch (action) {
     case 'key.created':
       return 'Created'
@@ -32,7 +35,11 @@ export function describeEntry({ action, detail, createdAt }: AuditEntry): string
     case 'account.top_up_taken_back':
       return `${formatCredits(z.number().safeParse(detail['credits']).data ?? 0)} credits of a top-up taken back`
     case 'account.plan_changed':
-      return `Plan changed to ${z.string().safeParse(detail['plan']).data ?? 'another'}`
+      return (
+        <>
+          Plan changed to <UserText>{z.string().safeParse(detail['plan']).data ?? 'another'}</UserText>
+        </>
+      )
     case 'account.suspended':
       return 'Account suspended'
     case 'account.resumed':
@@ -43,22 +50,42 @@ export function describeEntry({ action, detail, createdAt }: AuditEntry): string
 }
 
 /** A revoke by the operator can have a reason. */
-function describeRevoke(detail: EntryDetail): string {
+function describeRevoke(detail: EntryDetail): ReactNode {
   const reason = z.string().safeParse(detail['reason']).data
-  return reason === undefined ? 'Revoked' : `Revoked: ${reason}`
+  if (reason === undefined) return 'Revoked'
+  return (
+    <>
+      Revoked: <UserText>{reason}</UserText>
+    </>
+  )
 }
 
-function describeUpdate(detail: EntryDetail): string {
+function describeUpdate(detail: EntryDetail): ReactNode {
   const name = change(z.string(), detail['name'])
   const limit = change(z.number().nullable(), detail['creditLimit'])
   const expiry = change(z.string().nullable(), detail['expiresAt'])
-  const changes = [
-    name && `renamed from ${name.from} to ${name.to}`,
-    limit && `limit changed from ${describeLimit(limit.from)} to ${describeLimit(limit.to)}`,
-    expiry && `expiry changed from ${describeExpiry(expiry.from)} to ${describeExpiry(expiry.to)}`,
-  ]
-  const text = changes.filter((one) => one !== null).join(', ')
-  return text === '' ? 'Changed' : text.charAt(0).toUpperCase() + text.slice(1)
+  const changes: { what: string; text: ReactNode }[] = []
+  if (name !== null)
+    changes.push({
+      what: 'renamed',
+      text: (
+        <>
+          {' '}
+          from <KeyName name={name.from} /> to <KeyName name={name.to} />
+        </>
+      ),
+    })
+  if (limit !== null)
+    changes.push({ what: 'limit', text: ` changed from ${describeLimit(limit.from)} to ${describeLimit(limit.to)}` })
+  if (expiry !== null)
+    changes.push({ what: 'expiry', text: ` changed from ${describeExpiry(expiry.from)} to ${describeExpiry(expiry.to)}` })
+  if (changes.length === 0) return 'Changed'
+  return changes.map(({ what, text }, i) => (
+    <Fragment key={what}>
+      {i === 0 ? what.charAt(0).toUpperCase() + what.slice(1) : `, ${what}`}
+      {text}
+    </Fragment>
+  ))
 }
 
 /**

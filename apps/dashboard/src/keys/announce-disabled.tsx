@@ -1,0 +1,39 @@
+import type { Key } from '@keymeter/contract'
+import { describeCallError } from '../call/call-error.ts'
+import { api, queryClient } from '../call/trpc.ts'
+import { announce } from '../ui/toasts.tsx'
+import { KeyName } from './key-name.tsx'
+
+type DisabledKey = Pick<Key, 'id' | 'name' | 'keyPrefix'>
+
+/** Shows that the key is disabled, with a button that enables it again. The row of the key can be filtered out by then. */
+export function announceDisabled(apiKey: DisabledKey): void {
+  announce(
+    <>
+      The key <KeyName {...apiKey} /> is disabled.
+    </>,
+    () => void enableAgain(apiKey),
+  )
+}
+
+async function enableAgain(apiKey: DisabledKey): Promise<void> {
+  try {
+    await api.keys.enable.mutate({ id: apiKey.id })
+    announceEnabled(apiKey)
+  } catch (error) {
+    announce(
+      <>
+        The key <KeyName {...apiKey} /> is still disabled. {describeCallError(error).message}
+      </>,
+    )
+  }
+  await queryClient.invalidateQueries()
+}
+
+export function announceEnabled(apiKey: DisabledKey): void {
+  announce(
+    <>
+      The key <KeyName {...apiKey} /> is enabled.
+    </>,
+  )
+}

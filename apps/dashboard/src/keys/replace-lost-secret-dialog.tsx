@@ -1,0 +1,62 @@
+import { useState } from 'react'
+import { showSecret } from '../account/new-secret.ts'
+import { type CallError, describeCallError } from '../call/call-error.ts'
+import { currentSession } from '../call/session.ts'
+import { api, queryClient } from '../call/trpc.ts'
+import { AlertDialog } from '../ui/alert-dialog.tsx'
+import { Button } from '../ui/button.tsx'
+import type { KeyDialogProps } from './key-dialog.ts'
+import { KeyName } from './key-name.tsx'
+import { SecretFault } from './secret-fault.tsx'
+import { useIdempotencyKey } from './use-idempotency-key.ts'
+
+/** Asks before a lost secret is replaced, because a secret that was never used can be deployed all the same. */
+export function ReplaceLostSecretDialog({ apiKey, isOpen, onClose }: KeyDialogProps) {
+  const idempotencyKey = useIdempotencyKey()
+  const [isPending, setIsPending] = useState(false)
+  const [fault, setFault] = useState<CallError | null>(null)
+  const replace = async () => {
+    const userId = currentSession()?.user.id
+    if (userId === undefined || isPending) return
+    setIsPending(true)
+    try {
+      const { requestId: _, ...key } = await api.keys.replaceLostSecret.mutate({
+        id: apiKey.id,
+        keyPrefix: apiKey.keyPrefix,
+        idempotencyKey,
+      })
+      showSecret(userId, key)
+      onClose()
+    } catch (error) {
+      setFault(describeCallError(error))
+    }
+    await queryClient.invalidateQueries()
+    setIsPending(false)
+  }
+  return (
+    <AlertDialog
+      title="Get a new secret?"
+      isOpen={isOpen}
+      onCancel={onClose}
+      finalFocus={() => document.getElementById('keys')}
+      action={
+        <Button variant="danger" isPending={isPending} onClick={replace}>
+          {fault?.isPerhapsDone === true ? 'Try again' : 'Get a new one'}
+        </Button>
+      }
+    >
+      <p>
+        The secret{' '}
+        <strong className="font-medium text-ink">
+          <code>{apiKey.keyPrefix}…</code>
+        </strong>{' '}
+        of{' '}
+        <strong className="wrap-anywhere font-medium text-ink">
+          <KeyName name={apiKey.name} />
+        </strong>{' '}
+        stops working immediately. It was never used. If you have saved it somewhere, keep it instead.
+      </p>
+      {fault !== null && <SecretFault error={fault} />}
+    </AlertDialog>
+  )
+}
