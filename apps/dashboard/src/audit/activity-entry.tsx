@@ -6,7 +6,7 @@ import { describeEntry } from './describe-entry.ts'
 const ACTORS: Record<AuditActor, string> = {
   customer: 'By you',
   operator: 'By the operator',
-  system: 'Automatically, on a call',
+  system: 'Automatically',
 }
 
 export function ActivityEntry({ entry }: { entry: AuditEntry }) {
@@ -31,8 +31,12 @@ export function ActivityEntry({ entry }: { entry: AuditEntry }) {
             <span title={userAgent}>{describeClient(userAgent)}</span>
           </>
         )}
-        {' · request '}
-        <code>{requestId}</code>
+        {requestId !== null && (
+          <>
+            {' · request '}
+            <code>{requestId}</code>
+          </>
+        )}
       </p>
     </li>
   )
