@@ -53,7 +53,9 @@ function Account({ account }: { account: BillingAccount }) {
       {freeCreditsRefusal !== null && <Notice>{NO_FREE_CREDITS[freeCreditsRefusal]}</Notice>}
       {creditsRemaining === 0 && suspendedAt === null && (
         <Notice tone="danger">
-          No credits are left: charges are refused.
+          {creditsHeld > 0
+            ? `All ${formatCredits(creditsHeld)} credits that are left are held: charges are refused until a hold is released, expires, or is settled for fewer credits.`
+            : 'No credits are left: charges are refused.'}
           {creditsPerCycle > 0 && (
             <>
               {' '}
