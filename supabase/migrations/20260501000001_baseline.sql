@@ -249,7 +249,7 @@ create table public.billing_accounts (
   credits_used bigint not null default 0 check (credits_used >= 0),
   credits_held bigint not null default 0 check (credits_held >= 0),
   top_up_balance keymeter.credits not null default 0,
-  topped_up_this_cycle bigint not null default 0 check (topped_up_this_cycle >= 0),
+  topped_up_this_cycle bigint not null default 0,
   next_plan text,
   next_credits_per_cycle keymeter.credits,
   alert_thresholds keymeter.thresholds not null default '{50,80,100}',
@@ -287,8 +287,9 @@ comment on column public.billing_accounts.billing_cycle_start is
 comment on column public.billing_accounts.suspended_at is 'The time when the operator suspended the account. Nothing can be charged or held while the account is suspended. Null means that the account is not suspended.';
 comment on column public.billing_accounts.credits_held is 'The credits of the open holds that were made in this cycle.';
 comment on column public.billing_accounts.top_up_balance is
-  'The top-ups that were left at the start of the cycle, plus the top-ups that were added in the cycle. The usage of the cycle is subtracted only when the cycle ends. The granted credits of a cycle are spent before top-ups.';
-comment on column public.billing_accounts.topped_up_this_cycle is 'The part of top_up_balance that was added in this cycle.';
+  'The top-ups that were left at the start of the cycle, plus the top-ups that were added in the cycle. Top-ups that were taken back in the cycle are subtracted. The usage of the cycle is subtracted only when the cycle ends. The granted credits of a cycle are spent before top-ups.';
+comment on column public.billing_accounts.topped_up_this_cycle is
+  'The part of top_up_balance that was added in this cycle. It is negative if more top-ups of earlier cycles were taken back in this cycle than were added.';
 comment on column public.billing_accounts.next_plan is 'The plan from the next cycle on. Null means that the plan does not change.';
 comment on column public.billing_accounts.next_credits_per_cycle is 'The credits of next_plan at the time when the plan change was requested. Null means that next_plan is null.';
 comment on column public.billing_accounts.free_credits_refusal is
@@ -320,11 +321,13 @@ create table public.billing_cycles (
   credits_granted bigint not null check (credits_granted >= 0),
   credits_used bigint not null check (credits_used >= 0),
   credits_held bigint not null default 0 check (credits_held >= 0),
-  credits_topped_up bigint not null default 0 check (credits_topped_up >= 0),
+  credits_topped_up bigint not null default 0,
   primary key (user_id, cycle_start)
 );
 comment on table public.billing_cycles is
   'Closed cycles with their totals. A hold can stay open after its cycle has ended. When such a hold is settled, credits_held of the closed cycle becomes smaller and credits_used grows.';
+comment on column public.billing_cycles.credits_topped_up is
+  'The top-ups that were added in this cycle, minus the top-ups that were taken back in this cycle. The number can be negative, because a top-up can be taken back in a later cycle.';
 comment on column public.billing_cycles.credits_held is 'The credits of the holds that were made in this cycle and are still open.';
 
 alter table public.plans enable row level security;
@@ -434,6 +437,7 @@ create table public.api_key_usage (
   credits_requested keymeter.credits not null,
   credits_charged keymeter.credit_change not null,
   remaining keymeter.credits not null,
+  credits_held keymeter.credits,
   cycle_start timestamptz(3) not null,
   cycle_end timestamptz(3) not null,
   counted_at timestamptz(3),
@@ -447,8 +451,11 @@ comment on table public.api_key_usage is
   'Usage events: one row for each decided request, also for a refused request. Rows are never changed. An event stores the answer to its request, so a retry gets the same answer. The table is partitioned by month.';
 comment on column public.api_key_usage.sequence is 'The number of the event in its account. The first event is 1, and there are no gaps.';
 comment on column public.api_key_usage.refers_to is 'The sequence of the hold that this event settles or releases, or of the charge that it refunds. Null for charges and holds.';
-comment on column public.api_key_usage.credits_charged is 'The credits that this event adds to the usage of the cycle that starts at cycle_start. The number is negative for a refund.';
+comment on column public.api_key_usage.credits_charged is
+  'The credits that this event adds to the usage of the cycle that starts at cycle_start. The number is negative for a refund. If a settle has charged fewer credits than credits_requested, the difference was not collected.';
 comment on column public.api_key_usage.remaining is 'The credits that the account could still spend after this event.';
+comment on column public.api_key_usage.credits_held is
+  'The credits of open holds when the request was refused: of all holds of the account for insufficient_credits, and of the holds of the key in the cycle for key_limit_exceeded. Null for all other verdicts.';
 comment on column public.api_key_usage.cycle_start is 'The start of the cycle that the credits count in. A settle counts in the cycle of its hold. A refund counts in the cycle of its charge, or becomes a top-up if that cycle has ended.';
 comment on column public.api_key_usage.cycle_end is 'The end of the cycle that contains created_at. The answer to the request contained this time.';
 comment on column public.api_key_usage.counted_at is
@@ -612,26 +619,38 @@ create table public.ledger_entries (
   sequence bigint not null,
   created_at timestamptz(3) not null,
   cycle_start timestamptz(3) not null,
-  kind text not null check (kind in ('top_up', 'plan_change', 'refund', 'refund_top_up')),
-  credits bigint not null check (credits >= 0),
+  kind text not null check (kind in ('top_up', 'take_back', 'plan_change', 'refund', 'refund_top_up')),
+  credits bigint not null check (case kind when 'take_back' then credits <= 0 else credits >= 0 end),
   event_sequence bigint,
+  refers_to bigint check (refers_to < sequence),
+  credits_requested keymeter.credits,
+  credits_spent keymeter.credits,
   plan text,
   idempotency_key text check (char_length(idempotency_key) between 1 and 255),
   note text check (char_length(note) <= 200),
-  primary key (user_id, sequence)
+  primary key (user_id, sequence),
+  check ((kind = 'take_back') = (refers_to is not null)),
+  check ((kind = 'take_back') = (credits_spent is not null))
 );
-comment on table public.ledger_entries is 'The top-ups, plan changes and refunds of an account. Charges are not entries: the ledger page reads them from the roll-ups.';
+comment on table public.ledger_entries is 'The top-ups, taken back top-ups, plan changes and refunds of an account. Charges are not entries: the ledger page reads them from the roll-ups.';
 comment on column public.ledger_entries.sequence is 'The number of the entry in the account''s ledger. The first entry is 1, and there are no gaps.';
 comment on column public.ledger_entries.cycle_start is 'The start of the cycle that contains created_at.';
 comment on column public.ledger_entries.kind is
   'The kind refund means that the cycle of the charge had not ended. The kind refund_top_up means that it had ended, so the refund became a top-up.';
-comment on column public.ledger_entries.credits is 'The credits that the entry added to the balance. It is 0 for a plan change that adds no credits.';
+comment on column public.ledger_entries.credits is
+  'The credits that the entry added to the balance. It is 0 for a plan change that adds no credits. It is negative for a top-up that was taken back, and 0 if nothing of it was left.';
 comment on column public.ledger_entries.event_sequence is 'The sequence of the usage event of a refund. Null means that the entry is not a refund.';
+comment on column public.ledger_entries.refers_to is 'The sequence of the top-up that this entry takes back. Null means that the entry does not take a top-up back.';
+comment on column public.ledger_entries.credits_requested is
+  'The credits that the operator asked to take back. Null means all credits of the top-up, or that the entry does not take a top-up back.';
+comment on column public.ledger_entries.credits_spent is 'The credits that could not be taken back, because they were spent or held. Null means that the entry does not take a top-up back.';
 comment on column public.ledger_entries.plan is 'The new plan of a plan change. Null means that the entry is not a plan change.';
-comment on column public.ledger_entries.idempotency_key is 'The idempotency key of a top-up. A retry with the same key returns this entry, without a time limit. Null means that the entry is not a top-up.';
+comment on column public.ledger_entries.idempotency_key is 'The idempotency key of a top-up, or of the request that takes it back. A retry with the same key returns this entry, without a time limit. Null for all other kinds.';
 
 -- Serves the ledger of a cycle. It contains the credits, so that the many refunds of a day are summed without reading the table.
 create index ledger_entries_cycle_idx on public.ledger_entries (user_id, cycle_start, kind, created_at, sequence) include (credits);
+-- Used to find the earlier entries that took back a part of the same top-up.
+create index ledger_entries_refers_to_idx on public.ledger_entries (user_id, refers_to) include (credits) where refers_to is not null;
 create unique index ledger_entries_idempotency_idx on public.ledger_entries (user_id, idempotency_key) where idempotency_key is not null;
 
 create table public.alerts (
@@ -683,7 +702,7 @@ create table public.audit_log (
   actor text not null check (actor in ('customer', 'operator', 'system')),
   action text not null check (action in (
     'key.created', 'key.updated', 'key.disabled', 'key.enabled', 'key.rotated', 'key.grace_ended', 'key.secret_saved',
-    'key.secret_replaced', 'key.revoked', 'account.topped_up', 'account.plan_changed', 'account.suspended', 'account.resumed',
+    'key.secret_replaced', 'key.revoked', 'account.topped_up', 'account.top_up_taken_back', 'account.plan_changed', 'account.suspended', 'account.resumed',
     'account.free_credits_granted')),
   api_key_id uuid,
   -- The type is json, because the hash covers the text exactly as it was written. jsonb would store a different text.
@@ -1390,11 +1409,14 @@ create type keymeter.metering_item as (
   key_type text,
   credits_charged bigint,
   remaining bigint,
+  -- Set only if the verdict is insufficient_credits or key_limit_exceeded: the credits of the open holds at the decision.
+  credits_held bigint,
   cycle_end timestamptz,
   expires_at timestamptz,
   -- These fields are used for the roll-ups. If is_counted is true, the item is added to the cycle that starts at cycle_start.
   is_counted boolean,
-  credits_held bigint,
+  -- The change of the held credits of the key and of the cycle.
+  held_change bigint,
   moment timestamptz,
   cycle_start timestamptz,
   counted_at timestamptz
@@ -1424,7 +1446,9 @@ create type keymeter.metering_account as (
   -- The keys of the batch that have a credit limit, and the credits that each of them can still use. This number is negative if
   -- the limit was set below the usage of the key.
   limited_keys uuid[],
-  limited_left bigint[]
+  limited_left bigint[],
+  -- The credits that the open holds of each of these keys hold in the current cycle.
+  limited_held bigint[]
 );
 
 -- The result of each function that decides an item: the decided item, and the account after the decision.
@@ -1500,7 +1524,7 @@ $$;
 -- (keymeter.leave_out). Every other item without a verdict gets the verdict `not_found`.
 create function keymeter.answers(items keymeter.metering_item[], credits bigint[], left_out text[]) returns table (
   verdict text, is_replayed boolean, sequence bigint, api_key_id uuid, key_type text,
-  credits_requested bigint, credits_charged bigint, remaining bigint, cycle_end timestamptz, expires_at timestamptz
+  credits_requested bigint, credits_charged bigint, remaining bigint, credits_held bigint, cycle_end timestamptz, expires_at timestamptz
 )
   language plpgsql immutable set search_path = ''
   as $$
@@ -1509,7 +1533,7 @@ begin
   return query
     select coalesce(item.verdict, left_out[item.ordinality], 'not_found'), coalesce(item.is_replayed, false), item.sequence, item.api_key_id, item.key_type,
            coalesce(item.credits_requested, credits[item.ordinality]), coalesce(item.credits_charged, 0), item.remaining,
-           item.cycle_end, item.expires_at
+           item.credits_held, item.cycle_end, item.expires_at
       from unnest(items) with ordinality as item;
 end
 $$;
@@ -1544,6 +1568,61 @@ begin
 end
 $$;
 
+-- supabase/schemas/functions/metering/collectible_excess.sql
+
+-- Returns how many of the `excess` credits beyond its hold a settle can charge: at most what the account and the key still
+-- have. Returns 0 if the key or the account can no longer be charged. A hold belongs to a key, so the state of the secret that
+-- made the hold does not matter. `refusal` is not null if the account is suspended.
+--
+-- `origin` is the start of the cycle of the hold. If that cycle has ended, the excess is taken from the granted credits that the
+-- cycle had left, and then from the top-ups that were left when the cycle ended and that the current cycle does not need. It is
+-- never taken from the granted credits of the current cycle (docs/decisions/0030-excess-and-taken-back-credits.md).
+create function keymeter.collectible_excess(
+  item keymeter.metering_item, account keymeter.metering_account, refusal text, excess bigint, origin timestamptz,
+  items keymeter.metering_item[]
+) returns bigint
+  language plpgsql volatile set search_path = ''
+  as $$
+declare
+  key record;
+  key_left bigint;
+  account_left bigint;
+begin
+  select keys.revoked_at, keys.disabled_at, keys.expires_at, keys.credit_limit into key
+    from public.api_keys as keys where keys.user_id = item.user_id and keys.id = item.api_key_id;
+  if refusal is not null or key.revoked_at is not null or key.disabled_at is not null or key.expires_at <= item.moment then
+    return 0;
+  end if;
+
+  if origin = account.cycle_start then
+    account_left := account.credits_granted + account.top_up_balance - account.credits_used - account.credits_held;
+    if key.credit_limit is not null then
+      account := keymeter.track_limit(account, item.api_key_id, key.credit_limit);
+      key_left := account.limited_left[array_position(account.limited_keys, item.api_key_id)];
+    end if;
+  else
+    -- A hold lives for at most 7 days and a cycle for at least 28 days. So the cycle of an open hold is the current cycle or the
+    -- previous one, and topped_up_this_cycle contains all top-ups since the end of the cycle of the hold.
+    select greatest(0, closed.credits_granted - closed.credits_used - closed.credits_held)
+           + greatest(0, account.top_up_balance - greatest(
+               account.topped_up_this_cycle, account.credits_used + account.credits_held - account.credits_granted, 0))
+      into account_left
+      from public.billing_cycles as closed where closed.user_id = item.user_id and closed.cycle_start = origin;
+    if key.credit_limit is not null then
+      -- The roll-up does not contain the earlier items of this batch yet.
+      key_left := key.credit_limit
+        - coalesce((select used.credits_charged + used.credits_held from public.usage_by_cycle as used
+                     where used.user_id = item.user_id and used.api_key_id = item.api_key_id and used.cycle_start = origin), 0)
+        - (select coalesce(sum(earlier.credits_charged + earlier.held_change), 0) from unnest(items) as earlier
+            where earlier.is_counted and earlier.user_id = item.user_id and earlier.api_key_id = item.api_key_id
+              and earlier.cycle_start = origin);
+    end if;
+  end if;
+  -- `key_left` is null if the key has no limit, and least() ignores a null.
+  return greatest(0, least(excess, coalesce(account_left, 0), key_left));
+end
+$$;
+
 -- supabase/schemas/functions/metering/count_open_holds.sql
 
 -- Counts the open holds of an account, up to the maximum. The scan of credit_holds_open_idx starts at `moment`. So it skips the
@@ -1562,7 +1641,12 @@ $$;
 
 -- Decides a settle or a release. The credits of a settle count in the cycle of the hold, at the time of the hold. If the hold
 -- does not exist, the returned item has no verdict (keymeter.answers then returns `not_found`).
-create function keymeter.end_hold(item keymeter.metering_item, account keymeter.metering_account) returns keymeter.metering_step
+--
+-- A settle can ask for more credits than the hold has. It then also charges what keymeter.collectible_excess allows of the rest.
+-- The event stores the requested and the charged credits. Their difference is the number of credits that were not collected.
+create function keymeter.end_hold(
+  item keymeter.metering_item, account keymeter.metering_account, refusal text, items keymeter.metering_item[]
+) returns keymeter.metering_step
   language plpgsql volatile set search_path = ''
   as $$
 declare
@@ -1582,25 +1666,31 @@ begin
 
   if hold.outcome is not null then
     item.verdict := case hold.outcome when 'expired' then 'hold_expired' else 'hold_ended' end;
-  elsif item.credits_requested > hold.credits then
-    item.verdict := 'exceeds_hold';
   else
     item.verdict := case item.action when 'settle' then 'settled' else 'released' end;
+    if item.action = 'settle' then
+      item.credits_charged := least(item.credits_requested, hold.credits);
+      if item.credits_requested > hold.credits then
+        item.credits_charged := hold.credits + keymeter.collectible_excess(
+          item, account, refusal, item.credits_requested - hold.credits, hold.cycle_start, items);
+      end if;
+    end if;
     item.is_counted := true;
-    item.credits_charged := case item.action when 'settle' then item.credits_requested else 0 end;
-    item.credits_held := - hold.credits;
+    item.held_change := - hold.credits;
     update public.credit_holds as holds set outcome = item.verdict, ended_at = item.moment
      where holds.user_id = item.user_id and holds.sequence = item.refers_to;
     account.open_holds := account.open_holds - 1;
     if hold.cycle_start = account.cycle_start then
       account.credits_used := account.credits_used + item.credits_charged;
-      account.credits_held := account.credits_held + item.credits_held;
+      account.credits_held := account.credits_held + item.held_change;
     else
-      -- If the closed cycle paid for this hold with top-ups, give the unused part of those top-ups back to the account.
+      -- If the closed cycle paid for this hold with top-ups, give the unused part of those top-ups back to the account. If the
+      -- settle charges more than the hold and the closed cycle has no granted credits left, `freed` is negative: the excess is
+      -- taken from the top-ups.
       update public.billing_cycles as closed
-         set credits_used = closed.credits_used + item.credits_charged, credits_held = closed.credits_held + item.credits_held
+         set credits_used = closed.credits_used + item.credits_charged, credits_held = closed.credits_held + item.held_change
        where closed.user_id = item.user_id and closed.cycle_start = hold.cycle_start
-      returning greatest(0, closed.credits_used - item.credits_charged + closed.credits_held - item.credits_held - closed.credits_granted)
+      returning greatest(0, closed.credits_used - item.credits_charged + closed.credits_held - item.held_change - closed.credits_granted)
                 - greatest(0, closed.credits_used + closed.credits_held - closed.credits_granted) into freed;
       account.top_up_balance := account.top_up_balance + coalesce(freed, 0);
     end if;
@@ -1698,7 +1788,8 @@ begin
     item.counted_at := counted_at;
     limited := array_position(account.limited_keys, item.api_key_id);
     if limited is not null and origin = account.cycle_start then
-      account.limited_left[limited] := account.limited_left[limited] - item.credits_charged - item.credits_held;
+      account.limited_left[limited] := account.limited_left[limited] - item.credits_charged - item.held_change;
+      account.limited_held[limited] := account.limited_held[limited] + item.held_change;
     end if;
   end if;
   return row(item, account);
@@ -1782,13 +1873,13 @@ begin
   return query
     select row(given.n, given.action, given.user_id, given.key_hash, given.refers_to, given.credits, given.idempotency_key,
                given.operation, given.lifetime,
-               null, false, null, keys.id, keys.key_type, 0, null, accounts.billing_cycle_end, null,
+               null, false, null, keys.id, keys.key_type, 0, null, null, accounts.billing_cycle_end, null,
                false, 0, time.moment, accounts.billing_cycle_start,
                null)::keymeter.metering_item,
            row(accounts.user_id, time.moment,
                accounts.billing_cycle_start, accounts.credits_per_cycle, accounts.credits_used, accounts.credits_held,
                accounts.top_up_balance, accounts.topped_up_this_cycle, accounts.holds_expire_at, accounts.last_event_sequence,
-               accounts.last_ledger_sequence, null, null, null, null, '{}', '{}')::keymeter.metering_account,
+               accounts.last_ledger_sequence, null, null, null, null, '{}', '{}', '{}')::keymeter.metering_account,
            case
              when keys.revoked_at is not null then 'revoked'
              when keys.disabled_at is not null then 'disabled'
@@ -1802,8 +1893,8 @@ begin
              < time.moment - interval '1 minute',
            row(given.n, event.action, event.user_id, null, event.refers_to, event.credits_requested, event.idempotency_key,
                event.operation, null,
-               event.verdict, true, event.sequence, event.api_key_id, null, event.credits_charged, event.remaining, event.cycle_end,
-               event.expires_at,
+               event.verdict, true, event.sequence, event.api_key_id, null, event.credits_charged, event.remaining,
+               event.credits_held, event.cycle_end, event.expires_at,
                false, 0, null, null, null)::keymeter.metering_item,
            event.verdict is not null,
            event.action = given.action and event.refers_to is not distinct from given.refers_to
@@ -1841,7 +1932,8 @@ $$;
 -- in array order. The actions are:
 --   charge   takes `credits` for the key whose secret has the hash `key_hash`;
 --   hold     takes `credits` for `lifetime` seconds, until the cost of the work is known;
---   settle   charges `credits` of the hold `refers_to` and gives the rest of the hold back;
+--   settle   charges `credits` against the hold `refers_to`, and gives the rest of the hold back. If `credits` are more than the
+--            hold has, it charges the excess too, as far as the account and the key have credits left;
 --   release  gives all credits of the hold `refers_to` back;
 --   refund   gives back `credits` of the charge or settle `refers_to`.
 --
@@ -1859,8 +1951,8 @@ $$;
 --
 -- These verdicts are stored, and a retry with the same idempotency key returns them again: charged, held, settled, released,
 -- refunded, revoked, disabled, expired, account_suspended, insufficient_credits, key_limit_exceeded, hold_expired, hold_ended,
--- exceeds_hold, exceeds_charge. These verdicts are not stored: not_found, conflict, operation_limit_exceeded,
--- hold_limit_exceeded. The verdict of a verify (a charge of 0 credits without an idempotency key) is not stored either.
+-- exceeds_charge. These verdicts are not stored: not_found, conflict, operation_limit_exceeded, hold_limit_exceeded. The
+-- verdict of a verify (a charge of 0 credits without an idempotency key) is not stored either.
 --
 -- `distribution_key` is the account of the first item. It has no effect: only a router between the server and several Postgres
 -- servers could use it.
@@ -1872,7 +1964,7 @@ create function keymeter.meter_batch(
   idempotency_keys text[], operations text[], lifetimes int[], waits_for text default 'everybody'
 ) returns table (
   verdict text, is_replayed boolean, sequence bigint, api_key_id uuid, key_type text,
-  credits_requested bigint, credits_charged bigint, remaining bigint, cycle_end timestamptz, expires_at timestamptz
+  credits_requested bigint, credits_charged bigint, remaining bigint, credits_held bigint, cycle_end timestamptz, expires_at timestamptz
 )
   language plpgsql volatile security definer
   set search_path = '' set timezone = 'UTC'
@@ -1938,7 +2030,7 @@ begin
 
     step := case
       when item.action in ('charge', 'hold') then keymeter.spend(item, account, known.refusal, known.credit_limit, known.is_known_operation)
-      when item.action in ('settle', 'release') then keymeter.end_hold(item, account)
+      when item.action in ('settle', 'release') then keymeter.end_hold(item, account, known.refusal, items)
       else keymeter.refund(item, account, items)
     end;
     item := step.item;
@@ -1957,7 +2049,7 @@ begin
       -- While no threshold is near, an item costs only this condition.
       if account.credits_used * 100 >= known.alert_from_usage or item.remaining <= known.alert_from_left
          or (known.alerts_at_refusal and item.verdict = 'insufficient_credits') then
-        if item.credits_charged > 0 or item.credits_held > 0 then
+        if item.credits_charged > 0 or item.held_change > 0 then
           account.lowest_left := least(account.lowest_left, item.remaining);
           if item.credits_charged > 0 and item.cycle_start = account.cycle_start then
             account.peak_usage := greatest(account.peak_usage, account.credits_used);
@@ -2010,9 +2102,9 @@ create function keymeter.record_events(items keymeter.metering_item[]) returns v
   as $$
 begin
   insert into public.api_key_usage (user_id, sequence, created_at, api_key_id, action, verdict, idempotency_key, operation, refers_to,
-                                    credits_requested, credits_charged, remaining, cycle_start, cycle_end, counted_at, expires_at)
+                                    credits_requested, credits_charged, remaining, credits_held, cycle_start, cycle_end, counted_at, expires_at)
     select user_id, sequence, moment, api_key_id, action, verdict, idempotency_key, operation, refers_to,
-           credits_requested, credits_charged, remaining, cycle_start, cycle_end, counted_at, expires_at
+           credits_requested, credits_charged, remaining, credits_held, cycle_start, cycle_end, counted_at, expires_at
       from unnest(items)
      where sequence is not null and not is_replayed;
 end
@@ -2070,7 +2162,7 @@ create function keymeter.record_usage(items keymeter.metering_item[]) returns vo
   as $$
 begin
   insert into public.usage_by_cycle as kept (user_id, cycle_start, api_key_id, credits_charged, charges, credits_held)
-    select user_id, cycle_start, api_key_id, sum(credits_charged), count(*) filter (where verdict in ('charged', 'settled')), sum(credits_held)
+    select user_id, cycle_start, api_key_id, sum(credits_charged), count(*) filter (where verdict in ('charged', 'settled')), sum(held_change)
       from unnest(items)
      where is_counted
      group by user_id, cycle_start, api_key_id
@@ -2211,14 +2303,19 @@ begin
   end if;
   if item.credits_requested > greatest(0, account.credits_granted + account.top_up_balance - account.credits_used - account.credits_held) then
     item.verdict := 'insufficient_credits';
+    item.credits_held := keymeter.sum_open_holds(account);
     return row(item, account);
   elsif limited is not null and item.credits_requested > greatest(0, account.limited_left[limited]) then
     item.verdict := 'key_limit_exceeded';
+    item.credits_held := account.limited_held[limited];
     return row(item, account);
   end if;
 
   if limited is not null then
     account.limited_left[limited] := account.limited_left[limited] - item.credits_requested;
+    if item.action = 'hold' then
+      account.limited_held[limited] := account.limited_held[limited] + item.credits_requested;
+    end if;
   end if;
   if item.action = 'charge' then
     item.verdict := 'charged';
@@ -2226,7 +2323,7 @@ begin
     account.credits_used := account.credits_used + item.credits_requested;
   else
     item.verdict := 'held';
-    item.credits_held := item.credits_requested;
+    item.held_change := item.credits_requested;
     account.open_holds := account.open_holds + 1;
     account.credits_held := account.credits_held + item.credits_requested;
     account.holds_expire_at := least(account.holds_expire_at, item.expires_at);
@@ -2239,22 +2336,45 @@ begin
 end
 $$;
 
+-- supabase/schemas/functions/metering/sum_open_holds.sql
+
+-- Returns the credits of all open holds of an account. A hold lives for at most 7 days and a cycle for at least 28 days, so an
+-- open hold was made in the current cycle or in the previous one.
+create function keymeter.sum_open_holds(account keymeter.metering_account) returns bigint
+  language plpgsql volatile set search_path = ''
+  as $$
+begin
+  -- Most accounts have no open holds. Then this function reads nothing.
+  if account.holds_expire_at is null then
+    return account.credits_held;
+  end if;
+  return account.credits_held + coalesce(
+    (select closed.credits_held from public.billing_cycles as closed where closed.user_id = account.user_id
+      order by closed.cycle_start desc limit 1), 0);
+end
+$$;
+
 -- supabase/schemas/functions/metering/track_limit.sql
 
--- Adds a key to the state of its account, with the credits that are left of the key's credit limit in the current cycle. Later
--- items of the batch update this number. Does nothing if the state already contains the key.
+-- Adds a key to the state of its account, with the credits that are left of the key's credit limit in the current cycle, and the
+-- credits that the open holds of the key hold in this cycle. Later items of the batch update these numbers. Does nothing if the
+-- state already contains the key.
 create function keymeter.track_limit(account keymeter.metering_account, key_id uuid, credit_limit bigint)
   returns keymeter.metering_account
   language plpgsql stable set search_path = ''
   as $$
+declare
+  used bigint;
+  held bigint;
 begin
   if array_position(account.limited_keys, key_id) is not null then
     return account;
   end if;
+  select usage.credits_charged, usage.credits_held into used, held from public.usage_by_cycle as usage
+   where usage.user_id = account.user_id and usage.api_key_id = key_id and usage.cycle_start = account.cycle_start;
   account.limited_keys := account.limited_keys || key_id;
-  account.limited_left := account.limited_left || credit_limit - coalesce(
-    (select used.credits_charged + used.credits_held from public.usage_by_cycle as used
-      where used.user_id = account.user_id and used.api_key_id = key_id and used.cycle_start = account.cycle_start), 0);
+  account.limited_left := account.limited_left || credit_limit - coalesce(used + held, 0);
+  account.limited_held := account.limited_held || coalesce(held, 0);
   return account;
 end
 $$;
@@ -2425,7 +2545,8 @@ $$;
 -- The function also writes the entry of the audit log, so credits never appear without an entry. `origin` describes the call of
 -- the operator.
 --
--- `is_conflict` is true if the original top-up had a different number of credits. `is_too_much` is true if the account would
+-- `is_conflict` is true if the original top-up had a different number of credits, or if the key belongs to a top-up that was
+-- taken back. `is_too_much` is true if the account would
 -- have more than keymeter.max_credits() credits. Then nothing is granted. Returns no row if the account does not exist.
 create function keymeter.grant_top_up(account uuid, credits bigint, idempotency_key text, note text, origin keymeter.call_origin)
   returns table (is_replayed boolean, is_conflict boolean, is_too_much boolean, sequence bigint, created_at timestamptz)
@@ -2443,10 +2564,10 @@ begin
   if not keymeter.lock_account(account) then
     return;
   end if;
-  select entries.sequence, entries.created_at, entries.credits into original from public.ledger_entries as entries
+  select entries.sequence, entries.created_at, entries.credits, entries.kind into original from public.ledger_entries as entries
    where entries.user_id = account and entries.idempotency_key = grant_top_up.idempotency_key;
   if found then
-    return query select true, original.credits <> grant_top_up.credits, false, original.sequence, original.created_at;
+    return query select true, original.kind <> 'top_up' or original.credits <> grant_top_up.credits, false, original.sequence, original.created_at;
     return;
   end if;
   v_now := keymeter.now();
@@ -2495,6 +2616,83 @@ begin
   perform keymeter.append_audit_entry(account, 'operator', case when is_suspended then 'account.suspended' else 'account.resumed' end, null,
     '{}', origin, v_now);
   return true;
+end
+$$;
+
+-- supabase/schemas/functions/operator/take_back_top_up.sql
+
+-- Takes a top-up back, e.g. after a payment was reversed: `credits` of it, or all of it if `credits` is null. Takes back at most
+-- what is left. All top-ups of an account are one balance, so the rest of a top-up is the smaller of two numbers: its credits
+-- minus those that were taken back earlier, and the top-ups that the current cycle neither uses nor holds.
+--
+-- A retry with the same idempotency key returns the original answer and changes nothing, without a time limit. So the function
+-- also writes an entry if nothing is left. It also writes the entry of the audit log. `origin` describes the call of the operator.
+--
+-- `credits_spent` are the credits that could not be taken back because they are spent or held. `is_conflict` is true if the
+-- idempotency key was used for another request. Returns no row if the account has no top-up with the idempotency key
+-- `top_up_key`. A refund that became a top-up has no idempotency key, so it cannot be taken back.
+create function keymeter.take_back_top_up(
+  account uuid, top_up_key text, credits bigint, idempotency_key text, note text, origin keymeter.call_origin
+) returns table (is_replayed boolean, is_conflict boolean, credits_taken_back bigint, credits_spent bigint, created_at timestamptz)
+  language plpgsql volatile security definer set search_path = '' set timezone = 'UTC'
+  as $$
+#variable_conflict use_column
+declare
+  top_up record;
+  original record;
+  entry record;
+  v_now timestamptz;
+  v_wanted bigint;
+  v_taken bigint;
+begin
+  if credits not between 1 and keymeter.max_credits_given() or idempotency_key is null then
+    raise exception 'take_back_top_up: take back 1 to % credits, with an idempotency key', keymeter.max_credits_given()
+      using errcode = '22023';
+  end if;
+  if not keymeter.lock_account(account) then
+    return;
+  end if;
+  select entries.sequence, entries.credits into top_up from public.ledger_entries as entries
+   where entries.user_id = account and entries.idempotency_key = top_up_key and entries.kind = 'top_up';
+  if not found then
+    return;
+  end if;
+  select entries.refers_to, entries.credits_requested, entries.credits, entries.credits_spent, entries.created_at into original
+    from public.ledger_entries as entries
+   where entries.user_id = account and entries.idempotency_key = take_back_top_up.idempotency_key;
+  if found then
+    return query select
+      true, (original.refers_to, original.credits_requested) is distinct from (top_up.sequence, take_back_top_up.credits),
+      - original.credits, original.credits_spent::bigint, original.created_at;
+    return;
+  end if;
+
+  v_now := keymeter.now();
+  perform keymeter.advance_accounts(array[account], v_now);
+  select least(take_back_top_up.credits, top_up.credits + coalesce(sum(earlier.credits), 0)) into v_wanted
+    from public.ledger_entries as earlier where earlier.user_id = account and earlier.refers_to = top_up.sequence;
+  select least(v_wanted, greatest(0, top_up_balance - greatest(0, credits_used + credits_held - credits_per_cycle))) into v_taken
+    from public.billing_accounts where user_id = account;
+  with taken_back as (
+    update public.billing_accounts as accounts
+       set top_up_balance = accounts.top_up_balance - v_taken,
+           topped_up_this_cycle = accounts.topped_up_this_cycle - v_taken,
+           last_ledger_sequence = accounts.last_ledger_sequence + 1
+     where accounts.user_id = account
+    returning accounts.last_ledger_sequence, accounts.billing_cycle_start,
+              keymeter.account_time(v_now, accounts.last_event_at, accounts.billing_cycle_start) as moment
+  )
+  insert into public.ledger_entries as entries
+      (user_id, sequence, created_at, cycle_start, kind, credits, refers_to, credits_requested, credits_spent, idempotency_key, note)
+    select account, last_ledger_sequence, moment, billing_cycle_start, 'take_back', - v_taken, top_up.sequence, take_back_top_up.credits,
+           v_wanted - v_taken, take_back_top_up.idempotency_key, take_back_top_up.note
+      from taken_back
+  returning entries.sequence, entries.created_at into entry;
+  perform keymeter.append_audit_entry(account, 'operator', 'account.top_up_taken_back', null,
+    json_build_object('credits', v_taken, 'creditsSpent', v_wanted - v_taken, 'note', note, 'topUpSequence', top_up.sequence,
+                      'ledgerSequence', entry.sequence),
+    origin, entry.created_at);
+  return query select false, false, v_taken, v_wanted - v_taken, entry.created_at;
 end
 $$;
 
@@ -2575,6 +2773,7 @@ grant execute on function
   keymeter.end_secret(uuid, boolean, timestamptz), keymeter.record_audit(text, uuid, json, keymeter.call_origin),
   keymeter.grant_top_up(uuid, bigint, text, text, keymeter.call_origin), keymeter.change_plan(uuid, text, keymeter.call_origin),
   keymeter.set_suspended(uuid, boolean, keymeter.call_origin),
+  keymeter.take_back_top_up(uuid, text, bigint, text, text, keymeter.call_origin),
   keymeter.make_usage_partition(timestamptz)
 to keymeter_api;
 

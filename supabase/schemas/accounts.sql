@@ -54,7 +54,7 @@ create table public.billing_accounts (
   credits_used bigint not null default 0 check (credits_used >= 0),
   credits_held bigint not null default 0 check (credits_held >= 0),
   top_up_balance keymeter.credits not null default 0,
-  topped_up_this_cycle bigint not null default 0 check (topped_up_this_cycle >= 0),
+  topped_up_this_cycle bigint not null default 0,
   next_plan text,
   next_credits_per_cycle keymeter.credits,
   alert_thresholds keymeter.thresholds not null default '{50,80,100}',
@@ -92,8 +92,9 @@ comment on column public.billing_accounts.billing_cycle_start is
 comment on column public.billing_accounts.suspended_at is 'The time when the operator suspended the account. Nothing can be charged or held while the account is suspended. Null means that the account is not suspended.';
 comment on column public.billing_accounts.credits_held is 'The credits of the open holds that were made in this cycle.';
 comment on column public.billing_accounts.top_up_balance is
-  'The top-ups that were left at the start of the cycle, plus the top-ups that were added in the cycle. The usage of the cycle is subtracted only when the cycle ends. The granted credits of a cycle are spent before top-ups.';
-comment on column public.billing_accounts.topped_up_this_cycle is 'The part of top_up_balance that was added in this cycle.';
+  'The top-ups that were left at the start of the cycle, plus the top-ups that were added in the cycle. Top-ups that were taken back in the cycle are subtracted. The usage of the cycle is subtracted only when the cycle ends. The granted credits of a cycle are spent before top-ups.';
+comment on column public.billing_accounts.topped_up_this_cycle is
+  'The part of top_up_balance that was added in this cycle. It is negative if more top-ups of earlier cycles were taken back in this cycle than were added.';
 comment on column public.billing_accounts.next_plan is 'The plan from the next cycle on. Null means that the plan does not change.';
 comment on column public.billing_accounts.next_credits_per_cycle is 'The credits of next_plan at the time when the plan change was requested. Null means that next_plan is null.';
 comment on column public.billing_accounts.free_credits_refusal is
@@ -125,11 +126,13 @@ create table public.billing_cycles (
   credits_granted bigint not null check (credits_granted >= 0),
   credits_used bigint not null check (credits_used >= 0),
   credits_held bigint not null default 0 check (credits_held >= 0),
-  credits_topped_up bigint not null default 0 check (credits_topped_up >= 0),
+  credits_topped_up bigint not null default 0,
   primary key (user_id, cycle_start)
 );
 comment on table public.billing_cycles is
   'Closed cycles with their totals. A hold can stay open after its cycle has ended. When such a hold is settled, credits_held of the closed cycle becomes smaller and credits_used grows.';
+comment on column public.billing_cycles.credits_topped_up is
+  'The top-ups that were added in this cycle, minus the top-ups that were taken back in this cycle. The number can be negative, because a top-up can be taken back in a later cycle.';
 comment on column public.billing_cycles.credits_held is 'The credits of the holds that were made in this cycle and are still open.';
 
 alter table public.plans enable row level security;

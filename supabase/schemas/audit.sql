@@ -12,7 +12,7 @@ create table public.audit_log (
   actor text not null check (actor in ('customer', 'operator', 'system')),
   action text not null check (action in (
     'key.created', 'key.updated', 'key.disabled', 'key.enabled', 'key.rotated', 'key.grace_ended', 'key.secret_saved',
-    'key.secret_replaced', 'key.revoked', 'account.topped_up', 'account.plan_changed', 'account.suspended', 'account.resumed',
+    'key.secret_replaced', 'key.revoked', 'account.topped_up', 'account.top_up_taken_back', 'account.plan_changed', 'account.suspended', 'account.resumed',
     'account.free_credits_granted')),
   api_key_id uuid,
   -- The type is json, because the hash covers the text exactly as it was written. jsonb would store a different text.

@@ -28,26 +28,38 @@ create table public.ledger_entries (
   sequence bigint not null,
   created_at timestamptz(3) not null,
   cycle_start timestamptz(3) not null,
-  kind text not null check (kind in ('top_up', 'plan_change', 'refund', 'refund_top_up')),
-  credits bigint not null check (credits >= 0),
+  kind text not null check (kind in ('top_up', 'take_back', 'plan_change', 'refund', 'refund_top_up')),
+  credits bigint not null check (case kind when 'take_back' then credits <= 0 else credits >= 0 end),
   event_sequence bigint,
+  refers_to bigint check (refers_to < sequence),
+  credits_requested keymeter.credits,
+  credits_spent keymeter.credits,
   plan text,
   idempotency_key text check (char_length(idempotency_key) between 1 and 255),
   note text check (char_length(note) <= 200),
-  primary key (user_id, sequence)
+  primary key (user_id, sequence),
+  check ((kind = 'take_back') = (refers_to is not null)),
+  check ((kind = 'take_back') = (credits_spent is not null))
 );
-comment on table public.ledger_entries is 'The top-ups, plan changes and refunds of an account. Charges are not entries: the ledger page reads them from the roll-ups.';
+comment on table public.ledger_entries is 'The top-ups, taken back top-ups, plan changes and refunds of an account. Charges are not entries: the ledger page reads them from the roll-ups.';
 comment on column public.ledger_entries.sequence is 'The number of the entry in the account''s ledger. The first entry is 1, and there are no gaps.';
 comment on column public.ledger_entries.cycle_start is 'The start of the cycle that contains created_at.';
 comment on column public.ledger_entries.kind is
   'The kind refund means that the cycle of the charge had not ended. The kind refund_top_up means that it had ended, so the refund became a top-up.';
-comment on column public.ledger_entries.credits is 'The credits that the entry added to the balance. It is 0 for a plan change that adds no credits.';
+comment on column public.ledger_entries.credits is
+  'The credits that the entry added to the balance. It is 0 for a plan change that adds no credits. It is negative for a top-up that was taken back, and 0 if nothing of it was left.';
 comment on column public.ledger_entries.event_sequence is 'The sequence of the usage event of a refund. Null means that the entry is not a refund.';
+comment on column public.ledger_entries.refers_to is 'The sequence of the top-up that this entry takes back. Null means that the entry does not take a top-up back.';
+comment on column public.ledger_entries.credits_requested is
+  'The credits that the operator asked to take back. Null means all credits of the top-up, or that the entry does not take a top-up back.';
+comment on column public.ledger_entries.credits_spent is 'The credits that could not be taken back, because they were spent or held. Null means that the entry does not take a top-up back.';
 comment on column public.ledger_entries.plan is 'The new plan of a plan change. Null means that the entry is not a plan change.';
-comment on column public.ledger_entries.idempotency_key is 'The idempotency key of a top-up. A retry with the same key returns this entry, without a time limit. Null means that the entry is not a top-up.';
+comment on column public.ledger_entries.idempotency_key is 'The idempotency key of a top-up, or of the request that takes it back. A retry with the same key returns this entry, without a time limit. Null for all other kinds.';
 
 -- Serves the ledger of a cycle. It contains the credits, so that the many refunds of a day are summed without reading the table.
 create index ledger_entries_cycle_idx on public.ledger_entries (user_id, cycle_start, kind, created_at, sequence) include (credits);
+-- Used to find the earlier entries that took back a part of the same top-up.
+create index ledger_entries_refers_to_idx on public.ledger_entries (user_id, refers_to) include (credits) where refers_to is not null;
 create unique index ledger_entries_idempotency_idx on public.ledger_entries (user_id, idempotency_key) where idempotency_key is not null;
 
 create table public.alerts (

@@ -73,6 +73,7 @@ grant execute on function
   keymeter.end_secret(uuid, boolean, timestamptz), keymeter.record_audit(text, uuid, json, keymeter.call_origin),
   keymeter.grant_top_up(uuid, bigint, text, text, keymeter.call_origin), keymeter.change_plan(uuid, text, keymeter.call_origin),
   keymeter.set_suspended(uuid, boolean, keymeter.call_origin),
+  keymeter.take_back_top_up(uuid, text, bigint, text, text, keymeter.call_origin),
   keymeter.make_usage_partition(timestamptz)
 to keymeter_api;
 

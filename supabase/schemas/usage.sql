@@ -15,6 +15,7 @@ create table public.api_key_usage (
   credits_requested keymeter.credits not null,
   credits_charged keymeter.credit_change not null,
   remaining keymeter.credits not null,
+  credits_held keymeter.credits,
   cycle_start timestamptz(3) not null,
   cycle_end timestamptz(3) not null,
   counted_at timestamptz(3),
@@ -28,8 +29,11 @@ comment on table public.api_key_usage is
   'Usage events: one row for each decided request, also for a refused request. Rows are never changed. An event stores the answer to its request, so a retry gets the same answer. The table is partitioned by month.';
 comment on column public.api_key_usage.sequence is 'The number of the event in its account. The first event is 1, and there are no gaps.';
 comment on column public.api_key_usage.refers_to is 'The sequence of the hold that this event settles or releases, or of the charge that it refunds. Null for charges and holds.';
-comment on column public.api_key_usage.credits_charged is 'The credits that this event adds to the usage of the cycle that starts at cycle_start. The number is negative for a refund.';
+comment on column public.api_key_usage.credits_charged is
+  'The credits that this event adds to the usage of the cycle that starts at cycle_start. The number is negative for a refund. If a settle has charged fewer credits than credits_requested, the difference was not collected.';
 comment on column public.api_key_usage.remaining is 'The credits that the account could still spend after this event.';
+comment on column public.api_key_usage.credits_held is
+  'The credits of open holds when the request was refused: of all holds of the account for insufficient_credits, and of the holds of the key in the cycle for key_limit_exceeded. Null for all other verdicts.';
 comment on column public.api_key_usage.cycle_start is 'The start of the cycle that the credits count in. A settle counts in the cycle of its hold. A refund counts in the cycle of its charge, or becomes a top-up if that cycle has ended.';
 comment on column public.api_key_usage.cycle_end is 'The end of the cycle that contains created_at. The answer to the request contained this time.';
 comment on column public.api_key_usage.counted_at is

@@ -10,8 +10,9 @@ import {
   resumeAccount,
   type Scope,
   suspendAccount,
+  takeBackTopUp,
 } from '@keymeter/api/server'
-import { type BillingAccount, ChangePlan, GrantTopUp } from '@keymeter/contract'
+import { type BillingAccount, ChangePlan, GrantTopUp, TakeBackTopUp } from '@keymeter/contract'
 import type { Db } from '@keymeter/db'
 import { pino } from 'pino'
 import type { CommandResult } from './command-result.ts'
@@ -20,7 +21,10 @@ import type { CommandResult } from './command-result.ts'
 export async function showAccount(db: Db, account: string): Promise<CommandResult> {
   const accountId = await findAccount(db, account)
   const now = await inAccount({ ...callOf(db), userId: accountId }, 'read only', getAccount)
-  if (now === null) throw new Error(`The account ${account} was deleted while it was read.`)
+  if (now === null) {
+    const text = `${accountId}\nThe user has signed up, but has no account yet. The first visit of the dashboard creates it, or a top-up.`
+    return { json: { accountId, account: null }, text, isOk: true }
+  }
   const suspended = now.suspendedAt === null ? '' : `, suspended since ${now.suspendedAt}`
   return describe(now, { accountId }, `${accountId}${suspended}`)
 }
@@ -44,6 +48,26 @@ export async function topUp(
     ? `The idempotency key ${idempotencyKey} has already granted ${grant.credits} credits. Nothing was added.`
     : `Granted ${grant.credits} credits.`
   return describe(after, { accountId, idempotencyKey, replayed: result.replayed }, sentence)
+}
+
+/** @param onIdempotencyKey receives the idempotency key before the top-up is taken back, like that of `topUp`. */
+export async function takeBack(
+  db: Db,
+  account: string,
+  topUpIdempotencyKey: string,
+  { idempotencyKey = randomUUID(), credits, note }: { idempotencyKey?: string; credits?: number; note?: string },
+  onIdempotencyKey: (idempotencyKey: string) => void,
+): Promise<CommandResult> {
+  const accountId = await findAccount(db, account)
+  const { accountId: _, ...request } = TakeBackTopUp.parse({ accountId, topUpIdempotencyKey, credits, idempotencyKey, note })
+  onIdempotencyKey(idempotencyKey)
+  const { result, account: after } = await onAccount(db, accountId, async (scope) => await takeBackTopUp(scope, request))
+  const { creditsTakenBack, creditsSpent, replayed } = result
+  const taken = replayed
+    ? `The idempotency key ${idempotencyKey} has already taken back ${creditsTakenBack} credits. Nothing more was taken back.`
+    : `Took back ${creditsTakenBack} credits.`
+  const spent = creditsSpent === 0 ? '' : ` ${creditsSpent} credits were already spent or held.`
+  return describe(after, { accountId, idempotencyKey, creditsTakenBack, creditsSpent, replayed }, `${taken}${spent}`)
 }
 
 export async function putOnPlan(db: Db, account: string, planName: string): Promise<CommandResult> {

@@ -109,13 +109,60 @@ describe('pnpm keymeter', () => {
     const { stderr } = await keymeter(['top-up', userId, '5'])
     const [, key = ''] = /--idempotency-key (\S+)\n/.exec(stderr) ?? []
     expect(await json('top-up', userId, '5', '--idempotency-key', key)).toMatchObject({ replayed: true })
+
+    const takeBack = [
+      'take-back',
+      email,
+      'invoice-7',
+      '--credits',
+      '100',
+      '--idempotency-key',
+      'refund-7',
+      '--note',
+      'refunded',
+    ]
+    expect(await json(...takeBack)).toMatchObject({
+      accountId: userId,
+      creditsTakenBack: 100,
+      creditsSpent: 0,
+      replayed: false,
+      account: { topUps: 155 },
+    })
+    expect((await keymeter(takeBack)).stdout).toContain('has already taken back 100 credits. Nothing more was taken back.')
+    const rest = await keymeter(['take-back', userId, 'invoice-7'])
+    expect(rest).toMatchObject({ stdout: expect.stringContaining('Took back 150 credits.\n') })
+    const [, restKey = ''] = /--idempotency-key (\S+)\n/.exec(rest.stderr) ?? []
+    expect(await json('take-back', userId, 'invoice-7', '--idempotency-key', restKey)).toMatchObject({
+      replayed: true,
+      creditsTakenBack: 150,
+    })
+
+    // A user who has never opened the dashboard has no account. The first change by the operator creates it.
     const newcomer = await database.createUser()
+    expect(await json('account', newcomer)).toEqual({ accountId: newcomer, account: null })
+    expect((await keymeter(['account', `${newcomer}@example.com`])).stdout).toContain('has no account yet')
+    const none = { plan: 'free', freeCreditsRefusal: 'not_confirmed', creditsPerCycle: 0 }
+    expect(await json('top-up', `${newcomer}@example.com`, '7')).toMatchObject({
+      accountId: newcomer,
+      account: { ...none, topUps: 7, creditsRemaining: 7 },
+    })
+    const commands = [['change-plan', 'pro'], ['suspend'], ['resume']]
+    for (const [name = '', ...rest] of commands) {
+      const user = await database.createUser()
+      expect(await json(name, `${user}@example.com`, ...rest)).toMatchObject({ accountId: user })
+      expect(await json('account', user)).toMatchObject({
+        account: name === 'change-plan' ? { plan: 'pro', creditsRemaining: 9000 } : none,
+      })
+    }
 
     for (const [args, why] of [
       [['top-up', 'nobody@example.org', '1'], 'There is no account nobody@example.org'],
-      [['top-up', newcomer, '1'], `${newcomer} has no account yet`],
       [['top-up', userId, '0'], 'Grant at least 1 credit'],
       [['top-up', userId, ''], 'a whole number with digits only'],
+      [['take-back', userId, 'invoice-8'], 'no top-up with this idempotency key'],
+      [['take-back', userId, 'invoice-7', '--credits', '0'], 'Take back at least 1 credit'],
+      [['take-back', userId, 'invoice-7', '--credits', '1.5'], 'a whole number with digits only'],
+      [['take-back', userId, 'invoice-7', '--credits', '1', '--idempotency-key', 'refund-7'], 'used for a different request'],
       [['plan', 'free', '--credits', ''], 'a whole number with digits only'],
       [['plan', 'free', '--credits', '50,000'], 'a whole number with digits only'],
       [['plan', 'free', '--credits', '1125899906842625'], 'Give at most 2^50 credits'],
@@ -180,7 +227,7 @@ describe('pnpm keymeter', () => {
     const help = await keymeter(['--help'])
     expect(help).toMatchObject({ code: 0, stdout: expect.stringContaining('verify-audit'), stderr: '' })
     const commands = [...help.stdout.matchAll(/^ {2}([a-z-]+) \[options\]/gm)].map(([, name = '']) => name)
-    expect(commands).toHaveLength(11)
+    expect(commands).toHaveLength(12)
     for (const name of commands) expect((await keymeter([name, '--help'])).stdout).toContain('--json')
   })
 

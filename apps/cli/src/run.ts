@@ -1,7 +1,7 @@
 import { ConnectionFailure, createDb, type Db } from '@keymeter/db'
 import { Command, CommanderError, InvalidArgumentError } from 'commander'
 import { prettifyError, ZodError } from 'zod'
-import { putOnPlan, resume, showAccount, suspend, topUp } from './account.ts'
+import { putOnPlan, resume, showAccount, suspend, takeBack, topUp } from './account.ts'
 import type { CommandResult } from './command-result.ts'
 import { examineDeployment } from './doctor.ts'
 import { type DropUsageOptions, dropOldUsage } from './drop-usage.ts'
@@ -104,6 +104,28 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
       ) =>
         await execute(json === true ? { json } : {}, (db) =>
           topUp(db, account, credits, grant, (idempotencyKey) =>
+            terminal.stderr(`To retry safely, pass --idempotency-key ${idempotencyKey}\n`),
+          ),
+        ),
+    )
+
+  command('take-back', `Takes back what is left of a top-up, e.g. after a payment was reversed. ${ACCOUNT}`)
+    .argument('<account>')
+    .argument('<top-up>', 'the idempotency key that granted the top-up')
+    .option('--credits <number>', 'take back at most this number of credits. By default, all of the top-up', parseWholeNumber)
+    .option(
+      '--idempotency-key <key>',
+      'a name for this request. A retry with the same name takes nothing more. By default, the command creates a name and writes it to stderr',
+    )
+    .option('--note <text>', 'a text that the customer sees in the ledger')
+    .action(
+      async (
+        account: string,
+        topUpKey: string,
+        { json, ...request }: OutputOptions & { idempotencyKey?: string; credits?: number; note?: string },
+      ) =>
+        await execute(json === true ? { json } : {}, (db) =>
+          takeBack(db, account, topUpKey, request, (idempotencyKey) =>
             terminal.stderr(`To retry safely, pass --idempotency-key ${idempotencyKey}\n`),
           ),
         ),

@@ -31,7 +31,7 @@ const CALLS_APART_MS = 3_000
 const VERDICTS: Record<Ask['action'], string[]> = {
   charge: ['charged', 'insufficient_credits'],
   hold: ['held', 'insufficient_credits'],
-  settle: ['settled', 'hold_ended', 'exceeds_hold'],
+  settle: ['settled', 'hold_ended'],
   release: ['released', 'hold_ended'],
   refund: ['refunded', 'exceeds_charge'],
 }

@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { freePort } from '@keymeter/local'
 import { serverEnv, testAuth, testDatabase } from '@keymeter/local/testing'
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest'
-import { accessToken, type Customer, provision, startClients } from '../test/metering.ts'
+import { accessToken, askUntilAnswered, type Customer, provision, startClients } from '../test/metering.ts'
 import { startReadyMain } from '../test/start-main.ts'
 import { testApp } from '../test/test-app.ts'
 
@@ -28,7 +28,7 @@ beforeAll(async () => {
 afterAll(() => void main?.child.kill('SIGKILL'))
 
 const HEADER =
-  'sequence,createdAt,keyId,keyName,keyType,action,operation,verdict,creditsRequested,creditsCharged,remaining,idempotencyKey,refersTo,expiresAt'
+  'sequence,createdAt,keyId,keyName,keyType,action,operation,verdict,creditsRequested,creditsCharged,uncollected,remaining,idempotencyKey,refersTo,expiresAt'
 
 async function customer(): Promise<Customer> {
   return await provision(url, auth.jwtSecret, await database.createUser())
@@ -76,6 +76,11 @@ describe('GET /export/usage.csv', () => {
     const clients = startClients({ url, serviceKey: auth.serviceKey }, 1, ids(one))
     await clients.moreAnswered(5)
     await clients.stop()
+    const backend = { url, serviceKey: auth.serviceKey }
+    const held = await askUntilAnswered(backend, { action: 'hold', customer: one, credits: 10, idempotencyKey: 'held' })
+    if (held.verdict.verdict !== 'held') throw new Error(`the hold is ${held.verdict.verdict}`)
+    const about = { eventId: held.verdict.holdId, credits: 10, idempotencyKey: 'held' }
+    await askUntilAnswered(backend, { action: 'settle', customer: one, credits: 5000, idempotencyKey: 'settled', about })
     const response = await get(one)
     expect(response.status).toBe(200)
     expect(Object.fromEntries(response.headers)).toMatchObject({
@@ -100,17 +105,21 @@ describe('GET /export/usage.csv', () => {
         event.api_key_id,
         'default',
         'dev',
-        'charge',
+        event.action,
         'default',
         event.verdict,
         event.credits_requested,
         event.credits_charged,
+        String(event.verdict === 'settled' ? event.credits_requested - event.credits_charged : 0),
         event.remaining,
         event.idempotency_key,
-        '',
-        '',
+        event.refers_to ?? '',
+        event.expires_at?.toISOString() ?? '',
       ]),
     )
+    // The account had 1,000 credits, so it could not pay for all of the settle.
+    expect(rows[0]?.slice(5, 12)).toEqual(['settle', 'default', 'settled', '5000', expect.any(String), expect.any(String), '0'])
+    expect(Number(rows[0]?.[10])).toBeGreaterThanOrEqual(4000)
   })
 
   it('the usage export accepts the filters of `usage.events`, and refuses any other parameter', async () => {

@@ -29,7 +29,7 @@ export async function expectExact(
       action: request.action,
       about: 'about' in request ? request.about.idempotencyKey : null,
       verdict: request.verdict.verdict,
-      asked: request.credits,
+      asked: 'uncollected' in request.verdict ? request.verdict.credits + request.verdict.uncollected : request.credits,
       charged: chargedBy(request),
       remaining: 'remaining' in request.verdict ? request.verdict.remaining : null,
     }))

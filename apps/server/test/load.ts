@@ -6,7 +6,8 @@ const CREDITS_MAX = 3
 /**
  * The kind of a settle, release or refund. `first` is the first request for a hold or charge. `again` is a second request for
  * the same hold or charge, often in the same batch. `too much` asks for more credits than the hold or charge has. The server
- * refuses `again` and `too much`.
+ * refuses `again`, and a refund of `too much`. A settle of `too much` ends the hold, and also charges the credits beyond the
+ * hold if the account has them.
  */
 type How = 'first' | 'again' | 'too much'
 

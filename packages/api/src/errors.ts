@@ -35,9 +35,14 @@ const REASONS = {
   },
   account_not_found: { code: 'NOT_FOUND', message: 'This account does not exist: check accountId.' },
   plan_not_found: { code: 'NOT_FOUND', message: 'There is no such plan: create it with "pnpm keymeter plan" first.' },
+  top_up_not_found: {
+    code: 'NOT_FOUND',
+    message: 'This account has no top-up with this idempotency key: send the idempotency key that granted the top-up.',
+  },
   idempotency_key_reused: {
     code: 'CONFLICT',
-    message: 'This idempotency key was used for a different grant: send a new key for each grant.',
+    message:
+      'This idempotency key was used for a different request: send a new key for each top-up, and each time you take one back.',
   },
   key_not_found: { code: 'NOT_FOUND', message: 'This account has no key with this id: check the id.' },
   key_revoked: { code: 'CONFLICT', message: 'This key is revoked, which cannot be undone: create another key.' },

@@ -199,6 +199,11 @@ describe(`every statement uses an index, with ${ACCOUNTS * KEYS_EACH} keys in th
     'keys.revoke': async ({ keys }) => await keys.revoke({ id: own() }),
     'operator.grantTopUp': async ({ operator }) =>
       await operator.grantTopUp({ accountId: account.userId, credits: 1, idempotencyKey: randomUUID() }),
+    'operator.takeBackTopUp': async ({ operator }) => {
+      const [topUpIdempotencyKey, idempotencyKey] = [randomUUID(), randomUUID()]
+      await operator.grantTopUp({ accountId: account.userId, credits: 1, idempotencyKey: topUpIdempotencyKey })
+      return await operator.takeBackTopUp({ accountId: account.userId, topUpIdempotencyKey, idempotencyKey })
+    },
     'operator.changePlan': async ({ operator }) => await operator.changePlan({ accountId: account.userId, plan: 'free' }),
     'operator.suspend': async ({ operator }) => await operator.suspend({ accountId: account.userId }),
     'operator.resume': async ({ operator }) => await operator.resume({ accountId: account.userId }),

@@ -123,6 +123,7 @@ function keymeter.missing_usage_partitions
 function keymeter.now
 function keymeter.record_audit
 function keymeter.set_suspended
+function keymeter.take_back_top_up
 function keymeter.usage_totals
 schema keymeter: USAGE
 schema public: USAGE

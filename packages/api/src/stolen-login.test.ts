@@ -101,6 +101,17 @@ const ATTACKS: [sqlState: string, sql: string][] = [
   [CHECK, "select keymeter.grant_top_up($victim, 1, 'a', null, row('', null, null)::keymeter.call_origin)"],
   [NO_ERROR, "select keymeter.grant_top_up($victim, 10, 'legitimate', null, $origin)"],
   [NO_ERROR, "select keymeter.grant_top_up($victim, 11, 'legitimate', null, $origin)"],
+  [INVALID_PARAMETER, "select keymeter.take_back_top_up($victim, 'legitimate', -1, 'a', null, $origin)"],
+  [INVALID_PARAMETER, "select keymeter.take_back_top_up($victim, 'legitimate', 0, 'a', null, $origin)"],
+  [INVALID_PARAMETER, `select keymeter.take_back_top_up($victim, 'legitimate', ${CREDITS_GIVEN_MAX + 1}, 'a', null, $origin)`],
+  [INVALID_PARAMETER, "select keymeter.take_back_top_up($victim, 'legitimate', null, null, null, $origin)"],
+  [CHECK, "select keymeter.take_back_top_up($victim, 'legitimate', 1, '', null, $origin)"],
+  [CHECK, "select keymeter.take_back_top_up($victim, 'legitimate', 1, 'a', repeat('a', 201), $origin)"],
+  [NOT_NULL, "select keymeter.take_back_top_up($victim, 'legitimate', 1, 'a', null, null)"],
+  [NO_ERROR, "select keymeter.take_back_top_up($victim, 'legitimate', 1, 'legitimate', null, $origin)"],
+  [NO_ERROR, "select keymeter.take_back_top_up($victim, 'never granted', null, 'a', null, $origin)"],
+  [NO_ERROR, "select keymeter.take_back_top_up($other, 'legitimate', null, 'a', null, $origin)"],
+  [NO_ERROR, "select keymeter.take_back_top_up(null, 'legitimate', null, 'a', null, $origin)"],
   [NO_ERROR, "select keymeter.change_plan($victim, 'gold', $origin)"],
   [NO_ERROR, 'select keymeter.change_plan($victim, null, $origin)'],
   [NO_ERROR, 'select keymeter.set_suspended($victim, null, $origin)'],
@@ -327,7 +338,7 @@ describe('an attacker with the login of the server’s role', () => {
     expect((await verifyAudit(database.ownerDb)).faults).toEqual([])
   })
 
-  it('leaves an entry of the audit log with every credit that it creates', async () => {
+  it('leaves an entry of the audit log with every credit that it creates or takes back', async () => {
     const entries = async () =>
       (
         await database.owner.query<{ entry: string }>(
@@ -343,6 +354,9 @@ describe('an attacker with the login of the server’s role', () => {
     expect(await attack("select keymeter.change_plan($victim, 'large', $origin)")).toBe(NO_ERROR)
     expect(await attack('select keymeter.set_suspended($victim, true, $origin)')).toBe(NO_ERROR)
     expect(await attack('select keymeter.set_suspended($victim, false, $origin)')).toBe(NO_ERROR)
+    expect(await attack("select keymeter.take_back_top_up($victim, 'legitimate', null, 'stolen back', 'why', $origin)")).toBe(
+      NO_ERROR,
+    )
     expect((await entries()).slice(before.length)).toEqual([
       `operator account.topped_up {"credits" : ${CREDITS_GIVEN_MAX}, "note" : "a \\"note\\"", "ledgerSequence" : 2} x`,
       expect.stringMatching(
@@ -350,6 +364,7 @@ describe('an attacker with the login of the server’s role', () => {
       ),
       'operator account.suspended {} x',
       'operator account.resumed {} x',
+      'operator account.top_up_taken_back {"credits" : 10, "creditsSpent" : 0, "note" : "why", "topUpSequence" : 1, "ledgerSequence" : 4} x',
     ])
     expect((await verifyAudit(database.ownerDb)).faults).toEqual([])
   })

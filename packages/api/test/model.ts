@@ -168,6 +168,13 @@ interface Remembered {
   answer: ModelVerdict
 }
 
+/** A top-up that the operator granted. */
+export interface ModelGrant {
+  idempotencyKey: string
+  credits: number
+  takenBack: number
+}
+
 interface ModelCycle {
   plan: string
   granted: number
@@ -187,6 +194,7 @@ export class ModelAccount {
   readonly keys: ModelKey[] = []
   readonly holds: ModelHold[] = []
   readonly charges: ModelCharge[] = []
+  readonly grants: ModelGrant[] = []
   readonly operations = new Set<string>()
   readonly remembered = new Map<string, Remembered>()
   thresholds = [50, 80, 100]
@@ -276,15 +284,25 @@ export class ModelAccount {
     return copy
   }
 
-  topUp(credits: number): void {
+  topUp(credits: number, idempotencyKey: string): void {
     this.current.toppedUp += credits
     this.noteForAlerts({ what: 'top-up' })
+    this.grants.push({ idempotencyKey, credits, takenBack: 0 })
   }
 
   /** Sets the credits that the plan grants in the current cycle. */
   setGranted(credits: number): void {
     this.current.granted = credits
     this.noteForAlerts({ what: 'new plan' })
+  }
+
+  /** Takes back `credits` of a top-up, or all of it if `credits` is null, but only what is neither used nor held. */
+  takeBack(grant: ModelGrant, credits: number | null): { creditsTakenBack: number; creditsSpent: number } {
+    const wanted = Math.min(credits ?? grant.credits, grant.credits - grant.takenBack)
+    const creditsTakenBack = Math.min(wanted, this.carriedInto(this.cycle + 1))
+    grant.takenBack += creditsTakenBack
+    this.current.toppedUp -= creditsTakenBack
+    return { creditsTakenBack, creditsSpent: wanted - creditsTakenBack }
   }
 
   changePlan(plan: string): void {
@@ -342,9 +360,9 @@ export class ModelAccount {
     if (refusal === 'insufficient_credits') this.noteForAlerts({ what: 'refusal' })
     const known = this.#known(key)
     if (!leavesTrace) {
-      return refusal === null ? { verdict: 'charged', ...known, credits, chargeId: null } : { verdict: refusal, ...known }
+      return refusal === null ? { verdict: 'charged', ...known, credits, chargeId: null } : this.#refusal(refusal, key)
     }
-    if (refusal !== null) return this.#remember(idempotencyKey, identity, moment, { verdict: refusal, ...known })
+    if (refusal !== null) return this.#remember(idempotencyKey, identity, moment, this.#refusal(refusal, key))
     this.charges.push({ account: this, id, key, cycle: this.cycle, credits, refunded: 0 })
     key.count(this.cycle, 0, 1)
     return this.#remember(idempotencyKey, identity, moment, { verdict: 'charged', ...known, credits, chargeId: id })
@@ -383,19 +401,11 @@ export class ModelAccount {
     }
     const hold = this.holds.find(({ id }) => id === request.holdId)
     if (hold === undefined) return { verdict: 'not_found' }
-    const refusal =
-      hold.outcome === 'expired'
-        ? 'hold_expired'
-        : hold.outcome !== null
-          ? 'hold_ended'
-          : action === 'settle' && request.credits > hold.credits
-            ? 'exceeds_hold'
-            : null
-    if (refusal === 'exceeds_hold' || refusal === 'hold_expired' || refusal === 'hold_ended') {
-      const known = this.#known(hold.key)
-      // TypeScript does not know that only a settle can get the verdict `exceeds_hold`.
-      return this.#remember(idempotencyKey, identity, moment, { verdict: refusal, ...known } as ModelVerdict)
+    if (hold.outcome !== null) {
+      const verdict = hold.outcome === 'expired' ? 'hold_expired' : 'hold_ended'
+      return this.#remember(idempotencyKey, identity, moment, { verdict, ...this.#known(hold.key) })
     }
+    const collectible = this.#collectible(hold, moment)
     hold.outcome = action === 'settle' ? 'settled' : 'released'
     if (action === 'release')
       return this.#remember(idempotencyKey, identity, moment, {
@@ -403,13 +413,31 @@ export class ModelAccount {
         ...this.#known(hold.key),
         credits: hold.credits,
       })
-    const { credits } = request
+    const credits = Math.min(request.credits, hold.credits + collectible)
+    const uncollected = request.credits - credits
     const id = this.#nextId('charge')
     this.#use(hold.key, hold.cycle, credits)
     hold.key.count(hold.cycle, 0, 1)
     this.charges.push({ account: this, id, key: hold.key, cycle: hold.cycle, credits, refunded: 0 })
     const known = this.#known(hold.key)
-    return this.#remember(idempotencyKey, identity, moment, { verdict: 'settled', ...known, chargeId: id, credits })
+    return this.#remember(idempotencyKey, identity, moment, {
+      verdict: 'settled',
+      ...known,
+      chargeId: id,
+      credits,
+      uncollected,
+    })
+  }
+
+  /** Returns the credits that a settle of this hold can charge in addition to the credits of the hold. */
+  #collectible({ key, cycle }: ModelHold, moment: number): number {
+    if (key.isRevoked || key.isDisabled || this.isSuspended || (key.expiresAt !== null && key.expiresAt <= moment)) return 0
+    const ofKey = key.creditLimit === null ? Infinity : key.creditLimit - key.usedIn(cycle) - key.heldIn(cycle)
+    const { granted, used } = this.cycles[cycle] ?? { granted: 0, used: 0 }
+    const ofGrant = Math.max(0, granted - used - this.heldIn(cycle))
+    // A top-up can be used only if it was there in the cycle of the hold, and was left in each cycle since.
+    const topUps = this.cycles.slice(cycle).map((_, k) => this.carriedInto(cycle + k + 1))
+    return Math.max(0, Math.min(ofKey, ofGrant + Math.max(0, Math.min(...topUps))))
   }
 
   #use(key: ModelKey, cycle: number, credits: number): void {
@@ -448,6 +476,13 @@ export class ModelAccount {
       cycleEnd: iso(this.cycleEnd),
       replayed: false,
     }
+  }
+
+  #refusal(verdict: Refusal, key: ModelKey): ChargeVerdict & HoldVerdict {
+    const known = this.#known(key)
+    if (verdict === 'insufficient_credits')
+      return { verdict, ...known, creditsHeld: sum(this.holds.filter(({ outcome }) => outcome === null)) }
+    return verdict === 'key_limit_exceeded' ? { verdict, ...known, creditsHeld: key.heldIn(this.cycle) } : { verdict, ...known }
   }
 
   #refuse(credits: number, key: ModelKey, secret: ModelSecret, moment: number): Refusal | null {

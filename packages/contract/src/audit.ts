@@ -16,6 +16,7 @@ export const AuditAction = z.enum([
   'key.secret_replaced',
   'key.revoked',
   'account.topped_up',
+  'account.top_up_taken_back',
   'account.plan_changed',
   'account.suspended',
   'account.resumed',

@@ -61,8 +61,8 @@ export const GetLedger = z.strictObject({ cycleStart: z.iso.datetime({ offset: t
 export type GetLedger = z.infer<typeof GetLedger>
 
 /**
- * The maximum number of top-ups, and of plan changes, that have a line of their own in the ledger of a cycle. Older ones are
- * summed by UTC day.
+ * The maximum number of top-ups, of top-ups that were taken back, and of plan changes that have a line of their own in the
+ * ledger of a cycle. Older ones are summed by UTC day.
  */
 export const LEDGER_SINGLE_ENTRIES_MAX = 100
 
@@ -73,6 +73,7 @@ export const LEDGER_SINGLE_ENTRIES_MAX = 100
  * - `plan_change`: the additional credits that the account got when it changed to a larger plan.
  * - `top_up`: credits that the operator granted. The account keeps them when the cycle ends. If a cycle has more than 100 plan
  *   changes or more than 100 top-ups, the older ones are summed by UTC day.
+ * - `take_back`: credits of a top-up that the operator took back. `credits` is negative. They are summed like top-ups.
  * - `charges`: the sum of all charges on one UTC day.
  * - `refund`: the sum of all refunds on one UTC day for charges of this cycle.
  * - `refund_top_up`: the sum of all refunds on one UTC day for charges of earlier cycles. These refunds became top-ups.
@@ -84,6 +85,7 @@ export const LedgerKind = z.enum([
   'grant',
   'plan_change',
   'top_up',
+  'take_back',
   'refund_top_up',
   'refund',
   'charges',
@@ -98,9 +100,12 @@ export const LedgerEntry = z.object({
   at: Timestamp,
   /** The change of the balance. It is negative if credits were taken. */
   credits: z.int(),
-  /** The balance after the entry. */
+  /**
+   * The balance after the entry. It can be negative before the last entry: a settle above its hold counts on the day of the
+   * hold, and can take credits that were added later.
+   */
   balance: z.int(),
-  /** The number of charges, refunds, top-ups or plan changes in the sum. Null if the entry is not a sum. */
+  /** The number of charges, refunds, top-ups, taken back top-ups or plan changes in the sum. Null if the entry is not a sum. */
   count: z.int().nonnegative().nullable(),
   /**
    * The plan that grants the credits. It is null if the kind is neither `grant` nor `plan_change`. It is also null for the

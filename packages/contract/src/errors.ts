@@ -11,6 +11,7 @@ export const Reason = z.enum([
   'service_key_invalid',
   'account_not_found',
   'plan_not_found',
+  'top_up_not_found',
   'idempotency_key_reused',
   'key_not_found',
   'key_revoked',

@@ -64,8 +64,9 @@ export const Hold = z.strictObject({
 export type Hold = z.infer<typeof Hold>
 
 /**
- * Ends a hold and charges `credits`: at least 0, and at most the credits of the hold. The account gets the remaining credits
- * of the hold back.
+ * Ends a hold and charges `credits`, the actual cost of the work. If the cost is lower than the hold, the account gets the
+ * remaining credits of the hold back. If the cost is higher, the excess is charged too, as far as the account and the key have
+ * credits left.
  */
 export const Settle = z.strictObject({ holdId: HoldId, credits: Credits, idempotencyKey: IdempotencyKey })
 export type Settle = z.infer<typeof Settle>
@@ -115,11 +116,25 @@ export type Refusal = z.infer<typeof Refusal>
 // These verdicts are recorded as usage events. A retry with the same idempotency key gets the recorded verdict.
 const Charged = Known.extend({ verdict: z.literal('charged'), credits: Credits, chargeId: ChargeId.nullable() })
 const Held = Known.extend({ verdict: z.literal('held'), holdId: HoldId, credits: Credits, expiresAt: Timestamp })
-const Refused = Known.extend({ verdict: z.literal(Refusal.options) })
-const Settled = Known.extend({ verdict: z.literal('settled'), chargeId: ChargeId, credits: Credits })
+const Refused = Known.extend({ verdict: z.literal(['revoked', 'disabled', 'expired', 'account_suspended']) })
+const TooFewCredits = Known.extend({
+  verdict: z.literal(['insufficient_credits', 'key_limit_exceeded']),
+  /**
+   * The credits of open holds at the time of the decision, which can come back. For `insufficient_credits`, these are all open
+   * holds of the account. For `key_limit_exceeded`, these are the holds of the key in the current billing cycle.
+   */
+  creditsHeld: Credits,
+})
+const Settled = Known.extend({
+  verdict: z.literal('settled'),
+  chargeId: ChargeId,
+  /** The charged credits. Together with `uncollected`, they are the credits of the request. */
+  credits: Credits,
+  /** The credits beyond the hold that neither the account nor the limit of the key covered. 0 if everything is charged. */
+  uncollected: Credits,
+})
 const Released = Known.extend({ verdict: z.literal('released'), credits: Credits })
 const HoldOver = Known.extend({ verdict: z.literal(['hold_expired', 'hold_ended']) })
-const ExceedsHold = Known.extend({ verdict: z.literal('exceeds_hold') })
 const Refunded = Known.extend({ verdict: z.literal('refunded'), credits: Credits, becameTopUp: z.boolean() })
 const ExceedsCharge = Known.extend({ verdict: z.literal('exceeds_charge') })
 
@@ -132,16 +147,24 @@ const HoldLimitExceeded = z.object({ verdict: z.literal('hold_limit_exceeded') }
 // The server returns this verdict without a query.
 const Overloaded = z.object({ verdict: z.literal('overloaded'), retryAfterMs: z.int().positive() })
 
-const DecidedCharge = z.discriminatedUnion('verdict', [Charged, Refused, NotFound, Conflict, OperationLimitExceeded])
+const DecidedCharge = z.discriminatedUnion('verdict', [
+  Charged,
+  Refused,
+  TooFewCredits,
+  NotFound,
+  Conflict,
+  OperationLimitExceeded,
+])
 const DecidedHold = z.discriminatedUnion('verdict', [
   Held,
   Refused,
+  TooFewCredits,
   NotFound,
   Conflict,
   OperationLimitExceeded,
   HoldLimitExceeded,
 ])
-const DecidedSettle = z.discriminatedUnion('verdict', [Settled, HoldOver, ExceedsHold, NotFound, Conflict])
+const DecidedSettle = z.discriminatedUnion('verdict', [Settled, HoldOver, NotFound, Conflict])
 const DecidedRelease = z.discriminatedUnion('verdict', [Released, HoldOver, NotFound, Conflict])
 const DecidedRefund = z.discriminatedUnion('verdict', [Refunded, ExceedsCharge, NotFound, Conflict])
 
@@ -150,7 +173,7 @@ const DecidedRefund = z.discriminatedUnion('verdict', [Refunded, ExceedsCharge, 
  * - `charged`: the credits are taken, and the charge is committed. `chargeId` is null if the charge has 0 credits and no
  *   idempotency key, because such a charge is not recorded.
  * - A refusal (`Refusal`): the key is known, and nothing is taken. A retry with the same idempotency key gets the same
- *   refusal.
+ *   refusal. If too few credits are left, `creditsHeld` shows how many of them open holds hold.
  * - `not_found`: the key does not exist. `conflict`: a different request has already used the idempotency key.
  *   `operation_limit_exceeded`: the account already has 100 operations. After these three verdicts, a retry is decided again.
  * - `overloaded`: too many calls wait, so the charge was not tried.
@@ -170,10 +193,11 @@ export type HoldVerdict = z.infer<typeof HoldVerdict>
 /**
  * The verdict of a settle:
  * - `settled`: `credits` are charged, and the account gets the remaining credits of the hold back. The charge counts in the
- *   billing cycle of the hold.
- * - `hold_expired`: the hold expired before the settle. `hold_ended`: another request has settled or released the hold.
- *   `exceeds_hold`: the settle asks for more credits than the hold has, and the hold stays open. In these three cases nothing
- *   is charged, and a retry with the same idempotency key gets the same verdict.
+ *   billing cycle of the hold. If the settle asks for more credits than the hold has, the excess is charged from what the
+ *   account and the limit of the key have left, and `uncollected` is the part of it that could not be charged. If the key is
+ *   revoked, disabled or expired, or the account is suspended, only the credits of the hold are charged.
+ * - `hold_expired`: the hold expired before the settle. `hold_ended`: another request has settled or released the hold. In
+ *   these two cases nothing is charged, and a retry with the same idempotency key gets the same verdict.
  * - The other verdicts have the same meaning as for a charge.
  */
 export const SettleVerdict = z.discriminatedUnion('verdict', [...DecidedSettle.options, Overloaded])
@@ -213,7 +237,7 @@ export const DECIDED = {
 
 /** The verdicts that are recorded as usage events. */
 export const EventVerdict = z.enum(
-  wordsOf([Charged, Held, Refused, Settled, Released, HoldOver, ExceedsHold, Refunded, ExceedsCharge]),
+  wordsOf([Charged, Held, Refused, TooFewCredits, Settled, Released, HoldOver, Refunded, ExceedsCharge]),
 )
 export type EventVerdict = z.infer<typeof EventVerdict>
 

@@ -6,6 +6,8 @@ import { Credits, isPlainText, NOT_PLAIN_TEXT, Output, Timestamp } from './outpu
 export const TOP_UP_NOTE_LENGTH_MAX = 200
 
 /**
+ * The id of an account is the id of its user. If the user has never opened the dashboard, the call creates the account.
+ *
  * The id is converted to lower case, because it is hashed into the audit chain and compared with the ids of watched accounts.
  * The database also returns ids in lower case.
  */
@@ -25,6 +27,33 @@ export const GrantTopUpOutput = Output.extend({
   /** The time of the grant. A replay returns the time of the original grant. */
   grantedAt: Timestamp,
   credits: Credits,
+  replayed: z.boolean(),
+  account: BillingAccount,
+})
+
+const TakenBackCredits = GivenCredits.min(1, 'Take back at least 1 credit.')
+
+/**
+ * Takes a top-up back, e.g. after a payment was reversed: `credits` of it, or all of it without `credits`. Takes back at most
+ * what is left of the top-up. An idempotency key takes back only once, without a time limit.
+ */
+export const TakeBackTopUp = OfAccount.extend({
+  /** The idempotency key that granted the top-up. */
+  topUpIdempotencyKey: IdempotencyKey,
+  credits: TakenBackCredits.nullable().default(null),
+  idempotencyKey: IdempotencyKey,
+  note: GrantTopUp.shape.note,
+})
+export type TakeBackTopUp = z.infer<typeof TakeBackTopUp>
+/** A replay returns the numbers of the original call. */
+export const TakeBackTopUpOutput = Output.extend({
+  takenBackAt: Timestamp,
+  creditsTakenBack: Credits,
+  /**
+   * The credits that could not be taken back, because they are spent or held. All top-ups of an account are one balance, and
+   * the credits of the plan are spent first.
+   */
+  creditsSpent: Credits,
   replayed: z.boolean(),
   account: BillingAccount,
 })

@@ -199,6 +199,8 @@ export const UsageEvent = z.object({
   creditsRequested: Credits,
   /** The change of the used credits. It is negative for a refund. If the refund became a top-up, it is 0. */
   creditsCharged: z.int(),
+  /** The requested credits of a settle that could not be charged. 0 for all other events. */
+  uncollected: Credits,
   /** The credits that the account could spend after the event. */
   remaining: Credits,
   idempotencyKey: z.string().nullable(),

@@ -139,6 +139,10 @@ export const PERMISSIONS: Record<string, readonly string[]> = {
     "keymeter_api EXECUTE",
     "runs with the rights of its owner"
   ],
+  "function keymeter.take_back_top_up(account uuid, top_up_key text, credits bigint, idempotency_key text, note text, origin keymeter.call_origin)": [
+    "keymeter_api EXECUTE",
+    "runs with the rights of its owner"
+  ],
   "function keymeter.usage_totals(account uuid, range_start timestamp with time zone, range_end timestamp with time zone, of_cycle timestamp with time zone, series_by text, of_keys uuid[], of_operations text[])": [
     "keymeter_api EXECUTE"
   ],

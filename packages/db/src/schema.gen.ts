@@ -127,9 +127,13 @@ export interface ApiKeyUsage {
   counted_at: Timestamp | null;
   created_at: Timestamp;
   /**
-   * The credits that this event adds to the usage of the cycle that starts at cycle_start. The number is negative for a refund.
+   * The credits that this event adds to the usage of the cycle that starts at cycle_start. The number is negative for a refund. If a settle has charged fewer credits than credits_requested, the difference was not collected.
    */
   credits_charged: number;
+  /**
+   * The credits of open holds when the request was refused: of all holds of the account for insufficient_credits, and of the holds of the key in the cycle for key_limit_exceeded. Null for all other verdicts.
+   */
+  credits_held: number | null;
   credits_requested: number;
   /**
    * The end of the cycle that contains created_at. The answer to the request contained this time.
@@ -264,11 +268,11 @@ export interface BillingAccounts {
    */
   suspended_at: Timestamp | null;
   /**
-   * The top-ups that were left at the start of the cycle, plus the top-ups that were added in the cycle. The usage of the cycle is subtracted only when the cycle ends. The granted credits of a cycle are spent before top-ups.
+   * The top-ups that were left at the start of the cycle, plus the top-ups that were added in the cycle. Top-ups that were taken back in the cycle are subtracted. The usage of the cycle is subtracted only when the cycle ends. The granted credits of a cycle are spent before top-ups.
    */
   top_up_balance: Generated<number>;
   /**
-   * The part of top_up_balance that was added in this cycle.
+   * The part of top_up_balance that was added in this cycle. It is negative if more top-ups of earlier cycles were taken back in this cycle than were added.
    */
   topped_up_this_cycle: Generated<number>;
   /**
@@ -291,6 +295,9 @@ export interface BillingCycles {
    * The credits of the holds that were made in this cycle and are still open.
    */
   credits_held: Generated<number>;
+  /**
+   * The top-ups that were added in this cycle, minus the top-ups that were taken back in this cycle. The number can be negative, because a top-up can be taken back in a later cycle.
+   */
   credits_topped_up: Generated<number>;
   credits_used: number;
   cycle_end: Timestamp;
@@ -324,9 +331,17 @@ export interface CreditHolds {
 export interface LedgerEntries {
   created_at: Timestamp;
   /**
-   * The credits that the entry added to the balance. It is 0 for a plan change that adds no credits.
+   * The credits that the entry added to the balance. It is 0 for a plan change that adds no credits. It is negative for a top-up that was taken back, and 0 if nothing of it was left.
    */
   credits: number;
+  /**
+   * The credits that the operator asked to take back. Null means all credits of the top-up, or that the entry does not take a top-up back.
+   */
+  credits_requested: number | null;
+  /**
+   * The credits that could not be taken back, because they were spent or held. Null means that the entry does not take a top-up back.
+   */
+  credits_spent: number | null;
   /**
    * The start of the cycle that contains created_at.
    */
@@ -336,7 +351,7 @@ export interface LedgerEntries {
    */
   event_sequence: number | null;
   /**
-   * The idempotency key of a top-up. A retry with the same key returns this entry, without a time limit. Null means that the entry is not a top-up.
+   * The idempotency key of a top-up, or of the request that takes it back. A retry with the same key returns this entry, without a time limit. Null for all other kinds.
    */
   idempotency_key: string | null;
   /**
@@ -348,6 +363,10 @@ export interface LedgerEntries {
    * The new plan of a plan change. Null means that the entry is not a plan change.
    */
   plan: string | null;
+  /**
+   * The sequence of the top-up that this entry takes back. Null means that the entry does not take a top-up back.
+   */
+  refers_to: number | null;
   /**
    * The number of the entry in the account's ledger. The first entry is 1, and there are no gaps.
    */

@@ -16,6 +16,7 @@ const ACTIONS: Record<AuditAction, string> = {
   'key.secret_replaced': 'Lost secret replaced',
   'key.revoked': 'Revoked',
   'account.topped_up': 'Topped up',
+  'account.top_up_taken_back': 'Top-up taken back',
   'account.plan_changed': 'Plan changed',
   'account.suspended': 'Account suspended',
   'account.resumed': 'Account resumed',

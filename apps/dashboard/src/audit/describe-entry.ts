@@ -27,6 +27,8 @@ export function describeEntry({ action, detail, createdAt }: AuditEntry): string
       return 'Revoked'
     case 'account.topped_up':
       return `Topped up by ${formatCredits(z.number().safeParse(detail['credits']).data ?? 0)} credits`
+    case 'account.top_up_taken_back':
+      return `${formatCredits(z.number().safeParse(detail['credits']).data ?? 0)} credits of a top-up taken back`
     case 'account.plan_changed':
       return `Plan changed to ${z.string().safeParse(detail['plan']).data ?? 'another'}`
     case 'account.suspended':

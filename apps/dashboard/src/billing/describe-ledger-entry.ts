@@ -15,6 +15,9 @@ export function describeLedgerEntry({ kind, credits, count, plan, note }: Ledger
     case 'top_up':
       if (count !== null) return counted(count, 'top-up')
       return note === null ? 'Top-up' : `Top-up: ${note}`
+    case 'take_back':
+      if (count !== null) return `${counted(count, 'top-up')} taken back`
+      return note === null ? 'Top-up taken back' : `Top-up taken back: ${note}`
     case 'refund_top_up':
       return `${counted(count, 'refund')} of an earlier cycle, as top-up credits`
     case 'refund':

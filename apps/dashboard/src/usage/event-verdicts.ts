@@ -15,7 +15,6 @@ const VERDICTS = {
   key_limit_exceeded: { text: 'Over the key’s limit', group: 'refused' },
   hold_expired: { text: 'Hold expired', group: 'refused' },
   hold_ended: { text: 'Hold ended', group: 'refused' },
-  exceeds_hold: { text: 'More than is held', group: 'refused' },
   exceeds_charge: { text: 'More than was charged', group: 'refused' },
 } as const satisfies Record<EventVerdict, { text: string; group: VerdictGroup | null }>
 

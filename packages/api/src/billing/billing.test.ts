@@ -105,6 +105,205 @@ describe('top-ups', () => {
   })
 })
 
+describe('a top-up that is taken back', () => {
+  async function toppedUp(credits: number) {
+    const created = await account()
+    const topUpIdempotencyKey = once()
+    await operator.grantTopUp({ accountId: created.accountId, credits, idempotencyKey: topUpIdempotencyKey })
+    const { accountId } = created
+    const takeBack = async (more: { credits?: number; idempotencyKey?: string; note?: string } = {}) =>
+      await operator.takeBackTopUp({ accountId, topUpIdempotencyKey, idempotencyKey: once(), ...more })
+    return { ...created, topUpIdempotencyKey, takeBack }
+  }
+
+  it('is taken back completely or in parts, but never more than once', async () => {
+    const { takeBack, get, lines, caller } = await toppedUp(500)
+    expect(await takeBack({ credits: 100, note: 'invoice 7' })).toMatchObject({
+      takenBackAt: ANCHOR.toISOString(),
+      creditsTakenBack: 100,
+      creditsSpent: 0,
+      replayed: false,
+      account: { topUps: 400, creditsRemaining: 1400 },
+    })
+    expect(await takeBack()).toMatchObject({ creditsTakenBack: 400, creditsSpent: 0, account: { topUps: 0 } })
+    expect(await takeBack()).toMatchObject({ creditsTakenBack: 0, creditsSpent: 0, account: { topUps: 0 } })
+    expect(await get()).toMatchObject({ topUps: 0, creditsRemaining: 1000 })
+    // The last line is missing, because it would change nothing.
+    expect(await lines()).toEqual([
+      ['grant', '2027-01-31', 1000, 1000],
+      ['top_up', '2027-01-31', 500, 1500],
+      ['take_back', '2027-01-31', -100, 1400],
+      ['take_back', '2027-01-31', -400, 1000],
+    ])
+    expect((await caller.billing.ledger()).entries.map(({ note }) => note)).toEqual([null, null, 'invoice 7', null])
+    const { data } = await caller.audit.list({ limit: 3 })
+    const [none, rest, part] = data.map(({ action, actor, detail }) => ({ action, actor, ...detail }))
+    const logged = { action: 'account.top_up_taken_back', actor: 'operator', creditsSpent: 0, topUpSequence: 1 }
+    expect(none).toEqual({ ...logged, credits: 0, note: null, ledgerSequence: 4 })
+    expect(rest).toEqual({ ...logged, credits: 400, note: null, ledgerSequence: 3 })
+    expect(part).toEqual({ ...logged, credits: 100, note: 'invoice 7', ledgerSequence: 2 })
+    expect((await verifyAudit(database.ownerDb)).faults).toEqual([])
+  })
+
+  it('loses only the credits that are neither spent nor held', async () => {
+    const { takeBack, charge, hold } = await toppedUp(500)
+    await charge(1100)
+    const held = await hold(150)
+    expect(await takeBack()).toMatchObject({ creditsTakenBack: 250, creditsSpent: 250, account: { creditsRemaining: 0 } })
+    expect(await charge(1)).toMatchObject({ verdict: 'insufficient_credits', remaining: 0, creditsHeld: 150 })
+    if (held.verdict !== 'held') throw new Error(held.verdict)
+    await metering.release({ holdId: held.holdId, idempotencyKey: once() })
+    // The hold has ended, so its credits can be taken back too.
+    expect(await takeBack({ credits: 400 })).toMatchObject({ creditsTakenBack: 150, creditsSpent: 100 })
+    expect(await takeBack()).toMatchObject({ creditsTakenBack: 0, creditsSpent: 100, account: { creditsRemaining: 0 } })
+  })
+
+  it('loses nothing if the plan was not used up, because the credits of the plan are spent first', async () => {
+    const { takeBack, charge } = await toppedUp(500)
+    await charge(1000)
+    expect(await takeBack()).toMatchObject({ creditsTakenBack: 500, creditsSpent: 0, account: { creditsRemaining: 0 } })
+  })
+
+  it('shares one balance with all other top-ups, but loses at most its own credits', async () => {
+    const { takeBack, charge, accountId } = await toppedUp(300)
+    await operator.grantTopUp({ accountId, credits: 200, idempotencyKey: once() })
+    await charge(1100)
+    expect(await takeBack()).toMatchObject({ creditsTakenBack: 300, creditsSpent: 0, account: { topUps: 200 } })
+  })
+
+  it('stays taken back if the request is repeated, concurrently or a year later, and the repetition returns the same numbers', async () => {
+    const { takeBack, get, accountId, charge } = await toppedUp(500)
+    await charge(1450)
+    const request = { credits: 80, idempotencyKey: once() }
+    const answers = await Promise.all(Array.from({ length: 20 }, async () => await takeBack(request)))
+    expect(answers.filter(({ replayed }) => !replayed)).toHaveLength(1)
+    await operator.grantTopUp({ accountId, credits: 1000, idempotencyKey: once() })
+    await clock.set(new Date('2028-03-01T00:00:00.000Z'))
+    const same = { creditsTakenBack: 50, creditsSpent: 30, takenBackAt: ANCHOR.toISOString() }
+    for (const answer of [...answers, await takeBack(request)]) expect(answer).toMatchObject(same)
+    expect(await get()).toMatchObject({ topUps: 1000 })
+    // A request without credits means all of the top-up, so it is a different request.
+    for (const different of [{ ...request, credits: 79 }, { idempotencyKey: request.idempotencyKey }])
+      await expect(takeBack(different)).rejects.toMatchObject({ reason: 'idempotency_key_reused' })
+  })
+
+  it('remembers that nothing was left, even if the account gets credits later', async () => {
+    const { takeBack, get, accountId, charge } = await toppedUp(500)
+    await charge(1500)
+    const idempotencyKey = once()
+    expect(await takeBack({ idempotencyKey })).toMatchObject({ creditsTakenBack: 0, creditsSpent: 500, replayed: false })
+    await operator.grantTopUp({ accountId, credits: 500, idempotencyKey: once() })
+    expect(await takeBack({ idempotencyKey })).toMatchObject({ creditsTakenBack: 0, creditsSpent: 500, replayed: true })
+    expect(await get()).toMatchObject({ creditsRemaining: 500 })
+  })
+
+  it('can be taken back in a later cycle, and the totals of that cycle can be negative', async () => {
+    const { takeBack, get, lines, charge, caller } = await toppedUp(500)
+    await charge(1100)
+    await clock.set(new Date(SECOND_CYCLE))
+    expect(await takeBack({ credits: 150 })).toMatchObject({
+      creditsTakenBack: 150,
+      account: { topUps: 250, creditsRemaining: 1250 },
+    })
+    await charge(1050)
+    expect(await takeBack()).toMatchObject({
+      creditsTakenBack: 200,
+      creditsSpent: 150,
+      account: { topUps: 50, creditsRemaining: 0 },
+    })
+    const second = [
+      ['carried_over', '2027-02-28', 400, 400],
+      ['grant', '2027-02-28', 1000, 1400],
+      ['charges', '2027-02-28', -1050, 350],
+      ['take_back', '2027-02-28', -150, 200],
+      ['take_back', '2027-02-28', -200, 0],
+    ]
+    expect(await lines()).toEqual(second)
+    const { rows } = await database.owner.query(
+      'select topped_up_this_cycle from billing_accounts where topped_up_this_cycle < 0',
+    )
+    expect(rows).toEqual([{ topped_up_this_cycle: '-350' }])
+    // The test reads the account before and after the first charge of the third cycle, which closes the second cycle.
+    await clock.set(new Date(THIRD_CYCLE))
+    for (const used of [0, 10]) {
+      if (used > 0) await charge(used)
+      expect(await get()).toMatchObject({ topUps: 0, creditsRemaining: 1000 - used })
+      expect(await lines(SECOND_CYCLE)).toEqual(second)
+      expect((await lines(ANCHOR.toISOString())).at(-1)).toEqual(['charges', '2027-01-31', -1100, 400])
+    }
+    expect(await caller.billing.ledger()).toMatchObject({ balance: 990 })
+  })
+
+  it('is not available to a settle above a hold of the previous cycle', async () => {
+    const { takeBack, charge, hold, get } = await toppedUp(50)
+    await clock.set(new Date(new Date(SECOND_CYCLE).getTime() - 1))
+    await charge(900)
+    const held = await hold(100)
+    if (held.verdict !== 'held') throw new Error(held.verdict)
+    await clock.set(new Date(SECOND_CYCLE))
+    await takeBack({ credits: 30 })
+    expect(await metering.settle({ holdId: held.holdId, credits: 130, idempotencyKey: once() })).toMatchObject({
+      credits: 120,
+      uncollected: 10,
+      remaining: 1000,
+    })
+    expect(await get()).toMatchObject({ topUps: 0, creditsRemaining: 1000 })
+  })
+
+  it('must exist: a refund that became a top-up, another account’s top-up and an earlier request cannot be taken back', async () => {
+    const { takeBack, charge, accountId, caller } = await toppedUp(500)
+    const other = await toppedUp(500)
+    const charged = await charge(100)
+    if (charged.verdict !== 'charged' || charged.chargeId === null) throw new Error('nothing was charged')
+    await clock.set(new Date(SECOND_CYCLE))
+    const refundKey = once()
+    await metering.refund({ chargeId: charged.chargeId, credits: 100, idempotencyKey: refundKey })
+    const takenKey = once()
+    await takeBack({ credits: 1, idempotencyKey: takenKey })
+    const before = await caller.billing.ledger()
+    for (const topUpIdempotencyKey of [refundKey, takenKey, other.topUpIdempotencyKey, 'unknown'])
+      await expect(operator.takeBackTopUp({ accountId, topUpIdempotencyKey, idempotencyKey: once() })).rejects.toMatchObject({
+        reason: 'top_up_not_found',
+        issues: [{ field: 'topUpIdempotencyKey' }],
+      })
+    const topUpIdempotencyKey = once()
+    // The id of no user, and a user without an account.
+    for (const [id, reason] of [
+      [randomUUID(), 'account_not_found'],
+      [await database.createUser(), 'top_up_not_found'],
+    ] as const)
+      await expect(
+        operator.takeBackTopUp({ accountId: id, topUpIdempotencyKey, idempotencyKey: once() }),
+      ).rejects.toMatchObject({ reason })
+    // The two kinds of requests share their idempotency keys.
+    await expect(operator.grantTopUp({ accountId, credits: 1, idempotencyKey: takenKey })).rejects.toMatchObject({
+      reason: 'idempotency_key_reused',
+    })
+    for (const credits of [0, -1, 1.5, CREDITS_GIVEN_MAX + 1])
+      await expect(takeBack({ credits })).rejects.toMatchObject({ code: 'BAD_REQUEST' })
+    expect(await caller.billing.ledger()).toEqual({ ...before, requestId: expect.any(String) })
+    expect(await takeBack({ credits: CREDITS_GIVEN_MAX })).toMatchObject({ creditsTakenBack: 499, creditsSpent: 0 })
+  })
+
+  it('is divided exactly between concurrent charges and requests to take it back', async () => {
+    const { takeBack, charge, get } = await toppedUp(500)
+    await charge(1000)
+    const [charges, taken] = await Promise.all([
+      Promise.all(Array.from({ length: 60 }, async () => await charge(9))),
+      Promise.all(Array.from({ length: 30 }, async () => await takeBack({ credits: 7 }))),
+    ])
+    const spent = charges.filter(({ verdict }) => verdict === 'charged').length * 9
+    const takenBack = taken.reduce((sum, { creditsTakenBack }) => sum + creditsTakenBack, 0)
+    for (const { creditsTakenBack, creditsSpent } of taken) expect(creditsTakenBack + creditsSpent).toBe(7)
+    expect(await get()).toMatchObject({
+      topUps: 500 - takenBack,
+      creditsUsed: 1000 + spent,
+      creditsRemaining: 500 - spent - takenBack,
+    })
+    expect(spent + takenBack).toBeGreaterThan(450)
+  })
+})
+
 it('an account can have and spend credits up to the largest safe integer, from its plan and top-ups together', async () => {
   await database.owner.query("insert into plans (plan, credits_per_cycle) values ('vast', $1)", [Number.MAX_SAFE_INTEGER - 100])
   const { accountId, charge, get, lines } = await account()

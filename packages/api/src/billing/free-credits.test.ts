@@ -7,6 +7,7 @@ import type { Person } from '../auth/check-session.ts'
 import { hashMailbox } from '../auth/mailbox.ts'
 import { provision } from '../auth/provision.ts'
 import { reconcile } from '../maintenance/reconcile.ts'
+import { verifyAudit } from '../maintenance/verify-audit.ts'
 import { inAccount } from '../scope.ts'
 import { decideFreeCredits, type FreeCredits } from './free-credits.ts'
 
@@ -127,6 +128,41 @@ describe('free credits', () => {
     await database.owner.query("insert into plans (plan, credits_per_cycle) values ('paid', 70) on conflict do nothing")
     await operator.changePlan({ accountId: second.userId, plan: 'paid' })
     expect(await accountOf(second)).toMatchObject({ plan: 'paid', creditsPerCycle: 70, freeCreditsRefusal: null })
+  })
+
+  it('are decided at the first visit of the dashboard, if the operator has created the account with a top-up', async () => {
+    const userId = await database.createUser()
+    const { operator } = backend(database)
+    const accountId = userId
+    expect(await operator.grantTopUp({ accountId, credits: 500, idempotencyKey: 'paid-first' })).toMatchObject({
+      account: { ...withheld('not_confirmed'), topUps: 500, creditsRemaining: 500 },
+    })
+    const caller = await signedIn(database, userId)
+    expect(await caller.auth.provision()).toMatchObject({ defaultKey: { name: 'default', secret: expect.any(String) } })
+    expect(await caller.auth.provision()).toMatchObject({ defaultKey: null })
+    expect((await caller.billing.get()).account).toMatchObject({ ...granted, topUps: 500, creditsRemaining: 1500 })
+    const { data } = await caller.audit.list()
+    expect(data.map(({ action }) => action)).toEqual(['key.created', 'account.free_credits_granted', 'account.topped_up'])
+    expect((await verifyAudit(database.ownerDb)).faults).toEqual([])
+  })
+
+  it('are granted once, if 20 users visit the dashboard for the first time while the operator tops them up and suspends them', async () => {
+    const { operator } = backend(database)
+    await Promise.all(
+      Array.from({ length: 20 }, async () => {
+        const userId = await database.createUser()
+        const caller = await signedIn(database, userId)
+        const credits = { accountId: userId, credits: 3, idempotencyKey: 'paid-first' }
+        const [first, , second] = await Promise.all([
+          caller.auth.provision(),
+          operator.grantTopUp(credits),
+          caller.auth.provision(),
+          operator.suspend({ accountId: userId }),
+        ])
+        expect([first, second].filter(({ defaultKey }) => defaultKey !== null)).toHaveLength(1)
+        expect((await caller.billing.get()).account).toMatchObject({ creditsRemaining: 1003, suspendedAt: expect.any(String) })
+      }),
+    )
   })
 
   it('copy the credits that the plan free has at this time', async () => {

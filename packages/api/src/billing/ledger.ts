@@ -24,15 +24,16 @@ const ORDER: Record<LedgerKind, number> = {
   refund_top_up: 3,
   refund: 4,
   charges: 5,
-  held: 6,
-  lapsed: 7,
+  take_back: 6,
+  held: 7,
+  lapsed: 8,
 }
 const DAY_MS = 86_400_000
 
 /**
  * Lists everything that changed the balance in one cycle, oldest first, with the balance after each line. The roll-ups give
  * one line for all charges of a UTC day. The ledger entries give one line for all refunds of a UTC day, and one line for each
- * top-up and plan change. If there are many of them, the older ones are also summed by day, so the number of lines is limited.
+ * top-up, each top-up that was taken back, and each plan change. If there are many of them, the older ones are also summed by day, so the number of lines is limited.
  * The credits of a settle count on the day of its hold.
  *
  * @throws AppError `bad_request` if no cycle of the account starts at `cycleStart`.
@@ -68,7 +69,11 @@ export async function getLedger(scope: Scope, { cycleStart }: GetLedger): Promis
   let balance = 0
   const entries: LedgerEntry[] = []
   for (const { at, ...line } of lines) {
-    if (line.credits === 0 && (line.kind === 'carried_over' || line.kind === 'held' || line.kind === 'lapsed')) continue
+    if (
+      line.credits === 0 &&
+      (line.kind === 'carried_over' || line.kind === 'held' || line.kind === 'lapsed' || line.kind === 'take_back')
+    )
+      continue
     balance += line.credits
     entries.push({ ...line, at: at.toISOString(), balance: toSafe(balance) })
   }
@@ -113,7 +118,7 @@ async function chargesByDay({ db, userId }: Scope, { start, end }: LedgerCycle):
 }
 
 /**
- * Returns one line for each of the newest plan changes and top-ups, and one line for all other ledger entries of a kind on a UTC
+ * Returns one line for each of the newest plan changes, top-ups and taken back top-ups, and one line for all other ledger entries of a kind on a UTC
  * day. The entries of each kind and day are one range of `ledger_entries_cycle_idx`. The index contains their credits, so
  * Postgres sums them without reading the table.
  */
@@ -122,7 +127,8 @@ async function writtenEntries({ db, userId }: Scope, { start, end }: LedgerCycle
                     where entries.user_id = ${userId} and entries.cycle_start = ${start} and entries.kind = kinds.kind`
   const { rows } = await sql<Line>`
     with kinds (kind, single_max) as (
-      values ('plan_change', ${LEDGER_SINGLE_ENTRIES_MAX}::int), ('top_up', ${LEDGER_SINGLE_ENTRIES_MAX}::int), ('refund', 0), ('refund_top_up', 0)
+      values ('plan_change', ${LEDGER_SINGLE_ENTRIES_MAX}::int), ('top_up', ${LEDGER_SINGLE_ENTRIES_MAX}::int), ('take_back', ${LEDGER_SINGLE_ENTRIES_MAX}::int),
+             ('refund', 0), ('refund_top_up', 0)
     ), single as (
       select kinds.kind, newest.* from kinds cross join lateral (
         select sequence, created_at, credits, plan, note ${ofKind} order by created_at desc, sequence desc limit single_max) as newest

@@ -39,6 +39,8 @@ beforeAll(async () => {
     if (settled.verdict !== 'settled') throw new Error('nothing is settled')
     await metering.refund({ chargeId: settled.chargeId, credits: 1, idempotencyKey: 'refund' })
     await operator.grantTopUp({ accountId: userId, credits: 10, idempotencyKey: 'top-up' })
+    const takeBack = { accountId: userId, topUpIdempotencyKey: 'top-up', credits: 4, idempotencyKey: 'take-back' }
+    await operator.takeBackTopUp(takeBack)
   }
 })
 
@@ -208,6 +210,16 @@ describe('reconcile', () => {
       "update audit_log set detail = '{\"credits\":10,\"ledgerSequence\":2}' where user_id = '$user' and action = 'account.topped_up'",
     ],
     [
+      'audit entry',
+      "update audit_log set detail = replace(detail::text, '\"credits\" : 4', '\"credits\" : 3')::json where user_id = '$user' and action = 'account.top_up_taken_back' returning 1",
+      "update audit_log set detail = replace(detail::text, '\"credits\" : 3', '\"credits\" : 4')::json where user_id = '$user' and action = 'account.top_up_taken_back'",
+    ],
+    [
+      'audit entry',
+      "update audit_log set action = 'account.suspended' where user_id = '$user' and action = 'account.top_up_taken_back' returning 1",
+      "update audit_log set action = 'account.top_up_taken_back' where user_id = '$user' and action = 'account.suspended'",
+    ],
+    [
       'free credits',
       "update audit_log set action = 'account.suspended' where user_id = '$user' and action = 'account.free_credits_granted' returning 1",
       "update audit_log set action = 'account.free_credits_granted' where user_id = '$user' and action = 'account.suspended'",
@@ -232,6 +244,36 @@ describe('reconcile', () => {
       }
     }
     expect(await differences()).toEqual([])
+  })
+
+  it('reports a closed cycle that spent more credits than it had, and a settle that charged less than its hold', async () => {
+    const { userId } = accounts[0] ?? { userId: '' }
+    const reported = async (statement: string) => [
+      ...new Set((await plant(statement.replaceAll('$user', userId))).map(({ what }) => what)),
+    ]
+    const closed = "update billing_cycles set credits_granted = 1000 where user_id = '$user' and cycle_start = '2027-01-31Z'"
+    expect(await reported(`${closed.replace('= 1000', '= 0')} returning 1`)).toEqual(['top-ups', 'overspent'])
+    await database.owner.query(closed.replaceAll('$user', userId))
+    // The settle asked for 3 credits of a hold of 5.
+    const asked = "update api_key_usage set credits_requested = 3 where user_id = '$user' and idempotency_key = 'settle'"
+    expect(await reported(`${asked.replace('= 3', '= 4')} returning 1`)).toEqual(['hold'])
+    expect(await reported(`${asked.replace('= 3', '= 2')} returning 1`)).toEqual(['event itself'])
+    await database.owner.query(asked.replaceAll('$user', userId))
+    expect(await differences()).toEqual([])
+  })
+
+  it('reports a top-up of which more was taken back than it had, and an entry that takes back something else', async () => {
+    const { userId } = accounts[0] ?? { userId: '' }
+    const change = async (statement: string) => {
+      const found = await plant(
+        `update ledger_entries set ${statement} where user_id = '${userId}' and kind = 'take_back' returning 1`,
+      )
+      return [...new Set(found.map(({ what }) => what))].sort()
+    }
+    expect(await change('credits = -11')).toEqual(['audit entry', 'taken back top-up', 'top-ups', 'top-ups of a cycle'])
+    // The first entry of the ledger is the refund.
+    expect(await change('credits = -4, refers_to = 1')).toEqual(['audit entry', 'taken back top-up'])
+    expect(await change('refers_to = 2')).toEqual([])
   })
 
   it('reports an event with negative credits, even if it agrees with all totals', async () => {

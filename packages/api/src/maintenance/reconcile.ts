@@ -67,10 +67,12 @@ const CHECKS: Record<string, RawBuilder<Row>> = {
            'asked ' || credits_requested || ', cycle ' || ${utc('cycle_start')} || ' to ' || ${utc('cycle_end')} as expected
       from api_key_usage
      where case verdict when 'charged' then credits_charged <> credits_requested
-                        when 'settled' then credits_charged <> credits_requested
+                        -- The check of the holds compares it with the credits of the hold.
+                        when 'settled' then credits_charged not between 0 and credits_requested
                         -- A refund that became a top-up charges 0 credits.
                         when 'refunded' then credits_charged not in (0, -credits_requested)
                         else credits_charged <> 0 end
+        or (credits_held is not null) <> (verdict in ('insufficient_credits', 'key_limit_exceeded'))
         or credits_requested < 0 or (credits_charged < 0 and action <> 'refund')
         or coalesce(counted_at, created_at) < cycle_start or created_at >= cycle_end or remaining < 0`,
   hold: sql`
@@ -79,14 +81,15 @@ const CHECKS: Record<string, RawBuilder<Row>> = {
            coalesce(made.credits_requested || ' ' || coalesce(ended.verdict, 'open or expired') || ' until ' || ${utc('made.expires_at')}, 'none') as expected
       from (select * from api_key_usage where verdict = 'held') as made
       full join (select * from credit_holds as kept where ${isEventKept('kept.user_id', 'sequence')}) as holds using (user_id, sequence)
-      left join (select user_id, refers_to, min(verdict) as verdict, count(*) as ends, max(credits_charged) as charged
+      left join (select user_id, refers_to, min(verdict) as verdict, count(*) as ends, max(credits_charged) as charged, max(credits_requested) as requested
                    from api_key_usage where verdict in ('settled', 'released') group by 1, 2) as ended
         on ended.user_id = made.user_id and ended.refers_to = made.sequence
       left join billing_accounts as accounts on accounts.user_id = made.user_id
      where (made.credits_requested, made.expires_at, made.cycle_start, made.api_key_id, made.operation)
              is distinct from (holds.credits, holds.expires_at, holds.cycle_start, holds.api_key_id, holds.operation)
         or ended.verdict is distinct from case when holds.outcome <> 'expired' then holds.outcome end
-        or ended.ends > 1 or ended.charged > holds.credits
+        -- A settle charges at least what the hold covers. Beyond the hold, it charges what the account and the key still have.
+        or ended.ends > 1 or (ended.verdict = 'settled' and ended.charged < least(ended.requested, holds.credits))
         or (holds.outcome is null and holds.expires_at <= accounts.last_event_at)`,
   'held credits': sql`
     select coalesce(stored.user_id, expected.user_id) as "userId", 'cycle ' || ${utc('coalesce(stored.cycle_start, expected.cycle_start)')} as subject,
@@ -136,11 +139,13 @@ const CHECKS: Record<string, RawBuilder<Row>> = {
   'audit entry': sql`
     select coalesce(entries.user_id, log.user_id) as "userId", 'ledger entry ' || coalesce(entries.sequence::text, log.ledger_sequence, 'unknown') as subject,
            coalesce(entries.change, 'none') as stored, coalesce(log.change, 'no entry in the audit log') as expected
-      from (select user_id, sequence, case kind when 'top_up' then 'top-up ' || credits else 'plan ' || plan end as change
-              from ledger_entries where kind in ('top_up', 'plan_change')) as entries
+      from (select user_id, sequence, case kind when 'top_up' then 'top-up ' || credits when 'take_back' then 'take back ' || - credits || ' of ' || refers_to else 'plan ' || plan end as change
+              from ledger_entries where kind in ('top_up', 'take_back', 'plan_change')) as entries
       full join (select user_id, detail->>'ledgerSequence' as ledger_sequence,
-                        case action when 'account.topped_up' then 'top-up ' || (detail->>'credits') else 'plan ' || (detail->>'plan') end as change
-                   from audit_log where actor = 'operator' and action in ('account.topped_up', 'account.plan_changed')) as log
+                        case action when 'account.topped_up' then 'top-up ' || (detail->>'credits')
+                                    when 'account.top_up_taken_back' then 'take back ' || (detail->>'credits') || ' of ' || (detail->>'topUpSequence')
+                                    else 'plan ' || (detail->>'plan') end as change
+                   from audit_log where actor = 'operator' and action in ('account.topped_up', 'account.top_up_taken_back', 'account.plan_changed')) as log
         on log.user_id = entries.user_id and log.ledger_sequence = entries.sequence::text
      where entries.change is distinct from log.change`,
   'free credits': sql`
@@ -150,11 +155,19 @@ const CHECKS: Record<string, RawBuilder<Row>> = {
       left join audit_log as log on log.user_id = accounts.user_id and log.action = 'account.free_credits_granted' and log.actor = 'system'
      group by accounts.user_id, accounts.free_credits_refusal
     having count(log.sequence) <> (case when accounts.free_credits_refusal is null then 1 else 0 end)`,
+  'taken back top-up': sql`
+    select taken.user_id as "userId", 'ledger entry ' || taken.refers_to as subject, coalesce(top_up.kind || ' ' || top_up.credits, 'none') as stored,
+           'top-up of at least ' || - sum(taken.credits) as expected
+      from ledger_entries as taken
+      left join ledger_entries as top_up on top_up.user_id = taken.user_id and top_up.sequence = taken.refers_to
+     where taken.kind = 'take_back'
+     group by taken.user_id, taken.refers_to, top_up.kind, top_up.credits
+    having top_up.kind is distinct from 'top_up' or - sum(taken.credits) > top_up.credits`,
   'top-ups': sql`
     select accounts.user_id as "userId", 'left in cycle ' || ${utc('billing_cycle_start')} as subject,
            top_up_balance::text as stored, (coalesce(granted, 0) - coalesce(spent, 0))::text as expected
       from billing_accounts as accounts
-      left join (select user_id, sum(credits) as granted from ledger_entries where kind in ('top_up', 'refund_top_up') group by 1) as entries using (user_id)
+      left join (select user_id, sum(credits) as granted from ledger_entries where kind in ('top_up', 'take_back', 'refund_top_up') group by 1) as entries using (user_id)
       -- A cycle uses top-ups only after the credits that the plan granted.
       left join (select user_id, sum(greatest(0, credits_used + credits_held - credits_granted)) as spent from billing_cycles group by 1) as cycles
         using (user_id)
@@ -163,13 +176,20 @@ const CHECKS: Record<string, RawBuilder<Row>> = {
     select user_id as "userId", 'cycle ' || ${utc('cycle_start')} as subject, coalesce(stored.credits::text, 'no cycle') as stored, coalesce(expected.credits, 0)::text as expected
       from (select user_id, billing_cycle_start as cycle_start, topped_up_this_cycle as credits from billing_accounts
             union all select user_id, cycle_start, credits_topped_up from billing_cycles) as stored
-      full join (select user_id, cycle_start, sum(credits) as credits from ledger_entries where kind in ('top_up', 'refund_top_up') group by 1, 2) as expected
+      full join (select user_id, cycle_start, sum(credits) as credits from ledger_entries where kind in ('top_up', 'take_back', 'refund_top_up') group by 1, 2) as expected
         using (user_id, cycle_start)
      where stored.credits is distinct from coalesce(expected.credits, 0)`,
   overspent: sql`
     select user_id as "userId", 'cycle ' || ${utc('billing_cycle_start')} as subject, credits_used || ' used, ' || credits_held || ' held' as stored,
            'at most ' || credits_per_cycle + top_up_balance as expected
-      from billing_accounts where credits_used + credits_held > credits_per_cycle + top_up_balance`,
+      from billing_accounts where credits_used + credits_held > credits_per_cycle + top_up_balance
+    union all
+    -- A late settle can charge more than its hold. It must not take top-ups that were granted after the cycle ended.
+    select user_id, 'cycle ' || ${utc('cycle_start')}, credits_used || ' used, ' || credits_held || ' held', 'at most ' || credits_used + credits_held + top_ups
+      from (select *, sum(credits_topped_up - greatest(0, credits_used + credits_held - credits_granted))
+                        over (partition by user_id order by cycle_start)::bigint as top_ups
+              from billing_cycles) as cycles
+     where top_ups < 0`,
   'roll-up by cycle': sql`
     select coalesce(stored.user_id, expected.user_id) as "userId",
            'key ' || coalesce(stored.api_key_id, expected.api_key_id) || ', cycle ' || ${utc('coalesce(stored.cycle_start, expected.cycle_start)')} as subject,

@@ -71,20 +71,28 @@ describe('holds', () => {
     expect([await remaining(), await used()]).toEqual([880, 120])
   })
 
-  it('a hold can be settled for all of its credits or for none, but not for more', async () => {
+  it('a hold can be settled for all of its credits, for none and for more', async () => {
     const { key, remaining } = await account()
-    const [all, nothing] = [await hold(key, 100), await hold(key, 100)]
-    expect(await metering.settle({ holdId: all.holdId, credits: 101, idempotencyKey: once() })).toMatchObject({
-      verdict: 'exceeds_hold',
-      remaining: 800,
-    })
+    const [all, nothing, more] = [await hold(key, 100), await hold(key, 100), await hold(key, 100)]
     expect(await metering.settle({ holdId: all.holdId, credits: 100, idempotencyKey: once() })).toMatchObject({
       verdict: 'settled',
+      credits: 100,
+      uncollected: 0,
+      remaining: 700,
     })
     expect(await metering.settle({ holdId: nothing.holdId, credits: 0, idempotencyKey: once() })).toMatchObject({
       verdict: 'settled',
+      credits: 0,
+      uncollected: 0,
+      remaining: 800,
     })
-    expect(await remaining()).toBe(900)
+    expect(await metering.settle({ holdId: more.holdId, credits: 101, idempotencyKey: once() })).toMatchObject({
+      verdict: 'settled',
+      credits: 101,
+      uncollected: 0,
+      remaining: 799,
+    })
+    expect(await remaining()).toBe(799)
   })
 
   it('a hold is ended by one request, and the next request gets the verdict hold_ended', async () => {
@@ -306,6 +314,304 @@ describe('holds', () => {
       await expect(metering.hold({ key, credits: 1, idempotencyKey: once(), ttlSeconds })).rejects.toMatchObject({
         code: 'BAD_REQUEST',
       })
+  })
+})
+
+describe('a refusal for lack of credits', () => {
+  const refused = async (key: string, credits: number, idempotencyKey = once()) =>
+    await metering.charge({ key, credits, idempotencyKey })
+
+  it('says how many credits the open holds of the account hold, and a retry says the same', async () => {
+    const { key, caller } = await account()
+    const { secret } = await caller.keys.create({ name: 'another' })
+    const [held] = [await hold(key, 600), await hold(secret, 400)]
+    const idempotencyKey = once()
+    const first = await refused(key, 1, idempotencyKey)
+    expect(first).toMatchObject({ verdict: 'insufficient_credits', remaining: 0, creditsHeld: 1000 })
+    const second = await metering.hold({ key, credits: 1, idempotencyKey: once() })
+    expect(second).toMatchObject({ verdict: 'insufficient_credits', creditsHeld: 1000 })
+    await metering.settle({ holdId: held.holdId, credits: 600, idempotencyKey: once() })
+    expect(await refused(key, 1)).toMatchObject({ verdict: 'insufficient_credits', creditsHeld: 400 })
+    expect(await refused(key, 1, idempotencyKey)).toEqual({ ...first, requestId: expect.any(String), replayed: true })
+    await clock.set(new Date(ANCHOR.getTime() + 60 * SECOND_MS))
+    expect(await refused(key, 401)).toMatchObject({ verdict: 'insufficient_credits', remaining: 400, creditsHeld: 0 })
+  })
+
+  it('counts the holds of earlier items of the batch, and open holds of the previous cycle', async () => {
+    const { key } = await account()
+    const end = new Date('2027-02-28T12:00:00.000Z')
+    await clock.set(new Date(end.getTime() - SECOND_MS))
+    const { holdId } = await hold(key, 30, 3600)
+    await clock.set(end)
+    const engine = new Metering({ db: database.db, keyBrand: 'km', log: pino({ level: 'silent' }) })
+    const ask = async () => await engine.charge({ key, credits: 1000, idempotencyKey: once(), operation: 'default' })
+    const answers = await Promise.all([
+      engine.hold({ key, credits: 7, idempotencyKey: once(), operation: 'default', ttlSeconds: 60 }),
+      ask(),
+      engine.release({ holdId, idempotencyKey: once() }),
+      ask(),
+    ])
+    expect(answers).toMatchObject([
+      { verdict: 'held' },
+      { verdict: 'insufficient_credits', remaining: 993, creditsHeld: 37 },
+      { verdict: 'released' },
+      { verdict: 'insufficient_credits', remaining: 993, creditsHeld: 7 },
+    ])
+  })
+
+  it('says how many credits the holds of the key hold of its limit', async () => {
+    const { key, caller, defaultKey } = await account()
+    const { secret } = await caller.keys.create({ name: 'another' })
+    await caller.keys.update({ id: defaultKey.id, creditLimit: 100 })
+    await charge(key, 10)
+    await hold(secret, 500)
+    const [held] = [await hold(key, 50), await hold(key, 30)]
+    const idempotencyKey = once()
+    const first = await refused(key, 11, idempotencyKey)
+    expect(first).toMatchObject({ verdict: 'key_limit_exceeded', creditsHeld: 80 })
+    const engine = new Metering({ db: database.db, keyBrand: 'km', log: pino({ level: 'silent' }) })
+    const answers = await Promise.all([
+      engine.hold({ key, credits: 5, idempotencyKey: once(), operation: 'default', ttlSeconds: 60 }),
+      engine.charge({ key, credits: 6, idempotencyKey: once(), operation: 'default' }),
+      engine.settle({ holdId: held.holdId, credits: 50, idempotencyKey: once() }),
+      engine.hold({ key, credits: 6, idempotencyKey: once(), operation: 'default', ttlSeconds: 60 }),
+    ])
+    expect(answers).toMatchObject([
+      { verdict: 'held' },
+      { verdict: 'key_limit_exceeded', creditsHeld: 85 },
+      { verdict: 'settled' },
+      { verdict: 'key_limit_exceeded', creditsHeld: 35 },
+    ])
+    expect(await refused(key, 11, idempotencyKey)).toEqual({ ...first, requestId: expect.any(String), replayed: true })
+  })
+})
+
+describe('a settle above its hold', () => {
+  const END = new Date('2027-02-28T12:00:00.000Z')
+  const settle = async (holdId: string, credits: number, idempotencyKey = once()) =>
+    await metering.settle({ holdId, credits, idempotencyKey })
+  /** Creates an account, and sets the clock to one second before the end of its first cycle. */
+  async function lateAccount() {
+    const created = await account()
+    await clock.set(new Date(END.getTime() - SECOND_MS))
+    return created
+  }
+
+  it('charges what the account has left, and returns, stores and shows the credits that were not collected', async () => {
+    const { key, caller, used } = await account()
+    const { holdId } = await hold(key, 100)
+    await charge(key, 850)
+    const idempotencyKey = once()
+    const settled = await settle(holdId, 170, idempotencyKey)
+    expect(settled).toMatchObject({ verdict: 'settled', credits: 150, uncollected: 20, remaining: 0 })
+    expect(await used()).toBe(1000)
+    expect((await caller.usage.events({ limit: 3 })).data).toMatchObject([
+      { action: 'settle', verdict: 'settled', creditsRequested: 170, creditsCharged: 150, uncollected: 20 },
+      { action: 'charge', creditsRequested: 850, creditsCharged: 850, uncollected: 0 },
+      { action: 'hold', creditsRequested: 100, creditsCharged: 0, uncollected: 0 },
+    ])
+    // A retry returns the same numbers, even if the account has more credits at that time.
+    if (settled.verdict !== 'settled') throw new Error('nothing is settled')
+    await metering.refund({ chargeId: settled.chargeId, credits: 30, idempotencyKey: once() })
+    expect(await settle(holdId, 170, idempotencyKey)).toEqual({ ...settled, requestId: expect.any(String), replayed: true })
+    expect(await settle(holdId, 150, idempotencyKey)).toMatchObject({ verdict: 'conflict' })
+  })
+
+  it('is refunded at most by the credits that it charged', async () => {
+    const { key, remaining } = await account()
+    const { holdId } = await hold(key, 1000)
+    const settled = await settle(holdId, 1500)
+    if (settled.verdict !== 'settled') throw new Error('nothing is settled')
+    expect(settled).toMatchObject({ credits: 1000, uncollected: 500 })
+    const refund = async (credits: number) =>
+      await metering.refund({ chargeId: settled.chargeId, credits, idempotencyKey: once() })
+    expect(await refund(1001)).toMatchObject({ verdict: 'exceeds_charge' })
+    expect(await refund(1000)).toMatchObject({ verdict: 'refunded' })
+    expect(await remaining()).toBe(1000)
+  })
+
+  it('charges no more than the limit of its key allows', async () => {
+    const { key, caller, defaultKey } = await account()
+    await caller.keys.update({ id: defaultKey.id, creditLimit: 200 })
+    await charge(key, 50)
+    const [one, other] = [await hold(key, 60), await hold(key, 40)]
+    expect(await settle(one.holdId, 111)).toMatchObject({ credits: 110, uncollected: 1, remaining: 800 })
+    // The customer sets the limit below the credits that the key has used. Then only the hold is charged.
+    await caller.keys.update({ id: defaultKey.id, creditLimit: 10 })
+    expect(await settle(other.holdId, 41)).toMatchObject({ credits: 40, uncollected: 1, remaining: 800 })
+  })
+
+  it('charges only the hold after the key was revoked, disabled or expired or the account was suspended', async () => {
+    const { key, caller, defaultKey, userId } = await account()
+    const [first, second, third, fourth, fifth] = [
+      await hold(key, 10),
+      await hold(key, 10),
+      await hold(key, 10),
+      await hold(key, 10),
+      await hold(key, 10),
+    ]
+    const onlyTheHold = { verdict: 'settled', credits: 10, uncollected: 5 }
+    await operator.suspend({ accountId: userId })
+    expect(await settle(first.holdId, 15)).toMatchObject(onlyTheHold)
+    await operator.resume({ accountId: userId })
+    await caller.keys.disable({ id: defaultKey.id })
+    expect(await settle(second.holdId, 15)).toMatchObject(onlyTheHold)
+    await caller.keys.enable({ id: defaultKey.id })
+    // A hold belongs to a key. So it does not matter that the secret that made the hold no longer works.
+    const { secret } = await caller.keys.rotate({ id: defaultKey.id, graceSeconds: 0 })
+    expect(await metering.charge({ key, credits: 1, idempotencyKey: once() })).toMatchObject({ verdict: 'expired' })
+    expect(await settle(third.holdId, 15)).toMatchObject({ credits: 15, uncollected: 0 })
+    const expiresAt = new Date(ANCHOR.getTime() + 10 * SECOND_MS)
+    await caller.keys.update({ id: defaultKey.id, expiresAt: expiresAt.toISOString() })
+    await clock.set(expiresAt)
+    expect(await settle(fourth.holdId, 15)).toMatchObject(onlyTheHold)
+    await caller.keys.update({ id: defaultKey.id, expiresAt: null })
+    await charge(secret, 1)
+    await caller.keys.revoke({ id: defaultKey.id })
+    expect(await settle(fifth.holdId, 15)).toMatchObject({ ...onlyTheHold, remaining: 1000 - 4 * 10 - 15 - 1 })
+  })
+
+  it('of an expired or ended hold charges nothing', async () => {
+    const { key, remaining } = await account()
+    const [expired, released] = [await hold(key, 100, 60), await hold(key, 100, 3600)]
+    await metering.release({ holdId: released.holdId, idempotencyKey: once() })
+    await clock.set(new Date(ANCHOR.getTime() + 60 * SECOND_MS))
+    expect(await settle(expired.holdId, 150)).toMatchObject({ verdict: 'hold_expired', remaining: 1000 })
+    expect(await settle(released.holdId, 150)).toMatchObject({ verdict: 'hold_ended', remaining: 1000 })
+    expect(await remaining()).toBe(1000)
+  })
+
+  it('can ask for and charge the largest safe integer', async () => {
+    const { key } = await account()
+    const most = Number.MAX_SAFE_INTEGER
+    const [held] = [await hold(key, 1)]
+    expect(await settle(held.holdId, most)).toMatchObject({ credits: 1000, uncollected: most - 1000, remaining: 0 })
+    const rich = await account()
+    await rich.set(`credits_per_cycle = ${most}`)
+    const { holdId } = await hold(rich.key, 1)
+    expect(await settle(holdId, most)).toMatchObject({ credits: most, uncollected: 0, remaining: 0 })
+  })
+
+  it('takes the last credits in the order of the batch, also beside a charge or another settle', async () => {
+    const engine = new Metering({ db: database.db, keyBrand: 'km', log: pino({ level: 'silent' }) })
+    for (const isSettleFirst of [true, false]) {
+      const { key } = await account()
+      const [one, other] = [await hold(key, 400), await hold(key, 500)]
+      const end = async ({ holdId }: { holdId: string }, credits: number) =>
+        await engine.settle({ holdId, credits, idempotencyKey: once() })
+      const take = async () => await engine.charge({ key, credits: 60, idempotencyKey: once(), operation: 'default' })
+      const answers = await Promise.all(
+        isSettleFirst
+          ? [end(one, 470), take(), end(other, 531), end(other, 500)]
+          : [take(), end(one, 470), end(other, 500), take()],
+      )
+      expect(answers).toMatchObject(
+        isSettleFirst
+          ? [
+              { verdict: 'settled', credits: 470, uncollected: 0, remaining: 30 },
+              { verdict: 'insufficient_credits', remaining: 30 },
+              { verdict: 'settled', credits: 530, uncollected: 1, remaining: 0 },
+              { verdict: 'hold_ended' },
+            ]
+          : [
+              { verdict: 'charged', remaining: 40 },
+              { verdict: 'settled', credits: 440, uncollected: 30, remaining: 0 },
+              { verdict: 'settled', credits: 500, uncollected: 0, remaining: 0 },
+              { verdict: 'insufficient_credits', remaining: 0 },
+            ],
+      )
+    }
+  })
+
+  it('records the alerts for the thresholds that its excess reaches', async () => {
+    const { key, caller } = await account()
+    const { holdId } = await hold(key, 400)
+    await settle(holdId, 790)
+    expect((await caller.alerts.list()).data).toMatchObject([{ threshold: 50, creditsUsed: 790 }])
+    const second = await hold(key, 5)
+    await settle(second.holdId, 1000)
+    expect((await caller.alerts.list()).data.map(({ threshold, creditsUsed }) => [threshold, creditsUsed])).toEqual([
+      [100, 1000],
+      [80, 1000],
+      [50, 790],
+    ])
+  })
+
+  it('of an ended cycle takes the granted credits that this cycle had left, and none of the current cycle', async () => {
+    const { key, remaining, used, caller } = await lateAccount()
+    await charge(key, 870)
+    const { holdId } = await hold(key, 100, 3600)
+    await clock.set(END)
+    await charge(key, 7)
+    expect(await settle(holdId, 140)).toMatchObject({ credits: 130, uncollected: 10, remaining: 993 })
+    expect([await remaining(), await used(), await used(ANCHOR.toISOString())]).toEqual([993, 7, 1000])
+    const { entries, balance } = await caller.billing.ledger({ cycleStart: ANCHOR.toISOString() })
+    expect([entries.map(({ kind, credits }) => [kind, credits]), balance]).toEqual([
+      [
+        ['grant', 1000],
+        ['charges', -1000],
+      ],
+      0,
+    ])
+  })
+
+  it('of an ended cycle then takes the top-ups that are left, but not those that the current cycle uses or holds', async () => {
+    const { key, userId, caller } = await lateAccount()
+    await operator.grantTopUp({ accountId: userId, credits: 500, idempotencyKey: once() })
+    await charge(key, 870)
+    const { holdId } = await hold(key, 100, 3600)
+    await clock.set(END)
+    // The current cycle uses and holds 250 of the 500 top-up credits.
+    await charge(key, 1050)
+    await hold(key, 200, 3600)
+    expect(await settle(holdId, 100 + 30 + 251)).toMatchObject({ credits: 380, uncollected: 1, remaining: 0 })
+    expect((await caller.billing.get()).account).toMatchObject({ topUps: 250, creditsUsed: 1050, creditsHeld: 200 })
+    expect(await caller.billing.ledger({ cycleStart: ANCHOR.toISOString() })).toMatchObject({ balance: 250 })
+  })
+
+  it('of an ended cycle takes no top-ups that were granted later', async () => {
+    const { key, userId, remaining, caller } = await lateAccount()
+    await operator.grantTopUp({ accountId: userId, credits: 20, idempotencyKey: once() })
+    await charge(key, 900)
+    const { holdId } = await hold(key, 100, 3600)
+    await clock.set(END)
+    await operator.grantTopUp({ accountId: userId, credits: 300, idempotencyKey: once() })
+    expect(await settle(holdId, 150)).toMatchObject({ credits: 120, uncollected: 30, remaining: 1300 })
+    expect(await remaining()).toBe(1300)
+    expect(await caller.billing.ledger({ cycleStart: ANCHOR.toISOString() })).toMatchObject({ balance: 0 })
+  })
+
+  it('of an ended cycle counts toward the limit that its key has in that cycle, also beside settles of the same batch', async () => {
+    const { key, caller, defaultKey, used } = await lateAccount()
+    await caller.keys.update({ id: defaultKey.id, creditLimit: 100 })
+    await charge(key, 40)
+    const [one, other] = [await hold(key, 10, 3600), await hold(key, 10, 3600)]
+    await clock.set(END)
+    const engine = new Metering({ db: database.db, keyBrand: 'km', log: pino({ level: 'silent' }) })
+    const answers = await Promise.all([
+      engine.charge({ key, credits: 100, idempotencyKey: once(), operation: 'default' }),
+      engine.settle({ holdId: one.holdId, credits: 35, idempotencyKey: once() }),
+      engine.settle({ holdId: other.holdId, credits: 30, idempotencyKey: once() }),
+    ])
+    expect(answers).toMatchObject([
+      { verdict: 'charged', remaining: 900 },
+      { credits: 35, uncollected: 0, remaining: 900 },
+      { credits: 25, uncollected: 5, remaining: 900 },
+    ])
+    expect([await used(), await used(ANCHOR.toISOString())]).toEqual([100, 100])
+  })
+
+  it('never charges more than the account has, if 100 concurrent settles ask for more than it has', async () => {
+    const { key, remaining } = await account()
+    const log = pino({ level: 'silent' })
+    const engines = Array.from({ length: 4 }, () => new Metering({ db: database.db, keyBrand: 'km', log }))
+    const holds = await Promise.all(Array.from({ length: 100 }, async () => await hold(key, 5)))
+    const answers = await Promise.all(
+      holds.map(async ({ holdId }, n) => await engines[n % 4]?.settle({ holdId, credits: 12, idempotencyKey: once() })),
+    )
+    const sum = (field: 'credits' | 'uncollected') =>
+      answers.reduce((total, answer) => total + (answer?.verdict === 'settled' ? answer[field] : 0), 0)
+    expect([sum('credits'), sum('uncollected'), await remaining()]).toEqual([1000, 200, 0])
   })
 })
 

@@ -51,6 +51,8 @@ export interface Decision {
   credits_requested: number
   credits_charged: number
   remaining: number | null
+  /** The credits of open holds. Null if the verdict is neither `insufficient_credits` nor `key_limit_exceeded`. */
+  credits_held: number | null
   cycle_end: Date | null
   expires_at: Date | null
 }

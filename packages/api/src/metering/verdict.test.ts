@@ -23,6 +23,7 @@ const decision = (verdict: string): Decision => ({
   credits_requested: 5,
   credits_charged: 5,
   remaining: 995,
+  credits_held: 7,
   cycle_end: new Date(),
   expires_at: new Date(),
 })

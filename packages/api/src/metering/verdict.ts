@@ -31,9 +31,10 @@ export function toChargeVerdict(userId: string, decision: Decision): ChargeVerdi
     case 'disabled':
     case 'expired':
     case 'account_suspended':
+      return { verdict, ...known(userId, decision) }
     case 'insufficient_credits':
     case 'key_limit_exceeded':
-      return { verdict, ...known(userId, decision) }
+      return { verdict, ...known(userId, decision), creditsHeld: creditsHeld(decision) }
     case 'not_found':
     case 'conflict':
     case 'operation_limit_exceeded':
@@ -59,9 +60,10 @@ export function toHoldVerdict(userId: string, decision: Decision): HoldVerdict {
     case 'disabled':
     case 'expired':
     case 'account_suspended':
+      return { verdict, ...known(userId, decision) }
     case 'insufficient_credits':
     case 'key_limit_exceeded':
-      return { verdict, ...known(userId, decision) }
+      return { verdict, ...known(userId, decision), creditsHeld: creditsHeld(decision) }
     case 'not_found':
     case 'conflict':
     case 'operation_limit_exceeded':
@@ -73,14 +75,19 @@ export function toHoldVerdict(userId: string, decision: Decision): HoldVerdict {
 }
 
 export function toSettleVerdict(userId: string, decision: Decision): SettleVerdict {
-  const { credits_requested: credits } = decision
+  const { credits_requested, credits_charged: credits } = decision
   const verdict = parseVerdict(DECIDED.settle, decision)
   switch (verdict) {
     case 'settled':
-      return { verdict, ...known(userId, decision), credits, chargeId: eventId('charge', userId, decision) }
+      return {
+        verdict,
+        ...known(userId, decision),
+        chargeId: eventId('charge', userId, decision),
+        credits,
+        uncollected: credits_requested - credits,
+      }
     case 'hold_expired':
     case 'hold_ended':
-    case 'exceeds_hold':
       return { verdict, ...known(userId, decision) }
     case 'not_found':
     case 'conflict':
@@ -139,6 +146,11 @@ function known(userId: string, { api_key_id, key_type, remaining, cycle_end, is_
 function eventId(kind: 'charge' | 'hold', userId: string, { sequence }: Decision): string {
   if (sequence === null) throw new Error('the database did not return the event that it recorded')
   return encodeEventId(kind, userId, sequence)
+}
+
+function creditsHeld({ credits_held }: Decision): number {
+  if (credits_held === null) throw new Error('the database did not return the held credits')
+  return credits_held
 }
 
 function iso(moment: Date | null): string {

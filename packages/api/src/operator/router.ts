@@ -5,6 +5,8 @@ import {
   GrantTopUpOutput,
   OperatedAccountOutput,
   SuspendAccount,
+  TakeBackTopUp,
+  TakeBackTopUpOutput,
 } from '@keymeter/contract'
 import type { TRPCRouterRecord } from '@trpc/server'
 import { serviceProcedure } from '../trpc.ts'
@@ -12,6 +14,7 @@ import { changePlan } from './change-plan.ts'
 import { grantTopUp } from './grant-top-up.ts'
 import { operate } from './operate.ts'
 import { resumeAccount, suspendAccount } from './suspend.ts'
+import { takeBackTopUp } from './take-back-top-up.ts'
 
 export const operatorRouter = {
   grantTopUp: serviceProcedure
@@ -22,6 +25,18 @@ export const operatorRouter = {
       const { result, account } = await operate(ctx, accountId, async (scope) => await grantTopUp(scope, grant))
       const { grantedAt, replayed } = result
       return { grantedAt: grantedAt.toISOString(), credits: grant.credits, replayed, account, requestId: ctx.requestId }
+    }),
+
+  takeBackTopUp: serviceProcedure
+    .meta({
+      description:
+        'Takes back what is left of a top-up, e.g. after a payment was reversed. Returns how many of its credits are already spent.',
+    })
+    .input(TakeBackTopUp)
+    .output(TakeBackTopUpOutput)
+    .mutation(async ({ ctx, input: { accountId, ...request } }) => {
+      const { result, account } = await operate(ctx, accountId, async (scope) => await takeBackTopUp(scope, request))
+      return { ...result, takenBackAt: result.takenBackAt.toISOString(), account, requestId: ctx.requestId }
     }),
 
   changePlan: serviceProcedure

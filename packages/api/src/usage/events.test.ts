@@ -89,6 +89,7 @@ describe('usage.events', () => {
       verdict: 'insufficient_credits',
       creditsRequested: 1,
       creditsCharged: 0,
+      uncollected: 0,
       remaining: 1_000_000_000 - 24_003,
       idempotencyKey: 'request-24003',
       refersTo: null,

@@ -19,6 +19,7 @@ const COLUMNS = [
   'verdict',
   'creditsRequested',
   'creditsCharged',
+  'uncollected',
   'remaining',
   'idempotencyKey',
   'refersTo',

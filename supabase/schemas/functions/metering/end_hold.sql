@@ -1,6 +1,11 @@
 -- Decides a settle or a release. The credits of a settle count in the cycle of the hold, at the time of the hold. If the hold
 -- does not exist, the returned item has no verdict (keymeter.answers then returns `not_found`).
-create function keymeter.end_hold(item keymeter.metering_item, account keymeter.metering_account) returns keymeter.metering_step
+--
+-- A settle can ask for more credits than the hold has. It then also charges what keymeter.collectible_excess allows of the rest.
+-- The event stores the requested and the charged credits. Their difference is the number of credits that were not collected.
+create function keymeter.end_hold(
+  item keymeter.metering_item, account keymeter.metering_account, refusal text, items keymeter.metering_item[]
+) returns keymeter.metering_step
   language plpgsql volatile set search_path = ''
   as $$
 declare
@@ -20,25 +25,31 @@ begin
 
   if hold.outcome is not null then
     item.verdict := case hold.outcome when 'expired' then 'hold_expired' else 'hold_ended' end;
-  elsif item.credits_requested > hold.credits then
-    item.verdict := 'exceeds_hold';
   else
     item.verdict := case item.action when 'settle' then 'settled' else 'released' end;
+    if item.action = 'settle' then
+      item.credits_charged := least(item.credits_requested, hold.credits);
+      if item.credits_requested > hold.credits then
+        item.credits_charged := hold.credits + keymeter.collectible_excess(
+          item, account, refusal, item.credits_requested - hold.credits, hold.cycle_start, items);
+      end if;
+    end if;
     item.is_counted := true;
-    item.credits_charged := case item.action when 'settle' then item.credits_requested else 0 end;
-    item.credits_held := - hold.credits;
+    item.held_change := - hold.credits;
     update public.credit_holds as holds set outcome = item.verdict, ended_at = item.moment
      where holds.user_id = item.user_id and holds.sequence = item.refers_to;
     account.open_holds := account.open_holds - 1;
     if hold.cycle_start = account.cycle_start then
       account.credits_used := account.credits_used + item.credits_charged;
-      account.credits_held := account.credits_held + item.credits_held;
+      account.credits_held := account.credits_held + item.held_change;
     else
-      -- If the closed cycle paid for this hold with top-ups, give the unused part of those top-ups back to the account.
+      -- If the closed cycle paid for this hold with top-ups, give the unused part of those top-ups back to the account. If the
+      -- settle charges more than the hold and the closed cycle has no granted credits left, `freed` is negative: the excess is
+      -- taken from the top-ups.
       update public.billing_cycles as closed
-         set credits_used = closed.credits_used + item.credits_charged, credits_held = closed.credits_held + item.credits_held
+         set credits_used = closed.credits_used + item.credits_charged, credits_held = closed.credits_held + item.held_change
        where closed.user_id = item.user_id and closed.cycle_start = hold.cycle_start
-      returning greatest(0, closed.credits_used - item.credits_charged + closed.credits_held - item.credits_held - closed.credits_granted)
+      returning greatest(0, closed.credits_used - item.credits_charged + closed.credits_held - item.held_change - closed.credits_granted)
                 - greatest(0, closed.credits_used + closed.credits_held - closed.credits_granted) into freed;
       account.top_up_balance := account.top_up_balance + coalesce(freed, 0);
     end if;

@@ -20,7 +20,8 @@ begin
     item.counted_at := counted_at;
     limited := array_position(account.limited_keys, item.api_key_id);
     if limited is not null and origin = account.cycle_start then
-      account.limited_left[limited] := account.limited_left[limited] - item.credits_charged - item.credits_held;
+      account.limited_left[limited] := account.limited_left[limited] - item.credits_charged - item.held_change;
+      account.limited_held[limited] := account.limited_held[limited] + item.held_change;
     end if;
   end if;
   return row(item, account);

@@ -20,13 +20,13 @@ begin
   return query
     select row(given.n, given.action, given.user_id, given.key_hash, given.refers_to, given.credits, given.idempotency_key,
                given.operation, given.lifetime,
-               null, false, null, keys.id, keys.key_type, 0, null, accounts.billing_cycle_end, null,
+               null, false, null, keys.id, keys.key_type, 0, null, null, accounts.billing_cycle_end, null,
                false, 0, time.moment, accounts.billing_cycle_start,
                null)::keymeter.metering_item,
            row(accounts.user_id, time.moment,
                accounts.billing_cycle_start, accounts.credits_per_cycle, accounts.credits_used, accounts.credits_held,
                accounts.top_up_balance, accounts.topped_up_this_cycle, accounts.holds_expire_at, accounts.last_event_sequence,
-               accounts.last_ledger_sequence, null, null, null, null, '{}', '{}')::keymeter.metering_account,
+               accounts.last_ledger_sequence, null, null, null, null, '{}', '{}', '{}')::keymeter.metering_account,
            case
              when keys.revoked_at is not null then 'revoked'
              when keys.disabled_at is not null then 'disabled'
@@ -40,8 +40,8 @@ begin
              < time.moment - interval '1 minute',
            row(given.n, event.action, event.user_id, null, event.refers_to, event.credits_requested, event.idempotency_key,
                event.operation, null,
-               event.verdict, true, event.sequence, event.api_key_id, null, event.credits_charged, event.remaining, event.cycle_end,
-               event.expires_at,
+               event.verdict, true, event.sequence, event.api_key_id, null, event.credits_charged, event.remaining,
+               event.credits_held, event.cycle_end, event.expires_at,
                false, 0, null, null, null)::keymeter.metering_item,
            event.verdict is not null,
            event.action = given.action and event.refers_to is not distinct from given.refers_to

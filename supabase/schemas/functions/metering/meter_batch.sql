@@ -2,7 +2,8 @@
 -- in array order. The actions are:
 --   charge   takes `credits` for the key whose secret has the hash `key_hash`;
 --   hold     takes `credits` for `lifetime` seconds, until the cost of the work is known;
---   settle   charges `credits` of the hold `refers_to` and gives the rest of the hold back;
+--   settle   charges `credits` against the hold `refers_to`, and gives the rest of the hold back. If `credits` are more than the
+--            hold has, it charges the excess too, as far as the account and the key have credits left;
 --   release  gives all credits of the hold `refers_to` back;
 --   refund   gives back `credits` of the charge or settle `refers_to`.
 --
@@ -20,8 +21,8 @@
 --
 -- These verdicts are stored, and a retry with the same idempotency key returns them again: charged, held, settled, released,
 -- refunded, revoked, disabled, expired, account_suspended, insufficient_credits, key_limit_exceeded, hold_expired, hold_ended,
--- exceeds_hold, exceeds_charge. These verdicts are not stored: not_found, conflict, operation_limit_exceeded,
--- hold_limit_exceeded. The verdict of a verify (a charge of 0 credits without an idempotency key) is not stored either.
+-- exceeds_charge. These verdicts are not stored: not_found, conflict, operation_limit_exceeded, hold_limit_exceeded. The
+-- verdict of a verify (a charge of 0 credits without an idempotency key) is not stored either.
 --
 -- `distribution_key` is the account of the first item. It has no effect: only a router between the server and several Postgres
 -- servers could use it.
@@ -33,7 +34,7 @@ create function keymeter.meter_batch(
   idempotency_keys text[], operations text[], lifetimes int[], waits_for text default 'everybody'
 ) returns table (
   verdict text, is_replayed boolean, sequence bigint, api_key_id uuid, key_type text,
-  credits_requested bigint, credits_charged bigint, remaining bigint, cycle_end timestamptz, expires_at timestamptz
+  credits_requested bigint, credits_charged bigint, remaining bigint, credits_held bigint, cycle_end timestamptz, expires_at timestamptz
 )
   language plpgsql volatile security definer
   set search_path = '' set timezone = 'UTC'
@@ -99,7 +100,7 @@ begin
 
     step := case
       when item.action in ('charge', 'hold') then keymeter.spend(item, account, known.refusal, known.credit_limit, known.is_known_operation)
-      when item.action in ('settle', 'release') then keymeter.end_hold(item, account)
+      when item.action in ('settle', 'release') then keymeter.end_hold(item, account, known.refusal, items)
       else keymeter.refund(item, account, items)
     end;
     item := step.item;
@@ -118,7 +119,7 @@ begin
       -- While no threshold is near, an item costs only this condition.
       if account.credits_used * 100 >= known.alert_from_usage or item.remaining <= known.alert_from_left
          or (known.alerts_at_refusal and item.verdict = 'insufficient_credits') then
-        if item.credits_charged > 0 or item.credits_held > 0 then
+        if item.credits_charged > 0 or item.held_change > 0 then
           account.lowest_left := least(account.lowest_left, item.remaining);
           if item.credits_charged > 0 and item.cycle_start = account.cycle_start then
             account.peak_usage := greatest(account.peak_usage, account.credits_used);

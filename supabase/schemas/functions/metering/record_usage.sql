@@ -4,7 +4,7 @@ create function keymeter.record_usage(items keymeter.metering_item[]) returns vo
   as $$
 begin
   insert into public.usage_by_cycle as kept (user_id, cycle_start, api_key_id, credits_charged, charges, credits_held)
-    select user_id, cycle_start, api_key_id, sum(credits_charged), count(*) filter (where verdict in ('charged', 'settled')), sum(credits_held)
+    select user_id, cycle_start, api_key_id, sum(credits_charged), count(*) filter (where verdict in ('charged', 'settled')), sum(held_change)
       from unnest(items)
      where is_counted
      group by user_id, cycle_start, api_key_id

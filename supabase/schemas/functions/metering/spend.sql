@@ -36,14 +36,19 @@ begin
   end if;
   if item.credits_requested > greatest(0, account.credits_granted + account.top_up_balance - account.credits_used - account.credits_held) then
     item.verdict := 'insufficient_credits';
+    item.credits_held := keymeter.sum_open_holds(account);
     return row(item, account);
   elsif limited is not null and item.credits_requested > greatest(0, account.limited_left[limited]) then
     item.verdict := 'key_limit_exceeded';
+    item.credits_held := account.limited_held[limited];
     return row(item, account);
   end if;
 
   if limited is not null then
     account.limited_left[limited] := account.limited_left[limited] - item.credits_requested;
+    if item.action = 'hold' then
+      account.limited_held[limited] := account.limited_held[limited] + item.credits_requested;
+    end if;
   end if;
   if item.action = 'charge' then
     item.verdict := 'charged';
@@ -51,7 +56,7 @@ begin
     account.credits_used := account.credits_used + item.credits_requested;
   else
     item.verdict := 'held';
-    item.credits_held := item.credits_requested;
+    item.held_change := item.credits_requested;
     account.open_holds := account.open_holds + 1;
     account.credits_held := account.credits_held + item.credits_requested;
     account.holds_expire_at := least(account.holds_expire_at, item.expires_at);

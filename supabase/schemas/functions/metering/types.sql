@@ -19,11 +19,14 @@ create type keymeter.metering_item as (
   key_type text,
   credits_charged bigint,
   remaining bigint,
+  -- Set only if the verdict is insufficient_credits or key_limit_exceeded: the credits of the open holds at the decision.
+  credits_held bigint,
   cycle_end timestamptz,
   expires_at timestamptz,
   -- These fields are used for the roll-ups. If is_counted is true, the item is added to the cycle that starts at cycle_start.
   is_counted boolean,
-  credits_held bigint,
+  -- The change of the held credits of the key and of the cycle.
+  held_change bigint,
   moment timestamptz,
   cycle_start timestamptz,
   counted_at timestamptz
@@ -53,7 +56,9 @@ create type keymeter.metering_account as (
   -- The keys of the batch that have a credit limit, and the credits that each of them can still use. This number is negative if
   -- the limit was set below the usage of the key.
   limited_keys uuid[],
-  limited_left bigint[]
+  limited_left bigint[],
+  -- The credits that the open holds of each of these keys hold in the current cycle.
+  limited_held bigint[]
 );
 
 -- The result of each function that decides an item: the decided item, and the account after the decision.

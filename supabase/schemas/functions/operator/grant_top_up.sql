@@ -4,7 +4,8 @@
 -- The function also writes the entry of the audit log, so credits never appear without an entry. `origin` describes the call of
 -- the operator.
 --
--- `is_conflict` is true if the original top-up had a different number of credits. `is_too_much` is true if the account would
+-- `is_conflict` is true if the original top-up had a different number of credits, or if the key belongs to a top-up that was
+-- taken back. `is_too_much` is true if the account would
 -- have more than keymeter.max_credits() credits. Then nothing is granted. Returns no row if the account does not exist.
 create function keymeter.grant_top_up(account uuid, credits bigint, idempotency_key text, note text, origin keymeter.call_origin)
   returns table (is_replayed boolean, is_conflict boolean, is_too_much boolean, sequence bigint, created_at timestamptz)
@@ -22,10 +23,10 @@ begin
   if not keymeter.lock_account(account) then
     return;
   end if;
-  select entries.sequence, entries.created_at, entries.credits into original from public.ledger_entries as entries
+  select entries.sequence, entries.created_at, entries.credits, entries.kind into original from public.ledger_entries as entries
    where entries.user_id = account and entries.idempotency_key = grant_top_up.idempotency_key;
   if found then
-    return query select true, original.credits <> grant_top_up.credits, false, original.sequence, original.created_at;
+    return query select true, original.kind <> 'top_up' or original.credits <> grant_top_up.credits, false, original.sequence, original.created_at;
     return;
   end if;
   v_now := keymeter.now();

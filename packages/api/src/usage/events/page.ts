@@ -117,6 +117,7 @@ async function selectEvents(
     verdict: EventVerdict.parse(row.verdict),
     creditsRequested: row.credits_requested,
     creditsCharged: row.credits_charged,
+    uncollected: row.verdict === 'settled' ? row.credits_requested - row.credits_charged : 0,
     remaining: row.remaining,
     idempotencyKey: row.idempotency_key,
     refersTo: row.refers_to,
