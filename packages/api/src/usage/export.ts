@@ -21,6 +21,7 @@ const COLUMNS = [
   'creditsCharged',
   'uncollected',
   'remaining',
+  'creditsHeld',
   'idempotencyKey',
   'refersTo',
   'expiresAt',
