@@ -289,13 +289,56 @@ describe('billing page', () => {
     expect(complaints).toEqual([])
   })
 
+  it('the ledger shows a top-up that was taken back with its sign, its note and its top-up, and the chart shows the step down', async () => {
+    const { page, accountId, complaints } = await signUp()
+    const { lines, leftNow } = ledgerOf(page)
+    const topUpIdempotencyKey = once()
+    await asBackend('operator.grantTopUp', { accountId, credits: 500, idempotencyKey: topUpIdempotencyKey, note: 'Invoice 7' })
+    const take = { accountId, topUpIdempotencyKey, idempotencyKey: once(), note: 'Payment reversed' }
+    expect(await asBackend('operator.takeBackTopUp', { ...take, credits: 200 })).toMatchObject({ creditsTakenBack: 200 })
+    // Move the top-up to the previous day, so that the chart shows both days.
+    await database.owner.query(
+      `update ledger_entries set created_at = created_at - interval '1 day', cycle_start = cycle_start - interval '2 days'
+        where user_id = $1 and kind = 'top_up'`,
+      [accountId],
+    )
+    await database.owner.query(
+      `update ledger_entries set cycle_start = cycle_start - interval '2 days' where user_id = $1 and kind = 'take_back'`,
+      [accountId],
+    )
+    await database.owner.query(
+      `update billing_accounts set billing_cycle_anchor = billing_cycle_anchor - interval '2 days',
+              billing_cycle_start = billing_cycle_start - interval '2 days' where user_id = $1`,
+      [accountId],
+    )
+    await page.goto(`${server.url}/billing`)
+    await expect.poll(leftNow).toBe('Left now1,300')
+    const texts = (await lines()).map(([text = '', ...numbers]) => [text.replace(/of \d+ \w+ /, 'of then '), ...numbers])
+    expect(texts).toEqual([
+      ['Granted for the cycle', '+1,000', '1,000'],
+      ['Top-up: Invoice 7', '+500', '1,500'],
+      ['Top-up of then (Invoice 7) taken back: Payment reversed', '−200', '1,300'],
+    ])
+    await page
+      .getByRole('img', { name: 'Balance by day: 1,000 credits at the start, 1,500 at most, 1,300 at the end' })
+      .waitFor()
+    await page.goto(`${server.url}/activity`)
+    await page.getByText('200 credits of a top-up taken back').waitFor()
+    const entries = page.getByRole('listitem').filter({ hasText: 'By the operator' })
+    expect((await entries.allTextContents()).map((text) => text.slice(text.indexOf('By the operator')))).toEqual([
+      'By the operator',
+      'By the operator',
+    ])
+    expect(complaints).toEqual([])
+  })
+
   it('the account card says that all credits that are left are held, instead of that none are left', async () => {
     const { page, secret: key } = await signUp()
     await charge(key, 600)
     const { holdId } = await asBackend('metering.hold', { key, credits: 400, idempotencyKey: once() })
     await page.goto(`${server.url}/billing`)
     const notice = page.getByRole('alert')
-    await notice.getByText('All 400 credits that are left are held: charges are refused until', { exact: false }).waitFor()
+    await notice.getByText('All that is left, 400 credits, is held: charges are refused until', { exact: false }).waitFor()
     await asBackend('metering.settle', { holdId, credits: 400, idempotencyKey: once() })
     await notice.getByText('No credits are left: charges are refused.', { exact: false }).waitFor()
     expect(await notice.textContent()).not.toContain('held')

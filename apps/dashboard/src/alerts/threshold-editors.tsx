@@ -8,7 +8,7 @@ import {
 } from '@keymeter/contract'
 import { useState } from 'react'
 import { api, queryClient, trpc } from '../call/trpc.ts'
-import { formatCredits } from '../ui/format.ts'
+import { countCredits, formatCredits } from '../ui/format.ts'
 import { ThresholdEditor, type ThresholdKind } from './threshold-editor.tsx'
 import { CreditsLeftForm, PercentForm } from './threshold-form.ts'
 
@@ -81,7 +81,7 @@ const CREDITS_LEFT: ThresholdKind = {
   hint: `0 or more. At most ${ALERT_THRESHOLDS_MAX} thresholds.`,
   form: CreditsLeftForm,
   list: AlertsCreditsLeft,
-  format: (threshold) => `${formatCredits(threshold)} credit${threshold === 1 ? '' : 's'}`,
+  format: countCredits,
 }
 
 async function saveThresholds(input: SetAlertThresholds): Promise<void> {

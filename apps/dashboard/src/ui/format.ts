@@ -1,6 +1,7 @@
 const whole = new Intl.NumberFormat('en')
 const dateTime = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'short' })
 const dateTimeUtc = new Intl.DateTimeFormat('en-GB', { dateStyle: 'medium', timeStyle: 'short', timeZone: 'UTC' })
+const dayUtc = new Intl.DateTimeFormat('en-GB', { day: 'numeric', month: 'short', timeZone: 'UTC' })
 const relative = new Intl.RelativeTimeFormat('en', { numeric: 'always' })
 
 const UNITS = [
@@ -16,6 +17,11 @@ export function formatCredits(credits: number): string {
   return whole.format(credits).replace('-', '−')
 }
 
+/** Returns e.g. `1 credit` or `1,234 credits`. */
+export function countCredits(credits: number): string {
+  return `${formatCredits(credits)} credit${credits === 1 ? '' : 's'}`
+}
+
 /** Returns date and time in the user's language and time zone. */
 export function formatMoment(iso: string): string {
   return dateTime.format(new Date(iso))
@@ -24,6 +30,11 @@ export function formatMoment(iso: string): string {
 /** Returns e.g. `24 Dec 2026, 12:00 UTC`. Billing cycles start and end in UTC. */
 export function formatMomentUtc(iso: string): string {
   return `${dateTimeUtc.format(new Date(iso))} UTC`
+}
+
+/** Returns e.g. `24 Dec`, the day in UTC. */
+export function formatDayUtc(iso: string): string {
+  return dayUtc.format(new Date(iso))
 }
 
 /** Returns e.g. `3 hours ago`, `in 12 days` or `just now`. */

@@ -12,7 +12,7 @@ import { Moment } from '../ui/moment.tsx'
 import { ACTION_TEXTS } from './event-actions.ts'
 import { EventFilters } from './event-filters.tsx'
 import { eventPages } from './event-pages.ts'
-import { describeVerdict, isRefusal, verdictsOf } from './event-verdicts.ts'
+import { describeVerdict, explainVerdict, isRefusal, verdictsOf } from './event-verdicts.ts'
 import { ExportEvents } from './export-events.tsx'
 import { askFor } from './usage-range.ts'
 import type { UsageSearch } from './usage-search.ts'
@@ -118,6 +118,7 @@ function EventTable({ events, isBusy }: { events: UsageEvent[]; isBusy: boolean 
 }
 
 function EventRow({ event }: { event: UsageEvent }) {
+  const explanation = explainVerdict(event)
   const { sequence, createdAt, keyName, action, operation, verdict, creditsRequested, creditsCharged, remaining } = event
   return (
     <tr className="border-line not-last:border-b">
@@ -141,6 +142,7 @@ function EventRow({ event }: { event: UsageEvent }) {
         ) : (
           <Badge tone={isRefusal(verdict) ? 'danger' : 'plain'}>{describeVerdict(verdict)}</Badge>
         )}
+        {explanation !== null && <p className="mt-1 text-ink-soft text-xs">{explanation}</p>}
       </td>
       <td className="figures px-3 py-3 text-right font-medium sm:px-4">
         {formatCredits(creditsCharged)}
