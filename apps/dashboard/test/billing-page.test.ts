@@ -16,7 +16,9 @@ function ledgerOf(page: Page) {
 
 describe('billing page', () => {
   beforeAll(async () => {
-    await database.owner.query("insert into plans (plan, credits_per_cycle) values ('pro', 5000), ('tiny', 100)")
+    await database.owner.query(
+      "insert into plans (plan, credits_per_cycle) values ('pro', 5000), ('tiny', 100), ('prepaid', 0)",
+    )
   })
 
   it('the billing page shows ledger lines whose sum is exactly the remaining credits', async () => {
@@ -139,7 +141,10 @@ describe('billing page', () => {
     const alerts = page.getByRole('list', { name: 'Alerts, newest first' }).getByRole('listitem')
     await alerts.first().waitFor()
     const texts = (await alerts.allTextContents()).map((text) => text.replace(/\d+ \w+ \d+, \d\d:\d\d UTC/, 'then'))
-    expect(texts).toEqual(['80% of 1,000 credits reached on then', '50% of 1,000 credits reached on then'])
+    expect(texts).toEqual([
+      '80% of the plan free (1,000 credits)800 used, 200 left · then',
+      '50% of the plan free (1,000 credits)800 used, 200 left · then',
+    ])
     expect(await page.getByRole('alert').count()).toBe(0)
     await asBackend('operator.suspend', { accountId })
     for (const path of ['/billing', '/']) {
@@ -151,7 +156,7 @@ describe('billing page', () => {
   it('the billing page adds and removes thresholds, shows mistakes at the field, and keeps the focus near a removed threshold', async () => {
     const { page, email, complaints } = await signUp()
     await page.getByRole('link', { name: 'Billing' }).click()
-    const thresholds = page.getByRole('list', { name: 'Thresholds' }).getByRole('listitem')
+    const thresholds = page.getByRole('list', { name: 'Share of the plan used' }).getByRole('listitem')
     const kept = async () =>
       (
         await database.owner.query(
@@ -159,7 +164,7 @@ describe('billing page', () => {
           [email],
         )
       ).rows[0].alert_thresholds
-    const field = page.getByRole('textbox', { name: 'Add a threshold' })
+    const field = page.getByRole('textbox', { name: 'Add a percentage' })
     const add = async (text: string) => {
       await field.fill(text)
       await page.keyboard.press('Enter')
@@ -203,9 +208,139 @@ describe('billing page', () => {
       await removal(percent).click()
       await removal(percent).waitFor({ state: 'detached' })
     }
-    await page.getByText('No thresholds, so no alerts.').waitFor()
+    const editor = page.getByRole('region', { name: 'Share of the plan used' })
+    await editor.getByText('No thresholds, so no alerts.').waitFor()
     await expect.poll(async () => await hasFocus(field)).toBe(true)
     expect(await kept()).toEqual([])
     expect(complaints).toEqual([])
+  })
+
+  it('the billing page adds and removes thresholds of credits left, and keeps the percentages', async () => {
+    const { page, accountId, secret, complaints } = await signUp()
+    await page.getByRole('link', { name: 'Billing' }).click()
+    const editor = page.getByRole('region', { name: 'Credits left' })
+    const thresholds = editor.getByRole('list', { name: 'Credits left' }).getByRole('listitem')
+    const field = editor.getByRole('textbox', { name: 'Add a number of credits' })
+    const add = async (text: string) => {
+      await field.fill(text)
+      await page.keyboard.press('Enter')
+    }
+    const kept = async () =>
+      (
+        await database.owner.query(
+          'select alert_thresholds as percent, alert_credits_left::text as left from billing_accounts where user_id = $1',
+          [accountId],
+        )
+      ).rows
+    await editor.getByText('No thresholds, so no alerts.').waitFor()
+    for (const text of ['', '-1', '9007199254740992', '7.5', 'ten']) {
+      await add(text)
+      await page.getByText('Enter a whole number from 0 to 9007199254740991.').waitFor()
+      expect(await field.getAttribute('aria-invalid')).toBe('true')
+      await field.fill('1')
+    }
+    for (const [text, count] of [
+      ['0', 1],
+      ['1,000', 2],
+      ['1', 3],
+    ] as const) {
+      await add(text)
+      await expect.poll(async () => await thresholds.count()).toBe(count)
+      await expect.poll(async () => await field.inputValue()).toBe('')
+    }
+    expect(await thresholds.allTextContents()).toEqual(['1,000 credits', '1 credit', '0 credits'])
+    await add('1000')
+    await editor.getByText('Name each threshold once.').waitFor()
+    await page.getByRole('button', { name: 'Remove the threshold of 1 credit', exact: true }).click()
+    await expect.poll(async () => await thresholds.count()).toBe(2)
+    expect(await kept()).toEqual([{ percent: [50, 80, 100], left: '{1000,0}' }])
+
+    await page.getByRole('button', { name: 'Remove the threshold of 50%' }).click()
+    await expect.poll(async () => (await kept())[0]?.percent).toEqual([80, 100])
+    expect(await kept()).toEqual([{ percent: [80, 100], left: '{1000,0}' }])
+    await charge(secret, 1)
+    await page.getByText('1,000 credits left', { exact: true }).waitFor()
+    expect(complaints).toEqual([])
+  })
+
+  it('the billing page of a prepaid account shows credits left first, and says that no percentage applies', async () => {
+    const { page, accountId, secret: key, complaints } = await signUp()
+    const titles = page.getByRole('region', { name: 'Alerts', exact: true }).getByRole('heading', { level: 3 })
+    await page.getByRole('link', { name: 'Billing' }).click()
+    await expect.poll(async () => await titles.allTextContents()).toEqual(['Share of the plan used', 'Credits left'])
+    await page.getByText('In percent of the 1,000 credits that the plan free grants per cycle.').waitFor()
+    await database.owner.query("update billing_accounts set plan = 'prepaid', credits_per_cycle = 0 where user_id = $1", [
+      accountId,
+    ])
+    await asBackend('operator.grantTopUp', { accountId, credits: 150, idempotencyKey: once() })
+    await page.reload()
+    await expect.poll(async () => await titles.allTextContents()).toEqual(['Credits left', 'Share of the plan used'])
+    await page.getByText('The plan prepaid grants no credits, so no percentage applies now.').waitFor()
+    const chosen = page.getByRole('list', { name: 'Credits left' }).getByRole('listitem')
+    expect(await chosen.allTextContents()).toEqual(['100 credits', '0 credits'])
+    await charge(key, 60)
+    expect(await asBackend('metering.charge', { key, credits: 91, idempotencyKey: once() })).toMatchObject({
+      verdict: 'insufficient_credits',
+    })
+    const alerts = page.getByRole('list', { name: 'Alerts, newest first' }).getByRole('listitem')
+    await expect.poll(async () => await alerts.count()).toBe(2)
+    const texts = (await alerts.allTextContents()).map((text) => text.replace(/ · \d+ \w+ \d+, \d\d:\d\d UTC/, ''))
+    expect(texts).toEqual(['A charge was refused: only 90 credits left60 used, 90 left', '100 credits left60 used, 90 left'])
+    expect(complaints).toEqual([])
+  })
+
+  it('the ledger shows a top-up that was taken back with its sign, its note and its top-up, and the chart shows the step down', async () => {
+    const { page, accountId, complaints } = await signUp()
+    const { lines, leftNow } = ledgerOf(page)
+    const topUpIdempotencyKey = once()
+    await asBackend('operator.grantTopUp', { accountId, credits: 500, idempotencyKey: topUpIdempotencyKey, note: 'Invoice 7' })
+    const take = { accountId, topUpIdempotencyKey, idempotencyKey: once(), note: 'Payment reversed' }
+    expect(await asBackend('operator.takeBackTopUp', { ...take, credits: 200 })).toMatchObject({ creditsTakenBack: 200 })
+    // Move the top-up to the previous day, so that the chart shows both days.
+    await database.owner.query(
+      `update ledger_entries set created_at = created_at - interval '1 day', cycle_start = cycle_start - interval '2 days'
+        where user_id = $1 and kind = 'top_up'`,
+      [accountId],
+    )
+    await database.owner.query(
+      `update ledger_entries set cycle_start = cycle_start - interval '2 days' where user_id = $1 and kind = 'take_back'`,
+      [accountId],
+    )
+    await database.owner.query(
+      `update billing_accounts set billing_cycle_anchor = billing_cycle_anchor - interval '2 days',
+              billing_cycle_start = billing_cycle_start - interval '2 days' where user_id = $1`,
+      [accountId],
+    )
+    await page.goto(`${server.url}/billing`)
+    await expect.poll(leftNow).toBe('Left now1,300')
+    const texts = (await lines()).map(([text = '', ...numbers]) => [text.replace(/of \d+ \w+ /, 'of then '), ...numbers])
+    expect(texts).toEqual([
+      ['Granted for the cycle', '+1,000', '1,000'],
+      ['Top-up: Invoice 7', '+500', '1,500'],
+      ['Top-up of then (Invoice 7) taken back: Payment reversed', '−200', '1,300'],
+    ])
+    await page
+      .getByRole('img', { name: 'Balance by day: 1,000 credits at the start, 1,500 at most, 1,300 at the end' })
+      .waitFor()
+    await page.goto(`${server.url}/activity`)
+    await page.getByText('200 credits of a top-up taken back').waitFor()
+    const entries = page.getByRole('listitem').filter({ hasText: 'By the operator' })
+    expect((await entries.allTextContents()).map((text) => text.slice(text.indexOf('By the operator')))).toEqual([
+      'By the operator',
+      'By the operator',
+    ])
+    expect(complaints).toEqual([])
+  })
+
+  it('the account card says that all credits that are left are held, instead of that none are left', async () => {
+    const { page, secret: key } = await signUp()
+    await charge(key, 600)
+    const { holdId } = await asBackend('metering.hold', { key, credits: 400, idempotencyKey: once() })
+    await page.goto(`${server.url}/billing`)
+    const notice = page.getByRole('alert')
+    await notice.getByText('All that is left, 400 credits, is held: charges are refused until', { exact: false }).waitFor()
+    await asBackend('metering.settle', { holdId, credits: 400, idempotencyKey: once() })
+    await notice.getByText('No credits are left: charges are refused.', { exact: false }).waitFor()
+    expect(await notice.textContent()).not.toContain('held')
   })
 })

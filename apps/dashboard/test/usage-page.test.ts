@@ -252,6 +252,35 @@ describe('events on the usage page', () => {
     expect(complaints).toEqual([])
   })
 
+  it('the list of events says what was held when a charge was refused, and what a settle could not collect', async () => {
+    const { page, secret: key } = await signUp()
+    const hold = async (credits: number) => await asBackend('metering.hold', { key, credits, idempotencyKey: once() })
+    const refused = async (credits: number) =>
+      expect(await asBackend('metering.charge', { key, credits, idempotencyKey: once() })).toMatchObject({
+        verdict: 'insufficient_credits',
+      })
+    await refused(1001)
+    await charge(key, 600)
+    const { holdId } = await hold(399)
+    await refused(2)
+    await hold(1)
+    await refused(1)
+    await asBackend('metering.settle', { holdId, credits: 420, idempotencyKey: once() })
+    await page.getByRole('link', { name: 'Usage' }).click()
+    const verdicts = page.getByRole('region', { name: 'Events' }).getByRole('row').locator('td:nth-child(3)')
+    await expect
+      .poll(async () => await verdicts.allTextContents())
+      .toEqual([
+        'Settled21 credits uncollected',
+        'Out of creditsall 400 credits left were held',
+        'Held',
+        'Out of credits399 credits were held',
+        'Held',
+        'Charged',
+        'Out of credits',
+      ])
+  })
+
   it('the list of events shows a message if there are no events or if they cannot be loaded', async () => {
     const { page } = await signUp({ hasFilePicker: false })
     const { events, exportButton } = eventsOn(page)

@@ -28,7 +28,7 @@ beforeAll(async () => {
 afterAll(() => void main?.child.kill('SIGKILL'))
 
 const HEADER =
-  'sequence,createdAt,keyId,keyName,keyType,action,operation,verdict,creditsRequested,creditsCharged,uncollected,remaining,idempotencyKey,refersTo,expiresAt'
+  'sequence,createdAt,keyId,keyName,keyType,action,operation,verdict,creditsRequested,creditsCharged,uncollected,remaining,creditsHeld,idempotencyKey,refersTo,expiresAt'
 
 async function customer(): Promise<Customer> {
   return await provision(url, auth.jwtSecret, await database.createUser())
@@ -115,6 +115,7 @@ describe('GET /export/usage.csv', () => {
         event.credits_charged,
         String(event.verdict === 'settled' ? event.credits_requested - event.credits_charged : 0),
         event.remaining,
+        event.credits_held ?? '',
         event.idempotency_key,
         event.refers_to ?? '',
         event.expires_at?.toISOString() ?? '',
@@ -200,7 +201,7 @@ describe('GET /export/usage.csv', () => {
     const [, ...rows] = parseCsv(await (await get(one)).text())
     for (const [i, name] of names.entries()) {
       const safe = SAFE[name] ?? name
-      expect([rows[i]?.[3], rows[i]?.[6], rows[i]?.[11], rows[i]?.[9]]).toEqual([safe, safe, safe, '-5'])
+      expect([rows[i]?.[3], rows[i]?.[6], rows[i]?.[13], rows[i]?.[9]]).toEqual([safe, safe, safe, '-5'])
       expect(safe).toMatch(/^[^=+\-@\t\r]/)
     }
   })

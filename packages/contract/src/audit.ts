@@ -44,7 +44,11 @@ export const AuditEntry = z.object({
   /** The current key prefix of the key. It distinguishes keys with the same name. */
   keyPrefix: z.string().nullable(),
   detail: z.record(z.string(), z.json()),
-  requestId: z.string(),
+  /**
+   * Where the call came from. All three fields are null if the actor is not the customer, so a customer does not learn how the
+   * operator works. The address and the user agent can also be unknown.
+   */
+  requestId: z.string().nullable(),
   clientAddress: z.string().nullable(),
   userAgent: z.string().nullable(),
   createdAt: Timestamp,

@@ -113,6 +113,8 @@ export const LedgerEntry = z.object({
    */
   plan: Plan.nullable(),
   note: z.string().nullable(),
+  /** The top-up that a `take_back` took back. Null for the other kinds, and for a sum. */
+  topUp: z.object({ at: Timestamp, note: z.string().nullable() }).nullable(),
 })
 export type LedgerEntry = z.infer<typeof LedgerEntry>
 

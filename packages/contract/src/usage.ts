@@ -209,6 +209,11 @@ export const UsageEvent = z.object({
   uncollected: Credits,
   /** The credits that the account could spend after the event. */
   remaining: Credits,
+  /**
+   * The credits of open holds when the event was refused because too few credits were left: for `insufficient_credits` those of
+   * the account, for `key_limit_exceeded` those of the key. Null for all other verdicts.
+   */
+  creditsHeld: Credits.nullable(),
   idempotencyKey: z.string().nullable(),
   /** The sequence of the hold that the event ends, or of the charge that the event refunds. Null for charges and holds. */
   refersTo: z.int().positive().nullable(),

@@ -4,27 +4,32 @@ import { QueryFault } from '../call/query-fault.tsx'
 import { REFRESH_INTERVAL_MS, trpc } from '../call/trpc.ts'
 import { formatCredits } from '../ui/format.ts'
 import { MomentUtc } from '../ui/moment.tsx'
-import { ThresholdEditor } from './threshold-editor.tsx'
+import { describeAlert } from './describe-alert.ts'
+import { ThresholdEditors } from './threshold-editors.tsx'
 
 /** The number of alerts that are always visible. The user can expand the older alerts. */
 const NEWEST = 5
 
 export function Alerts() {
   const alerts = useQuery(trpc.alerts.list.queryOptions(undefined, { refetchInterval: REFRESH_INTERVAL_MS }))
+  const account = useQuery(trpc.billing.get.queryOptions()).data?.account ?? undefined
   return (
     <section aria-labelledby="alerts" className="grid gap-4">
       <div>
         <h2 id="alerts" className="text-lg font-semibold">
           Alerts
         </h2>
-        <p className="text-sm text-ink-soft">Each threshold fires once per billing cycle, when usage reaches it.</p>
+        <p className="text-sm text-ink-soft">
+          You see an alert here when a charge reaches a threshold. Each threshold is reached once per billing cycle, and again
+          after your plan changes. A top-up lets credits left be reached again.
+        </p>
       </div>
       <QueryFault query={alerts} />
       {alerts.data === undefined ? (
         alerts.isError || <div role="status" aria-label="Loading the alerts" className="h-48 rounded-2xl bg-raised" />
       ) : (
         <div className="rounded-2xl border border-line bg-surface">
-          <ThresholdEditor thresholds={alerts.data.thresholds} />
+          <ThresholdEditors thresholds={alerts.data.thresholds} creditsLeft={alerts.data.creditsLeft} account={account} />
           <AlertList alerts={alerts.data.data} />
         </div>
       )}
@@ -50,11 +55,17 @@ function AlertList({ alerts }: { alerts: Alert[] }) {
   )
 }
 
-function alertItem({ threshold, at, cycleStart, creditsPerCycle }: Alert) {
+function alertItem(alert: Alert) {
+  const { kind, threshold, at, creditsUsed, creditsLeft } = alert
   return (
-    <li key={`${cycleStart} ${threshold}`} className="figures border-line px-4 py-3 text-sm not-last:border-b sm:px-6">
-      <span className="font-medium">{threshold}%</span> of {formatCredits(creditsPerCycle)} credits reached on{' '}
-      <MomentUtc iso={at} />
+    <li
+      key={`${at} ${kind} ${threshold} ${creditsUsed}`}
+      className="figures flex flex-wrap items-baseline justify-between gap-x-4 border-line px-4 py-3 text-sm not-last:border-b sm:px-6"
+    >
+      <span className="wrap-anywhere font-medium">{describeAlert(alert)}</span>
+      <span className="text-ink-soft">
+        {formatCredits(creditsUsed)} used, {formatCredits(creditsLeft)} left · <MomentUtc iso={at} />
+      </span>
     </li>
   )
 }

@@ -1,31 +1,48 @@
-import { ALERT_THRESHOLD_PERCENT_MAX, ALERT_THRESHOLDS_MAX, AlertThresholds } from '@keymeter/contract'
 import { X } from 'lucide-react'
-import { useRef, useState } from 'react'
+import { useId, useRef, useState } from 'react'
+import type { z } from 'zod'
 import { describeCallError } from '../call/call-error.ts'
 import { ErrorNotice } from '../call/error-notice.tsx'
-import { api, queryClient, trpc } from '../call/trpc.ts'
 import { useCallForm } from '../call/use-call-form.ts'
 import { Button } from '../ui/button.tsx'
 import { TextField } from '../ui/field.tsx'
-import { formatCredits } from '../ui/format.ts'
 import { announce } from '../ui/toasts.tsx'
-import { ThresholdForm } from './threshold-form.ts'
 
-/** Shows the thresholds. Each added or removed threshold is saved immediately. */
-export function ThresholdEditor({ thresholds }: { thresholds: number[] }) {
+export interface ThresholdKind {
+  title: string
+  /** What the numbers mean. */
+  explanation: string
+  fieldLabel: string
+  unit: string
+  hint: string
+  form: z.ZodType<{ threshold: number }, { threshold: string }>
+  list: z.ZodType<number[], number[]>
+  /** Returns a threshold with its unit, e.g. `50%`. */
+  format: (threshold: number) => string
+}
+
+interface ThresholdEditorProps {
+  kind: ThresholdKind
+  thresholds: number[]
+  /** True while this editor or another one saves. A save sends all thresholds, so two saves must not run concurrently. */
+  isSaving: boolean
+  save: (thresholds: number[]) => Promise<void>
+}
+
+/** Shows the thresholds of one kind. Each added or removed threshold is saved immediately. */
+export function ThresholdEditor({ kind, thresholds, isSaving, save }: ThresholdEditorProps) {
   const [removing, setRemoving] = useState<number | null>(null)
+  const title = useId()
   const list = useRef<HTMLUListElement>(null)
-  const form = useCallForm(ThresholdForm, { threshold: '' })
+  const form = useCallForm(kind.form, { threshold: '' })
   const { register, submit, setError, setFocus, reset, errors, fault, setFault } = form
-  const { isSubmitting } = form.formState
-  const isSaving = isSubmitting || removing !== null
 
   const add = submit(async ({ threshold }) => {
-    const next = AlertThresholds.safeParse([...thresholds, threshold])
-    const message = next.error?.issues[0]?.message
+    const next = [...thresholds, threshold]
+    const message = kind.list.safeParse(next).error?.issues[0]?.message
     if (message !== undefined) return setError('threshold', { message }, { shouldFocus: true })
-    await save([...thresholds, threshold])
-    announce(`The threshold of ${threshold}% is added.`)
+    await save(next)
+    announce(`The threshold of ${kind.format(threshold)} is added.`)
     reset()
   })
 
@@ -38,7 +55,7 @@ export function ThresholdEditor({ thresholds }: { thresholds: number[] }) {
     const at = buttons.findIndex((button) => button.matches(':focus'))
     try {
       await save(thresholds.filter((one) => one !== threshold))
-      announce(`The threshold of ${threshold}% is removed.`)
+      announce(`The threshold of ${kind.format(threshold)} is removed.`)
       const neighbour = buttons[at + 1] ?? buttons[at - 1]
       if (neighbour === undefined) setFocus('threshold')
       else if (at >= 0) neighbour.focus()
@@ -49,19 +66,25 @@ export function ThresholdEditor({ thresholds }: { thresholds: number[] }) {
   }
 
   return (
-    <div className="grid gap-4 border-line border-b p-4 sm:p-6">
+    <section aria-labelledby={title} className="grid content-start gap-4 p-4 sm:p-6">
+      <div>
+        <h3 id={title} className="font-medium">
+          {kind.title}
+        </h3>
+        <p className="text-sm text-ink-soft">{kind.explanation}</p>
+      </div>
       {fault !== null && <ErrorNotice error={fault} />}
       {thresholds.length === 0 ? (
-        <p className="text-sm text-ink-soft">No thresholds, so no alerts.</p>
+        <p className="flex min-h-10 items-center text-sm text-ink-soft">No thresholds, so no alerts.</p>
       ) : (
-        <ul ref={list} aria-label="Thresholds" className="flex flex-wrap gap-2">
+        <ul ref={list} aria-labelledby={title} className="flex flex-wrap gap-2">
           {thresholds.map((threshold) => (
             <li key={threshold} className="figures flex items-center rounded-lg border border-line pl-3 font-medium text-sm">
-              {threshold}%
+              {kind.format(threshold)}
               <Button
                 variant="quiet"
                 className="px-3"
-                aria-label={`Remove the threshold of ${threshold}%`}
+                aria-label={`Remove the threshold of ${kind.format(threshold)}`}
                 disabled={isSaving}
                 isPending={removing === threshold}
                 onClick={() => remove(threshold)}
@@ -75,26 +98,26 @@ export function ThresholdEditor({ thresholds }: { thresholds: number[] }) {
       <form noValidate onSubmit={add} className="flex items-start gap-2">
         <div className="max-w-xs flex-1">
           <TextField
-            label="Add a threshold"
+            label={kind.fieldLabel}
             inputMode="numeric"
             autoComplete="off"
-            hint={`Percent of the plan’s credits per cycle: 1 to ${formatCredits(ALERT_THRESHOLD_PERCENT_MAX)}. At most ${ALERT_THRESHOLDS_MAX} thresholds.`}
+            unit={kind.unit}
+            hint={kind.hint}
             error={errors.threshold?.message}
             {...register('threshold')}
           />
         </div>
         {/* The margin is as high as the label of the field, so the button is at the same height as the input. */}
-        <Button type="submit" variant="secondary" className="mt-6.5" disabled={isSaving} isPending={isSubmitting}>
+        <Button
+          type="submit"
+          variant="secondary"
+          className="mt-6.5"
+          disabled={isSaving}
+          isPending={form.formState.isSubmitting}
+        >
           Add
         </Button>
       </form>
-    </div>
+    </section>
   )
-}
-
-async function save(thresholds: number[]): Promise<void> {
-  const saved = await api.alerts.setThresholds.mutate({ thresholds })
-  // Cancel running queries, because they can return the previous thresholds.
-  await queryClient.cancelQueries(trpc.alerts.list.queryFilter())
-  queryClient.setQueryData(trpc.alerts.list.queryKey(), (now) => now && { ...now, thresholds: saved.thresholds })
 }

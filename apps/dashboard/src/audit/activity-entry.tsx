@@ -8,7 +8,7 @@ import { describeEntry } from './describe-entry.tsx'
 const ACTORS: Record<AuditActor, string> = {
   customer: 'By you',
   operator: 'By the operator',
-  system: 'Automatically, on a call',
+  system: 'Automatically',
 }
 
 export function ActivityEntry({ entry }: { entry: AuditEntry }) {
@@ -41,10 +41,14 @@ export function ActivityEntry({ entry }: { entry: AuditEntry }) {
             </span>
           </>
         )}
-        {' · request '}
-        <code>
-          <UserText>{requestId}</UserText>
-        </code>
+        {requestId !== null && (
+          <>
+            {' · request '}
+            <code>
+              <UserText>{requestId}</UserText>
+            </code>
+          </>
+        )}
       </p>
     </li>
   )

@@ -4,7 +4,7 @@ import { useQuery } from '@tanstack/react-query'
 import { useProvisioning } from '../account/provisioning.ts'
 import { QueryFault } from '../call/query-fault.tsx'
 import { REFRESH_INTERVAL_MS, trpc } from '../call/trpc.ts'
-import { formatCredits, formatMomentUtc, formatRelative } from '../ui/format.ts'
+import { countCredits, formatCredits, formatMomentUtc, formatRelative } from '../ui/format.ts'
 import { MomentUtc } from '../ui/moment.tsx'
 import { Notice } from '../ui/notice.tsx'
 
@@ -53,7 +53,9 @@ function Account({ account }: { account: BillingAccount }) {
       {freeCreditsRefusal !== null && <Notice>{NO_FREE_CREDITS[freeCreditsRefusal]}</Notice>}
       {creditsRemaining === 0 && suspendedAt === null && (
         <Notice tone="danger">
-          No credits are left: charges are refused.
+          {creditsHeld > 0
+            ? `All that is left, ${countCredits(creditsHeld)}, is held: charges are refused until a hold is released, expires, or is settled for fewer credits.`
+            : 'No credits are left: charges are refused.'}
           {creditsPerCycle > 0 && (
             <>
               {' '}

@@ -3,10 +3,16 @@ import type { BalanceByDay } from './balance-by-day.ts'
 
 const HEIGHT = 100
 
-/** Draws the balance as a step line with one step for each day of the cycle. The ledger's table contains the same figures. */
+/**
+ * Draws the balance as a step line with one step for each day of the cycle. The ledger's table contains the same figures. The
+ * balance of an earlier day can be negative (`LedgerEntry`). Then the chart also shows the line of 0 credits.
+ */
 export function BalanceChart({ days, balances, from, to }: BalanceByDay & { from: string; to: string }) {
-  const highest = Math.max(1, ...balances)
-  const steps = balances.map((balance, day) => `V${(1 - balance / highest) * HEIGHT}H${day + 1}`).join('')
+  const highest = Math.max(0, ...balances)
+  const lowest = Math.min(0, ...balances)
+  const heightOf = (balance: number) => ((highest - balance) / Math.max(1, highest - lowest)) * HEIGHT
+  const steps = balances.map((balance, day) => `V${heightOf(balance)}H${day + 1}`).join('')
+  const zero = heightOf(0)
   const [atFirst = 0] = balances
   const atLast = balances.at(-1) ?? 0
   const label = `Balance by day: ${formatCredits(atFirst)} credits at the start, ${formatCredits(highest)} at most, ${formatCredits(atLast)} at the end`
@@ -20,7 +26,10 @@ export function BalanceChart({ days, balances, from, to }: BalanceByDay & { from
         aria-label={label}
         className="h-32 w-full border-line border-y"
       >
-        <path d={`M0,${HEIGHT}${steps}V${HEIGHT}Z`} className="fill-accent-soft" />
+        <path d={`M0,${zero}${steps}V${zero}Z`} className="fill-accent-soft" />
+        {lowest < 0 && (
+          <path d={`M0,${zero}H${days}`} vectorEffect="non-scaling-stroke" strokeWidth="1" className="stroke-line-strong" />
+        )}
         <path
           d={`M0${steps.replace(/^V/, ',')}`}
           vectorEffect="non-scaling-stroke"
@@ -29,6 +38,7 @@ export function BalanceChart({ days, balances, from, to }: BalanceByDay & { from
           className="stroke-series-1"
         />
       </svg>
+      {lowest < 0 && <span className="figures">{formatCredits(lowest)} credits</span>}
       <div className="flex justify-between">
         <span>{from}</span>
         <span>{to}</span>

@@ -1,7 +1,7 @@
 import type { LedgerEntry } from '@keymeter/contract'
-import { formatCredits } from '../ui/format.ts'
+import { formatCredits, formatDayUtc } from '../ui/format.ts'
 
-export function describeLedgerEntry({ kind, credits, count, plan, note }: LedgerEntry): string {
+export function describeLedgerEntry({ kind, credits, count, plan, note, topUp }: LedgerEntry): string {
   switch (kind) {
     case 'carried_over':
       return 'Top-up credits carried over'
@@ -15,9 +15,11 @@ export function describeLedgerEntry({ kind, credits, count, plan, note }: Ledger
     case 'top_up':
       if (count !== null) return counted(count, 'top-up')
       return note === null ? 'Top-up' : `Top-up: ${note}`
-    case 'take_back':
+    case 'take_back': {
       if (count !== null) return `${counted(count, 'top-up')} taken back`
-      return note === null ? 'Top-up taken back' : `Top-up taken back: ${note}`
+      const of = topUp === null ? '' : ` of ${formatDayUtc(topUp.at)}${topUp.note === null ? '' : ` (${topUp.note})`}`
+      return `Top-up${of} taken back${note === null ? '' : `: ${note}`}`
+    }
     case 'refund_top_up':
       return `${counted(count, 'refund')} of an earlier cycle, as top-up credits`
     case 'refund':

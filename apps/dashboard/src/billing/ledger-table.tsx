@@ -1,8 +1,6 @@
 import type { LedgerOutput } from '@keymeter/contract'
-import { formatCredits } from '../ui/format.ts'
+import { formatCredits, formatDayUtc } from '../ui/format.ts'
 import { describeLedgerEntry } from './describe-ledger-entry.ts'
-
-const dayUtc = new Intl.DateTimeFormat('en-GB', { day: 'numeric', month: 'short', timeZone: 'UTC' })
 
 /**
  * Shows the ledger like a bank statement: the oldest entry is first, each line contains the balance after it, and the last line
@@ -37,7 +35,7 @@ export function LedgerTable({ entries, balance, isCurrent }: Pick<LedgerOutput, 
           {entries.map((entry) => (
             <tr key={`${entry.kind} ${entry.at} ${entry.balance}`} className="border-line border-b">
               <td className={`${CELL} whitespace-nowrap text-ink-soft`}>
-                <time dateTime={entry.at}>{dayUtc.format(new Date(entry.at))}</time>
+                <time dateTime={entry.at}>{formatDayUtc(entry.at)}</time>
               </td>
               <td className={`${CELL} wrap-anywhere w-full min-w-24 font-medium`}>{describeLedgerEntry(entry)}</td>
               <td className={`${CELL} figures whitespace-nowrap text-right`}>{formatMovement(entry.credits)}</td>

@@ -5,18 +5,27 @@ interface TextFieldProps extends ComponentProps<'input'> {
   label: string
   hint?: string
   error?: string | undefined
+  /** Shown beside the input. Screen readers do not read it, so the label must contain it too. */
+  unit?: string
 }
 
 /** A labelled input. Screen readers also read its error, or its hint if there is no error. */
-export function TextField({ label, hint, error, ...input }: TextFieldProps) {
+export function TextField({ label, hint, error, unit, ...input }: TextFieldProps) {
   return (
     <BaseField.Root invalid={error !== undefined} className="grid gap-1.5">
       <BaseField.Label className="text-sm font-medium">{label}</BaseField.Label>
-      <BaseField.Control
-        {...input}
-        aria-invalid={error !== undefined}
-        className="min-h-10 w-full rounded-lg border border-line-strong bg-surface px-3 text-base data-invalid:border-danger sm:text-sm"
-      />
+      <div className="flex items-center gap-2">
+        <BaseField.Control
+          {...input}
+          aria-invalid={error !== undefined}
+          className="min-h-10 w-full min-w-0 rounded-lg border border-line-strong bg-surface px-3 text-base data-invalid:border-danger sm:text-sm"
+        />
+        {unit !== undefined && (
+          <span aria-hidden="true" className="text-sm">
+            {unit}
+          </span>
+        )}
+      </div>
       {error !== undefined && (
         <BaseField.Error match className="text-sm text-danger">
           {error}

@@ -1,6 +1,7 @@
 const whole = new Intl.NumberFormat('en')
 const dateTime = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'short' })
 const dateTimeUtc = new Intl.DateTimeFormat('en-GB', { dateStyle: 'medium', timeStyle: 'short', timeZone: 'UTC' })
+const dayUtc = new Intl.DateTimeFormat('en-GB', { day: 'numeric', month: 'short', timeZone: 'UTC' })
 const relative = new Intl.RelativeTimeFormat('en', { numeric: 'always' })
 
 const UNITS = [
@@ -14,6 +15,11 @@ const UNITS = [
 /** Returns e.g. `1,234` or `−25`. The minus sign is not a hyphen, because screen readers skip hyphens. */
 export function formatCredits(credits: number): string {
   return whole.format(credits).replace('-', '−')
+}
+
+/** Returns e.g. `1 credit` or `1,234 credits`. */
+export function countCredits(credits: number): string {
+  return `${formatCredits(credits)} credit${credits === 1 ? '' : 's'}`
 }
 
 /** Returns date and time in the user's language and time zone. */
@@ -32,6 +38,11 @@ export function formatCountdown(ms: number): string {
   const seconds = Math.ceil(ms / 1000)
   const [unit, length] = UNITS.find(([, unitSeconds]) => seconds >= unitSeconds) ?? (['second', 1] as const)
   return relative.format(Math.trunc(seconds / length), unit)
+}
+
+/** Returns e.g. `24 Dec`, the day in UTC. */
+export function formatDayUtc(iso: string): string {
+  return dayUtc.format(new Date(iso))
 }
 
 /** Returns e.g. `3 hours ago`, `in 12 days` or `just now`. */

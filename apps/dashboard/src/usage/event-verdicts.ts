@@ -1,4 +1,5 @@
-import type { EventVerdict } from '@keymeter/contract'
+import type { EventVerdict, UsageEvent } from '@keymeter/contract'
+import { countCredits } from '../ui/format.ts'
 
 const VERDICTS = {
   charged: { text: 'Charged', group: 'charged' },
@@ -27,6 +28,24 @@ const GROUPS: Record<VerdictGroup, string> = { charged: 'Charged', refused: 'Ref
  */
 export function describeVerdict(verdict: string): string {
   return isKnown(verdict) ? VERDICTS[verdict].text : verdict.replaceAll('_', ' ')
+}
+
+/**
+ * Returns what else the user must know about the verdict, e.g. `all 400 credits left were held` or `30 credits uncollected`.
+ * Returns null if there is nothing.
+ */
+export function explainVerdict({
+  verdict,
+  remaining,
+  creditsHeld,
+  uncollected,
+}: Pick<UsageEvent, 'verdict' | 'remaining' | 'creditsHeld' | 'uncollected'>): string | null {
+  if (uncollected > 0) return `${countCredits(uncollected)} uncollected`
+  if (creditsHeld === null || creditsHeld === 0) return null
+  if (verdict === 'key_limit_exceeded') return `the key held ${countCredits(creditsHeld)}`
+  return remaining === 0
+    ? `all ${countCredits(creditsHeld)} left ${creditsHeld === 1 ? 'was' : 'were'} held`
+    : `${countCredits(creditsHeld)} ${creditsHeld === 1 ? 'was' : 'were'} held`
 }
 
 export function isRefusal(verdict: string): boolean {

@@ -14,7 +14,7 @@ import { UserText } from '../ui/user-text.tsx'
 import { ACTION_TEXTS } from './event-actions.ts'
 import { EventFilters } from './event-filters.tsx'
 import { eventPages } from './event-pages.ts'
-import { describeVerdict, isRefusal, verdictsOf } from './event-verdicts.ts'
+import { describeVerdict, explainVerdict, isRefusal, verdictsOf } from './event-verdicts.ts'
 import { ExportEvents } from './export-events.tsx'
 import { askFor } from './usage-range.ts'
 import type { UsageSearch } from './usage-search.ts'
@@ -120,6 +120,7 @@ function EventTable({ events, isBusy }: { events: UsageEvent[]; isBusy: boolean 
 }
 
 function EventRow({ event }: { event: UsageEvent }) {
+  const explanation = explainVerdict(event)
   const { sequence, createdAt, keyName, keyPrefix, action, operation, verdict, creditsRequested, creditsCharged, remaining } =
     event
   return (
@@ -145,6 +146,7 @@ function EventRow({ event }: { event: UsageEvent }) {
         ) : (
           <Badge tone={isRefusal(verdict) ? 'danger' : 'plain'}>{describeVerdict(verdict)}</Badge>
         )}
+        {explanation !== null && <p className="mt-1 text-ink-soft text-xs">{explanation}</p>}
       </td>
       <td className="figures px-3 py-3 text-right font-medium sm:px-4">
         {formatCredits(creditsCharged)}

@@ -157,6 +157,28 @@ describe('thresholds of credits left', () => {
     expect(await alerts()).toEqual(['0 left', '100 left', '500 left', '900 left'])
   })
 
+  it('a batch records the thresholds that it reached in between, even if a refund of the batch gives the credits back', async () => {
+    const { key, charge, set, caller } = await account()
+    const charged = await charge(500)
+    if (charged.verdict !== 'charged' || charged.chargeId === null) throw new Error('nothing is charged')
+    // After this call, each charge of the next batch looks for thresholds that it reaches.
+    await set([100], [80])
+    const engine = new Metering({ db: database.db, keyBrand: 'km', log: pino({ level: 'silent' }) })
+    const item = { key, operation: 'default' }
+    await Promise.all([
+      // While this verify is in flight, the other calls gather in one batch.
+      engine.charge({ ...item, credits: 0, idempotencyKey: null }),
+      engine.charge({ ...item, credits: 450, idempotencyKey: once() }),
+      engine.refund({ chargeId: charged.chargeId, credits: 500, idempotencyKey: once() }),
+      engine.charge({ ...item, credits: 1, idempotencyKey: once() }),
+    ])
+    expect((await caller.alerts.list()).data).toMatchObject([
+      { kind: 'percent', threshold: 80, creditsUsed: 950, creditsLeft: 50 },
+      { kind: 'percent', threshold: 50 },
+      { kind: 'credits_left', threshold: 100, creditsUsed: 950, creditsLeft: 50 },
+    ])
+  })
+
   it('held credits are not left, so a hold records an alert, and neither a release nor the next hold changes the alerts', async () => {
     const { hold, set, alerts, charge } = await account()
     await set([100, 0])

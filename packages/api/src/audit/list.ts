@@ -13,7 +13,7 @@ interface Row {
   keyName: string | null
   keyPrefix: string | null
   detail: AuditEntry['detail']
-  requestId: string
+  requestId: string | null
   clientAddress: string | null
   userAgent: string | null
   createdAt: Date
@@ -22,6 +22,9 @@ interface Row {
 /**
  * Returns one page of the account's audit log, newest entries first. The cursor is the sequence of an entry, so new entries do
  * not shift the pages.
+ *
+ * Only customers read this list. It contains where a call came from only for the customer's own calls. The table keeps the
+ * origin of every call, because the hash chain covers it, and because the operator needs it.
  *
  * A page reads only the entries that it returns. There is an index for each combination of the filters `action` and `keyId`
  * (supabase/schemas/audit.sql), and the time is the next column of each index. The conditions compare whole rows of columns,
@@ -46,13 +49,14 @@ export async function listAudit(
   await readInIndexOrder(scope)
   const { rows } = await sql<Row>`
     select log.sequence, log.actor, log.action, log.api_key_id as "keyId", keys.name as "keyName",
-           ${currentKeyPrefix} as "keyPrefix", log.detail, log.request_id as "requestId",
-           log.client_address as "clientAddress", log.user_agent as "userAgent", log.created_at as "createdAt"
+           ${currentKeyPrefix} as "keyPrefix", log.detail, origin.request_id as "requestId",
+           origin.client_address as "clientAddress", origin.user_agent as "userAgent", log.created_at as "createdAt"
       from (select * from audit_log
              where user_id = ${userId} and (${sql.join(columns)}) < (${place(start)})
                and (${sql.join(columns)}) >= (${place(since)})
              order by ${sql.join(columns.map((column) => sql`${column} desc`))} limit ${limit + 1}) as log
       left join api_keys as keys on keys.user_id = ${userId} and keys.id = log.api_key_id
+      left join lateral (select log.request_id, log.client_address, log.user_agent) as origin on log.actor = 'customer'
      order by log.created_at desc, log.sequence desc`.execute(db)
   const page = rows.slice(0, limit)
   const data = page.map(({ createdAt, actor, action: done, ...row }) => ({

@@ -54,7 +54,7 @@ export async function getLedger(scope: Scope, { cycleStart }: GetLedger): Promis
   // The database does not store the plan at the start of a cycle. If the plan changed during the cycle, the earlier plan is
   // unknown. A line that sums several changes has no plan, and each of them can be the change to the plan of the cycle.
   const isChanged = written.some(({ kind, plan }) => kind === 'plan_change' && (plan === cycle.plan || plan === null))
-  const plain = { count: null, plan: null, note: null }
+  const plain = { count: null, plan: null, note: null, topUp: null }
   const lines: Line[] = [
     { ...plain, kind: 'carried_over', at: cycle.start, credits: cycle.carried },
     { ...plain, kind: 'grant', at: cycle.start, credits: cycle.granted - addedInCycle, plan: isChanged ? null : cycle.plan },
@@ -114,7 +114,7 @@ async function chargesByDay({ db, userId }: Scope, { start, end }: LedgerCycle):
            sum(charges[cardinality(charges)])::bigint as count
       from keymeter.usage_totals(${userId}, ${start}, ${end}, ${start}, null, null, null)
      group by day`.execute(db)
-  return rows.map((row) => ({ ...row, kind: 'charges', plan: null, note: null }))
+  return rows.map((row) => ({ ...row, kind: 'charges', plan: null, note: null, topUp: null }))
 }
 
 /**
@@ -125,22 +125,25 @@ async function chargesByDay({ db, userId }: Scope, { start, end }: LedgerCycle):
 async function writtenEntries({ db, userId }: Scope, { start, end }: LedgerCycle): Promise<Line[]> {
   const ofKind = sql`from ledger_entries as entries
                     where entries.user_id = ${userId} and entries.cycle_start = ${start} and entries.kind = kinds.kind`
-  const { rows } = await sql<Line>`
+  const { rows } = await sql<Omit<Line, 'topUp'> & { topUpAt: Date | null; topUpNote: string | null }>`
     with kinds (kind, single_max) as (
       values ('plan_change', ${LEDGER_SINGLE_ENTRIES_MAX}::int), ('top_up', ${LEDGER_SINGLE_ENTRIES_MAX}::int), ('take_back', ${LEDGER_SINGLE_ENTRIES_MAX}::int),
              ('refund', 0), ('refund_top_up', 0)
     ), single as (
       select kinds.kind, newest.* from kinds cross join lateral (
-        select sequence, created_at, credits, plan, note ${ofKind} order by created_at desc, sequence desc limit single_max) as newest
+        select sequence, created_at, credits, plan, note, refers_to ${ofKind} order by created_at desc, sequence desc limit single_max) as newest
     ), summed as (
       select kinds.kind, coalesce(oldest.created_at, 'infinity') as before_at, coalesce(oldest.sequence, 0) as before_sequence
         from kinds
         left join lateral (select created_at, sequence from single where single.kind = kinds.kind order by created_at, sequence limit 1) as oldest on true
        where (select count(*) from single where single.kind = kinds.kind) = single_max
     )
-    (select kind, created_at as at, credits, null::bigint as count, plan, note from single order by created_at, sequence)
+    (select single.kind, single.created_at as at, single.credits, null::bigint as count, single.plan, single.note,
+            top_up.created_at as "topUpAt", top_up.note as "topUpNote"
+       from single left join ledger_entries as top_up on top_up.user_id = ${userId} and top_up.sequence = single.refers_to
+      order by single.created_at, single.sequence)
      union all
-    select kinds.kind, day, sums.credits, sums.count, null, null
+    select kinds.kind, day, sums.credits, sums.count, null, null, null, null
       from summed as kinds
      cross join generate_series(date_trunc('day', ${start}::timestamptz, 'UTC'), ${end}, interval '24 hours') as day
      cross join lateral (
@@ -148,7 +151,10 @@ async function writtenEntries({ db, userId }: Scope, { start, end }: LedgerCycle
           and entries.created_at >= day and entries.created_at < day + interval '24 hours'
           and (entries.created_at, entries.sequence) < (before_at, before_sequence)) as sums
      where sums.count > 0`.execute(db)
-  return rows
+  return rows.map(({ topUpAt, topUpNote, ...line }) => ({
+    ...line,
+    topUp: topUpAt === null ? null : { at: topUpAt.toISOString(), note: topUpNote },
+  }))
 }
 
 /** Caps a number at 2^53 - 1, because JSON does not represent larger whole numbers exactly. */

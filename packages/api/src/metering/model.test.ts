@@ -301,6 +301,26 @@ const keyStep = (name: string, run: (key: ModelKey, caller: ReturnType<typeof ca
     await run(key, callerOf(real, key.account), model)
   })
 
+async function topUp(model: Model, account: ModelAccount, credits: number): Promise<void> {
+  account.turn(model.now)
+  const grant = { accountId: account.userId, credits, idempotencyKey: `t-${idempotencyKeys++}` }
+  account.topUp(credits, grant.idempotencyKey)
+  expect(await backend.operator.grantTopUp(grant)).toMatchObject({ replayed: false })
+  expect(await backend.operator.grantTopUp(grant)).toMatchObject({ replayed: true })
+}
+
+async function changePlan(model: Model, account: ModelAccount, plan: string): Promise<void> {
+  account.turn(model.now)
+  account.changePlan(plan)
+  await backend.operator.changePlan({ accountId: account.userId, plan })
+}
+
+async function setAlerts(real: Real, account: ModelAccount, thresholds: number[], creditsLeft?: number[]): Promise<void> {
+  account.thresholds = thresholds
+  if (creditsLeft !== undefined) account.creditsLeft = creditsLeft
+  await callerOf(real, account).alerts.setThresholds({ thresholds, creditsLeft })
+}
+
 const changes = [
   step('sign up', fc.constant(null), async (_, model, real) => {
     if (model.accounts.length < ACCOUNTS_MAX) await signUp(model, real)
@@ -392,12 +412,7 @@ const changes = [
     await backend.operator[account.isSuspended ? 'suspend' : 'resume']({ accountId: account.userId })
   }),
   step('top up', fc.record({ account: nth, credits: fc.constantFrom(1, 50, 700) }), async (args, model) => {
-    const account = pick(model.accounts, args.account)
-    account.turn(model.now)
-    const grant = { accountId: account.userId, credits: args.credits, idempotencyKey: `t-${idempotencyKeys++}` }
-    account.topUp(args.credits, grant.idempotencyKey)
-    expect(await backend.operator.grantTopUp(grant)).toMatchObject({ replayed: false })
-    expect(await backend.operator.grantTopUp(grant)).toMatchObject({ replayed: true })
+    await topUp(model, pick(model.accounts, args.account), args.credits)
   }),
   step(
     'take a top-up back',
@@ -420,10 +435,7 @@ const changes = [
     },
   ),
   step('change the plan', fc.record({ account: nth, plan: fc.constantFrom(...Object.keys(PLANS)) }), async (args, model) => {
-    const account = pick(model.accounts, args.account)
-    account.turn(model.now)
-    account.changePlan(args.plan)
-    await backend.operator.changePlan({ accountId: account.userId, plan: args.plan })
+    await changePlan(model, pick(model.accounts, args.account), args.plan)
   }),
   step(
     'set the alerts',
@@ -435,10 +447,7 @@ const changes = [
       }),
     }),
     async ({ account: n, thresholds, creditsLeft }, model, real) => {
-      const account = pick(model.accounts, n)
-      account.thresholds = thresholds
-      if (creditsLeft !== undefined) account.creditsLeft = creditsLeft
-      await callerOf(real, account).alerts.setThresholds({ thresholds, creditsLeft })
+      await setAlerts(real, pick(model.accounts, n), thresholds, creditsLeft)
     },
   ),
   step('make the partitions', fc.constant(null), async () => void (await makeUsagePartitions(database.db))),
@@ -506,6 +515,36 @@ const courses = [
         requests,
         async () => await metering.chargeMany(requests.map(({ action: _, ...charge }) => charge)),
       )
+    },
+  ),
+  step(
+    'reach thresholds, get credits, and reach thresholds again',
+    fc.record({
+      secret: nth,
+      parts: fc.array(fc.constantFrom(0.5, 0.9, 1, 1.01), { minLength: 2, maxLength: 3 }),
+      gets: fc.constantFrom(1, 50, 100, 700, 'small', 'large'),
+      creditsLeft: fc.constantFrom<(number[] | undefined)[]>(undefined, [100, 0], [500, 60, 20]),
+    }),
+    async ({ secret, parts, gets, creditsLeft }, model, real) => {
+      const key = pickSecret(model, secret)
+      const account = model.accounts.find(({ userId }) => userId === parseToken('km', key)?.userId)
+      if (account === undefined) throw new Error('a secret of nobody')
+      if (creditsLeft !== undefined) await setAlerts(real, account, account.thresholds, creditsLeft)
+      for (const part of parts) {
+        account.turn(model.now)
+        const credits = Math.max(1, Math.ceil(account.remaining * part))
+        const charge = {
+          action: 'charge' as const,
+          key,
+          credits,
+          idempotencyKey: `k-${idempotencyKeys++}`,
+          operation: 'default',
+        }
+        model.requests.push(charge)
+        await expectVerdicts(model, [charge], async () => [await sendTo(metering, charge)])
+        if (typeof gets === 'number') await topUp(model, account, gets)
+        else await changePlan(model, account, gets)
+      }
     },
   ),
   step('hold over the end of the cycle', fc.record({ secret: nth, credits, offset }), async (args, model) => {

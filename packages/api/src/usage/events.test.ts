@@ -91,6 +91,7 @@ describe('usage.events', () => {
       creditsRequested: 1,
       creditsCharged: 0,
       uncollected: 0,
+      creditsHeld: null,
       remaining: 1_000_000_000 - 24_003,
       idempotencyKey: 'request-24003',
       refersTo: null,

@@ -22,6 +22,7 @@ const COLUMNS = [
   'creditsCharged',
   'uncollected',
   'remaining',
+  'creditsHeld',
   'idempotencyKey',
   'refersTo',
   'expiresAt',

@@ -88,6 +88,7 @@ interface Row {
   credits_requested: number
   credits_charged: number
   remaining: number
+  credits_held: number | null
   idempotency_key: string | null
   refers_to: number | null
   expires_at: Date | null
@@ -122,6 +123,7 @@ async function selectEvents(
     creditsCharged: row.credits_charged,
     uncollected: row.verdict === 'settled' ? row.credits_requested - row.credits_charged : 0,
     remaining: row.remaining,
+    creditsHeld: row.credits_held,
     idempotencyKey: row.idempotency_key,
     refersTo: row.refers_to,
     expiresAt: row.expires_at?.toISOString() ?? null,
