@@ -34,7 +34,7 @@ describe.each(SCHEMAS)('%s', (_, accepts, lengthMax) => {
     ['Mongolian vowel separator', '\u180e'],
     ['interlinear annotation', '\ufff9\ufffa\ufffb'],
     ['nothing', ''],
-  ])('needs a visible character, which is not a %s', (_, blank) => {
+  ])('needs a visible character: %s is not enough', (_, blank) => {
     for (const text of [blank, `${blank} ${blank}`, `\u200b${blank}\u2800`]) expect(accepts(text)).toBe(false)
     expect(accepts(`${blank}a${blank}`)).toBe(true)
   })
