@@ -1,7 +1,7 @@
 /**
  * `pnpm bench charge` measures charges and reads on a new Postgres, and writes docs/performance.md.
  *
- * `--rounds` sets how often each measurement is repeated, and `--seconds` how long it takes. `--full` adds the largest table.
+ * `--rounds` sets how often each measurement is repeated, and `--seconds` how long it takes. `--full` adds the largest table and the largest account.
  * `--only <text>` runs only the scenarios whose name contains the text. `--quick` makes short measurements, to see if every
  * scenario works. With `--only` or `--quick`, docs/performance.md is not written. `--json` prints the findings.
  */
@@ -27,6 +27,7 @@ const SIZES = [10_000, 100_000, 1_000_000]
 const SIZES_FULL = [...SIZES, 10_000_000]
 const SIZES_QUICK = [1_000, 10_000]
 const LARGE_ACCOUNT: LargeAccountSize = { revokedKeys: 10_000, events: 1_000_000, auditEntries: 1_000_000 }
+const LARGE_ACCOUNT_FULL: LargeAccountSize = { ...LARGE_ACCOUNT, events: 10_000_000 }
 const LARGE_ACCOUNT_QUICK: LargeAccountSize = { revokedKeys: 1_000, events: 10_000, auditEntries: 10_000 }
 const ACCOUNTS = 1000
 const ACCOUNTS_QUICK = 100
@@ -54,6 +55,7 @@ const report = (line: string) => console.error(line)
 const loadBefore = loadAverage()
 const machine = readMachine()
 const sizes = values.quick ? SIZES_QUICK : values.full ? SIZES_FULL : SIZES
+const largeAccountSize = values.quick ? LARGE_ACCOUNT_QUICK : values.full ? LARGE_ACCOUNT_FULL : LARGE_ACCOUNT
 
 await withCluster(values.quick ? ACCOUNTS_QUICK : ACCOUNTS, report, async (cluster) => {
   const scenarios: Record<string, () => Promise<Finding[]>> = {
@@ -64,8 +66,7 @@ await withCluster(values.quick ? ACCOUNTS_QUICK : ACCOUNTS, report, async (clust
     processes: async () => [await twoProcesses(cluster, effort)],
     single: async () => [await singleCaller(cluster, effort)],
     'large tables': async () => await largeTables(cluster, sizes, effort, report),
-    'large account': async () =>
-      await largeAccount(cluster, values.quick ? LARGE_ACCOUNT_QUICK : LARGE_ACCOUNT, effort, report),
+    'large account': async () => await largeAccount(cluster, largeAccountSize, effort, report),
     'roll-ups': async () => [await costOfRollUps(cluster, effort)],
     neighbours: async () => await neighbours(cluster, effort),
   }
