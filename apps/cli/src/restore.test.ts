@@ -30,6 +30,7 @@ async function keymeter(urls: DatabaseUrls, ...args: string[]): Promise<{ code: 
     },
     stderr: () => {},
     isInteractive: false,
+    confirm: async () => false,
   })
   return { code, stdout }
 }

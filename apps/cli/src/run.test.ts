@@ -25,6 +25,7 @@ async function keymeter(
       output.stderr += text
     },
     isInteractive,
+    confirm: async () => false,
   })
   return { code, ...output }
 }
@@ -180,7 +181,7 @@ describe('pnpm keymeter', () => {
     const help = await keymeter(['--help'])
     expect(help).toMatchObject({ code: 0, stdout: expect.stringContaining('verify-audit'), stderr: '' })
     const commands = [...help.stdout.matchAll(/^ {2}([a-z-]+) \[options\]/gm)].map(([, name = '']) => name)
-    expect(commands).toHaveLength(11)
+    expect(commands).toHaveLength(12)
     for (const name of commands) expect((await keymeter([name, '--help'])).stdout).toContain('--json')
   })
 

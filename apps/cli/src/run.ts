@@ -5,6 +5,7 @@ import { putOnPlan, resume, showAccount, suspend, topUp } from './account.ts'
 import type { CommandResult } from './command-result.ts'
 import { examineDeployment } from './doctor.ts'
 import { type DropUsageOptions, dropOldUsage } from './drop-usage.ts'
+import { type MigrateOptions, migrateDatabase } from './migrate.ts'
 import { definePlan, showPlans } from './plan.ts'
 import { reconcileUsage } from './reconcile.ts'
 import { verifyAuditLog } from './verify-audit.ts'
@@ -17,6 +18,8 @@ export interface Terminal {
   stderr(text: string): void
   /** True if stderr is a terminal. Progress is written only to a terminal. */
   isInteractive: boolean
+  /** Asks a question and returns true if the answer is yes. Returns false if nobody can answer. */
+  confirm(question: string): Promise<boolean>
 }
 
 interface OutputOptions {
@@ -72,6 +75,19 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
     .action(
       async (options: OutputOptions & { fix?: true }) =>
         await execute(options, (db) => examineDeployment(db, terminal.readSetting, { fix: options.fix === true })),
+    )
+
+  command('migrate', 'Applies the pending migrations. Prints the database, and changes it only after you have confirmed.')
+    .option('--yes', 'do not ask')
+    .option('--dry-run', 'change nothing. Only list the pending migrations')
+    .action(
+      async (options: OutputOptions & MigrateOptions) =>
+        await execute(options, (db) =>
+          migrateDatabase(db, options, {
+            confirm: terminal.confirm,
+            report: (line) => options.json !== true && terminal.stderr(line),
+          }),
+        ),
     )
 
   command('plans', 'Lists the plans.').action(async (options: OutputOptions) => await execute(options, showPlans))

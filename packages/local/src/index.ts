@@ -1,4 +1,5 @@
 export { startAuth } from './auth.ts'
+export { compareSchemas } from './catalog.ts'
 export { type DatabaseUrls, withClient } from './database.ts'
 export { migrate } from './migrate.ts'
 export { freePort } from './ports.ts'

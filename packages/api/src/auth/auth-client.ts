@@ -1,4 +1,4 @@
-import { AuthClient } from '@supabase/auth-js'
+import { GoTrueClient } from '@supabase/auth-js'
 
 /**
  * Creates a client of Supabase Auth that stores no session. supabase-js would also install clients of Supabase's storage, real time
@@ -18,8 +18,8 @@ export function createAuthClient({
   apiKey: string
   headers?: Record<string, string>
   timeoutMs: number
-}): AuthClient {
-  return new AuthClient({
+}): GoTrueClient {
+  return new GoTrueClient({
     url: `${url.replace(/\/$/, '')}/auth/v1`,
     // For requests of a user, the client replaces `Authorization` by the token of the user, and finds only this spelling.
     headers: { ...headers, apikey: apiKey, Authorization: `Bearer ${apiKey}` },
