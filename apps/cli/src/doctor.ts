@@ -28,7 +28,7 @@ export async function examineDeployment(
       direct: readSetting('DATABASE_DIRECT_URL'),
     },
     auth: {
-      url: readSetting('SUPABASE_URL'),
+      url: readSetting('SUPABASE_INTERNAL_URL') ?? readSetting('SUPABASE_URL'),
       publishableKey: readSetting('SUPABASE_PUBLISHABLE_KEY'),
       hasJwtSecret: readSetting('SUPABASE_JWT_SECRET') !== null,
     },
