@@ -12,6 +12,7 @@ const UNIT = [
   'packages/api/src/usage/without-formulas.test.ts',
   'apps/server/src/{client-address,env,log,refusal-log,warn-about-plain-connections}.test.ts',
   'apps/cli/src/read-setting.test.ts',
+  'scripts/require-node.test.ts',
 ]
 
 /** True for `pnpm test:soak` and `pnpm test:chaos`, whose tests can take hours. */

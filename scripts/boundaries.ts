@@ -24,17 +24,19 @@ const ALLOWED: Record<string, { always: string[]; inDevelopment: string[] }> = {
   'packages/local': { always: [], inDevelopment: ['db'] },
   'apps/server': { always: ['api', 'contract', 'db'], inDevelopment: ['local'] },
   'apps/cli': { always: ['api', 'contract', 'db'], inDevelopment: ['local'] },
-  'apps/dashboard': { always: ['contract'], inDevelopment: ['api', 'local'] },
+  // Only the build of the dashboard runs in production, and it contains everything that it needs.
+  'apps/dashboard': { always: [], inDevelopment: ['api', 'contract', 'local'] },
   bench: { always: [], inDevelopment: ['api', 'db', 'local', 'server'] },
 }
 /**
- * The run-time dependencies that these packages may have. `packages/local` may have none, so a production installation does not
- * contain the embedded stack.
+ * The run-time dependencies that these packages may have. `packages/local` and `apps/dashboard` may have none, so a production
+ * installation contains neither the embedded stack nor the libraries of the pages.
  */
 const ONLY: Record<string, string[]> = {
   'packages/contract': ['zod'],
   'packages/db': ['kysely', 'pg'],
   'packages/local': [],
+  'apps/dashboard': [],
 }
 /** Matches a relative path in quotes. The first group is not empty if the path belongs to an import. */
 const RELATIVE_PATH = /(\bfrom\s*|\bimport\s*\(?\s*|)(['"`])(\.\.?\/[^'"`\n]*)\2/g

@@ -1,9 +1,12 @@
 import { spawn } from 'node:child_process'
 
-/** Runs a command and returns its exit code and its output. The output contains no colours. */
-export async function run(command: string[]): Promise<{ code: number; output: string }> {
+/** Runs a command in a folder and returns its exit code and its output. The output contains no colours. */
+export async function run(command: string[], cwd = process.cwd()): Promise<{ code: number; output: string }> {
   const [name = '', ...args] = command
-  const child = spawn(name, args, { env: { ...process.env, NO_COLOR: '1', TURBO_TELEMETRY_DISABLED: '1', DO_NOT_TRACK: '1' } })
+  const child = spawn(name, args, {
+    cwd,
+    env: { ...process.env, NO_COLOR: '1', TURBO_TELEMETRY_DISABLED: '1', DO_NOT_TRACK: '1' },
+  })
   let output = ''
   child.stdout.on('data', (data) => (output += data))
   child.stderr.on('data', (data) => (output += data))

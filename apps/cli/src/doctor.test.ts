@@ -190,7 +190,7 @@ describe('pnpm keymeter doctor', () => {
     ],
     [
       "delete from supabase_migrations.schema_migrations where version = '20260501000001'",
-      /migrations +1 are not applied: 20260501000001\. Repair: pnpm migrate$/,
+      /migrations +1 are not applied: 20260501000001\. Repair: keymeter migrate$/,
       "insert into supabase_migrations.schema_migrations (version) values ('20260501000001')",
       false,
     ],
@@ -202,7 +202,7 @@ describe('pnpm keymeter doctor', () => {
     ],
     [
       'alter schema supabase_migrations rename to moved',
-      /migrations +\d+ are not applied: 20260214000001; 20260215000001; 20260215000002; and \d+ more\. Repair: pnpm migrate$/,
+      /migrations +\d+ are not applied: 20260214000001; 20260215000001; 20260215000002; and \d+ more\. Repair: keymeter migrate$/,
       'alter schema moved rename to supabase_migrations',
       false,
     ],

@@ -1,8 +1,9 @@
-import { readdirSync, readFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { examine, type Finding, repairPermissions } from '@keymeter/api/server'
 import type { Db } from '@keymeter/db'
 import type { CommandResult } from './command-result.ts'
+import { readMigrations } from './migrations.ts'
 
 const SUPABASE = join(import.meta.dirname, '../../../supabase')
 const PERMISSION_SCRIPTS = ['schemas/roles.sql', 'schemas/permissions.sql']
@@ -27,11 +28,11 @@ export async function examineDeployment(
       direct: readSetting('DATABASE_DIRECT_URL'),
     },
     auth: {
-      url: readSetting('SUPABASE_URL'),
+      url: readSetting('SUPABASE_INTERNAL_URL') ?? readSetting('SUPABASE_URL'),
       publishableKey: readSetting('SUPABASE_PUBLISHABLE_KEY'),
       hasJwtSecret: readSetting('SUPABASE_JWT_SECRET') !== null,
     },
-    migrations: readdirSync(join(SUPABASE, 'migrations')).flatMap((file) => /^\d{14}(?=_.*\.sql$)/.exec(file)?.[0] ?? []),
+    migrations: readMigrations().map(({ version }) => version),
   })
   return {
     json: { isFixed: fix, findings },

@@ -31,6 +31,8 @@ async function keymeter(...args: string[]): Promise<string> {
     },
     stderr: () => {},
     isInteractive: false,
+    readInput: async () => '',
+    confirm: null,
   })
   expect([args[0], code]).toEqual([args[0], 0])
   return text

@@ -229,7 +229,7 @@ describe('pnpm keymeter', () => {
     const help = await keymeter(['--help'])
     expect(help).toMatchObject({ code: 0, stdout: expect.stringContaining('verify-audit'), stderr: '' })
     const commands = [...help.stdout.matchAll(/^ {2}([a-z-]+) \[options\]/gm)].map(([, name = '']) => name)
-    expect(commands).toHaveLength(17)
+    expect(commands).toHaveLength(18)
     for (const name of commands) expect((await keymeter([name, '--help'])).stdout).toContain('--json')
   })
 

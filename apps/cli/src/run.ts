@@ -9,6 +9,7 @@ import type { CommandResult } from './command-result.ts'
 import { examineDeployment } from './doctor.ts'
 import { type DropUsageOptions, dropOldUsage } from './drop-usage.ts'
 import { showKeys } from './find-key.ts'
+import { type MigrateOptions, migrateDatabase } from './migrate.ts'
 import { showOperatorLog } from './operator-log.ts'
 import { definePlan, showPlans } from './plan.ts'
 import { reconcileUsage } from './reconcile.ts'
@@ -93,6 +94,19 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
     .action(
       async (options: OutputOptions & { fix?: true }) =>
         await execute(options, (db) => examineDeployment(db, terminal.readSetting, { fix: options.fix === true })),
+    )
+
+  command('migrate', 'Applies the pending migrations. Prints the database, and changes it only after you have confirmed.')
+    .option('--yes', 'do not ask')
+    .option('--dry-run', 'change nothing. Only list the pending migrations')
+    .action(
+      async (options: OutputOptions & MigrateOptions) =>
+        await execute(options, (db) =>
+          migrateDatabase(db, options, {
+            confirm: terminal.confirm,
+            report: (line) => options.json !== true && terminal.stderr(line),
+          }),
+        ),
     )
 
   command('plans', 'Lists the plans.').action(async (options: OutputOptions) => await execute(options, showPlans))

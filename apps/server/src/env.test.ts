@@ -35,6 +35,16 @@ describe('environment variables', () => {
     expect(readEnv({ ...required, GOOGLE_OAUTH_CLIENT_ID: 'real' }).googleSignIn).toBe(true)
   })
 
+  it('the server reaches Supabase at SUPABASE_INTERNAL_URL if it is set, otherwise at SUPABASE_URL, and tells browsers only SUPABASE_URL', () => {
+    const internal = { ...required, SUPABASE_INTERNAL_URL: 'http://gateway:9998' }
+    expect(readEnv(internal)).toMatchObject({
+      supabaseUrl: required.SUPABASE_URL,
+      supabaseInternalUrl: 'http://gateway:9998',
+    })
+    expect(readEnv({ ...required, SUPABASE_INTERNAL_URL: '' }).supabaseInternalUrl).toBe(required.SUPABASE_URL)
+    expect(() => readEnv({ ...required, SUPABASE_INTERNAL_URL: 'gateway:9998' })).toThrow(/SUPABASE_INTERNAL_URL: /)
+  })
+
   it('`readEnv` keeps idle connections open for 65 seconds, which is longer than load balancers do, and accepts 1 to 3,600', () => {
     const keepAlive = (seconds: string) => readEnv({ ...required, KEEP_ALIVE_SECONDS: seconds }).keepAliveSeconds
     expect([keepAlive(''), keepAlive('1'), keepAlive('3600')]).toEqual([65, 1, 3600])
@@ -48,8 +58,10 @@ describe('environment variables', () => {
       DATABASE_DIRECT_URL: 'postgresql://u:direct@h/d',
       SUPABASE_JWT_SECRET: 'j'.repeat(32),
       KEYMETER_SERVICE_KEY: 's'.repeat(32),
+      SUPABASE_SECRET_KEY: 'sb_secret_x',
     })
-    expect(secretsOf(env)).toEqual(expect.arrayContaining(['p%40ss', 'p@ss', 'direct', 'j'.repeat(32), 's'.repeat(32)]))
+    const secrets = ['p%40ss', 'p@ss', 'direct', 'j'.repeat(32), 's'.repeat(32), 'sb_secret_x']
+    expect(secretsOf(env)).toEqual(expect.arrayContaining(secrets))
     expect(secretsOf(readEnv({ ...required, DATABASE_URL: 'postgresql:///d?host=/tmp' })).join('')).toBe('')
   })
 

@@ -30,6 +30,7 @@ const Env = z
     DATABASE_CONNECTIONS_MAX: blankIsUnset(z.coerce.number().int().min(CALL_CONNECTIONS_MIN).default(10)),
     METERING_CONNECTIONS_MAX: blankIsUnset(z.coerce.number().int().min(METERING_CONNECTIONS_MIN).default(8)),
     SUPABASE_URL: blankIsUnset(z.url({ protocol: /^https?$/, error: 'must be an http or https URL' })),
+    SUPABASE_INTERNAL_URL: blankIsUnset(z.url({ protocol: /^https?$/, error: 'must be an http or https URL' }).optional()),
     SUPABASE_PUBLISHABLE_KEY: blankIsUnset(z.string()),
     SUPABASE_SECRET_KEY: blankIsUnset(z.string().optional()),
     SUPABASE_JWT_SECRET: blankIsUnset(z.string().min(32, 'must be at least 32 characters long').optional()),
@@ -61,6 +62,7 @@ const Env = z
     databaseConnectionsMax: env.DATABASE_CONNECTIONS_MAX,
     meteringConnectionsMax: env.METERING_CONNECTIONS_MAX,
     supabaseUrl: env.SUPABASE_URL,
+    supabaseInternalUrl: env.SUPABASE_INTERNAL_URL ?? env.SUPABASE_URL,
     supabasePublishableKey: env.SUPABASE_PUBLISHABLE_KEY,
     supabaseSecretKey: env.SUPABASE_SECRET_KEY ?? null,
     jwtSecret: env.SUPABASE_JWT_SECRET ?? null,
@@ -105,5 +107,5 @@ export function readEnv(variables: NodeJS.ProcessEnv): Env {
 export function secretsOf(env: Env): (string | null)[] {
   const passwords = [env.databaseUrl, env.databaseDirectUrl].map((url) => (URL.canParse(url) ? new URL(url).password : null))
   const decoded = passwords.map((password) => password && decodeURIComponent(password))
-  return [env.serviceKey, env.jwtSecret, ...passwords, ...decoded]
+  return [env.serviceKey, env.jwtSecret, env.supabaseSecretKey, ...passwords, ...decoded]
 }

@@ -87,7 +87,11 @@ export async function serve(env: Env, log: Logger, createPages: (server: Server)
   const meteringDb = createDb(env.databaseUrl, onConnectionError, { connectionsMax: env.meteringConnectionsMax, verify })
   const readiness = createReadiness(env.databaseUrl, onConnectionError, verify)
   const usageWatch = new UsageWatch(log)
-  const supabase = { url: env.supabaseUrl, publishableKey: env.supabasePublishableKey, secretKey: env.supabaseSecretKey }
+  const supabase = {
+    url: env.supabaseInternalUrl,
+    publishableKey: env.supabasePublishableKey,
+    secretKey: env.supabaseSecretKey,
+  }
   const announcer = createUsageAnnouncer(meteringDb, usageWatch, log)
   const { inFront = (listener) => listener, close: closePages, ...pages } = await createPages(server)
   const app = createHttpApp({

@@ -116,7 +116,7 @@ describe('the server on a database that is not protected', () => {
   it('does not start on a database without migrations', async () => {
     const { result, output } = await tryToStart({ ...database.urls, api: new URL('/postgres', database.urls.owner).href })
     expect(result).toBe(1)
-    expect(output).toContain('Run pnpm migrate.')
+    expect(output).toContain('Run `keymeter migrate`.')
   })
 
   it('starts if the server’s role has rights that a newer release needs, and if the database contains other tables', async () => {

@@ -16,9 +16,13 @@ export interface Main {
   ended: Promise<number | null>
 }
 
-/** Starts the production server as a child process. The child is killed when the test process ends. */
-export function startMain(env: Record<string, string>): Main {
-  const child = spawn(process.execPath, [MAIN], { env })
+/**
+ * Starts the production server as a child process. The child is killed when the test process ends.
+ *
+ * @param main The file that Node runs, by default the one of this repository.
+ */
+export function startMain(env: Record<string, string>, main = MAIN): Main {
+  const child = spawn(process.execPath, [main], { env })
   endWithThisProcess(child)
   let output = ''
   let notify = Promise.withResolvers<void>()
@@ -46,8 +50,8 @@ export function startMain(env: Record<string, string>): Main {
 }
 
 /** Starts the production server. Resolves when the server listens at `url` and its database answers. */
-export async function startReadyMain(env: Record<string, string>, url: string): Promise<Main> {
-  const main = startMain(env)
+export async function startReadyMain(env: Record<string, string>, url: string, file = MAIN): Promise<Main> {
+  const main = startMain(env, file)
   await main.wrote(/"msg":"listening"/)
   while ((await fetch(`${url}/readyz`)).status !== 200) await sleep(READY_PAUSE_MS)
   return main

@@ -1,5 +1,7 @@
 export { startAuth } from './auth.ts'
+export { compareSchemas } from './catalog.ts'
 export { type DatabaseUrls, withClient } from './database.ts'
+export { DEMO } from './demo.ts'
 export { migrate } from './migrate.ts'
 export { freePort } from './ports.ts'
 export { withScratchCluster } from './scratch.ts'

@@ -1,5 +1,6 @@
-import { type AuthError, createClient, isAuthSessionMissingError, type User } from '@supabase/supabase-js'
+import { type AuthError, isAuthSessionMissingError, type User } from '@supabase/auth-js'
 import { AppError } from '../errors.ts'
+import { createAuthClient } from './auth-client.ts'
 import { RequestQueue } from './request-queue.ts'
 
 /** Shorter than the timeout of other requests to Supabase Auth, because a person waits for a change of a key. */
@@ -30,15 +31,12 @@ const REFUSES_TOKEN = /^(session_not_found|session_expired|user_not_found|user_b
  * create or end secrets, and the export, ask the auth server too. No answer is kept: after a sign-out, no such call succeeds.
  */
 export function createSessionChecker({ url, publishableKey }: { url: string; publishableKey: string }): SessionChecker {
-  const supabase = createClient(url, publishableKey, {
-    auth: { persistSession: false, autoRefreshToken: false, detectSessionInUrl: false },
-    global: { fetch: (input, init) => fetch(input, { ...init, signal: AbortSignal.timeout(SESSION_TIMEOUT_MS) }) },
-  })
+  const auth = createAuthClient({ url, apiKey: publishableKey, timeoutMs: SESSION_TIMEOUT_MS })
   const queue = new RequestQueue()
   return async (authorization, userId) => {
     const token = authorization?.split(' ')[1]
     if (!token) throw new AppError('not_signed_in')
-    const { data, error } = await queue.run(userId, async () => await supabase.auth.getUser(token))
+    const { data, error } = await queue.run(userId, async () => await auth.getUser(token))
     if (error !== null) throw refusal(error)
     if (data.user.id !== userId || isBanned(data.user)) throw new AppError('not_signed_in')
     return personOf(data.user)
@@ -55,7 +53,7 @@ function isBanned({ banned_until }: User): boolean {
 }
 
 function refusal(error: AuthError): AppError {
-  // supabase-js turns the code `session_not_found` into an error class of its own.
+  // auth-js turns the code `session_not_found` into an error class of its own.
   if (isAuthSessionMissingError(error) || REFUSES_TOKEN.test(error.code ?? ''))
     return new AppError('not_signed_in', { cause: error })
   // Every other error is a fault of the auth server or of the settings, e.g. a wrong publishable key. The log shows the cause.

@@ -1,4 +1,4 @@
-import { type AuthError, isAuthRetryableFetchError, isAuthWeakPasswordError } from '@supabase/supabase-js'
+import { type AuthError, isAuthRetryableFetchError, isAuthWeakPasswordError } from '@supabase/auth-js'
 import { AppError } from '../errors.ts'
 
 const WEAK_BECAUSE: Record<string, string> = {

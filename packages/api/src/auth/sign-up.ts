@@ -1,11 +1,11 @@
 import type { NewKey, SignUp, SignUpOutput } from '@keymeter/contract'
-import { createClient } from '@supabase/supabase-js'
 import type { z } from 'zod'
 import { decideFreeCredits } from '../billing/free-credits.ts'
 import type { Context } from '../context.ts'
 import { AppError } from '../errors.ts'
 import { networkOf } from '../limits/network.ts'
 import { inAccount } from '../scope.ts'
+import { createAuthClient } from './auth-client.ts'
 import { type Person, personOf } from './check-session.ts'
 import { hashMailbox } from './mailbox.ts'
 import { provision } from './provision.ts'
@@ -27,11 +27,11 @@ export async function signUp(
 ): Promise<Omit<z.infer<typeof SignUpOutput>, 'requestId'>> {
   await ctx.limits.signUpsPerAddress.attempt(networkOf(ctx.clientAddress))
   await ctx.limits.signUpsPerMailbox.attempt(hashMailbox(email).toString('hex'))
-  const supabase = supabaseFor(ctx)
-  let { data, error } = await supabase.auth.signUp({ email, password })
+  const auth = authFor(ctx)
+  let { data, error } = await auth.signUp({ email, password })
   // If two requests sign up the same address concurrently, the second request violates a unique key of Supabase and gets status
   // 500. A retry gets the actual reason: the address is taken.
-  if (error?.status === 500) ({ data, error } = await supabase.auth.signUp({ email, password }))
+  if (error?.status === 500) ({ data, error } = await auth.signUp({ email, password }))
   if (error !== null) throw signUpRefusal(error)
   if (data.user === null)
     throw new AppError('auth_unavailable', { message: 'The auth server did not return a user: try again shortly.' })
@@ -63,16 +63,15 @@ async function provisionOrWarn(ctx: Context, userId: string, person: Person): Pr
 }
 
 /**
- * Returns a Supabase client for one request. The client stores no session. It sends the caller's address, so that Supabase
- * applies its rate limits to the caller instead of this server. Supabase uses the address only if "IP address forwarding" is on
- * in the settings of the project and the request has a secret key of the project.
+ * Returns a client for one request. It sends the caller's address, so that Supabase applies its rate limits to the caller instead
+ * of this server. Supabase uses the address only if "IP address forwarding" is on in the settings of the project and the request
+ * has a secret key of the project.
  */
-function supabaseFor({ supabase, clientAddress }: Context) {
-  return createClient(supabase.url, supabase.secretKey ?? supabase.publishableKey, {
-    auth: { persistSession: false, autoRefreshToken: false, detectSessionInUrl: false },
-    global: {
-      headers: clientAddress === null ? {} : { 'sb-forwarded-for': clientAddress },
-      fetch: (input, init) => fetch(input, { ...init, signal: AbortSignal.timeout(SUPABASE_TIMEOUT_MS) }),
-    },
+function authFor({ supabase, clientAddress }: Context) {
+  return createAuthClient({
+    url: supabase.url,
+    apiKey: supabase.secretKey ?? supabase.publishableKey,
+    headers: clientAddress === null ? {} : { 'sb-forwarded-for': clientAddress },
+    timeoutMs: SUPABASE_TIMEOUT_MS,
   })
 }

@@ -136,6 +136,13 @@ describe('with the published keys of the project,', () => {
     await refused(verifier(), await sign({ iss: undefined }))
   })
 
+  it('with an internal URL, the keys are fetched from it, and the issuer is still the public URL', async () => {
+    const publicUrl = 'https://auth.example'
+    const verify = createAccessTokenVerifier({ supabaseUrl: publicUrl, supabaseInternalUrl: supabaseUrl, jwtSecret: null })
+    expect(await verify(await sign({ iss: `${publicUrl}/auth/v1` }))).toMatchObject({ userId })
+    await refused(verify, await sign())
+  })
+
   it('a token signed with a shared secret is refused, even if the secret is the public key', async () => {
     await refused(verifier(), `Bearer ${await accessToken(userId, { iss: `${supabaseUrl}/auth/v1` })}`)
     await refused(verifier(), `Bearer ${await accessToken(userId, { iss: `${supabaseUrl}/auth/v1` }, publicPem)}`)

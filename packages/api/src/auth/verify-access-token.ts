@@ -30,11 +30,22 @@ const BEARER = /^Bearer ([\w-]+\.[\w-]+\.[\w-]+)$/i
  * Creates a verifier that checks Supabase's access tokens in this process, without a request to Supabase for each token. The
  * settings decide how a token must be signed. A token that names another algorithm, or that contains its own key, is refused.
  *
+ * @param options.supabaseUrl The URL of the project, which its tokens name as their issuer.
+ * @param options.supabaseInternalUrl The URL at which this process reaches the project, by default the same.
  * @param options.jwtSecret The project's shared secret (HS256). Null means that tokens are verified with the keys that the
  *   project publishes (JWKS).
  */
-export function createAccessTokenVerifier(options: { supabaseUrl: string; jwtSecret: string | null }): AccessTokenVerifier {
-  const verifySignature = options.jwtSecret === null ? withPublishedKeys(options.supabaseUrl) : withSecret(options.jwtSecret)
+export function createAccessTokenVerifier({
+  supabaseUrl,
+  supabaseInternalUrl = supabaseUrl,
+  jwtSecret,
+}: {
+  supabaseUrl: string
+  supabaseInternalUrl?: string
+  jwtSecret: string | null
+}): AccessTokenVerifier {
+  const verifySignature =
+    jwtSecret === null ? withPublishedKeys(authUrl(supabaseUrl), authUrl(supabaseInternalUrl)) : withSecret(jwtSecret)
   return async (authorization) => {
     const token = authorization?.match(BEARER)?.[1]
     if (token === undefined) throw new AppError('not_signed_in')
@@ -64,9 +75,10 @@ function withSecret(jwtSecret: string) {
  */
 const TOKENS_FAULTS = [errors.JWKSNoMatchingKey, errors.JWKSMultipleMatchingKeys, errors.JOSENotSupported]
 
-function withPublishedKeys(supabaseUrl: string) {
-  const issuer = `${supabaseUrl.replace(/\/$/, '')}/auth/v1`
-  const publishedKeys = createRemoteJWKSet(new URL(`${issuer}/.well-known/jwks.json`))
+const authUrl = (supabaseUrl: string) => `${supabaseUrl.replace(/\/$/, '')}/auth/v1`
+
+function withPublishedKeys(issuer: string, internalUrl: string) {
+  const publishedKeys = createRemoteJWKSet(new URL(`${internalUrl}/.well-known/jwks.json`))
   const findKey: JWTVerifyGetKey = async (header, token) => {
     try {
       return await publishedKeys(header, token)

@@ -5,7 +5,7 @@ const TIMEOUT_MS = 5_000
 const Keys = z.object({ keys: z.array(z.unknown()) })
 
 export interface AuthSettings {
-  /** SUPABASE_URL. */
+  /** SUPABASE_INTERNAL_URL, or SUPABASE_URL if it is not set. */
   url: string | null
   /** SUPABASE_PUBLISHABLE_KEY. */
   publishableKey: string | null

@@ -22,7 +22,7 @@ export async function requireProtection(run: RunSql): Promise<void> {
   const actual = rows as Permission[]
   const { missing, additional } = comparePermissions(actual)
   if (!actual.some(({ object, fact }) => object === 'table public.billing_accounts' && fact === 'exists'))
-    throw new UnprotectedDatabaseError('The database has no tables of Keymeter. Run pnpm migrate.')
+    throw new UnprotectedDatabaseError('The database has no tables of Keymeter. Run `keymeter migrate`.')
   const policies = new Set(actual.map(policyOf))
   const lost = missing.map(policyOf).filter((policy) => policy !== null && !policies.has(policy))
   const faults = [

@@ -4,7 +4,10 @@ import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { parseEnv } from 'node:util'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
+import { withClient } from '../database.ts'
+import { DEMO } from '../demo.ts'
 import { REPOSITORY } from '../migrate.ts'
 import { freePort, isPortFree } from '../ports.ts'
 import { loadSecrets } from '../secrets.ts'
@@ -76,6 +79,15 @@ async function stop(child: ChildProcess, signal: NodeJS.Signals): Promise<void> 
   await exited
 }
 
+/** The id of the demo user, in SQL. Another test signs up another user. */
+const DEMO_ID = `(select id from auth.users where email = '${DEMO.email}')`
+
+/** Runs SQL as the owner of the embedded database. */
+async function query(text: string): Promise<Record<string, unknown>[]> {
+  const { MIGRATION_DATABASE_URL: url = '' } = parseEnv(readFileSync(join(dir, 'env'), 'utf8'))
+  return await withClient(url, async (client) => (await client.query(text)).rows)
+}
+
 async function portsAreFree(): Promise<boolean[]> {
   return await Promise.all(Object.values(ports).map(async (port) => await isPortFree(port)))
 }
@@ -122,7 +134,67 @@ describe('pnpm dev', () => {
     })
 
     it('`pnpm dev --seed` creates a demo account and prints how to sign in', () => {
+      expect(run.output()).toContain('Added the demo account demo@example.com.')
       expect(run.output()).toContain('sign in as demo@example.com')
+    })
+
+    it('the demo account has every verdict of a charge and of a hold, every key status, and every kind of entry in its ledger', async () => {
+      const verdicts = await query('select distinct verdict from api_key_usage order by verdict')
+      expect(verdicts.map(({ verdict }) => verdict)).toEqual([
+        'account_suspended',
+        'charged',
+        'disabled',
+        'expired',
+        'held',
+        'insufficient_credits',
+        'key_limit_exceeded',
+        'refunded',
+        'released',
+        'revoked',
+        'settled',
+      ])
+      const holds = await query('select count(*)::int as open from credit_holds where expires_at > keymeter.now()')
+      expect(holds).toEqual([{ open: 1 }])
+      const [keys] = await query(`
+        select count(*) filter (where revoked_at is not null)::int as revoked, count(*) filter (where disabled_at is not null)::int as disabled,
+               count(*) filter (where expires_at < now())::int as expired,
+               count(*) filter (where expires_at between now() and now() + interval '3 days')::int as "expireSoon",
+               (select count(*)::int from api_key_secrets where valid_until > now() + interval '6 days') as "inGrace",
+               count(*) filter (where revoked_at is null and disabled_at is null and (expires_at is null or expires_at > now()))::int as active
+          from api_keys where user_id = ${DEMO_ID}`)
+      expect(keys).toEqual({ revoked: 1, disabled: 1, expired: 1, expireSoon: 1, inGrace: 1, active: 6 })
+      const ledger = await query('select distinct kind from ledger_entries order by kind')
+      expect(ledger.map(({ kind }) => kind)).toEqual(['plan_change', 'refund', 'refund_top_up', 'top_up'])
+      const [alerts] = await query('select count(*)::int as alerts, count(distinct cycle_start)::int as cycles from alerts')
+      expect(alerts).toEqual({ alerts: expect.any(Number), cycles: 2 })
+    })
+
+    it('the times of the demo account agree: its keys, its audit log and its usage begin with the account, and end now', async () => {
+      const entries = await query(`
+        select name, extract(epoch from audit_log.created_at - api_keys.created_at)::float8 as later
+          from api_keys left join audit_log on audit_log.api_key_id = api_keys.id and audit_log.action = 'key.created'
+         where api_keys.user_id = ${DEMO_ID} order by 1`)
+      expect(entries).toHaveLength(9)
+      for (const { name, later } of entries) expect([name, Math.round(Number(later))]).toEqual([name, 0])
+      const [span] = await query(`
+        select min(at) >= min(billing_cycle_anchor) as "afterStart", max(at) <= keymeter.now() as "beforeNow",
+               min(at) < keymeter.now() - interval '48 days' as "isLong",
+               (select max(created_at) from api_key_usage) > keymeter.now() - interval '1 hour' as "isRecent"
+          from billing_accounts, lateral (select user_id, created_at as at from api_key_usage union all select user_id, created_at from audit_log
+                                           union all select user_id, created_at from ledger_entries) as times
+         where billing_accounts.user_id = ${DEMO_ID} and times.user_id = ${DEMO_ID}`)
+      expect(span).toEqual({ afterStart: true, beforeNow: true, isLong: true, isRecent: true })
+    })
+
+    it('the demo account has complete audit logs and totals, and leaves the usual clock and no event without its partition', async () => {
+      for (const command of ['verify-audit', 'reconcile']) {
+        const cli = startProcess(process.execPath, ['apps/cli/src/main.ts', command])
+        expect([command, await cli.ended, cli.output()]).toEqual([command, 0, expect.any(String)])
+      }
+      const [state] = await query(`
+        select (select count(*)::int from api_key_usage_default) as "inDefaultPartition",
+               pg_get_functiondef('keymeter.now'::regproc) !~ 'setting' as "isUsualClock"`)
+      expect(state).toEqual({ inDefaultPartition: 0, isUsualClock: true })
     })
 
     it('`pnpm dev` serves a tRPC panel that lists the procedures', async () => {

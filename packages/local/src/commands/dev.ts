@@ -5,29 +5,30 @@
  * If pnpm is killed, this process ends too. If only `npx` is killed, pnpm and this process go on in the background. Then the
  * next `pnpm dev` fails and prints the id of the process to stop.
  */
-import { spawnSync } from 'node:child_process'
+import { execFile, spawnSync } from 'node:child_process'
 import { accessSync, constants, existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { parseArgs } from 'node:util'
+import { parseArgs, promisify } from 'node:util'
+import { DEMO } from '../demo.ts'
 import { lock } from '../lock.ts'
 import { REPOSITORY } from '../migrate.ts'
 import { isPortFree } from '../ports.ts'
 import { type ManagedProcess, startProcess } from '../process.ts'
 import { type Stack, startStack } from '../stack.ts'
-import { DEMO, seed } from './seed.ts'
 
 const HELP = `pnpm dev [--reset] [--seed]
 
 Starts Postgres, Supabase Auth, the API and the dashboard. Ctrl-C stops all of them. The data stays in .local/.
 
   --reset   delete the data first
-  --seed    add a demo account with several keys, and usage in this and the previous billing cycle
+  --seed    add a demo account with seven weeks of history: keys, charges, refusals, holds, refunds and top-ups
 `
 
 /** The limit is long, because a busy machine may start the server slowly. If the start fails, the error comes immediately. */
 const SERVER_TIMEOUT_MS = 300_000
 const POLL_TIMEOUT_MS = 10_000
 const SERVER = join(REPOSITORY, 'apps/server/src')
+const SEED = join(REPOSITORY, 'packages/api/scripts/seed.ts')
 /**
  * A change of a file in these folders restarts the server. node_modules is not watched: the clones of the repository share its
  * files through pnpm, and an install in another clone touches these files.
@@ -74,7 +75,7 @@ async function dev(): Promise<void> {
     if (!isRemote) stack = await startEmbedded(flags.reset === true, stop.signal)
     report('Starting the API and the dashboard …')
     server = await startServer(stack, stop.signal)
-    if (stack !== null && flags.seed) await seed(appUrl(), stack.urls.owner, report)
+    if (stack !== null && flags.seed) await seed(stack, stop.signal)
     stop.signal.throwIfAborted()
     console.log(banner(stack, flags.seed === true))
     void server.exited.then(() =>
@@ -184,6 +185,18 @@ async function startServer(stack: Stack | null, signal: AbortSignal): Promise<Ma
     readyTimeoutMs: SERVER_TIMEOUT_MS,
     signal,
   })
+}
+
+/** Adds the demo account. The script is a process of its own, because this package must not use the package of the product. */
+async function seed(stack: Stack, signal: AbortSignal): Promise<void> {
+  const { urls, supabaseUrl, publishableKey, jwtSecret } = stack
+  const keyBrand = process.env['KEYMETER_KEY_BRAND'] || 'km'
+  const script = promisify(execFile)(process.execPath, [SEED], { signal })
+  script.child.stdin?.end(
+    JSON.stringify({ ownerUrl: urls.owner, databaseUrl: urls.api, supabaseUrl, publishableKey, jwtSecret, keyBrand }),
+  )
+  const { stdout } = await script
+  report(stdout.trim())
 }
 
 async function requireFreePort(variable: string, number: number): Promise<void> {

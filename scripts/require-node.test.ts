@@ -2,12 +2,11 @@ import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import { expect, it } from 'vitest'
-import { REPOSITORY } from './migrate.ts'
 
 const { explainOldNode } = createRequire(import.meta.url)('./require-node.cjs') as {
   explainOldNode(version: string): string | null
 }
-const read = (file: string) => readFileSync(join(REPOSITORY, file), 'utf8')
+const read = (file: string) => readFileSync(join(import.meta.dirname, '..', file), 'utf8')
 const manifest = JSON.parse(read('package.json'))
 
 it.each(['18.20.8', '20.11.1', '20.19.0', '22.23.3', '24.1.0'])('an error explains that Node %s is too old', (version) => {
@@ -22,7 +21,7 @@ it.each(['24.2.0', '24.21.0', '26.0.0', process.versions.node])('Node %s is acce
 
 it('`pnpm dev`, `pnpm test` and `pnpm check` first check the version of Node', () => {
   for (const command of ['dev', 'test', 'check']) {
-    expect(manifest.scripts[command]).toMatch(/^node --require \.\/packages\/local\/src\/require-node\.cjs /)
+    expect(manifest.scripts[command]).toMatch(/^node --require \.\/scripts\/require-node\.cjs /)
   }
 })
 

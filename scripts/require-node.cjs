@@ -3,7 +3,7 @@
  * platforms without a Node package in the root package.json, scripts run on the machine's Node, which can be old. This file is
  * not TypeScript, because an old Node must be able to parse it.
  */
-const { engines } = require('../../../package.json')
+const { engines } = require('../package.json')
 
 /** Returns an error message if Node `version` (e.g. "20.11.1") is too old to run the workspace. Otherwise returns null. */
 function explainOldNode(version) {
