@@ -69,7 +69,7 @@ describe('text that a user wrote', () => {
     ['with a control that ends the isolation', ESCAPING],
   ] as const) {
     it(`a name ${kind} does not change the text around it on any page, in any dialog or in any message`, async () => {
-      const { page, secret, accountId, choose, confirm, saveSecret, complaints } = await signUp()
+      const { page, secret, accountId, choose, confirm, complaints } = await signUp()
       const expectIsolated = async () => expect(await mixedTexts(page)).toEqual([])
       await charge(secret, 30)
       await database.owner.query('update api_keys set name = $2 where user_id = $1', [accountId, name])
@@ -103,7 +103,16 @@ describe('text that a user wrote', () => {
       await page.getByRole('button', { name: 'Rotate secret' }).click()
       await page.getByRole('dialog', { name: 'Save your secret' }).waitFor()
       await expectIsolated()
-      await saveSecret()
+      await page.getByRole('button', { name: 'Done' }).click()
+      await confirm('Close anyway')
+      await page.getByRole('button', { name: 'Get a new one' }).click()
+      await page.getByRole('alertdialog').waitFor()
+      await expectIsolated()
+      await page.keyboard.press('Escape')
+      await page.getByRole('alertdialog').waitFor({ state: 'detached' })
+      await page.getByRole('button', { name: 'I have it' }).click()
+      await page.getByText('counts as saved').waitFor()
+      await expectIsolated()
       await page.getByRole('button', { name: 'End now' }).click()
       await page.getByRole('alertdialog').waitFor()
       await expectIsolated()
@@ -117,6 +126,9 @@ describe('text that a user wrote', () => {
       await page.getByRole('button', { name: 'Undo' }).waitFor()
       await expectIsolated()
 
+      await page.getByRole('link', { name: 'Billing' }).click()
+      await page.getByRole('list', { name: 'Thresholds' }).waitFor()
+      await expectIsolated()
       await page.getByRole('link', { name: 'Activity' }).click()
       await page.getByText('Renamed from').first().waitFor()
       await expectIsolated()
