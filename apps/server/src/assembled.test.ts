@@ -80,6 +80,8 @@ describe('the folder that `pnpm assemble` writes', () => {
     expect(await assemble('again')).toMatchObject({ code: 0 })
     expect(readdirSync(join(dir, 'again')).toSorted()).toEqual(readdirSync(folder).toSorted())
     expect(readdirSync(dir).filter((name) => name.startsWith('again-'))).toEqual([])
+    // Another user than its owner can enter the folder.
+    expect(statSync(join(dir, 'again')).mode & 0o777).toBe(0o755)
   })
 
   describe('started with Node only', () => {
