@@ -1,6 +1,6 @@
 import type { LedgerOutput } from '@keymeter/contract'
 import { formatCredits, formatDayUtc } from '../ui/format.ts'
-import { describeLedgerEntry } from './describe-ledger-entry.ts'
+import { describeLedgerEntry } from './describe-ledger-entry.tsx'
 
 /**
  * Shows the ledger like a bank statement: the oldest entry is first, each line contains the balance after it, and the last line

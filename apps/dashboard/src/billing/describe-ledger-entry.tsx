@@ -1,7 +1,9 @@
 import type { LedgerEntry } from '@keymeter/contract'
+import type { ReactNode } from 'react'
 import { formatCredits, formatDayUtc } from '../ui/format.ts'
+import { UserText } from '../ui/user-text.tsx'
 
-export function describeLedgerEntry({ kind, credits, count, plan, note, topUp }: LedgerEntry): string {
+export function describeLedgerEntry({ kind, credits, count, plan, note, topUp }: LedgerEntry): ReactNode {
   switch (kind) {
     case 'carried_over':
       return 'Top-up credits carried over'
@@ -14,11 +16,21 @@ export function describeLedgerEntry({ kind, credits, count, plan, note, topUp }:
       return `Changed to plan ${plan}${credits === 0 ? ', no additional credits in this cycle' : ''}`
     case 'top_up':
       if (count !== null) return counted(count, 'top-up')
-      return note === null ? 'Top-up' : `Top-up: ${note}`
+      return <>Top-up{afterColon(note)}</>
     case 'take_back': {
       if (count !== null) return `${counted(count, 'top-up')} taken back`
-      const of = topUp === null ? '' : ` of ${formatDayUtc(topUp.at)}${topUp.note === null ? '' : ` (${topUp.note})`}`
-      return `Top-up${of} taken back${note === null ? '' : `: ${note}`}`
+      return (
+        <>
+          Top-up{topUp !== null && <> of {formatDayUtc(topUp.at)}</>}
+          {topUp?.note != null && (
+            <>
+              {' '}
+              (<UserText>{topUp.note}</UserText>)
+            </>
+          )}{' '}
+          taken back{afterColon(note)}
+        </>
+      )
     }
     case 'refund_top_up':
       return `${counted(count, 'refund')} of an earlier cycle, as top-up credits`
@@ -35,4 +47,14 @@ export function describeLedgerEntry({ kind, credits, count, plan, note, topUp }:
 
 function counted(count: number | null, one: string): string {
   return `${formatCredits(count ?? 0)} ${one}${count === 1 ? '' : 's'}`
+}
+
+function afterColon(note: string | null): ReactNode {
+  return (
+    note !== null && (
+      <>
+        : <UserText>{note}</UserText>
+      </>
+    )
+  )
 }
