@@ -276,6 +276,7 @@ describe('billing page', () => {
     await page.reload()
     await expect.poll(async () => await titles.allTextContents()).toEqual(['Credits left', 'Share of the plan used'])
     await page.getByText('The plan prepaid grants no credits, so no percentage applies now.').waitFor()
+    expect(await page.getByRole('meter').textContent()).toContain('0of 150 top-up credits used this cycle')
     const chosen = page.getByRole('list', { name: 'Credits left' }).getByRole('listitem')
     expect(await chosen.allTextContents()).toEqual(['100 credits', '0 credits'])
     await charge(key, 60)

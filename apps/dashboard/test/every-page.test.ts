@@ -156,9 +156,14 @@ describe('all pages', () => {
       await asBackend('operator.suspend', { accountId })
       await page.getByRole('link', { name: 'Billing' }).click()
       await page.getByText('This account has been suspended', { exact: false }).waitFor()
-      await page.getByRole('list', { name: 'Thresholds' }).waitFor()
-      await page.getByRole('button', { name: 'Add', exact: true }).click()
-      await page.getByText('Enter a whole number', { exact: false }).waitFor()
+      await page.getByRole('list', { name: 'Share of the plan used' }).waitFor()
+      for (const [name, max] of [
+        ['Share of the plan used', '1000'],
+        ['Credits left', '9007199254740991'],
+      ] as const) {
+        await page.getByRole('region', { name }).getByRole('button', { name: 'Add', exact: true }).click()
+        await page.getByText(`to ${max}.`, { exact: false }).waitFor()
+      }
       await inspect()
       expect(complaints).toEqual([])
     })

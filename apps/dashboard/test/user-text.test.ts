@@ -79,6 +79,11 @@ describe('text that a user wrote', () => {
                               action = 'key.updated' where user_id = $1`,
         [accountId, name],
       )
+      await database.owner.query("select keymeter.grant_top_up($1, 5, 'note', $2, row('test', null, null))", [accountId, name])
+      await database.owner.query("select keymeter.take_back_top_up($1, 'note', 2, 'back', $2, row('test', null, null))", [
+        accountId,
+        name,
+      ])
       await page.reload()
       await page.getByRole('row').filter({ hasText: MARK }).waitFor()
       await expectIsolated()
@@ -127,7 +132,8 @@ describe('text that a user wrote', () => {
       await expectIsolated()
 
       await page.getByRole('link', { name: 'Billing' }).click()
-      await page.getByRole('list', { name: 'Thresholds' }).waitFor()
+      await page.getByRole('list', { name: 'Share of the plan used' }).waitFor()
+      await page.getByText('Top-up:').waitFor()
       await expectIsolated()
       await page.getByRole('link', { name: 'Activity' }).click()
       await page.getByText('Renamed from').first().waitFor()

@@ -20,8 +20,8 @@ export function Alerts() {
           Alerts
         </h2>
         <p className="text-sm text-ink-soft">
-          You see an alert here when a charge reaches a threshold. Each threshold is reached once per billing cycle, and again
-          after your plan changes. A top-up lets credits left be reached again.
+          You see an alert here when a charge reaches a threshold: once per billing cycle, and again after a change of your
+          plan. After a top-up, numbers of credits left can be reached again.
         </p>
       </div>
       <QueryFault query={alerts} />

@@ -41,7 +41,11 @@ function Account({ account }: { account: BillingAccount }) {
   const { suspendedAt, billingCycle } = account
   // A plan can have 0 credits. The maximum of the meter on the card must be larger than 0.
   const most = Math.max(1, creditsPerCycle + topUps)
-  const granted = `${formatCredits(creditsPerCycle)}${topUps > 0 ? ` + ${formatCredits(topUps)} top-up` : ''} credits`
+  const parts = [
+    ...(creditsPerCycle > 0 || topUps === 0 ? [formatCredits(creditsPerCycle)] : []),
+    ...(topUps > 0 ? [`${formatCredits(topUps)} top-up`] : []),
+  ]
+  const granted = `${parts.join(' + ')} credits`
   const held = creditsHeld > 0 && `${formatCredits(creditsHeld)} held`
   return (
     <div className="grid gap-4">

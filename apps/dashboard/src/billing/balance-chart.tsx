@@ -10,7 +10,9 @@ const HEIGHT = 100
 export function BalanceChart({ days, balances, from, to }: BalanceByDay & { from: string; to: string }) {
   const highest = Math.max(0, ...balances)
   const lowest = Math.min(0, ...balances)
-  const heightOf = (balance: number) => ((highest - balance) / Math.max(1, highest - lowest)) * HEIGHT
+  // If every balance is 0, the line is at the bottom.
+  const top = highest === lowest ? 1 : highest
+  const heightOf = (balance: number) => ((top - balance) / (top - lowest)) * HEIGHT
   const steps = balances.map((balance, day) => `V${heightOf(balance)}H${day + 1}`).join('')
   const zero = heightOf(0)
   const [atFirst = 0] = balances
