@@ -195,7 +195,7 @@ describe('GET /export/usage.csv', () => {
     const [, ...rows] = parseCsv(await (await get(one)).text())
     for (const [i, name] of names.entries()) {
       const safe = /^[=+\-@\t\r]/.test(name) ? `'${name}` : name
-      expect([rows[i]?.[3], rows[i]?.[6], rows[i]?.[11], rows[i]?.[9]]).toEqual([safe, safe, safe, '-5'])
+      expect([rows[i]?.[3], rows[i]?.[6], rows[i]?.[12], rows[i]?.[9]]).toEqual([safe, safe, safe, '-5'])
     }
   })
 
