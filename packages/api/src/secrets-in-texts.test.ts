@@ -190,6 +190,8 @@ describe('a whole secret', () => {
         [secret, prefix],
         [`curl/8 (https://x.example/?key=${secret}&y) z`, `curl/8 (https://x.example/?key=${prefix}&y) z`],
         [`${secret} ${secret}`, `${prefix} ${prefix}`],
+        // A reader does not see the soft hyphen.
+        [`x ${secret.slice(0, -9)}\u00ad${secret.slice(-9)}`, `x ${prefix}`],
         // The end of a long user agent was cut off.
         [`x ${secret.slice(0, -1)}`, `x ${prefix}`],
       ]) {

@@ -89,8 +89,9 @@ export type KeyWithUsage = z.infer<typeof KeyWithUsage>
 /**
  * An idempotency key makes it safe to repeat a call whose answer was lost. A repeat (the same call with the same input) creates
  * no second key and ends no working secret. Each attempt returns another secret, because secrets are not stored: the secret of
- * the last attempt is the current one, and the secret of an earlier attempt still works for 24 hours. The same idempotency key
- * with another input is refused. There is no time limit.
+ * the last attempt is the current one, and the secret of an earlier attempt still works for 24 hours. A repeat is refused if
+ * another call has given the key its current secret since, and the same idempotency key with another input is refused too. There
+ * is no time limit.
  */
 const RepeatedWith = IdempotencyKey.nullable().default(null)
 

@@ -24,5 +24,5 @@ export const HAS_WHOLE_SECRET = 'This contains a whole secret, which would be st
  * e.g. the user agent of a call.
  */
 export function cutSecrets(text: string): string {
-  return text.replace(MORE_THAN_KEY_PREFIX, '$1')
+  return (hasNoWholeSecret(text) ? text : text.replace(IGNORABLE, '')).replace(MORE_THAN_KEY_PREFIX, '$1')
 }

@@ -28,23 +28,31 @@ type Request =
   | [call: 'keys.rotate', input: RotateKey]
   | [call: 'keys.replaceLostSecret', input: ReplaceLostSecret]
 
+/** What an earlier attempt of the same call left. */
+export interface EarlierAttempt {
+  keyId: string
+  /** True if a secret of one of the attempts is the current secret of the key. */
+  isCurrent: boolean
+}
+
 /**
- * Returns the id of the key that got a secret from an earlier attempt of the same call (`api_key_secrets_idempotency_idx`), or
- * null if this is the first attempt. The account must be locked, so that a concurrent attempt has ended.
+ * Returns what earlier attempts of the same call left (`api_key_secrets_idempotency_idx`), or null if this is the first attempt.
+ * The account must be locked, so that a concurrent attempt has ended.
  *
  * @throws AppError `idempotency_key_reused` if another call, or the same call with another input, has used the idempotency key.
  */
-export async function findEarlierAttempt({ db, userId }: Scope, attempt: Attempt | null): Promise<string | null> {
+export async function findEarlierAttempt({ db, userId }: Scope, attempt: Attempt | null): Promise<EarlierAttempt | null> {
   if (attempt === null) return null
   const earlier = await db
     .selectFrom('api_key_secrets')
-    .select(['api_key_id as keyId', 'request_hash as requestHash'])
+    .select(['api_key_id as keyId', 'request_hash as requestHash', 'valid_until as validUntil'])
     .where('user_id', '=', userId)
     .where('idempotency_key', '=', attempt.idempotencyKey)
-    // All attempts of one call have the same key and the same hash.
+    // All attempts of one call have the same key and the same hash. The current secret comes first: it has no end.
+    .orderBy('valid_until', (order) => order.desc().nullsFirst())
     .limit(1)
     .executeTakeFirst()
   if (earlier === undefined) return null
   if (!earlier.requestHash?.equals(attempt.requestHash)) throw new AppError('idempotency_key_reused')
-  return earlier.keyId
+  return { keyId: earlier.keyId, isCurrent: earlier.validUntil === null }
 }

@@ -29,8 +29,8 @@ export async function createKey(scope: Scope, input: CreateKey, freeCredits?: Fr
   const { db, userId } = scope
   await ensureAccount(scope, freeCredits)
   const attempt = attemptOf('keys.create', input)
-  const keyId = await findEarlierAttempt(scope, attempt)
-  if (attempt !== null && keyId !== null) return await repeatSecret(scope, keyId, attempt)
+  const earlier = await findEarlierAttempt(scope, attempt)
+  if (attempt !== null && earlier !== null) return await repeatSecret(scope, attempt, earlier)
   const now = await readClock(scope)
   const expiry = parseExpiry(expiresAt, now)
   const { live } = await db

@@ -2,7 +2,7 @@ import { GRACE_SECONDS_DEFAULT, type Key, type NewKey, SECRETS_WORKING_MAX } fro
 import type { AuditRecord } from '../audit/record.ts'
 import { AppError } from '../errors.ts'
 import type { Scope } from '../scope.ts'
-import { type Attempt, findEarlierAttempt } from './attempt.ts'
+import { type Attempt, type EarlierAttempt, findEarlierAttempt } from './attempt.ts'
 import { changeKey } from './change.ts'
 import { isExpired } from './expiry.ts'
 import { addSecret, endCurrentSecret, mintSecret, readPreviousSecrets } from './secret.ts'
@@ -21,27 +21,28 @@ type Decide = (key: Key, now: Date) => Replacement | Promise<Replacement>
  * @throws AppError `idempotency_key_reused`, and the errors of `repeatSecret`.
  */
 export async function giveSecret(scope: Scope, id: string, attempt: Attempt | null, decide: Decide): Promise<NewKey> {
-  return await replaceSecret(scope, id, attempt, async (key, now) =>
-    attempt === null || (await findEarlierAttempt(scope, attempt)) === null
-      ? await decide(key, now)
-      : decideRepeat(key, now, attempt),
-  )
+  return await replaceSecret(scope, id, attempt, async (key, now) => {
+    const earlier = await findEarlierAttempt(scope, attempt)
+    return attempt === null || earlier === null ? await decide(key, now) : decideRepeat(key, now, attempt, earlier)
+  })
 }
 
 /**
  * Gives a key one more secret, because a call that gave it a secret is repeated. The client perhaps received the secret of an
- * earlier attempt, so a repeat ends no secret: the current secret works for another 24 hours, and every previous secret keeps
- * its grace period.
+ * earlier attempt, so this secret works for another 24 hours, and every previous secret keeps its grace period.
  *
  * @throws AppError `key_not_found`, `key_revoked`.
+ * @throws AppError `secret_changed` if another call has given the key its current secret since. This secret is perhaps in use, and
+ *   a repeat must not end it.
  * @throws AppError `key_expired` if the key has expired since the first attempt.
  * @throws AppError `too_many_secrets` if more than `SECRETS_WORKING_MAX` secrets of the key would work.
  */
-export async function repeatSecret(scope: Scope, id: string, attempt: Attempt): Promise<NewKey> {
-  return await replaceSecret(scope, id, attempt, (key, now) => decideRepeat(key, now, attempt))
+export async function repeatSecret(scope: Scope, attempt: Attempt, earlier: EarlierAttempt): Promise<NewKey> {
+  return await replaceSecret(scope, earlier.keyId, attempt, (key, now) => decideRepeat(key, now, attempt, earlier))
 }
 
-function decideRepeat(key: Key, now: Date, { call }: Attempt): Replacement {
+function decideRepeat(key: Key, now: Date, { call }: Attempt, { isCurrent }: EarlierAttempt): Replacement {
+  if (!isCurrent) throw new AppError('secret_changed')
   if (isExpired(key, now)) throw new AppError('key_expired')
   return {
     worksUntil: new Date(now.getTime() + GRACE_SECONDS_DEFAULT * 1000),

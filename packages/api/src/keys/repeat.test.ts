@@ -93,15 +93,26 @@ describe('a repeat', () => {
     await expect(another).rejects.toMatchObject({ code: 'CONFLICT', reason: 'secret_not_lost' })
   })
 
-  it('gives the current secret 24 hours even if another call created it, and has no time limit', async () => {
+  it('is refused after another call has replaced the secret, because the new one is perhaps in use', async () => {
+    const { userId, caller, defaultKey } = await account()
+    const { id } = defaultKey
+    const first = await caller.keys.rotate({ id, graceSeconds: 5, idempotencyKey: 'rotate-1' })
+    await caller.keys.rotate({ id, graceSeconds: 5, idempotencyKey: 'rotate-1' })
+    const another = await caller.keys.rotate({ id, graceSeconds: 7 })
+    const ends = await endsOf(id)
+    const repeat = caller.keys.rotate({ id, graceSeconds: 5, idempotencyKey: 'rotate-1' })
+    await expect(repeat).rejects.toMatchObject({ code: 'CONFLICT', reason: 'secret_changed' })
+    expect(await endsOf(id)).toEqual(ends)
+    expect(await working(database, userId, first.secret, another.secret)).toEqual([true, true])
+  })
+
+  it('has no time limit', async () => {
     const { caller, defaultKey } = await account()
     const { id } = defaultKey
     await caller.keys.rotate({ id, graceSeconds: 5, idempotencyKey: 'rotate-1' })
-    await clock.set(at(1))
-    await caller.keys.rotate({ id, graceSeconds: 7 })
     await clock.set(at(400 * 86_400))
     await caller.keys.rotate({ id, graceSeconds: 5, idempotencyKey: 'rotate-1' })
-    expect(await endsOf(id)).toEqual([at(5), at(8), at(401 * 86_400), null])
+    expect(await endsOf(id)).toEqual([at(5), at(401 * 86_400), null])
   })
 
   it('has an entry of its own in the audit log', async () => {
@@ -179,22 +190,31 @@ describe('a repeat', () => {
   it('for a key that has expired since is refused with key_expired, until the key gets a later expiry', async () => {
     const { caller, userId } = await account()
     const expiresAt = at(100).toISOString()
-    const create = async () => await caller.keys.create({ name: 'mine', expiresAt, idempotencyKey: 'create-1' })
-    const { id } = await create()
-    const rotate = async () => await caller.keys.rotate({ id, expiresAt, idempotencyKey: 'rotate-1' })
-    const { keyPrefix } = await rotate()
-    const replace = async () => await caller.keys.replaceLostSecret({ id, keyPrefix, idempotencyKey: 'lost-1' })
+    const create = async () => await caller.keys.create({ name: 'created', expiresAt, idempotencyKey: 'create-1' })
+    const ids = [(await create()).id]
+    const another = async () => {
+      const key = await caller.keys.create({ name: 'mine', expiresAt })
+      ids.push(key.id)
+      return key
+    }
+    const { id: rotated } = await another()
+    const rotate = async () => await caller.keys.rotate({ id: rotated, expiresAt, idempotencyKey: 'rotate-1' })
+    await rotate()
+    const { id: lost, keyPrefix } = await another()
+    const replace = async () => await caller.keys.replaceLostSecret({ id: lost, keyPrefix, idempotencyKey: 'lost-1' })
     await replace()
     // A disabled key can have expired too.
-    await caller.keys.disable({ id })
+    for (const id of ids) await caller.keys.disable({ id })
     await clock.set(at(100))
     const before = await rowsOf(userId)
     for (const repeat of [create, rotate, replace])
       await expect(repeat()).rejects.toMatchObject({ code: 'CONFLICT', reason: 'key_expired' })
     expect(await rowsOf(userId)).toEqual(before)
     const later = at(200).toISOString()
-    await caller.keys.update({ id, expiresAt: later })
-    await caller.keys.enable({ id })
+    for (const id of ids) {
+      await caller.keys.update({ id, expiresAt: later })
+      await caller.keys.enable({ id })
+    }
     for (const repeat of [create, rotate, replace]) {
       const { secret, expiresAt: unchanged } = await repeat()
       expect(unchanged).toBe(later)
@@ -290,7 +310,7 @@ describe(`a key with ${SECRETS_WORKING_MAX} working secrets`, () => {
     const before = await rowsOf(userId)
     const refused = { code: 'CONFLICT', reason: 'too_many_secrets', message: expect.stringContaining('keys.endGrace') }
     await expect(rotate(1)).rejects.toMatchObject(refused)
-    await expect(rotate(GRACE_SECONDS_MAX, 'rotate-1')).rejects.toMatchObject(refused)
+    await expect(rotate(GRACE_SECONDS_MAX, `rotate-${SECRETS_WORKING_MAX - 1}`)).rejects.toMatchObject(refused)
     expect(await rowsOf(userId)).toEqual(before)
     // A rotation without a grace period replaces one working secret by another.
     secrets.push(await rotate(0))

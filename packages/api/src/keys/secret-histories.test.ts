@@ -23,6 +23,8 @@ interface ModelKey {
   isRevoked: boolean
   isDisabled: boolean
   secrets: { secret: string; keyPrefix: string; end: number; isSaved: boolean }[]
+  /** The call that created the current secret, if it can be repeated. */
+  currentCall: ModelCall | null
 }
 
 /** A call that created a secret with an idempotency key. */
@@ -107,6 +109,12 @@ async function expectNewSecret(model: Model, key: ModelKey, end: number, refusal
   return true
 }
 
+/** Adds a call that created the current secret of the key, and that a later step can repeat. */
+function noteCall({ calls }: Model, key: ModelKey, repeat: ModelCall['repeat']): void {
+  key.currentCall = { key, repeat }
+  calls.push(key.currentCall)
+}
+
 function graceEndOf({ now }: Model, key: ModelKey): string | null {
   const ends = key.secrets.slice(0, -1).map(({ end }) => Math.min(end, key.expiresAt))
   const last = Math.max(now, ...ends)
@@ -134,15 +142,21 @@ async function perform(model: Model, one: Step): Promise<void> {
     }
     const { id, secret, keyPrefix, expiresAt } = await caller.keys.create(request)
     const secrets = [{ secret, keyPrefix, end: Number.POSITIVE_INFINITY, isSaved: false }]
-    const key: ModelKey = { id, expiresAt: timeOf(expiresAt), isRevoked: false, isDisabled: false, secrets }
+    const key: ModelKey = { id, expiresAt: timeOf(expiresAt), isRevoked: false, isDisabled: false, secrets, currentCall: null }
     keys.push(key)
-    if (one.isRepeatable) calls.push({ key, repeat: async () => await caller.keys.create(request) })
+    if (one.isRepeatable) noteCall(model, key, async () => await caller.keys.create(request))
     return
   }
   if (one.type === 'repeat') {
     const call = calls[one.call % calls.length]
     if (call === undefined) return
-    const refusal = call.key.isRevoked ? 'key_revoked' : call.key.expiresAt <= model.now ? 'key_expired' : null
+    const refusal = call.key.isRevoked
+      ? 'key_revoked'
+      : call.key.currentCall !== call
+        ? 'secret_changed'
+        : call.key.expiresAt <= model.now
+          ? 'key_expired'
+          : null
     await expectNewSecret(model, call.key, model.now + GRACE_SECONDS_DEFAULT * 1000, refusal, call.repeat())
     return
   }
@@ -175,7 +189,8 @@ async function perform(model: Model, one: Step): Promise<void> {
       }
       const end = model.now + (isExpired ? 0 : one.graceSeconds * 1000)
       if (await expectNewSecret(model, key, end, refusal, caller.keys.rotate(request))) {
-        if (one.isRepeatable) calls.push({ key, repeat: async () => await caller.keys.rotate(request) })
+        key.currentCall = null
+        if (one.isRepeatable) noteCall(model, key, async () => await caller.keys.rotate(request))
       } else {
         key.expiresAt = before.expiresAt
         for (const [n, secret] of key.secrets.entries()) secret.end = before.ends[n] ?? 0
@@ -186,7 +201,7 @@ async function perform(model: Model, one: Step): Promise<void> {
       const request = { id, keyPrefix: current.keyPrefix, idempotencyKey }
       const refusal = key.isRevoked ? 'key_revoked' : current.isSaved ? 'secret_not_lost' : isExpired ? 'key_expired' : null
       if (await expectNewSecret(model, key, model.now, refusal, caller.keys.replaceLostSecret(request)))
-        calls.push({ key, repeat: async () => await caller.keys.replaceLostSecret(request) })
+        noteCall(model, key, async () => await caller.keys.replaceLostSecret(request))
       return
     }
     case 'expire':
@@ -244,7 +259,14 @@ describe('any history of calls that create and end secrets', () => {
         const { userId, caller, defaultKey } = await provisioned(database)
         const { id, secret, keyPrefix } = defaultKey
         const first = { secret, keyPrefix, end: Number.POSITIVE_INFINITY, isSaved: false }
-        const key = { id, expiresAt: Number.POSITIVE_INFINITY, isRevoked: false, isDisabled: false, secrets: [first] }
+        const key = {
+          id,
+          expiresAt: Number.POSITIVE_INFINITY,
+          isRevoked: false,
+          isDisabled: false,
+          secrets: [first],
+          currentCall: null,
+        }
         const model: Model = { caller, now: START, keys: [key], calls: [], idempotencyKeys: 0 }
         let before: string[] = []
         for (const one of history) {
