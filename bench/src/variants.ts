@@ -95,6 +95,6 @@ begin
       from (select account, sum(asked)::bigint as asked, max(sequence) as sequence from given group by account) as batch
      where accounts.user_id = batch.account
   )
-  select 'charged', false, given.sequence, key_id, 'dev', asked, asked, given.remaining, ends_at, null::timestamptz from given order by i;
+  select 'charged', false, given.sequence, key_id, 'dev', asked, asked, given.remaining, null::bigint, ends_at, null::timestamptz from given order by i;
 end
 `

@@ -5,9 +5,8 @@ const CREDITS_MAX = 3
 
 /**
  * The kind of a settle, release or refund. `first` is the first request for a hold or charge. `again` is a second request for
- * the same hold or charge, often in the same batch. `too much` asks for more credits than the hold or charge has. The server
- * refuses `again`, and a refund of `too much`. A settle of `too much` ends the hold, and also charges the credits beyond the
- * hold if the account has them.
+ * the same hold or charge, often in the same batch, and the server refuses it. `too much` is a first settle that asks for more
+ * credits than its hold has.
  */
 type How = 'first' | 'again' | 'too much'
 
@@ -21,6 +20,7 @@ const TURNS: readonly (readonly ['charge' | 'hold'] | readonly ['settle' | 'rele
   ['refund', 'again'],
   ['hold'],
   ['settle', 'too much'],
+  ['hold'],
   ['release', 'first'],
   ['release', 'again'],
   ['charge'],
@@ -71,7 +71,6 @@ class Events {
 
   pick(how: How): About | undefined {
     if (how === 'again') return this.#asked.at(-1)
-    if (how === 'too much') return this.#open.at(-1)
     const [event] = this.#open.length === 0 ? [] : this.#open.splice(randomInt(this.#open.length), 1)
     if (event !== undefined) this.#asked.push(event)
     return event

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import type { FreeCreditsRefusal } from '@keymeter/contract'
+import { withClient } from '@keymeter/local'
 import { testDatabase } from '@keymeter/local/testing'
 import { afterEach, describe, expect, it } from 'vitest'
 import { backend, charge, contextOf, signedIn } from '../../test/caller.ts'
@@ -144,6 +145,31 @@ describe('free credits', () => {
     const { data } = await caller.audit.list()
     expect(data.map(({ action }) => action)).toEqual(['key.created', 'account.free_credits_granted', 'account.topped_up'])
     expect((await verifyAudit(database.ownerDb)).faults).toEqual([])
+  })
+
+  it('a top-up waits for a first visit that has inserted the account, and does not block its lock', async () => {
+    const userId = await database.createUser()
+    const visit = await database.owner.connect()
+    try {
+      // keymeter.create_account inserts the account, and then locks it.
+      await visit.query('begin')
+      await visit.query(
+        "insert into billing_accounts (user_id, credits_per_cycle, free_credits_refusal) values ($1, 0, 'not_confirmed')",
+        [userId],
+      )
+      const topUp = backend(database).operator.grantTopUp({ accountId: userId, credits: 3, idempotencyKey: 'paid-first' })
+      // Only a superuser can see whether another role waits.
+      await withClient(database.urls.superuser, async (superuser) => {
+        const waiting =
+          "select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock' and query like '%create_account%'"
+        await expect.poll(async () => (await superuser.query(waiting)).rows.length).toBe(1)
+      })
+      await visit.query('select keymeter.lock_account($1)', [userId])
+      await visit.query('commit')
+      expect(await topUp).toMatchObject({ account: { creditsRemaining: 3 } })
+    } finally {
+      visit.release()
+    }
   })
 
   it('are granted once, if 20 users visit the dashboard for the first time while the operator tops them up and suspends them', async () => {

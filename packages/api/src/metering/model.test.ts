@@ -109,6 +109,14 @@ const callerOf = ({ callers }: Real, { userId }: ModelAccount) => {
   return caller
 }
 
+async function topUp(model: Model, account: ModelAccount, credits: number): Promise<void> {
+  const grant = { accountId: account.userId, credits, idempotencyKey: `t-${idempotencyKeys++}` }
+  account.turn(model.now)
+  account.topUp(credits, grant.idempotencyKey)
+  expect(await backend.operator.grantTopUp(grant)).toMatchObject({ replayed: false })
+  expect(await backend.operator.grantTopUp(grant)).toMatchObject({ replayed: true })
+}
+
 async function signUp(model: Model, real: Real): Promise<void> {
   const { userId, caller, defaultKey } = await provisioned(database)
   real.callers.set(userId, caller)
@@ -300,14 +308,6 @@ const keyStep = (name: string, run: (key: ModelKey, caller: ReturnType<typeof ca
     const key = pick(model.keys, n)
     await run(key, callerOf(real, key.account), model)
   })
-
-async function topUp(model: Model, account: ModelAccount, credits: number): Promise<void> {
-  account.turn(model.now)
-  const grant = { accountId: account.userId, credits, idempotencyKey: `t-${idempotencyKeys++}` }
-  account.topUp(credits, grant.idempotencyKey)
-  expect(await backend.operator.grantTopUp(grant)).toMatchObject({ replayed: false })
-  expect(await backend.operator.grantTopUp(grant)).toMatchObject({ replayed: true })
-}
 
 async function changePlan(model: Model, account: ModelAccount, plan: string): Promise<void> {
   account.turn(model.now)
@@ -553,25 +553,43 @@ const courses = [
   }),
   step(
     'settle more than two holds have',
-    fc.record({ secret: nth, held: fc.constantFrom(1, 10, 90), more: credits, isLate: fc.boolean(), spent: credits }),
-    async ({ secret, held, more, isLate, spent }, model) => {
+    fc.record({
+      secret: nth,
+      held: fc.constantFrom(1, 10, 90),
+      more: fc.constantFrom(0, 1, 10, 300, 1000, 1001, 5000, Number.MAX_SAFE_INTEGER),
+      spent: credits,
+      isLate: fc.boolean(),
+      // The limit of the key, or `keep` to leave it as it is.
+      creditLimit: fc.constantFrom('keep' as const, 'keep' as const, null, 100, 500),
+      topUpsBefore: fc.constantFrom(0, 50),
+      topUpsAfter: fc.constantFrom(0, 50),
+    }),
+    async ({ secret, held, more, spent, isLate, creditLimit, topUpsBefore, topUpsAfter }, model, real) => {
       const key = pickSecret(model, secret)
-      const account = model.accounts.find(({ userId }) => userId === parseToken('km', key)?.userId)
-      if (account === undefined) throw new Error('a secret of nobody')
-      if (isLate) await forward(model, account.asOf(model.now).cycleEnd - HOUR_MS)
+      const owner = model.keys.find(({ secrets }) => secrets.some(({ text }) => text === key))
+      if (owner === undefined) throw new Error('a secret of nobody')
+      const { account } = owner
       const send = async (requests: ModelRequest[]) => {
         model.requests.push(...requests)
         await expectVerdicts(model, requests, async () => await Promise.all(requests.map((one) => sendTo(metering, one))))
       }
-      const next = () => ({ idempotencyKey: `k-${idempotencyKeys++}` })
-      const hold = () => ({ ...next(), action: 'hold' as const, key, credits: held, operation: 'a', ttlSeconds: 86_400 })
+      const next = () => ({ idempotencyKey: `k-${idempotencyKeys++}`, operation: 'a' })
+      const hold = () => ({ ...next(), action: 'hold' as const, key, credits: held, ttlSeconds: 86_400 })
+      if (isLate) await forward(model, account.asOf(model.now).cycleEnd - HOUR_MS)
+      if (creditLimit !== 'keep' && !owner.isRevoked) {
+        await callerOf(real, account).keys.update({ id: owner.id, creditLimit })
+        owner.creditLimit = creditLimit
+      }
+      if (topUpsBefore > 0) await topUp(model, account, topUpsBefore)
       const before = model.holds.length
       await send([hold(), hold()])
       if (isLate) await forward(model, account.cycleEnd)
+      if (topUpsAfter > 0) await topUp(model, account, topUpsAfter)
       const settles = model.holds.slice(before).map(({ id: holdId, credits }) => {
-        return { ...next(), action: 'settle' as const, holdId, credits: Math.min(Number.MAX_SAFE_INTEGER, credits + more) }
+        const { idempotencyKey } = next()
+        return { idempotencyKey, action: 'settle' as const, holdId, credits: Math.min(Number.MAX_SAFE_INTEGER, credits + more) }
       })
-      await send([{ ...next(), action: 'charge', key, credits: spent, operation: 'a' }, ...settles])
+      await send([{ ...next(), action: 'charge', key, credits: spent }, ...settles])
     },
   ),
 ]
