@@ -301,14 +301,6 @@ const keyStep = (name: string, run: (key: ModelKey, caller: ReturnType<typeof ca
     await run(key, callerOf(real, key.account), model)
   })
 
-async function topUp(model: Model, account: ModelAccount, credits: number): Promise<void> {
-  account.turn(model.now)
-  const grant = { accountId: account.userId, credits, idempotencyKey: `t-${idempotencyKeys++}` }
-  account.topUp(credits, grant.idempotencyKey)
-  expect(await backend.operator.grantTopUp(grant)).toMatchObject({ replayed: false })
-  expect(await backend.operator.grantTopUp(grant)).toMatchObject({ replayed: true })
-}
-
 async function changePlan(model: Model, account: ModelAccount, plan: string): Promise<void> {
   account.turn(model.now)
   account.changePlan(plan)
