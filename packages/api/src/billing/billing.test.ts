@@ -625,6 +625,8 @@ describe('the ledger', () => {
     const scans = recorded.flatMap(({ nodes }) => nodes).filter((node) => node['Relation Name'] === 'ledger_entries')
     expect(scans.map((node) => [node['Node Type'], node['Index Name']])).toEqual([
       ['Index Scan', 'ledger_entries_cycle_idx'],
+      // The top-up of each line of a take-back.
+      ['Index Scan', 'ledger_entries_pkey'],
       ['Index Only Scan', 'ledger_entries_cycle_idx'],
     ])
   })

@@ -29,12 +29,14 @@ const ORDER: Record<LedgerKind, number> = {
   lapsed: 8,
 }
 const DAY_MS = 86_400_000
+/** A line of these kinds with 0 credits would say nothing. */
+const HIDDEN_WITHOUT_CREDITS = new Set<LedgerEntry['kind']>(['carried_over', 'held', 'lapsed', 'take_back'])
 
 /**
  * Lists everything that changed the balance in one cycle, oldest first, with the balance after each line. The roll-ups give
  * one line for all charges of a UTC day. The ledger entries give one line for all refunds of a UTC day, and one line for each
- * top-up, each top-up that was taken back, and each plan change. If there are many of them, the older ones are also summed by day, so the number of lines is limited.
- * The credits of a settle count on the day of its hold.
+ * top-up, each take-back and each plan change. If there are many of them, the older ones are also summed by day, so the number
+ * of lines is limited. The credits of a settle count on the day of its hold.
  *
  * @throws AppError `bad_request` if no cycle of the account starts at `cycleStart`.
  */
@@ -69,11 +71,7 @@ export async function getLedger(scope: Scope, { cycleStart }: GetLedger): Promis
   let balance = 0
   const entries: LedgerEntry[] = []
   for (const { at, ...line } of lines) {
-    if (
-      line.credits === 0 &&
-      (line.kind === 'carried_over' || line.kind === 'held' || line.kind === 'lapsed' || line.kind === 'take_back')
-    )
-      continue
+    if (line.credits === 0 && HIDDEN_WITHOUT_CREDITS.has(line.kind)) continue
     balance += line.credits
     entries.push({ ...line, at: at.toISOString(), balance: toSafe(balance) })
   }
@@ -118,9 +116,9 @@ async function chargesByDay({ db, userId }: Scope, { start, end }: LedgerCycle):
 }
 
 /**
- * Returns one line for each of the newest plan changes, top-ups and taken back top-ups, and one line for all other ledger entries of a kind on a UTC
- * day. The entries of each kind and day are one range of `ledger_entries_cycle_idx`. The index contains their credits, so
- * Postgres sums them without reading the table.
+ * Returns one line for each of the newest plan changes, top-ups and take-backs, and one line for all other ledger entries of a
+ * kind on a UTC day. The entries of each kind and day are one range of `ledger_entries_cycle_idx`. The index contains their
+ * credits, so Postgres sums them without reading the table.
  */
 async function writtenEntries({ db, userId }: Scope, { start, end }: LedgerCycle): Promise<Line[]> {
   const ofKind = sql`from ledger_entries as entries
