@@ -109,6 +109,14 @@ const callerOf = ({ callers }: Real, { userId }: ModelAccount) => {
   return caller
 }
 
+async function topUp(model: Model, account: ModelAccount, credits: number): Promise<void> {
+  const grant = { accountId: account.userId, credits, idempotencyKey: `t-${idempotencyKeys++}` }
+  account.turn(model.now)
+  account.topUp(credits, grant.idempotencyKey)
+  expect(await backend.operator.grantTopUp(grant)).toMatchObject({ replayed: false })
+  expect(await backend.operator.grantTopUp(grant)).toMatchObject({ replayed: true })
+}
+
 async function signUp(model: Model, real: Real): Promise<void> {
   const { userId, caller, defaultKey } = await provisioned(database)
   real.callers.set(userId, caller)
