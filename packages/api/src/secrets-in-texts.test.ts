@@ -114,6 +114,8 @@ const FORMS = [
   (secret: string) => `9${secret}`,
   (secret: string) => `https://api.example.com/v1?key=${secret}&page=2`,
   (secret: string) => `Bearer.${secret}.`,
+  // The checksum and the id of the account are no secrets, so most of the random characters are enough.
+  (secret: string) => secret.slice(0, -35),
 ]
 const TEXTS = SECRETS.flatMap((secret, n) =>
   FORMS.filter((_, form) => n === 0 || form === n % FORMS.length).map((form) => form(secret)),
@@ -190,7 +192,14 @@ describe('a whole secret', () => {
         [secret, prefix],
         [`curl/8 (https://x.example/?key=${secret}&y) z`, `curl/8 (https://x.example/?key=${prefix}&y) z`],
         [`${secret} ${secret}`, `${prefix} ${prefix}`],
+        // Two secrets that are glued together, and a secret in a URL that was encoded once or twice.
+        [`${secret}${secret}`, `${prefix}${prefix.slice(prefix.search(/_(dev|prod)_/))}`],
+        [`x ${encodeURIComponent(secret).replaceAll('_', '%5F')}`, `x ${prefix.replaceAll('_', '%5F')}`],
+        [`x ${secret.replaceAll('_', '%255f')}`, `x ${prefix.replaceAll('_', '%255f')}`],
+        // A client sends a zero-width space as UTF-8, and Node decodes headers as Latin-1.
+        [`x ${secret.slice(0, 9)}\u00e2\u0080\u008b${secret.slice(9)}`, `x ${prefix}`],
         // A reader does not see the soft hyphen.
+        [`x ${[...secret].join('\u00ad')}`, `x ${prefix}`],
         [`x ${secret.slice(0, -9)}\u00ad${secret.slice(-9)}`, `x ${prefix}`],
         // The end of a long user agent was cut off.
         [`x ${secret.slice(0, -1)}`, `x ${prefix}`],
@@ -244,7 +253,9 @@ describe('a whole secret', () => {
     const { secret, keyPrefix } = defaultKey
     for (const text of [
       keyPrefix,
-      secret.slice(0, -1),
+      // 19 of the random characters.
+      secret.slice(0, -36),
+      'my_dev_environment',
       `km_test_${'x'.repeat(55)}`,
       `km_dev-${'x'.repeat(55)}`,
       `KM_dev_${'x'.repeat(55)}`,

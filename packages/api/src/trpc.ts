@@ -1,3 +1,4 @@
+import { cutSecrets } from '@keymeter/contract'
 import { initTRPC } from '@trpc/server'
 import { verifyServiceKey } from './auth/verify-service-key.ts'
 import { decideFreeCredits, UNDECIDED } from './billing/free-credits.ts'
@@ -30,7 +31,8 @@ const t = initTRPC
         data: {
           code: shape.data.code,
           httpStatus: shape.data.httpStatus,
-          path: shape.data.path,
+          // For an unknown procedure, the client has chosen the path.
+          path: shape.data.path && cutSecrets(shape.data.path),
           requestId: ctx?.requestId ?? requestIds.getStore() ?? null,
           reason,
           issues,

@@ -25,7 +25,7 @@ export type KeyType = z.infer<typeof KeyType>
 export const KeyName = writtenText(KEY_NAME_LENGTH_MAX, 'Enter a name.')
 
 /** The id of a key. Like Postgres, this schema accepts any 128 bits as a UUID and does not check the version. */
-export const KeyId = z.guid()
+export const KeyId = z.guid().toLowerCase()
 
 /** The key prefix of a secret, as in `Key`. The schema checks only the length, because an unknown key prefix matches no secret. */
 const KeyPrefix = z.string().max(100).refine(hasNoWholeSecret, HAS_WHOLE_SECRET)

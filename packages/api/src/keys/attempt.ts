@@ -16,9 +16,12 @@ export interface Attempt {
 export function attemptOf(...request: Request): Attempt | null {
   const [call, { idempotencyKey, ...input }] = request
   if (idempotencyKey === null) return null
-  // The schemas put the fields of an input in a fixed order, so equal inputs have equal texts.
+  // The schemas put the fields of an input in a fixed order, so equal inputs have equal texts. One moment can be written in several
+  // ways.
+  const writtenOnce = (field: string, value: unknown) =>
+    field === 'expiresAt' && typeof value === 'string' ? new Date(value).toISOString() : value
   const requestHash = createHash('sha256')
-    .update(JSON.stringify([call, input]))
+    .update(JSON.stringify([call, input], writtenOnce))
     .digest()
   return { call, idempotencyKey, requestHash }
 }
