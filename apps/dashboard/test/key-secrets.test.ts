@@ -16,6 +16,13 @@ async function loseAnswer(page: Page, procedure: string): Promise<void> {
   )
 }
 
+/** Answers the next call of this procedure with 429, without asking the server. */
+async function refuseOnce(page: Page, procedure: string): Promise<void> {
+  const data = { httpStatus: 429, reason: 'too_many_key_changes', issues: [], retryAfterSeconds: 3600, requestId: 'refused-1' }
+  const answer = { status: 429, json: { error: { message: 'Too many changes.', code: -32029, data } } }
+  await page.route(`**/trpc/${procedure}*`, async (route) => await route.fulfill(answer), { times: 1 })
+}
+
 /** Returns the number of live keys of an account, and of their secrets that work. */
 async function countKeys(accountId: string) {
   const { rows } = await database.owner.query(
@@ -30,7 +37,7 @@ async function countKeys(accountId: string) {
 const verdictOf = async (key: string) => (await asBackend('metering.charge', { key, credits: 0 }))['verdict']
 
 describe('a lost answer with a secret', () => {
-  it('rotating again after a lost answer ends no working secret, and the new secret works too', async () => {
+  it('rotating again after a lost answer ends no working secret, even if another error came in between, and the new secret works too', async () => {
     const { page, secret: old, accountId, choose, saveSecret, complaints } = await signUp()
     await loseAnswer(page, 'keys.rotate')
     await choose('default', 'Rotate secret…')
@@ -38,6 +45,12 @@ describe('a lost answer with a secret', () => {
     await rotate.getByRole('radio', { name: '1 hour' }).check()
     await rotate.getByRole('button', { name: 'Rotate secret' }).click()
     await rotate.getByText('Try again: this ends no working secret.', { exact: false }).waitFor()
+    expect(await rotate.getByRole('radio', { name: '7 days' }).isDisabled()).toBe(true)
+    // Another error does not prove that the lost attempt failed.
+    await refuseOnce(page, 'keys.rotate')
+    await rotate.getByRole('button', { name: 'Try again' }).click()
+    await rotate.getByText('Too many changes.').waitFor()
+    await rotate.getByText('The answer of an earlier attempt was lost', { exact: false }).waitFor()
     expect(await rotate.getByRole('radio', { name: '7 days' }).isDisabled()).toBe(true)
     await rotate.getByRole('button', { name: 'Try again' }).click()
     const secret = await saveSecret()
@@ -54,7 +67,7 @@ describe('a lost answer with a secret', () => {
     expect(complaints).toEqual([])
   })
 
-  it('creating a key again after a lost answer creates no second key', async () => {
+  it('creating a key again after a lost answer creates no second key, even if another error came in between', async () => {
     const { page, accountId, row, saveSecret, complaints } = await signUp()
     await loseAnswer(page, 'keys.create')
     await page.getByRole('button', { name: 'Create key' }).click()
@@ -63,6 +76,12 @@ describe('a lost answer with a secret', () => {
     await create.getByRole('button', { name: 'Create key' }).click()
     await create.getByText('Try again: this ends no working secret.', { exact: false }).waitFor()
     expect(await create.getByLabel('Name').isDisabled()).toBe(true)
+    await refuseOnce(page, 'keys.create')
+    await create.getByRole('button', { name: 'Try again' }).click()
+    await create.getByText('Too many changes.').waitFor()
+    await create.getByText('The answer of an earlier attempt was lost', { exact: false }).waitFor()
+    expect(await create.getByLabel('Name').isDisabled()).toBe(true)
+    expect(await create.getByRole('radio', { name: 'prod' }).isDisabled()).toBe(true)
     await create.getByRole('button', { name: 'Try again' }).click()
     await charge(await saveSecret(), 1)
     await row('server').waitFor()
@@ -78,7 +97,7 @@ describe('a lost answer with a secret', () => {
     expect(complaints).toEqual([])
   })
 
-  it('replacing a lost secret again after a lost answer gives a secret that works', async () => {
+  it('replacing a lost secret again after a lost answer gives a secret that works, even if another error came in between', async () => {
     const visitor = await visit()
     const { page, row, confirm, secretDialog, saveSecret, complaints } = visitor
     await signUpOnPage(visitor)
@@ -92,6 +111,10 @@ describe('a lost answer with a secret', () => {
     await alert.getByText('Try again: this ends no working secret.', { exact: false }).waitFor()
     // The list has been loaded again, and the key has another secret by now. The dialog hides the list from screen readers.
     await expect.poll(async () => await page.locator('tbody').textContent()).not.toContain(lost.slice(0, 15))
+    await refuseOnce(page, 'keys.replaceLostSecret')
+    await confirm('Try again')
+    await alert.getByText('Too many changes.').waitFor()
+    await alert.getByText('The answer of an earlier attempt was lost', { exact: false }).waitFor()
     await confirm('Try again')
     const secret = await saveSecret()
     await charge(secret, 1)

@@ -1,8 +1,6 @@
 import { KEY_NAME_LENGTH_MAX, KeyType } from '@keymeter/contract'
 import { Controller, useWatch } from 'react-hook-form'
 import type { z } from 'zod'
-import { showSecret } from '../account/new-secret.ts'
-import { currentSession } from '../call/session.ts'
 import { api, queryClient } from '../call/trpc.ts'
 import { useCallForm } from '../call/use-call-form.ts'
 import { Button } from '../ui/button.tsx'
@@ -12,7 +10,7 @@ import { TextField } from '../ui/field.tsx'
 import { KeyForm, toKeyForm, withCompleteExpiry } from './key-form.ts'
 import { KeyLimitFields } from './key-limit-fields.tsx'
 import { SecretFault } from './secret-fault.tsx'
-import { useIdempotencyKey } from './use-idempotency-key.ts'
+import { useSecretRequest } from './use-secret-request.ts'
 
 const TYPES: Record<KeyType, string> = { dev: 'For development and tests.', prod: 'For what your users depend on.' }
 const TYPE_OPTIONS = KeyType.options.map((value) => ({ value, title: value, text: TYPES[value] }))
@@ -33,16 +31,11 @@ export function CreateKeyDialog({ isOpen, onClose }: { isOpen: boolean; onClose:
 }
 
 function CreateForm({ onClose }: { onClose: () => void }) {
-  const idempotencyKey = useIdempotencyKey()
+  const { send, isFrozen } = useSecretRequest<z.output<typeof CreateKeyForm>>(api.keys.create.mutate)
   const { register, control, submit, setError, errors, formState, fault } = useCallForm(CreateKeyForm, NOTHING_YET)
-  /** After a lost answer, the next attempt must be the same request. */
-  const isFrozen = fault?.isPerhapsDone === true
   const [expiresAt, creditLimit] = useWatch({ control, name: ['expiresAt', 'creditLimit'] })
   const create = submit(async (input) => {
-    const userId = currentSession()?.user.id
-    if (userId === undefined) return
-    const { requestId: _, ...key } = await api.keys.create.mutate({ ...input, idempotencyKey })
-    showSecret(userId, key)
+    if (!(await send(input))) return
     onClose()
     await queryClient.invalidateQueries()
   })
@@ -52,7 +45,7 @@ function CreateForm({ onClose }: { onClose: () => void }) {
       onSubmit={withCompleteExpiry(create, (message) => setError('expiresAt', { message }, { shouldFocus: true }))}
       className="grid gap-5"
     >
-      {fault !== null && <SecretFault error={fault} />}
+      <SecretFault error={fault} isFrozen={isFrozen} />
       <fieldset disabled={isFrozen} className="grid gap-5">
         <TextField
           label="Name"

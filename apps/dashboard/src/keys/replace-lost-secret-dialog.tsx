@@ -1,32 +1,27 @@
+import type { ReplaceLostSecret } from '@keymeter/contract'
 import { useState } from 'react'
-import { showSecret } from '../account/new-secret.ts'
+import type { z } from 'zod'
 import { type CallError, describeCallError } from '../call/call-error.ts'
-import { currentSession } from '../call/session.ts'
 import { api, queryClient } from '../call/trpc.ts'
 import { AlertDialog } from '../ui/alert-dialog.tsx'
 import { Button } from '../ui/button.tsx'
 import type { KeyDialogProps } from './key-dialog.ts'
 import { KeyName } from './key-name.tsx'
 import { SecretFault } from './secret-fault.tsx'
-import { useIdempotencyKey } from './use-idempotency-key.ts'
+import { useSecretRequest } from './use-secret-request.ts'
 
 /** Asks before a lost secret is replaced, because a secret that was never used can be deployed all the same. */
 export function ReplaceLostSecretDialog({ apiKey, isOpen, onClose }: KeyDialogProps) {
-  const idempotencyKey = useIdempotencyKey()
+  const { send, isFrozen } = useSecretRequest<Omit<z.input<typeof ReplaceLostSecret>, 'idempotencyKey'>>(
+    api.keys.replaceLostSecret.mutate,
+  )
   const [isPending, setIsPending] = useState(false)
   const [fault, setFault] = useState<CallError | null>(null)
   const replace = async () => {
-    const userId = currentSession()?.user.id
-    if (userId === undefined || isPending) return
+    if (isPending) return
     setIsPending(true)
     try {
-      const { requestId: _, ...key } = await api.keys.replaceLostSecret.mutate({
-        id: apiKey.id,
-        keyPrefix: apiKey.keyPrefix,
-        idempotencyKey,
-      })
-      showSecret(userId, key)
-      onClose()
+      if (await send({ id: apiKey.id, keyPrefix: apiKey.keyPrefix })) onClose()
     } catch (error) {
       setFault(describeCallError(error))
     }
@@ -41,7 +36,7 @@ export function ReplaceLostSecretDialog({ apiKey, isOpen, onClose }: KeyDialogPr
       finalFocus={() => document.getElementById('keys')}
       action={
         <Button variant="danger" isPending={isPending} onClick={replace}>
-          {fault?.isPerhapsDone === true ? 'Try again' : 'Get a new one'}
+          {isFrozen ? 'Try again' : 'Get a new one'}
         </Button>
       }
     >
@@ -56,7 +51,7 @@ export function ReplaceLostSecretDialog({ apiKey, isOpen, onClose }: KeyDialogPr
         </strong>{' '}
         stops working immediately. It was never used. If you have saved it somewhere, keep it instead.
       </p>
-      {fault !== null && <SecretFault error={fault} />}
+      <SecretFault error={fault} isFrozen={isFrozen} />
     </AlertDialog>
   )
 }

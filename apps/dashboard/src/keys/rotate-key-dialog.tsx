@@ -1,8 +1,7 @@
-import { GRACE_SECONDS_DEFAULT, GRACE_SECONDS_MAX } from '@keymeter/contract'
+import { GRACE_SECONDS_DEFAULT, GRACE_SECONDS_MAX, type RotateKey } from '@keymeter/contract'
 import { type FormEvent, useState } from 'react'
-import { showSecret } from '../account/new-secret.ts'
+import type { z } from 'zod'
 import { type CallError, describeCallError } from '../call/call-error.ts'
-import { currentSession } from '../call/session.ts'
 import { api, queryClient } from '../call/trpc.ts'
 import { Button } from '../ui/button.tsx'
 import { Choice } from '../ui/choice.tsx'
@@ -17,7 +16,7 @@ import type { KeyDialogProps } from './key-dialog.ts'
 import { KeyForm } from './key-form.ts'
 import { KeyName } from './key-name.tsx'
 import { SecretFault } from './secret-fault.tsx'
-import { useIdempotencyKey } from './use-idempotency-key.ts'
+import { useSecretRequest } from './use-secret-request.ts'
 
 const GRACE_PERIODS = [
   { value: 0, title: 'End it now' },
@@ -40,7 +39,7 @@ export function RotateKeyDialog({ apiKey, isOpen, onClose }: KeyDialogProps) {
 }
 
 function RotateKeyForm({ apiKey, onClose }: Omit<KeyDialogProps, 'isOpen'>) {
-  const idempotencyKey = useIdempotencyKey()
+  const { send, isFrozen } = useSecretRequest<Omit<z.input<typeof RotateKey>, 'idempotencyKey'>>(api.keys.rotate.mutate)
   /** The server can find that the key has expired since the dialog was opened. It then refuses the call and names the field. */
   const [hasExpired, setHasExpired] = useState(() => apiKey.expiresAt !== null && Date.parse(apiKey.expiresAt) <= Date.now())
   const [graceSeconds, setGraceSeconds] = useState(GRACE_SECONDS_DEFAULT)
@@ -49,30 +48,26 @@ function RotateKeyForm({ apiKey, onClose }: Omit<KeyDialogProps, 'isOpen'>) {
   const [expiryFault, setExpiryFault] = useState<string>()
   const [isPending, setIsPending] = useState(false)
   const [fault, setFault] = useState<CallError | null>(null)
-  /** After a lost answer, the next attempt must be the same request. */
-  const isFrozen = fault?.isPerhapsDone === true
   const expiresAt = expires === 'never' ? null : (KeyForm.shape.expiresAt.safeParse(expiryText).data ?? undefined)
 
   const submit = async (event: FormEvent) => {
     event.preventDefault()
-    const userId = currentSession()?.user.id
-    if (userId === undefined || isPending) return
+    if (isPending) return
     if (hasExpired && expiresAt === undefined) return setExpiryFault('Choose both date and time, in the future.')
     setIsPending(true)
     try {
-      const { requestId: _, ...key } = await api.keys.rotate.mutate({
+      const isSent = await send({
         id: apiKey.id,
         graceSeconds,
         // Only the secret that the user sees here may end now. Another session can have replaced it.
         ...(graceSeconds === 0 && !hasExpired && { keyPrefix: apiKey.keyPrefix }),
         ...(hasExpired && { expiresAt }),
-        idempotencyKey,
       })
-      showSecret(userId, key)
-      onClose()
+      if (isSent) onClose()
     } catch (error) {
       const callError = describeCallError(error)
-      const issue = callError.issues.find(({ field }) => field === 'expiresAt')
+      // A frozen form cannot take another expiry. The user can cancel, and the next opening of the dialog asks for one.
+      const issue = isFrozen ? undefined : callError.issues.find(({ field }) => field === 'expiresAt')
       setExpiryFault(issue?.message)
       if (issue === undefined) setFault(callError)
       else setHasExpired(true)
@@ -83,7 +78,7 @@ function RotateKeyForm({ apiKey, onClose }: Omit<KeyDialogProps, 'isOpen'>) {
 
   return (
     <form noValidate onSubmit={submit} className="grid gap-5">
-      {fault !== null && <SecretFault error={fault} />}
+      <SecretFault error={fault} isFrozen={isFrozen} />
       <p className="text-sm text-ink-soft">
         <strong className="wrap-anywhere font-medium text-ink">
           <KeyName {...apiKey} />
