@@ -247,7 +247,7 @@ describe('the operator’s log', () => {
         created_at: expect.any(Date),
         request_id: who.requestId,
         command: 'usage',
-        account: visitor,
+        user_id: visitor,
         search: 'x',
         os_user: 'tester',
         database_user: 'postgres',
@@ -281,6 +281,6 @@ describe('the operator’s log', () => {
     const gone = await database.createUser()
     await readAsOperator(call(), 'usage', async () => ({ result: 1, account: gone, search: null }))
     await database.owner.query('delete from auth.users where id = $1', [gone])
-    expect(await entries()).toMatchObject([{ account: gone }])
+    expect(await entries()).toMatchObject([{ user_id: gone }])
   })
 })
