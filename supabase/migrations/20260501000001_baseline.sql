@@ -800,7 +800,7 @@ create table public.operator_log (
   request_id text not null check (char_length(request_id) between 1 and 64),
   command text not null check (command ~ '^[a-z-]{1,32}$'),
   -- This column has no foreign key. An entry remains when the account is deleted.
-  account uuid,
+  user_id uuid,
   -- The second part of the check matches a whole secret (packages/contract/src/keys.ts).
   search text check (char_length(search) between 1 and 400 and search !~ '[a-z][a-z0-9]{0,15}_(dev|prod)_[0-9A-Za-z]{55}'),
   os_user text not null check (char_length(os_user) between 1 and 64),
@@ -811,13 +811,13 @@ comment on table public.operator_log is
   'One entry for each read of customers'' data by the operator. Entries are only added. Nothing depends on old entries, so the owner of the database can delete them.';
 comment on column public.operator_log.request_id is 'The id of the command. The entries of the audit log contain such an id too.';
 comment on column public.operator_log.command is 'The command of the CLI, e.g. usage.';
-comment on column public.operator_log.account is 'The id of the account that was read. Null means that the command searched all accounts, and found none or several.';
+comment on column public.operator_log.user_id is 'The id of the account that was read. Null means that the command searched all accounts, and found none or several.';
 comment on column public.operator_log.search is 'What the command searched for, e.g. a part of an address, the filters of a list, or a key prefix. It never contains a secret.';
 comment on column public.operator_log.os_user is 'The user of the operating system who ran the command, as the CLI reports it. It is not verified.';
 comment on column public.operator_log.database_user is 'The role with which the command logged in to the database.';
 
 -- Serves the list of the entries about one account.
-create index operator_log_account_idx on public.operator_log (account, created_at, request_id) where account is not null;
+create index operator_log_account_idx on public.operator_log (user_id, created_at, request_id) where user_id is not null;
 
 alter table public.operator_log enable row level security;
 
@@ -2652,16 +2652,15 @@ $$;
 create function keymeter.record_operator_read(command text, account uuid, search text, os_user text, request_id text) returns void
   language sql volatile set search_path = ''
   as $$
-    insert into public.operator_log (created_at, request_id, command, account, search, os_user, database_user)
+    insert into public.operator_log (created_at, request_id, command, user_id, search, os_user, database_user)
       values (keymeter.now(), request_id, command, account, search, os_user, session_user)
   $$;
 
 -- supabase/schemas/functions/operator/revoke_key.sql
 
--- Revokes a key in the name of the operator, e.g. because its secret is public. Returns true if this call has revoked the key. Then
--- it has also written the entry of the audit log, with the reason that the customer reads. Returns false if the account has no such
--- key, or if the key is already revoked.
-create function keymeter.revoke_key(account uuid, key_id uuid, reason text, origin keymeter.call_origin) returns boolean
+-- Revokes a key in the name of the operator, e.g. because its secret is public, and adds an entry to the audit log with the reason,
+-- which the customer reads. If the account has no such key, or if the key is already revoked, the function changes nothing.
+create function keymeter.revoke_key(account uuid, key_id uuid, reason text, origin keymeter.call_origin) returns void
   language plpgsql volatile security definer set search_path = '' set timezone = 'UTC'
   as $$
 declare
@@ -2672,19 +2671,18 @@ begin
   update public.api_keys as keys set revoked_at = v_now
    where keys.user_id = account and keys.id = key_id and keys.revoked_at is null;
   if not found then
-    return false;
+    return;
   end if;
   perform keymeter.append_audit_entry(account, 'operator', 'key.revoked', key_id,
     json_strip_nulls(json_build_object('reason', reason)), origin, v_now);
-  return true;
 end
 $$;
 
 -- supabase/schemas/functions/operator/set_suspended.sql
 
 -- Suspends or resumes an account. A suspended account cannot be charged and cannot make holds, but its open holds can still be
--- settled. Returns true if this call has changed the state of the account. Then it has also written the entry of the audit log.
-create function keymeter.set_suspended(account uuid, is_suspended boolean, origin keymeter.call_origin) returns boolean
+-- settled. A change adds an entry to the audit log. If the account is already in this state, the function changes nothing.
+create function keymeter.set_suspended(account uuid, is_suspended boolean, origin keymeter.call_origin) returns void
   language plpgsql volatile security definer set search_path = '' set timezone = 'UTC'
   as $$
 declare
@@ -2695,11 +2693,10 @@ begin
   update public.billing_accounts set suspended_at = case when is_suspended then v_now end
    where user_id = account and (suspended_at is not null) <> is_suspended;
   if not found then
-    return false;
+    return;
   end if;
   perform keymeter.append_audit_entry(account, 'operator', case when is_suspended then 'account.suspended' else 'account.resumed' end, null,
     '{}', origin, v_now);
-  return true;
 end
 $$;
 

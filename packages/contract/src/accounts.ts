@@ -5,16 +5,12 @@ import { Key, KeyId } from './keys.ts'
 import { Credits, isPlainText, NOT_PLAIN_TEXT, Timestamp } from './output.ts'
 import { UsageEvent } from './usage.ts'
 import { hasNoWholeSecret } from './whole-secret.ts'
-import { writtenText } from './written-text.ts'
-
-/** What the operator's staff reads and changes to help a customer. Today, only the operator's commands use these schemas. */
 
 export const ACCOUNTS_PAGE_MAX = 100
 /** The number of keys, operations and holds that a report about an account lists. All others are summed. */
 export const REPORT_ROWS_MAX = 20
 /** The number of refused requests that a report about an account lists. */
 export const REPORT_REFUSALS_MAX = 10
-export const REVOKE_REASON_LENGTH_MAX = 200
 
 /** By the time of the creation of the account. */
 export const AccountSort = z.enum(['newest', 'oldest'])
@@ -28,21 +24,26 @@ export type AccountStatus = z.infer<typeof AccountStatus>
  * Lists accounts. `search` is an id, an e-mail address or a part of an address. Users without an account are found by their id or
  * their whole address, and listed with the status `no_account`, in the order of their ids.
  */
-export const ListAccounts = z.strictObject({
-  sort: AccountSort.default('newest'),
-  search: z
-    .string()
-    .trim()
-    .max(EMAIL_LENGTH_MAX, `Use at most ${EMAIL_LENGTH_MAX} characters.`)
-    .refine(isPlainText, NOT_PLAIN_TEXT)
-    .refine(hasNoWholeSecret, 'This is a whole secret, and searches are recorded: search by find-key instead.')
-    .default(''),
-  plan: Plan.optional(),
-  status: AccountStatus.optional(),
-  /** The `nextCursor` of the previous page. The first page needs no cursor. */
-  cursor: z.string().max(200).nullish(),
-  limit: z.int().min(1).max(ACCOUNTS_PAGE_MAX, `Ask for at most ${ACCOUNTS_PAGE_MAX} accounts.`).default(50),
-})
+export const ListAccounts = z
+  .strictObject({
+    sort: AccountSort.default('newest'),
+    search: z
+      .string()
+      .trim()
+      .max(EMAIL_LENGTH_MAX, `Use at most ${EMAIL_LENGTH_MAX} characters.`)
+      .refine(isPlainText, NOT_PLAIN_TEXT)
+      .refine(hasNoWholeSecret, 'This is a whole secret, and searches are recorded: search by find-key instead.')
+      .default(''),
+    plan: Plan.optional(),
+    status: AccountStatus.optional(),
+    /** The `nextCursor` of the previous page. The first page needs no cursor. */
+    cursor: z.string().max(200).nullish(),
+    limit: z.int().min(1).max(ACCOUNTS_PAGE_MAX, `Ask for at most ${ACCOUNTS_PAGE_MAX} accounts.`).default(50),
+  })
+  .refine(({ plan, status }) => plan === undefined || status !== 'no_account', {
+    path: ['plan'],
+    message: 'A user without an account has no plan: leave out the plan or the status.',
+  })
 export type ListAccounts = z.infer<typeof ListAccounts>
 
 /** An account in a list. For a user without an account, `plan`, `creditsUsed` and `creditsRemaining` are null. */
@@ -128,76 +129,3 @@ export const AccountUsage = z.object({
   restOfHolds: z.object({ count: z.int().positive(), credits: Credits }).nullable(),
 })
 export type AccountUsage = z.infer<typeof AccountUsage>
-
-/** The maximum number of secrets with one key prefix that are returned. */
-export const KEYS_FOUND_MAX = 20
-
-/** The number of random characters in a key prefix. */
-const KEY_PREFIX_RANDOM_LENGTH = 8
-
-/** Finds keys by a key prefix. A text that begins with a key prefix, e.g. a cut secret, is cut to the key prefix. */
-export const FindKeysByPrefix = z.strictObject({
-  keyPrefix: z
-    .string()
-    .trim()
-    .refine(hasNoWholeSecret, { error: 'This is a whole secret: pass it on standard input.', abort: true })
-    .regex(
-      new RegExp(`^[a-z][a-z0-9]{0,15}_(?:dev|prod)_[0-9A-Za-z]{${KEY_PREFIX_RANDOM_LENGTH},54}$`),
-      `Enter a key prefix: the brand, dev or prod, and ${KEY_PREFIX_RANDOM_LENGTH} characters, like km_prod_Ab12Cd34.`,
-    )
-    .overwrite((text) => text.slice(0, text.lastIndexOf('_') + 1 + KEY_PREFIX_RANDOM_LENGTH)),
-})
-export type FindKeysByPrefix = z.infer<typeof FindKeysByPrefix>
-
-/** Finds the key of a whole secret. Never send the secret in a URL. */
-export const FindKeyBySecret = z.strictObject({ secret: z.string().trim().max(1_000, 'This is too long for a secret.') })
-export type FindKeyBySecret = z.infer<typeof FindKeyBySecret>
-
-/** A secret that was found, and its key. */
-export const FoundKey = z.object({
-  accountId: z.guid(),
-  email: z.string().nullable(),
-  key: Key,
-  secret: z.object({
-    keyPrefix: z.string(),
-    /**
-     * `current` is the secret that the key has now. `previous` is an earlier secret in its grace period. `ended` is an earlier
-     * secret after its grace period.
-     */
-    state: z.enum(['current', 'previous', 'ended']),
-    /** The end of the grace period. Null for the current secret. */
-    validUntil: Timestamp.nullable(),
-    /** True if a charge with this secret is possible: the key is active, and the secret has not ended. */
-    isWorking: z.boolean(),
-    createdAt: Timestamp,
-    lastUsedAt: Timestamp.nullable(),
-  }),
-})
-export type FoundKey = z.infer<typeof FoundKey>
-
-/** Revokes a key in the name of the operator. The customer sees the reason in the audit log. */
-export const RevokeKeyOfCustomer = z.strictObject({
-  keyId: KeyId.toLowerCase(),
-  reason: writtenText(REVOKE_REASON_LENGTH_MAX, 'Enter a reason, or leave it out.').nullable().default(null),
-})
-export type RevokeKeyOfCustomer = z.infer<typeof RevokeKeyOfCustomer>
-
-/** Lists the operator's log, newest entries first. */
-export const ListOperatorLog = z.strictObject({
-  accountId: z.guid().toLowerCase().optional(),
-  limit: z.int().min(1).max(1_000, 'Ask for at most 1000 entries.').default(50),
-})
-export type ListOperatorLog = z.infer<typeof ListOperatorLog>
-
-/** One read of customers' data by the operator. */
-export const OperatorLogEntry = z.object({
-  createdAt: Timestamp,
-  requestId: z.string(),
-  command: z.string(),
-  /** The account that was read. Null if the command searched all accounts, and found none or several. */
-  accountId: z.guid().nullable(),
-  search: z.string().nullable(),
-  osUser: z.string(),
-  databaseUser: z.string(),
-})
-export type OperatorLogEntry = z.infer<typeof OperatorLogEntry>

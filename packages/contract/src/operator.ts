@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { BillingAccount, GivenCredits, Plan } from './billing.ts'
 import { IdempotencyKey } from './idempotency-key.ts'
+import { KeyId } from './keys.ts'
 import { Credits, Output, Timestamp } from './output.ts'
 import { writtenText } from './written-text.ts'
 
@@ -74,3 +75,12 @@ export const ChangePlanOutput = Output.extend({
 
 export const SuspendAccount = OfAccount
 export const OperatedAccountOutput = Output.extend({ account: BillingAccount })
+
+export const REVOKE_REASON_LENGTH_MAX = 200
+
+/** Revokes a key in the name of the operator. The customer sees the reason in the audit log. */
+export const RevokeKeyOfCustomer = z.strictObject({
+  keyId: KeyId.toLowerCase(),
+  reason: writtenText(REVOKE_REASON_LENGTH_MAX, 'Enter a reason, or leave it out.').nullable().default(null),
+})
+export type RevokeKeyOfCustomer = z.infer<typeof RevokeKeyOfCustomer>

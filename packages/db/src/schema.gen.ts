@@ -397,10 +397,6 @@ export interface Operations {
 
 export interface OperatorLog {
   /**
-   * The id of the account that was read. Null means that the command searched all accounts, and found none or several.
-   */
-  account: string | null;
-  /**
    * The command of the CLI, e.g. usage.
    */
   command: string;
@@ -421,6 +417,10 @@ export interface OperatorLog {
    * What the command searched for, e.g. a part of an address, the filters of a list, or a key prefix. It never contains a secret.
    */
   search: string | null;
+  /**
+   * The id of the account that was read. Null means that the command searched all accounts, and found none or several.
+   */
+  user_id: string | null;
 }
 
 export interface Plans {

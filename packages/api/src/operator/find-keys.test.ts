@@ -22,7 +22,7 @@ async function find(wanted: Parameters<typeof findKeys>[2], db = database.ownerD
 }
 
 describe('the operator’s search for a key', () => {
-  it('finds the account and the key of the current, a previous, an ended and a revoked secret, by the secret and by its prefix', async () => {
+  it('the search finds the account and the key of the current, a previous, an ended and a revoked secret, by the secret and by its prefix', async () => {
     const { userId, caller, defaultKey } = await provisioned(database)
     const { id, secret: ended } = await caller.keys.create({ name: 'leaked', keyType: 'prod', creditLimit: 50 })
     const { secret: previous } = await caller.keys.rotate({ id, graceSeconds: 0 })
@@ -53,7 +53,7 @@ describe('the operator’s search for a key', () => {
     ])
   })
 
-  it('says why a secret is not found, and contains no part of it', async () => {
+  it('the answer states why a secret is not found, and contains no part of it', async () => {
     const { userId, defaultKey } = await provisioned(database)
     const { secret } = defaultKey
     const last = secret.endsWith('A') ? 'B' : 'A'
@@ -68,7 +68,7 @@ describe('the operator’s search for a key', () => {
       expect(await find({ secret: text })).toEqual({ keys: [], hasMore: false, fault })
   })
 
-  it('returns at most the maximum number of secrets with one prefix, and says that there are more', async () => {
+  it('the search returns at most the maximum number of secrets with one prefix, and states that there are more', async () => {
     const { userId, defaultKey } = await provisioned(database)
     await database.owner.query(
       `insert into api_key_secrets (user_id, api_key_id, key_hash, key_prefix, valid_until)
@@ -84,7 +84,7 @@ describe('the operator’s search for a key', () => {
     expect(await find({ keyPrefix })).toMatchObject({ keys: { length: KEYS_FOUND_MAX }, hasMore: true })
   })
 
-  it('reads only the secrets that it finds', async () => {
+  it('the search reads only the secrets that it finds', async () => {
     const { userId, caller, defaultKey } = await provisioned(database)
     await database.owner.query(
       `insert into api_key_secrets (user_id, api_key_id, key_hash, key_prefix, valid_until)
@@ -100,7 +100,7 @@ describe('the operator’s search for a key', () => {
     }
   })
 
-  it('accepts a prefix and cuts a longer text to it, but refuses a shorter one, and a whole secret', () => {
+  it('the search accepts a prefix and cuts a longer text to it, but refuses a shorter text and a whole secret', () => {
     const secret = mintToken('km', 'prod', '2f1c9a0e-6d0b-4f3e-9a51-7c3b8f2d1e60')
     for (const length of [16, 17, 'km_prod_'.length + 19])
       expect(FindKeysByPrefix.parse({ keyPrefix: ` ${secret.slice(0, length)}` })).toEqual({ keyPrefix: secret.slice(0, 16) })
@@ -122,7 +122,7 @@ describe('a key that the operator revokes', () => {
   const revoke = async (userId: string, keyId: string, reason: string | null = null) =>
     (await operate(call(), userId, async (scope) => await revokeKeyOfCustomer(scope, { keyId, reason }))).result
 
-  it('is refused from the next charge on, and the customer sees who revoked it and why', async () => {
+  it('the key is refused from the next charge on, and the customer sees who revoked it and why', async () => {
     const { userId, caller, defaultKey } = await provisioned(database)
     await charge(database, defaultKey.secret, 3)
     const { before, after } = await revoke(userId, defaultKey.id, 'Found in a public repository')
@@ -134,7 +134,7 @@ describe('a key that the operator revokes', () => {
     expect((await verifyAudit(database.ownerDb)).faults).toEqual([])
   })
 
-  it('stays as it is when it is revoked again, with one entry in the audit log', async () => {
+  it('a second revoke changes nothing and adds no entry to the audit log', async () => {
     const { userId, caller, defaultKey } = await provisioned(database)
     const { after } = await revoke(userId, defaultKey.id)
     expect((await caller.audit.list()).data[0]).toMatchObject({ action: 'key.revoked', detail: {} })
@@ -143,7 +143,7 @@ describe('a key that the operator revokes', () => {
     expect((await caller.audit.list()).data).toHaveLength(before)
   })
 
-  it('is not found in another account, even if it exists', async () => {
+  it('a key of another account is not found', async () => {
     const [one, other] = [await provisioned(database), await provisioned(database)]
     await expect(revoke(one.userId, other.defaultKey.id)).rejects.toMatchObject({ reason: 'key_not_found' })
     expect(await charge(database, other.defaultKey.secret, 1)).toMatchObject({ verdict: 'charged' })

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { type AccountUsage, REPORT_REFUSALS_MAX, REPORT_ROWS_MAX } from '@keymeter/contract'
 import { describe, expect, it } from 'vitest'
 import { backend, charge, contextOf, provisioned } from '../../test/caller.ts'
+import { replaceClock } from '../../test/clock.ts'
 import { reconciledDatabase } from '../../test/reconciled-database.ts'
 import { getAccountUsage } from './get-account-usage.ts'
 import { readAsOperator } from './read-as-operator.ts'
@@ -20,7 +21,7 @@ async function usageOf(userId: string, cycleStart?: string): Promise<AccountUsag
 const sum = (rows: { credits: number }[]) => rows.reduce((total, { credits }) => total + credits, 0)
 
 describe('the operator’s report about an account', () => {
-  it('explains all credits of the current cycle: by key, by operation, refused requests and open holds', async () => {
+  it('the report explains all credits of the current cycle: by key, by operation, refused requests and open holds', async () => {
     const { userId, caller, defaultKey } = await provisioned(database)
     const { metering, operator } = backend(database)
     await operator.grantTopUp({ accountId: userId, credits: 100, idempotencyKey: 'top-up' })
@@ -80,7 +81,7 @@ describe('the operator’s report about an account', () => {
     expect(usage.creditsRemaining).toBe(account?.creditsRemaining)
   })
 
-  it('lists the largest keys, operations and holds, and sums the others', async () => {
+  it('the report lists the largest keys, operations and holds, and sums the others', async () => {
     const { userId, caller, defaultKey } = await provisioned(database)
     const { metering } = backend(database)
     for (let n = 1; n <= REPORT_ROWS_MAX + 2; n++) {
@@ -102,21 +103,41 @@ describe('the operator’s report about an account', () => {
     expect(usage.refusals).toHaveLength(REPORT_REFUSALS_MAX)
   })
 
-  it('reports an earlier cycle with its open holds, and refuses a time at which no cycle starts', async () => {
+  it('the report contains no expired hold, neither in the sum of the account nor in the sums of its keys', async () => {
+    const { userId, defaultKey } = await provisioned(database)
+    const hold = { key: defaultKey.secret, operation: 'image' }
+    const clock = await replaceClock(database)
+    try {
+      await charge(database, defaultKey.secret, 25)
+      await backend(database).metering.hold({ ...hold, credits: 60, ttlSeconds: 60, idempotencyKey: 'expires' })
+      await backend(database).metering.hold({ ...hold, credits: 7, ttlSeconds: 3600, idempotencyKey: 'stays' })
+      const before = await usageOf(userId)
+      expect(before).toMatchObject({ creditsHeld: 67, keys: [{ creditsHeld: 67 }], holds: [{ credits: 60 }, { credits: 7 }] })
+      await clock.set(new Date(Date.parse(before.holds[0]?.expiresAt ?? '')))
+      expect(await usageOf(userId)).toMatchObject({
+        creditsHeld: 7,
+        creditsRemaining: 968,
+        keys: [{ creditsHeld: 7 }],
+        holds: [{ credits: 7 }],
+        restOfHolds: null,
+      })
+      // The account has a future that the real clock does not know.
+      await database.owner.query('delete from auth.users where id = $1', [userId])
+    } finally {
+      await clock.remove()
+    }
+  })
+
+  it('the report about an earlier cycle contains its open holds, and a time at which no cycle starts is refused', async () => {
     const { userId, defaultKey } = await provisioned(database)
     const { start, end } = (await usageOf(userId)).billingCycle
     await charge(database, defaultKey.secret, 25)
-    const { rows } = await database.owner.query("select pg_get_functiondef('keymeter.now'::regproc) as definition")
-    const setClock = async (moment: number) =>
-      await database.owner.query(
-        `create or replace function keymeter.now() returns timestamptz language sql volatile parallel safe set search_path = ''
-           as $$ select timestamptz '${new Date(moment).toISOString()}' $$`,
-      )
+    const clock = await replaceClock(database)
     try {
-      await setClock(Date.parse(end) - 3_600_000)
+      await clock.set(new Date(Date.parse(end) - 3_600_000))
       const hold = { key: defaultKey.secret, credits: 60, ttlSeconds: 86_400 }
       await backend(database).metering.hold({ ...hold, idempotencyKey: 'earlier' })
-      await setClock(Date.parse(end) + 3_600_000)
+      await clock.set(new Date(Date.parse(end) + 3_600_000))
       await backend(database).metering.hold({ ...hold, credits: 7, idempotencyKey: 'current' })
       expect(await usageOf(userId)).toMatchObject({
         isCurrent: true,
@@ -146,11 +167,11 @@ describe('the operator’s report about an account', () => {
       // The account has a future that the real clock does not know.
       await database.owner.query('delete from auth.users where id = $1', [userId])
     } finally {
-      await database.owner.query(rows[0].definition)
+      await clock.remove()
     }
   })
 
-  it('fails for a user without an account', async () => {
+  it('the report fails for a user without an account', async () => {
     await expect(usageOf(await database.createUser())).rejects.toMatchObject({ reason: 'account_not_found' })
   })
 })

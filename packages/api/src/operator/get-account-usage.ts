@@ -29,32 +29,20 @@ const REFUSAL_PAGES_MAX = 20
 export async function getAccountUsage(scope: Scope, { cycleStart }: GetAccountUsage): Promise<AccountUsage> {
   const cycle = await getCycle(scope, cycleStart)
   if (cycle === null) throw new AppError('account_not_found', { field: 'accountId' })
+  const now = await readClock(scope)
   const start = cycle.start.toISOString()
-  const [account, keys, operations, refusals, holds] = [
-    await readBalance(scope, cycle.start),
-    await usageBy(scope, start, 'key'),
-    await usageBy(scope, start, 'operation'),
-    await lastRefusals(scope, start, cycle.end.toISOString()),
-    await openHolds(scope, cycle.start),
-  ]
-  const details = await keyDetails(
-    scope,
-    cycle.start,
-    keys.rows.flatMap(({ keyId }) => keyId ?? []),
-  )
+  const keys = await usageBy(scope, start, 'key')
+  const operations = await usageBy(scope, start, 'operation')
   return {
     accountId: scope.userId,
-    ...account,
+    ...(await readBalance(scope, cycle.start, now)),
     billingCycle: { start, end: cycle.end.toISOString() },
-    keys: keys.rows.map(({ keyId, keyName, keyPrefix, credits, charges }) => {
-      const { status = null, creditsHeld = 0 } = details.get(keyId ?? '') ?? {}
-      return { keyId: keyId ?? '', name: keyName, keyPrefix, status, credits, charges, creditsHeld }
-    }),
+    keys: await describeKeys(scope, cycle.start, now, keys.rows),
     restOfKeys: keys.rest,
-    operations: operations.rows.map(({ operation, credits, charges }) => ({ operation: operation ?? '', credits, charges })),
+    operations: operations.rows.map(({ name, credits, charges }) => ({ operation: name, credits, charges })),
     restOfOperations: operations.rest,
-    refusals,
-    ...holds,
+    refusals: await lastRefusals(scope, start, cycle.end.toISOString()),
+    ...(await largestHolds(scope, cycle.start, now)),
   }
 }
 
@@ -73,7 +61,7 @@ type Balance = Pick<
   | 'suspendedAt'
 >
 
-async function readBalance({ db, userId }: Scope, cycleStart: Date): Promise<Balance> {
+async function readBalance({ db, userId }: Scope, cycleStart: Date, now: Date): Promise<Balance> {
   const { rows } = await sql<
     Omit<Balance, 'creditsRemaining' | 'previousCycleStart' | 'suspendedAt'> & {
       previousCycleStart: Date | null
@@ -86,7 +74,7 @@ async function readBalance({ db, userId }: Scope, cycleStart: Date): Promise<Bal
              lag(cycle_start) over (order by cycle_start) as "previousCycleStart", cycle_start, is_current as "isCurrent", plan,
              credits_carried as "creditsCarried", credits_granted as "creditsGranted", credits_topped_up as "creditsToppedUp",
              credits_used as "creditsUsed", credits_held as "creditsHeld"
-        from keymeter.account_cycles(${userId}, keymeter.now())) as cycles
+        from keymeter.account_cycles(${userId}, ${now})) as cycles
      where cycle_start = ${cycleStart}`.execute(db)
   const [row] = rows
   if (row === undefined) throw new Error('a cycle disappeared within one snapshot')
@@ -107,10 +95,23 @@ async function readBalance({ db, userId }: Scope, cycleStart: Date): Promise<Bal
   }
 }
 
+interface Used {
+  /** The id of a key, or an operation. */
+  name: string
+  keyName: string | null
+  keyPrefix: string | null
+  credits: number
+  charges: number
+}
+
 /** Returns the largest keys or operations of the cycle, and the sum of the others. */
 async function usageBy(scope: Scope, cycleStart: string, by: 'key' | 'operation') {
   const { series, rest } = await usageTimeseries(scope, UsageTimeseries.parse({ cycleStart, by }))
-  const sums = series.map((one) => ({ ...one, credits: total(one.credits), charges: total(one.charges) }))
+  const sums = series.map(({ keyId, keyName, keyPrefix, operation, credits, charges }): Used => {
+    const name = by === 'key' ? keyId : operation
+    if (name === null) throw new Error(`a series of usage by ${by} has no ${by}`)
+    return { name, keyName, keyPrefix, credits: total(credits), charges: total(charges) }
+  })
   const others = sums.slice(REPORT_ROWS_MAX)
   const count = others.length + (rest?.count ?? 0)
   const restCredits = total([...others.map(({ credits }) => credits), ...(rest?.credits ?? [])])
@@ -121,20 +122,27 @@ async function usageBy(scope: Scope, cycleStart: string, by: 'key' | 'operation'
   }
 }
 
-async function keyDetails(scope: Scope, cycleStart: Date, ids: string[]) {
-  if (ids.length === 0) return new Map()
-  const keys = await selectKeys(scope, await readClock(scope))
-    .where('keys.id', 'in', ids)
-    .execute()
-  const held = await scope.db
-    .selectFrom('usage_by_cycle')
-    .select(['api_key_id', 'credits_held'])
-    .where('user_id', '=', scope.userId)
+/** Adds the status and the held credits to the usage of keys. */
+async function describeKeys(scope: Scope, cycleStart: Date, now: Date, used: Used[]): Promise<AccountUsage['keys']> {
+  if (used.length === 0) return []
+  const ids = used.map(({ name }) => name)
+  const rows = await selectKeys(scope, now).where('keys.id', 'in', ids).execute()
+  const keys = new Map(rows.map((row) => [row.id, toKey(row)]))
+  const sums = await openHolds(scope, cycleStart, now)
     .where('api_key_id', 'in', ids)
-    .where('cycle_start', '=', cycleStart)
+    .groupBy('api_key_id')
+    .select(['api_key_id', sql<number>`sum(credits)::bigint`.as('credits')])
     .execute()
-  const heldBy = new Map(held.map((row) => [row.api_key_id, row.credits_held]))
-  return new Map(keys.map(toKey).map(({ id, status }) => [id, { status, creditsHeld: heldBy.get(id) ?? 0 }]))
+  const held = new Map(sums.map((row) => [row.api_key_id, row.credits]))
+  return used.map(({ name, keyName, keyPrefix, credits, charges }) => ({
+    keyId: name,
+    name: keyName,
+    keyPrefix,
+    status: keys.get(name)?.status ?? null,
+    credits,
+    charges,
+    creditsHeld: held.get(name) ?? 0,
+  }))
 }
 
 async function lastRefusals(scope: Scope, from: string, to: string): Promise<UsageEvent[]> {
@@ -149,22 +157,28 @@ async function lastRefusals(scope: Scope, from: string, to: string): Promise<Usa
   return refusals
 }
 
-/** Reads all open holds of the account, at most 10,000 (`credit_holds_open_idx`), and returns the largest ones of the cycle. */
-async function openHolds(scope: Scope, cycleStart: Date): Promise<Pick<AccountUsage, 'holds' | 'restOfHolds'>> {
-  const { rows } = await sql<{
-    keyId: string
-    operation: string
-    credits: number
-    createdAt: Date
-    expiresAt: Date
-    count: number
-    sum: number
-  }>`
-    select api_key_id as "keyId", operation, credits, created_at as "createdAt", expires_at as "expiresAt",
-           count(*) over () as count, (sum(credits) over ())::bigint as sum
-      from credit_holds
-     where user_id = ${scope.userId} and outcome is null and expires_at > ${await readClock(scope)} and cycle_start = ${cycleStart}
-     order by credits desc, sequence desc limit ${REPORT_ROWS_MAX}`.execute(scope.db)
+/**
+ * Selects the open holds that were made in the cycle, at most 10,000 (`credit_holds_open_idx`). The totals of the account and of
+ * keys still contain holds that have expired since the last charge, so they are not used here.
+ */
+function openHolds({ db, userId }: Scope, cycleStart: Date, now: Date) {
+  return db
+    .selectFrom('credit_holds')
+    .where('user_id', '=', userId)
+    .where('outcome', 'is', null)
+    .where('expires_at', '>', now)
+    .where('cycle_start', '=', cycleStart)
+}
+
+async function largestHolds(scope: Scope, cycleStart: Date, now: Date): Promise<Pick<AccountUsage, 'holds' | 'restOfHolds'>> {
+  const rows = await openHolds(scope, cycleStart, now)
+    .select(['api_key_id as keyId', 'operation', 'credits', 'created_at as createdAt', 'expires_at as expiresAt'])
+    .select(sql<number>`count(*) over ()`.as('count'))
+    .select(sql<number>`(sum(credits) over ())::bigint`.as('sum'))
+    .orderBy('credits', 'desc')
+    .orderBy('sequence', 'desc')
+    .limit(REPORT_ROWS_MAX)
+    .execute()
   const holds = rows.map(({ count: _, sum: __, createdAt, expiresAt, ...hold }) => ({
     ...hold,
     createdAt: createdAt.toISOString(),

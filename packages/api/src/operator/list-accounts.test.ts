@@ -60,7 +60,7 @@ const found = ({ data }: { data: AccountSummary[] }) => data.map(({ accountId })
 const ids = (...numbers: number[]) => numbers.map((n) => people[n]?.userId)
 
 describe('the operator’s list of accounts', () => {
-  it('contains each account once, newest first or oldest first, over all pages', async () => {
+  it('the list contains each account once, newest first or oldest first, over all pages', async () => {
     const newest = await listAll({ limit: ACCOUNTS_PAGE_MAX })
     const { rows } = await database.owner.query<{ id: string }>(
       'select user_id as id from billing_accounts order by created_at desc, user_id desc',
@@ -78,7 +78,7 @@ describe('the operator’s list of accounts', () => {
     )
   })
 
-  it('shows what the customer sees: the plan, the credits of the current cycle, the live keys, the last use and a suspension', async () => {
+  it('the list shows what the customer sees: the plan, the credits of the current cycle, the live keys, the last use and a suspension', async () => {
     const [person] = people
     if (person === undefined) throw new Error('There is no first person.')
     const extra = await person.caller.keys.create({ name: 'extra' })
@@ -107,7 +107,7 @@ describe('the operator’s list of accounts', () => {
     expect((await list({ status: 'suspended' })).data).toEqual([])
   })
 
-  it('shows the current cycle and the current plan of an account whose stored cycle ended long ago', async () => {
+  it('the list shows the current cycle and the current plan of an account whose stored cycle ended long ago', async () => {
     const [, person] = people
     if (person === undefined) throw new Error('There is no second person.')
     await database.owner.query("insert into plans values ('small', 10), ('large', 5000)")
@@ -127,7 +127,7 @@ describe('the operator’s list of accounts', () => {
     expect(found(await list({ plan: 'free', limit: 3 }))).not.toContain(person.userId)
   })
 
-  it('finds an id, a whole address and a part of an address, and converts the domain to ASCII', async () => {
+  it('a search finds an id, a whole address and a part of an address, and converts the domain to ASCII', async () => {
     const [first = ''] = ids(0)
     await database.owner.query("insert into auth.users (id, email) values ($1, 'jo@xn--bcher-kva.example')", [randomUUID()])
     await database.owner.query(
@@ -145,7 +145,7 @@ describe('the operator’s list of accounts', () => {
     await database.owner.query("delete from auth.users where email = 'jo@xn--bcher-kva.example'")
   })
 
-  it('shows a user who has no account yet, by id, by address and by the status', async () => {
+  it('the list shows a user who has no account yet, by id, by address and by the status', async () => {
     const shown = {
       accountId: visitor,
       status: 'no_account',
@@ -162,11 +162,15 @@ describe('the operator’s list of accounts', () => {
     expect(await listAll({ status: 'no_account', search: 'other-' })).toEqual([])
   })
 
-  it('refuses a whole secret, a page of more than 100 accounts, and a cursor of another list', async () => {
+  it('the list refuses a whole secret, a page of more than 100 accounts, a plan of users without an account, and a cursor of another list', async () => {
     const secret = `km_prod_${'x'.repeat(55)}`
     expect(ListAccounts.safeParse({ search: `see ${secret}` }).error?.message).toContain('This is a whole secret')
     expect(ListAccounts.safeParse({ limit: ACCOUNTS_PAGE_MAX + 1 }).success).toBe(false)
     expect(ListAccounts.safeParse({ search: 'x'.repeat(255) }).success).toBe(false)
+    const { error } = ListAccounts.safeParse({ plan: 'free', status: 'no_account' })
+    expect(error?.issues).toMatchObject([
+      { path: ['plan'], message: expect.stringContaining('leave out the plan or the status') },
+    ])
     const { nextCursor } = await list({ limit: 1 })
     for (const input of [
       { cursor: nextCursor, sort: 'oldest' as const },
@@ -238,7 +242,7 @@ describe('the cost of the operator’s list of accounts', () => {
 describe('the operator’s log', () => {
   const entries = async () => (await database.owner.query('select * from operator_log order by created_at, request_id')).rows
 
-  it('contains each read with its command, account, search and users, and the id of the command', async () => {
+  it('the log contains each read with its command, account, search and users, and the id of the command', async () => {
     await database.owner.query('delete from operator_log')
     const who = call()
     await readAsOperator(who, 'usage', async () => ({ result: 1, account: visitor, search: 'x' }))
@@ -247,7 +251,7 @@ describe('the operator’s log', () => {
         created_at: expect.any(Date),
         request_id: who.requestId,
         command: 'usage',
-        account: visitor,
+        user_id: visitor,
         search: 'x',
         os_user: 'tester',
         database_user: 'postgres',
@@ -281,6 +285,6 @@ describe('the operator’s log', () => {
     const gone = await database.createUser()
     await readAsOperator(call(), 'usage', async () => ({ result: 1, account: gone, search: null }))
     await database.owner.query('delete from auth.users where id = $1', [gone])
-    expect(await entries()).toMatchObject([{ account: gone }])
+    expect(await entries()).toMatchObject([{ user_id: gone }])
   })
 })

@@ -12,12 +12,12 @@ export async function listOperatorLog(db: Db, { accountId, limit }: ListOperator
       'created_at as createdAt',
       'request_id as requestId',
       'command',
-      'account as accountId',
+      'user_id as accountId',
       'search',
       'os_user as osUser',
       'database_user as databaseUser',
     ])
-    .$if(accountId !== undefined, (entries) => entries.where('account', '=', accountId ?? null))
+    .$if(accountId !== undefined, (entries) => entries.where('user_id', '=', accountId ?? null))
     .orderBy('created_at', 'desc')
     .orderBy('request_id', 'desc')
     .limit(limit)

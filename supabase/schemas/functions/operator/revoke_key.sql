@@ -1,7 +1,6 @@
--- Revokes a key in the name of the operator, e.g. because its secret is public. Returns true if this call has revoked the key. Then
--- it has also written the entry of the audit log, with the reason that the customer reads. Returns false if the account has no such
--- key, or if the key is already revoked.
-create function keymeter.revoke_key(account uuid, key_id uuid, reason text, origin keymeter.call_origin) returns boolean
+-- Revokes a key in the name of the operator, e.g. because its secret is public, and adds an entry to the audit log with the reason,
+-- which the customer reads. If the account has no such key, or if the key is already revoked, the function changes nothing.
+create function keymeter.revoke_key(account uuid, key_id uuid, reason text, origin keymeter.call_origin) returns void
   language plpgsql volatile security definer set search_path = '' set timezone = 'UTC'
   as $$
 declare
@@ -12,10 +11,9 @@ begin
   update public.api_keys as keys set revoked_at = v_now
    where keys.user_id = account and keys.id = key_id and keys.revoked_at is null;
   if not found then
-    return false;
+    return;
   end if;
   perform keymeter.append_audit_entry(account, 'operator', 'key.revoked', key_id,
     json_strip_nulls(json_build_object('reason', reason)), origin, v_now);
-  return true;
 end
 $$;

@@ -1,6 +1,6 @@
 -- Suspends or resumes an account. A suspended account cannot be charged and cannot make holds, but its open holds can still be
--- settled. Returns true if this call has changed the state of the account. Then it has also written the entry of the audit log.
-create function keymeter.set_suspended(account uuid, is_suspended boolean, origin keymeter.call_origin) returns boolean
+-- settled. A change adds an entry to the audit log. If the account is already in this state, the function changes nothing.
+create function keymeter.set_suspended(account uuid, is_suspended boolean, origin keymeter.call_origin) returns void
   language plpgsql volatile security definer set search_path = '' set timezone = 'UTC'
   as $$
 declare
@@ -11,10 +11,9 @@ begin
   update public.billing_accounts set suspended_at = case when is_suspended then v_now end
    where user_id = account and (suspended_at is not null) <> is_suspended;
   if not found then
-    return false;
+    return;
   end if;
   perform keymeter.append_audit_entry(account, 'operator', case when is_suspended then 'account.suspended' else 'account.resumed' end, null,
     '{}', origin, v_now);
-  return true;
 end
 $$;
