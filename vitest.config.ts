@@ -11,7 +11,7 @@ const UNIT = [
   'packages/api/src/metering/{event-id,lane,verdict}.test.ts',
   'packages/api/src/usage/without-formulas.test.ts',
   'apps/server/src/{client-address,env,log,refusal-log,warn-about-plain-connections}.test.ts',
-  'apps/cli/src/read-setting.test.ts',
+  'apps/cli/src/{printable,read-setting}.test.ts',
   'scripts/require-node.test.ts',
 ]
 

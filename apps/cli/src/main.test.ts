@@ -57,6 +57,26 @@ describe('process of `pnpm keymeter`', () => {
     expect(JSON.parse(revoked.stdout)).toMatchObject({ isRevoked: true, key: { status: 'revoked' } })
   })
 
+  it('a reader that closes the pipe early does not make a command fail, and a full disk does', async () => {
+    const env = { MIGRATION_DATABASE_URL: database.urls.owner, PATH: process.env['PATH'] ?? '' }
+    const inShell = async (command: string) =>
+      await new Promise<{ code: number; stderr: string }>((resolve) => {
+        execFile('bash', ['-c', `set -o pipefail; ${command}`], { env }, (error, _, stderr) =>
+          resolve({ code: typeof error?.code === 'number' ? error.code : 0, stderr }),
+        )
+      })
+    const plans = `'${process.execPath}' '${MAIN}' plans`
+    expect(await inShell(`${plans} | (exec <&-; sleep 0)`)).toMatchObject({
+      code: 0,
+      stderr: expect.not.stringContaining('EPIPE'),
+    })
+    if (process.platform === 'linux')
+      expect(await inShell(`${plans} > /dev/full`)).toMatchObject({
+        code: 2,
+        stderr: expect.stringContaining('cannot be written'),
+      })
+  })
+
   it('a CLI command that cannot run prints an error on stderr and exits with code 2', async () => {
     expect(await keymeter(['plans'], { MIGRATION_DATABASE_URL: 'postgresql://postgres@127.0.0.1:1/none' })).toMatchObject({
       code: 2,

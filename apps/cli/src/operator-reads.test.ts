@@ -48,7 +48,8 @@ const json = async (args: string[], answers?: Answers) => {
 }
 const email = () => `${person.userId}@example.com`
 const log = async () =>
-  (await database.owner.query('select command, user_id as account, search from operator_log order by created_at, request_id')).rows
+  (await database.owner.query('select command, user_id as account, search from operator_log order by created_at, request_id'))
+    .rows
 
 describe('pnpm keymeter accounts', () => {
   it('prints an aligned table with numbers on the right, cuts long addresses, and prints the command for the next page', async () => {

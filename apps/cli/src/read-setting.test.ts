@@ -18,7 +18,7 @@ describe('settings of the CLI', () => {
   it('a setting comes from the environment, or else from the first file that sets it', () => {
     const files = [
       join(dir, 'missing'),
-      file('blank', 'MIGRATION_DATABASE_URL=\n'),
+      file('without', 'OTHER=1\n'),
       file('first', 'MIGRATION_DATABASE_URL=postgresql://first\n'),
       file('second', 'MIGRATION_DATABASE_URL=postgresql://second\n'),
     ]
@@ -26,7 +26,9 @@ describe('settings of the CLI', () => {
     for (const env of [{}, { MIGRATION_DATABASE_URL: '' }]) expect(read(env, files)).toBe('postgresql://first')
   })
 
-  it('a setting that is set nowhere is null', () => {
+  it('a setting that is set nowhere, or that is empty in the first file that contains it, is null', () => {
     expect(read({}, [join(dir, 'missing')])).toBeNull()
+    const files = [file('blank', 'MIGRATION_DATABASE_URL=\n'), file('second', 'MIGRATION_DATABASE_URL=postgresql://second\n')]
+    expect(read({}, files)).toBeNull()
   })
 })

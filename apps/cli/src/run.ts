@@ -12,6 +12,7 @@ import { showKeys } from './find-key.ts'
 import { type MigrateOptions, migrateDatabase } from './migrate.ts'
 import { showOperatorLog } from './operator-log.ts'
 import { definePlan, showPlans } from './plan.ts'
+import { printable } from './printable.ts'
 import { reconcileUsage } from './reconcile.ts'
 import { type RevokeOptions, revokeKey } from './revoke-key.ts'
 import { showUsage } from './usage.ts'
@@ -281,10 +282,10 @@ async function runOnDatabase(terminal: Terminal, isJson: boolean, work: (db: Db)
     terminal.stderr(describeDatabase(url))
     db = createDb(url, () => {}, { queryTimeoutMs: 0 })
     const { json, text, isOk } = await work(db)
-    terminal.stdout(`${isJson ? JSON.stringify(json) : text}\n`)
+    terminal.stdout(`${printable(isJson ? JSON.stringify(json) : text)}\n`)
     return isOk ? 0 : 1
   } catch (error) {
-    terminal.stderr(`Error: ${messageOf(error)}\n`)
+    terminal.stderr(`Error: ${printable(String(messageOf(error)))}\n`)
     return 2
   } finally {
     await db?.destroy()
