@@ -1,5 +1,5 @@
 import { setImmediate } from 'node:timers/promises'
-import { describe, expect, it } from 'vitest'
+import { afterEach, describe, expect, it, vi } from 'vitest'
 import { AccountQueue } from './account-queue.ts'
 
 /** A call that runs until `end` is called. */
@@ -85,6 +85,33 @@ describe('the queue of an account', () => {
     await first
     expect(await queue.run('one', async () => 'later')).toBe('later')
     expect(queue.size).toBe(0)
+  })
+})
+
+describe('the pause before a turn of an account with waiting calls', () => {
+  afterEach(() => void vi.useRealTimers())
+
+  it.each([
+    { waiting: 1, tookMs: 4, pauseMs: 4 },
+    { waiting: 3, tookMs: 4, pauseMs: 12 },
+    { waiting: 9, tookMs: 4, pauseMs: 36 },
+    { waiting: 90, tookMs: 4, pauseMs: 36 },
+    { waiting: 90, tookMs: 400, pauseMs: 50 },
+  ])('grows with the number of waiting calls: $pauseMs ms after a call of $tookMs ms, if $waiting wait', async (example) => {
+    vi.useFakeTimers({ toFake: ['performance', 'setTimeout', 'clearTimeout'] })
+    const queue = new AccountQueue(1)
+    const first = openCall()
+    let started = 0
+    const calls = [queue.run('one', first.call)]
+    for (let n = 0; n < example.waiting; n++) calls.push(queue.run('one', async () => void started++))
+    await vi.advanceTimersByTimeAsync(example.tookMs)
+    first.end()
+    await vi.advanceTimersByTimeAsync(example.pauseMs - 1)
+    expect(started).toBe(0)
+    await vi.advanceTimersByTimeAsync(1)
+    expect(started).toBeGreaterThan(0)
+    await vi.advanceTimersByTimeAsync(2_000)
+    await Promise.all(calls)
   })
 })
 

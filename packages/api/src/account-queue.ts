@@ -6,11 +6,11 @@ const WAITING_MAX = 100
 /** A call that waits longer than this is refused. */
 const WAIT_MS_MAX = 2_000
 /**
- * If calls of an account wait, each turn of the account begins after a pause that is three times as long as the previous call
- * took, but not longer than `TURN_PAUSE_MS_MAX`. So an account with a flood of calls leaves three quarters of the time to other
- * accounts.
+ * If calls of an account wait, each turn of the account begins after a pause: for each waiting call, as long as the previous call
+ * took, but at most nine times as long, and not longer than `TURN_PAUSE_MS_MAX`. So the calls of a page hardly wait, and an
+ * account with a flood of calls leaves nine tenths of the time to other accounts.
  */
-const TURN_PAUSE_FACTOR = 3
+const TURN_PAUSE_FACTOR_MAX = 9
 const TURN_PAUSE_MS_MAX = 50
 
 export interface WaitOptions {
@@ -83,8 +83,9 @@ export class AccountQueue {
       else account.running--
       if (account.running === 0) this.#accounts.delete(userId)
     }
-    if (account.waiting.size === 0) passOn()
-    else setTimeout(passOn, Math.min(tookMs * TURN_PAUSE_FACTOR, TURN_PAUSE_MS_MAX))
+    const pauses = Math.min(account.waiting.size, TURN_PAUSE_FACTOR_MAX)
+    if (pauses === 0) passOn()
+    else setTimeout(passOn, Math.min(tookMs * pauses, TURN_PAUSE_MS_MAX))
   }
 }
 
