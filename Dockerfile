@@ -10,7 +10,8 @@ RUN npx -y pnpm@12 install --frozen-lockfile --offline
 RUN npx -y pnpm@12 assemble production
 
 FROM node:24.21.0-bookworm-slim
-ENV NODE_ENV=production
+# The CLI is the command `keymeter`.
+ENV NODE_ENV=production PATH=/keymeter:$PATH
 WORKDIR /keymeter
 COPY --from=build /build/production .
 USER node

@@ -2,7 +2,7 @@
  * `pnpm assemble <folder>` writes the server, the CLI, the built dashboard and the migrations to a folder, with only the packages
  * that they need. The folder can be copied to another machine of the same platform, where it needs only Node.
  *
- * `pnpm deploy` is no alternative: it copies our packages into node_modules, and Node runs no TypeScript there.
+ * `pnpm deploy` does not work: it copies our packages into node_modules, and Node does not run TypeScript there.
  */
 import {
   chmodSync,
@@ -30,6 +30,16 @@ const REPOSITORY = join(import.meta.dirname, '..')
 const NAME = 'keymeter-production'
 /** The packages that start a process. */
 const ENTRIES = { 'server.js': 'apps/server', 'keymeter.js': 'apps/cli' }
+/**
+ * The command `keymeter`. It works from every folder and through a symbolic link. It uses the Node of `--with-node` if the folder
+ * contains it, and reads the settings in the file `.env` of the current folder, as the documented start of the server does.
+ */
+const COMMAND = `#!/bin/sh
+folder=$(dirname "$(readlink -f "$0")")
+PATH="$folder/node_modules/.bin:$PATH"
+if [ -r .env ]; then exec node --env-file=.env "$folder/keymeter.js" "$@"; fi
+exec node "$folder/keymeter.js" "$@"
+`
 /** pnpm reads these files. They are not needed after the installation. */
 const INSTALLATION = ['package.json', 'pnpm-lock.yaml', 'pnpm-workspace.yaml']
 /** Written by pnpm. They contain paths of this machine. */
@@ -125,8 +135,9 @@ function writeEntries(folder: string): void {
   for (const [entry, path] of Object.entries(ENTRIES)) {
     writeFileSync(join(folder, entry), `import './scripts/require-node.cjs'\n\nawait import('./${path}/src/main.ts')\n`)
   }
+  writeFileSync(join(folder, 'keymeter'), COMMAND, { mode: 0o755 })
   const { version, engines } = readManifest(join(REPOSITORY, 'package.json'))
-  const scripts = { start: 'node server.js', keymeter: 'node keymeter.js' }
+  const scripts = { start: 'node server.js' }
   const manifest = { name: NAME, version, private: true, type: 'module', engines, scripts }
   writeFileSync(join(folder, 'package.json'), `${JSON.stringify(manifest, null, 2)}\n`)
 }

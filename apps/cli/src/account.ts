@@ -1,25 +1,23 @@
 import { randomUUID } from 'node:crypto'
 import {
+  changeAsOperator,
   changePlan,
   findAccount,
   getAccount,
   grantTopUp,
-  operate,
+  type OperatorCall,
   readAsOperator,
   resumeAccount,
-  type Scope,
   suspendAccount,
   takeBackTopUp,
 } from '@keymeter/api/server'
 import { type BillingAccount, ChangePlan, GrantTopUp, TakeBackTopUp } from '@keymeter/contract'
-import type { Db } from '@keymeter/db'
 import type { CommandResult } from './command-result.ts'
-import { operatorCall } from './operator-call.ts'
 
 /** @param account is the id of the account or the e-mail address of its user. All commands of this file accept both. */
-export async function showAccount(db: Db, account: string): Promise<CommandResult> {
-  const accountId = await findAccount(db, account)
-  const now = await readAsOperator(operatorCall(db), 'account', async (_, scopeOf) => ({
+export async function showAccount(call: OperatorCall, account: string): Promise<CommandResult> {
+  const accountId = await findAccount(call.db, account)
+  const now = await readAsOperator(call, 'account', async (_, scopeOf) => ({
     result: await getAccount(scopeOf(accountId)),
     account: accountId,
     search: null,
@@ -37,16 +35,21 @@ export async function showAccount(db: Db, account: string): Promise<CommandResul
  *   can retry the top-up with the same idempotency key.
  */
 export async function topUp(
-  db: Db,
+  call: OperatorCall,
   account: string,
   credits: number,
   { idempotencyKey = randomUUID(), note }: { idempotencyKey?: string; note?: string },
   onIdempotencyKey: (idempotencyKey: string) => void,
 ): Promise<CommandResult> {
-  const accountId = await findAccount(db, account)
+  const accountId = await findAccount(call.db, account)
   const { accountId: _, ...grant } = GrantTopUp.parse({ accountId, credits, idempotencyKey, note })
   onIdempotencyKey(idempotencyKey)
-  const { result, account: after } = await onAccount(db, accountId, async (scope) => await grantTopUp(scope, grant))
+  const { result, account: after } = await changeAsOperator(
+    call,
+    'top-up',
+    accountId,
+    async (scope) => await grantTopUp(scope, grant),
+  )
   const sentence = result.replayed
     ? `The idempotency key ${idempotencyKey} has already granted ${grant.credits} credits. Nothing was added.`
     : `Granted ${grant.credits} credits.`
@@ -55,16 +58,21 @@ export async function topUp(
 
 /** @param onIdempotencyKey receives the idempotency key before the top-up is taken back, like that of `topUp`. */
 export async function takeBack(
-  db: Db,
+  call: OperatorCall,
   account: string,
   topUpIdempotencyKey: string,
   { idempotencyKey = randomUUID(), credits, note }: { idempotencyKey?: string; credits?: number; note?: string },
   onIdempotencyKey: (idempotencyKey: string) => void,
 ): Promise<CommandResult> {
-  const accountId = await findAccount(db, account)
+  const accountId = await findAccount(call.db, account)
   const { accountId: _, ...request } = TakeBackTopUp.parse({ accountId, topUpIdempotencyKey, credits, idempotencyKey, note })
   onIdempotencyKey(idempotencyKey)
-  const { result, account: after } = await onAccount(db, accountId, async (scope) => await takeBackTopUp(scope, request))
+  const { result, account: after } = await changeAsOperator(
+    call,
+    'take-back',
+    accountId,
+    async (scope) => await takeBackTopUp(scope, request),
+  )
   const { creditsTakenBack, creditsSpent, replayed } = result
   const taken = replayed
     ? `The idempotency key ${idempotencyKey} has already taken back ${creditsTakenBack} credits. Nothing more was taken back.`
@@ -73,28 +81,29 @@ export async function takeBack(
   return describe(after, { accountId, idempotencyKey, creditsTakenBack, creditsSpent, replayed }, `${taken}${spent}`)
 }
 
-export async function putOnPlan(db: Db, account: string, planName: string): Promise<CommandResult> {
-  const accountId = await findAccount(db, account)
+export async function putOnPlan(call: OperatorCall, account: string, planName: string): Promise<CommandResult> {
+  const accountId = await findAccount(call.db, account)
   const { plan } = ChangePlan.parse({ accountId, plan: planName })
-  const { result, account: after } = await onAccount(db, accountId, async (scope) => await changePlan(scope, plan))
+  const { result, account: after } = await changeAsOperator(
+    call,
+    'change-plan',
+    accountId,
+    async (scope) => await changePlan(scope, plan),
+  )
   const effectiveAt = result.toISOString()
   return describe(after, { accountId, effectiveAt }, `The account is on ${plan} from ${effectiveAt}.`)
 }
 
-export async function suspend(db: Db, account: string): Promise<CommandResult> {
-  const accountId = await findAccount(db, account)
-  const { account: after } = await onAccount(db, accountId, suspendAccount)
+export async function suspend(call: OperatorCall, account: string): Promise<CommandResult> {
+  const accountId = await findAccount(call.db, account)
+  const { account: after } = await changeAsOperator(call, 'suspend', accountId, suspendAccount)
   return describe(after, { accountId }, `Suspended since ${after.suspendedAt}. Charges and holds are refused.`)
 }
 
-export async function resume(db: Db, account: string): Promise<CommandResult> {
-  const accountId = await findAccount(db, account)
-  const { account: after } = await onAccount(db, accountId, resumeAccount)
+export async function resume(call: OperatorCall, account: string): Promise<CommandResult> {
+  const accountId = await findAccount(call.db, account)
+  const { account: after } = await changeAsOperator(call, 'resume', accountId, resumeAccount)
   return describe(after, { accountId }, 'Resumed.')
-}
-
-async function onAccount<T>(db: Db, accountId: string, operation: (scope: Scope) => Promise<T>) {
-  return await operate(operatorCall(db), accountId, operation)
 }
 
 function describe(account: BillingAccount, more: object, sentence: string): CommandResult {

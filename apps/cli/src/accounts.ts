@@ -1,9 +1,7 @@
-import { listAccounts, readAsOperator } from '@keymeter/api/server'
+import { listAccounts, type OperatorCall, readAsOperator } from '@keymeter/api/server'
 import { type AccountSummary, ListAccounts } from '@keymeter/contract'
-import type { Db } from '@keymeter/db'
 import type { CommandResult } from './command-result.ts'
 import { type Column, formatTable } from './format-table.ts'
-import { operatorCall } from './operator-call.ts'
 
 export interface AccountsOptions {
   sort?: string
@@ -27,9 +25,12 @@ const COLUMNS: Column<AccountSummary>[] = [
 
 /**
  * A page can be empty although more accounts follow, because it examines a limited number of them. The command then reads the next
- * pages until it has found an account.
+ * pages until it has found an account. Each page has a transaction of its own, because a long transaction would keep Postgres from
+ * removing old versions of rows, e.g. those that charges leave.
+ *
+ * @param onPage is called after each empty page.
  */
-export async function showAccounts(db: Db, options: AccountsOptions, onPage: () => void): Promise<CommandResult> {
+export async function showAccounts(call: OperatorCall, options: AccountsOptions, onPage: () => void): Promise<CommandResult> {
   const input = ListAccounts.parse(options)
   const { search, plan, status } = input
   const filters = [
@@ -37,14 +38,19 @@ export async function showAccounts(db: Db, options: AccountsOptions, onPage: () 
     ...(plan === undefined ? [] : [`plan=${plan}`]),
     ...(status === undefined ? [] : [`status=${status}`]),
   ]
-  const page = await readAsOperator(operatorCall(db), 'accounts', async (transaction) => {
-    let result = await listAccounts(transaction, input)
-    while (result.data.length === 0 && result.nextCursor !== null) {
-      onPage()
-      result = await listAccounts(transaction, { ...input, cursor: result.nextCursor })
-    }
-    return { result, account: null, search: filters.filter((filter) => filter !== '').join(' ') || null }
-  })
+  const entry = { account: null, search: filters.filter((filter) => filter !== '').join(' ') || null }
+  const isUnfinished = ({ data, nextCursor }: { data: AccountSummary[]; nextCursor: string | null }) =>
+    data.length === 0 && nextCursor !== null
+  const readPage = async (cursor: string | null | undefined) =>
+    await readAsOperator(call, 'accounts', async (transaction) => {
+      const result = await listAccounts(transaction, { ...input, cursor })
+      return { result, ...entry, isShown: !isUnfinished(result) }
+    })
+  let page = await readPage(input.cursor)
+  while (isUnfinished(page)) {
+    onPage()
+    page = await readPage(page.nextCursor)
+  }
   const lines = page.data.length === 0 ? ['No account matches.'] : [formatTable(COLUMNS, page.data)]
   if (page.nextCursor !== null) lines.push('', `Next page: ${nextCommand(options, page.nextCursor)}`)
   return { json: page, text: lines.join('\n'), isOk: true }
@@ -54,7 +60,7 @@ function nextCommand({ sort, search, plan, status, limit }: AccountsOptions, cur
   const options = Object.entries({ sort, search, plan, status, limit, cursor }).flatMap(([name, value]) =>
     value === undefined ? [] : [`--${name} ${quote(String(value))}`],
   )
-  return `pnpm keymeter accounts ${options.join(' ')}`
+  return `keymeter accounts ${options.join(' ')}`
 }
 
 /** Quotes a text for a shell, if it contains other characters than those that no shell interprets. */

@@ -2,7 +2,7 @@ import { connect, createServer, type Server } from 'node:net'
 import { migrate, withClient, withScratchCluster } from '@keymeter/local'
 import { testAuth, testDatabase } from '@keymeter/local/testing'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { run } from './run.ts'
+import { runCommand } from '../test/run-command.ts'
 
 const database = testDatabase()
 const auth = testAuth(database)
@@ -15,28 +15,15 @@ const settings = () => ({
 })
 
 async function doctor(changes: Record<string, string | null> = {}, ...args: string[]) {
-  const all: Record<string, string | null> = { ...settings(), ...changes }
-  let [stdout, stderr] = ['', '']
-  const code = await run(['doctor', ...args], {
-    readSetting: (name) => all[name] ?? null,
-    stdout: (text) => {
-      stdout += text
-    },
-    stderr: (text) => {
-      stderr += text
-    },
-    isInteractive: false,
-    readInput: async () => '',
-    confirm: null,
-  })
-  return { code, stdout, stderr, faults: stdout.split('\n').filter((line) => line.startsWith('fault')) }
+  const result = await runCommand(['doctor', ...args], { settings: { ...settings(), ...changes } })
+  return { ...result, faults: result.stdout.split('\n').filter((line) => line.startsWith('fault')) }
 }
 
 /** Runs SQL with the rights of the superuser, because the owner cannot give a table to another role. */
 const change = async (text: string) => await withClient(database.urls.superuser, async (client) => await client.query(text))
 
-describe('pnpm keymeter doctor', () => {
-  it('prints one line for each check and exits with code 0 if it finds no fault', async () => {
+describe('keymeter doctor', () => {
+  it('the doctor prints one line for each check and exits with code 0 if it finds no fault', async () => {
     const { code, stdout } = await doctor()
     expect(code).toBe(0)
     const lines = stdout.trim().split('\n')
@@ -64,7 +51,7 @@ describe('pnpm keymeter doctor', () => {
     })
   })
 
-  it('skips the checks whose settings are missing, and needs the URL of the owner', async () => {
+  it('the doctor skips the checks whose settings are missing, and needs the URL of the owner', async () => {
     const { code, stdout } = await doctor({ DATABASE_URL: null, SUPABASE_URL: null })
     expect(code).toBe(0)
     expect(stdout).toMatch(/^skipped {2}server connection +DATABASE_URL is not set here\.$/m)
@@ -79,7 +66,7 @@ describe('pnpm keymeter doctor', () => {
   const FAULTS: [statement: string, report: RegExp, undo: string, isFixable: boolean][] = [
     [
       'grant execute on function keymeter.now to public',
-      /rights of others +function keymeter\.now\(\) has: PUBLIC EXECUTE\. Repair: pnpm keymeter doctor --fix$/,
+      /rights of others +function keymeter\.now\(\) has: PUBLIC EXECUTE\. Repair: keymeter doctor --fix$/,
       'revoke execute on function keymeter.now from public',
       true,
     ],
@@ -225,8 +212,8 @@ describe('pnpm keymeter doctor', () => {
   )
 })
 
-describe('pnpm keymeter doctor: the role of the server', () => {
-  it('reports a role without timeouts, with additional attributes, without login and with too few connections', async () => {
+describe('keymeter doctor: the role of the server', () => {
+  it('the doctor reports a role without timeouts, with additional attributes, without login and with too few connections', async () => {
     await withScratchCluster(async (cluster) => {
       const urls = await cluster.createProject('roles')
       await withClient(urls.owner, async (client) => await client.query('create role keymeter_api'))
@@ -266,8 +253,8 @@ describe('pnpm keymeter doctor: the role of the server', () => {
   })
 })
 
-describe('pnpm keymeter doctor: connections', () => {
-  it('reports a login that is not the server’s, another database, and a wrong password, which it does not print', async () => {
+describe('keymeter doctor: connections', () => {
+  it('the doctor reports a login that is not the server’s, another database, and a wrong password, which it does not print', async () => {
     expect((await doctor({ DATABASE_URL: database.urls.owner })).faults).toEqual([
       expect.stringMatching(/server connection +DATABASE_URL logs in as postgres\. Repair: Log in as keymeter_api\./),
     ])
@@ -311,7 +298,7 @@ describe('pnpm keymeter doctor: connections', () => {
   })
   afterAll(() => void pooler.close())
 
-  it('reports a pooler that loses notifications, until DATABASE_DIRECT_URL leads around it', async () => {
+  it('the doctor reports a pooler that loses notifications, until DATABASE_DIRECT_URL leads around it', async () => {
     const pooled = await doctor({ DATABASE_URL: throughPooler(database.urls.api) })
     expect(pooled.stdout).toContain('DATABASE_URL logs in as keymeter_api, through a pooler.')
     expect(pooled.faults).toEqual([
@@ -325,8 +312,8 @@ describe('pnpm keymeter doctor: connections', () => {
   })
 })
 
-describe('pnpm keymeter doctor: the auth server', () => {
-  it('reports an auth server that does not answer, that is another server, and that publishes no keys', async () => {
+describe('keymeter doctor: the auth server', () => {
+  it('the doctor reports an auth server that does not answer, that is another server, and that publishes no keys', async () => {
     const { port } = new URL(database.urls.owner)
     for (const [changes, report] of [
       [{ SUPABASE_URL: `http://127.0.0.1:${port}` }, /auth server +http:\S+ cannot be used: /],

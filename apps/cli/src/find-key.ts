@@ -1,8 +1,6 @@
-import { findKeys, readAsOperator, type SecretFault } from '@keymeter/api/server'
+import { findKeys, type OperatorCall, readAsOperator, type SecretFault } from '@keymeter/api/server'
 import { FindKeyBySecret, FindKeysByPrefix, type FoundKey } from '@keymeter/contract'
-import type { Db } from '@keymeter/db'
 import type { CommandResult } from './command-result.ts'
-import { operatorCall } from './operator-call.ts'
 
 export const SECRET_FAULTS = {
   not_a_secret: 'This is not a secret: a secret is a brand, dev or prod, and 55 letters and digits, joined by _.',
@@ -17,10 +15,10 @@ export const SECRET_FAULTS = {
  *
  * @param wanted is a key prefix, or a whole secret from the standard input.
  */
-export async function showKeys(db: Db, wanted: FindKeysByPrefix | FindKeyBySecret, keyBrand: string): Promise<CommandResult> {
+export async function showKeys(call: OperatorCall, wanted: FindKeysByPrefix | FindKeyBySecret): Promise<CommandResult> {
   const input = 'keyPrefix' in wanted ? FindKeysByPrefix.parse(wanted) : FindKeyBySecret.parse(wanted)
-  const found = await readAsOperator(operatorCall(db), 'find-key', async (transaction, scopeOf) => {
-    const result = await findKeys(transaction, scopeOf, input, keyBrand)
+  const found = await readAsOperator(call, 'find-key', async (transaction, scopeOf) => {
+    const result = await findKeys(transaction, scopeOf, input, call.keyBrand)
     const accounts = new Set(result.keys.map(({ accountId }) => accountId))
     // A whole secret is recorded as its key prefix, and only if it was found.
     const search = 'keyPrefix' in input ? input.keyPrefix : (result.keys[0]?.secret.keyPrefix ?? null)
@@ -55,7 +53,7 @@ function describe({ accountId, email, key, secret }: FoundKey): string {
   const width = Math.max(...Object.keys(lines).map((name) => name.length))
   const next =
     key.revokedAt === null
-      ? `To revoke the key: pnpm keymeter revoke-key ${key.id} --account ${accountId} --reason "The secret was found in public"`
+      ? `To revoke the key: keymeter revoke-key ${key.id} --account ${accountId} --reason "The secret was found in public"`
       : `The key is already revoked, since ${key.revokedAt}.`
   return [...Object.entries(lines).map(([name, value]) => `${name.padEnd(width)}  ${value}`), next].join('\n')
 }

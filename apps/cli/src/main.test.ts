@@ -21,7 +21,7 @@ function keymeter(
   })
 }
 
-describe('process of `pnpm keymeter`', () => {
+describe('process of `keymeter`', () => {
   it('a CLI command exits with code 0 if it found nothing wrong, or with code 1 if it found a fault', async () => {
     const env = { MIGRATION_DATABASE_URL: database.urls.owner }
     const { host, pathname } = new URL(database.urls.owner)

@@ -1,5 +1,6 @@
-/** The entry point of `pnpm keymeter <command>`. `pnpm keymeter --help` lists the commands. */
-import { confirm, readInput } from './ask-person.ts'
+/** The entry point of `keymeter <command>`. `keymeter --help` lists the commands. */
+import { confirm } from './confirm.ts'
+import { readInput } from './read-input.ts'
 import { readSetting } from './read-setting.ts'
 import { run } from './run.ts'
 

@@ -6,8 +6,8 @@ import {
   withScratchCluster,
 } from '@keymeter/local'
 import { describe, expect, it } from 'vitest'
+import { runCommand } from '../test/run-command.ts'
 import { readMigrations } from './migrations.ts'
-import { run } from './run.ts'
 
 const FILES = readMigrations().map(({ version, name }) => `${version}_${name}`)
 
@@ -16,20 +16,7 @@ async function keymeter(
   args: readonly string[],
   confirm: (question: string) => Promise<boolean> = async () => false,
 ): Promise<{ code: number; stdout: string; stderr: string }> {
-  const output = { stdout: '', stderr: '' }
-  const code = await run(['migrate', ...args], {
-    readSetting: (name) => (name === 'MIGRATION_DATABASE_URL' ? owner : null),
-    stdout: (text) => {
-      output.stdout += text
-    },
-    stderr: (text) => {
-      output.stderr += text
-    },
-    isInteractive: false,
-    readInput: async () => '',
-    confirm,
-  })
-  return { code, ...output }
+  return await runCommand(['migrate', ...args], { settings: { MIGRATION_DATABASE_URL: owner }, confirm })
 }
 
 /** Returns the migrations that the database has recorded, as the Supabase CLI reads them. */
@@ -42,8 +29,8 @@ async function recorded({ owner }: DatabaseUrls): Promise<string[]> {
   })
 }
 
-describe('pnpm keymeter migrate', () => {
-  it('creates the same database as the Supabase CLI, and each of both continues what the other began', async () => {
+describe('keymeter migrate', () => {
+  it('`migrate` creates the same database as the Supabase CLI, and each of the two continues what the other began', async () => {
     await withScratchCluster(async (cluster) => {
       const [ours, theirs] = [await cluster.createProject('ours'), await cluster.createProject('theirs')]
       expect(await keymeter(ours, ['--yes'])).toMatchObject({
@@ -66,7 +53,7 @@ describe('pnpm keymeter migrate', () => {
     })
   })
 
-  it('changes nothing before the operator has confirmed, and names the database and the pending migrations', async () => {
+  it('`migrate` changes nothing before the operator has confirmed, and names the database and the pending migrations', async () => {
     await withScratchCluster(async (cluster) => {
       const urls = await cluster.createProject('project')
       const list = await keymeter(urls, ['--dry-run'])
@@ -125,7 +112,7 @@ describe('pnpm keymeter migrate', () => {
     })
   })
 
-  it('refuses a database that a newer release has migrated', async () => {
+  it('`migrate` refuses a database that a newer release has migrated', async () => {
     await withScratchCluster(async (cluster) => {
       const urls = await cluster.createProject('project')
       await keymeter(urls, ['--yes'])

@@ -5,16 +5,21 @@ import { cutSecrets } from '@keymeter/contract'
 import type { Db } from '@keymeter/db'
 import { pino } from 'pino'
 
-/** Returns the origin of a command, for the audit log and the operator's log. Each command has one request id. */
-export function operatorCall(db: Db): OperatorCall {
+/**
+ * Returns the call of one command: its database, and its origin for the audit log and the operator's log. Each command has one
+ * request id.
+ *
+ * @param keyBrand is the brand of this deployment.
+ */
+export function operatorCall(db: Db, keyBrand: string): OperatorCall {
   return {
     db,
     log: pino({ level: 'silent' }),
     accountCalls: new AccountQueue(1),
-    keyBrand: '',
+    keyBrand,
     requestId: randomUUID(),
     clientAddress: null,
-    userAgent: 'pnpm keymeter',
+    userAgent: 'keymeter',
     osUser: cutSecrets(osUser()).slice(0, 64),
   }
 }

@@ -1,6 +1,6 @@
 import { testAuth, testDatabase, testServer } from '@keymeter/local/testing'
 import { expect, it } from 'vitest'
-import { run } from './run.ts'
+import { runCommand } from '../test/run-command.ts'
 
 const database = testDatabase()
 const auth = testAuth(database)
@@ -23,19 +23,9 @@ async function call(path: string, { token, agent, input }: { token?: string; age
 }
 
 async function keymeter(...args: string[]): Promise<string> {
-  let text = ''
-  const code = await run(args, {
-    readSetting: (name) => (name === 'MIGRATION_DATABASE_URL' ? database.urls.owner : null),
-    stdout: (more) => {
-      text += more
-    },
-    stderr: () => {},
-    isInteractive: false,
-    readInput: async () => '',
-    confirm: null,
-  })
+  const { code, stdout } = await runCommand(args, { settings: { MIGRATION_DATABASE_URL: database.urls.owner } })
   expect([args[0], code]).toEqual([args[0], 0])
-  return text
+  return stdout
 }
 
 it('no answer to a customer contains where the operator’s calls came from, over HTTP or from the CLI, and the audit chain still covers it', async () => {
@@ -82,12 +72,9 @@ it('no answer to a customer contains where the operator’s calls came from, ove
   const { rows: stored } = await database.owner.query<{ request_id: string; user_agent: string }>(
     "select request_id, user_agent from audit_log where actor = 'operator' order by sequence",
   )
-  expect(stored.map(({ user_agent }) => user_agent)).toEqual([
-    ...Array(3).fill(OPERATOR_AGENT),
-    ...Array(2).fill('pnpm keymeter'),
-  ])
+  expect(stored.map(({ user_agent }) => user_agent)).toEqual([...Array(3).fill(OPERATOR_AGENT), ...Array(2).fill('keymeter')])
   expect(stored.slice(0, 3).map(({ request_id }) => request_id)).toEqual(requestIds)
-  const secrets = [OPERATOR_AGENT, 'pnpm keymeter', ...stored.map(({ request_id }) => request_id)]
+  const secrets = [OPERATOR_AGENT, 'keymeter', ...stored.map(({ request_id }) => request_id)]
   const answers = [
     ...['audit.list', 'billing.get', 'billing.ledger', 'alerts.list', 'keys.list', 'keys.usage', 'usage.events'].map(
       (procedure) => `/trpc/${procedure}`,

@@ -1,9 +1,13 @@
 import { createHash } from 'node:crypto'
 import { userInfo } from 'node:os'
+import { ACCOUNTS_EXAMINED_MAX } from '@keymeter/api/server'
 import { backend, charge, provisioned } from '@keymeter/api/testing'
+import { createDb } from '@keymeter/db'
 import { testDatabase } from '@keymeter/local/testing'
 import { beforeEach, describe, expect, it } from 'vitest'
-import { run } from './run.ts'
+import { runCommand } from '../test/run-command.ts'
+import { showAccounts } from './accounts.ts'
+import { operatorCall } from './operator-call.ts'
 
 const database = testDatabase()
 let person: Awaited<ReturnType<typeof provisioned>>
@@ -16,29 +20,17 @@ beforeEach(async () => {
 interface Answers {
   input?: string
   confirm?: boolean
+  keyBrand?: string
 }
 
-async function keymeter(args: string[], { input, confirm }: Answers = {}) {
-  const output = { stdout: '', stderr: '', questions: [] as string[] }
-  const code = await run(args, {
-    readSetting: (name) => (name === 'MIGRATION_DATABASE_URL' ? database.urls.owner : null),
-    stdout: (text) => {
-      output.stdout += text
-    },
-    stderr: (text) => {
-      output.stderr += text
-    },
-    isInteractive: false,
-    readInput: async () => input ?? '',
-    confirm:
-      confirm === undefined
-        ? null
-        : async (question) => {
-            output.questions.push(question)
-            return confirm
-          },
-  })
-  return { code, ...output }
+async function keymeter(args: string[], { input = '', confirm, keyBrand }: Answers = {}) {
+  const questions: string[] = []
+  const answer = async (question: string) => {
+    questions.push(question)
+    return confirm === true
+  }
+  const settings = { MIGRATION_DATABASE_URL: database.urls.owner, KEYMETER_KEY_BRAND: keyBrand ?? null }
+  return { ...(await runCommand(args, { settings, input, confirm: confirm === undefined ? null : answer })), questions }
 }
 
 const json = async (args: string[], answers?: Answers) => {
@@ -51,8 +43,8 @@ const log = async () =>
   (await database.owner.query('select command, user_id as account, search from operator_log order by created_at, request_id'))
     .rows
 
-describe('pnpm keymeter accounts', () => {
-  it('prints an aligned table with numbers on the right, cuts long addresses, and prints the command for the next page', async () => {
+describe('keymeter accounts', () => {
+  it('`accounts` prints an aligned table with numbers on the right, cuts long addresses, and prints the command for the next page', async () => {
     const other = await provisioned(database)
     await charge(database, other.defaultKey.secret, 7)
     const last = (await other.caller.usage.events()).data[0]?.createdAt ?? ''
@@ -68,14 +60,14 @@ describe('pnpm keymeter accounts', () => {
     expect(page.stdout).toBe('No account matches.\n')
     const first = await keymeter(['accounts', '--limit', '1', '--search', '@EXAMPLE.com'])
     const [, cursor = ''] =
-      /\n\nNext page: pnpm keymeter accounts --search @EXAMPLE\.com --limit 1 --cursor (\S+)\n$/.exec(first.stdout) ?? []
+      /\n\nNext page: keymeter accounts --search @EXAMPLE\.com --limit 1 --cursor (\S+)\n$/.exec(first.stdout) ?? []
     expect(await json(['accounts', '--limit', '1', '--search', '@EXAMPLE.com', '--cursor', cursor])).toMatchObject({
       data: [{ accountId: person.userId, email: email(), creditsUsed: 0, creditsRemaining: 1000 }],
       nextCursor: null,
     })
   })
 
-  it('shows a user who has no account yet', async () => {
+  it('`accounts` shows a user who has no account yet', async () => {
     const id = await database.createUser()
     expect((await keymeter(['accounts', '--search', id])).stdout).toContain('(no account yet)')
     expect(await json(['accounts', '--status', 'no_account'])).toMatchObject({
@@ -84,20 +76,48 @@ describe('pnpm keymeter accounts', () => {
     })
   })
 
-  it('refuses an order, a status and a limit that do not exist, and names the allowed ones', async () => {
+  it('a search over several pages sees what was committed before each page, and adds one entry to the log', async () => {
+    const { owner, urls } = database
+    const createAccounts = async (name: string, count: number) =>
+      await owner.query(
+        `with users as (insert into auth.users (id, email)
+                        select gen_random_uuid(), $1 || n || '@example.org' from generate_series(1, $2::int) as n returning id, email)
+         insert into billing_accounts (user_id, credits_per_cycle, created_at)
+         select id, 0, case when $1 = 'needle-' then timestamptz '2020-01-02Z' else '2020-01-01Z' end from users`,
+        [name, count],
+      )
+    await createAccounts('other-', ACCOUNTS_EXAMINED_MAX)
+    const db = createDb(urls.owner, () => {})
+    let pages = 0
+    const creatingAccount = db.withPlugin({
+      transformQuery: ({ node }) => node,
+      transformResult: async ({ result }) => {
+        if (result.rows.some((row) => 'isFound' in row) && pages++ === 0) await createAccounts('needle-', 1)
+        return result
+      },
+    })
+    const input = { sort: 'oldest', search: 'needle' }
+    const { json: page } = await showAccounts(operatorCall(creatingAccount, 'km'), input, () => {}).finally(() => db.destroy())
+    expect(page).toMatchObject({ data: [{ email: 'needle-1@example.org' }], nextCursor: null })
+    expect(pages).toBe(2)
+    expect(await log()).toEqual([{ command: 'accounts', account: null, search: 'needle' }])
+  })
+
+  it('`accounts` refuses an order, a status and a limit that do not exist, names the allowed ones, and refuses filters that exclude each other', async () => {
     for (const [args, why] of [
       [['--sort', 'used'], 'Allowed choices are newest, oldest'],
       [['--status', 'happy'], 'Allowed choices are active, suspended, no_account'],
       [['--limit', '101'], 'Ask for at most 100 accounts'],
       [['--limit', 'x'], 'Write a whole number'],
       [['--cursor', 'x'], 'Start again without a cursor'],
+      [['--status', 'no_account', '--plan', 'free'], 'leave out the plan or the status'],
     ] as const)
       expect(await keymeter(['accounts', ...args])).toMatchObject({ code: 2, stdout: '', stderr: expect.stringContaining(why) })
   })
 })
 
-describe('pnpm keymeter usage', () => {
-  it('prints where the credits went', async () => {
+describe('keymeter usage', () => {
+  it('`usage` prints where the credits went', async () => {
     const { metering, operator } = backend(database)
     const key = person.defaultKey.secret
     await operator.grantTopUp({ accountId: person.userId, credits: 100, idempotencyKey: 'top-up' })
@@ -130,8 +150,8 @@ describe('pnpm keymeter usage', () => {
   })
 })
 
-describe('pnpm keymeter find-key', () => {
-  it('finds the key of a secret from the standard input, and prints the command that revokes it', async () => {
+describe('keymeter find-key', () => {
+  it('`find-key` finds the key of a secret from the standard input, and prints the command that revokes it', async () => {
     const { id, secret, keyPrefix } = await person.caller.keys.create({ name: 'leaked', keyType: 'prod', creditLimit: 9 })
     for (const args of [['find-key'], ['find-key', '-'], ['find-key', keyPrefix]]) {
       const { code, stdout, stderr } = await keymeter(args, { input: ` ${secret} ` })
@@ -144,7 +164,7 @@ describe('pnpm keymeter find-key', () => {
         'type             prod\n',
         'status           active\n',
         'limit            9 credits per cycle\n',
-        `To revoke the key: pnpm keymeter revoke-key ${id} --account ${person.userId} --reason`,
+        `To revoke the key: keymeter revoke-key ${id} --account ${person.userId} --reason`,
       ])
         expect(stdout).toContain(text)
       expect(stdout + stderr).not.toContain(secret)
@@ -153,7 +173,7 @@ describe('pnpm keymeter find-key', () => {
     expect((await keymeter(['find-key', keyPrefix])).stdout).toContain('The key is already revoked, since 2')
   })
 
-  it('exits with code 1 and the reason if no key is found, and with code 2 if the text is not a key prefix', async () => {
+  it('`find-key` exits with code 1 and the reason if no key is found, and with code 2 if the text is not a key prefix', async () => {
     const { secret } = person.defaultKey
     for (const [input, why] of [
       ['', 'This is not a secret'],
@@ -163,6 +183,13 @@ describe('pnpm keymeter find-key', () => {
       expect([code, stdout.includes(why)]).toEqual([1, true])
       expect(stdout).not.toContain(secret.slice(0, -1))
     }
+    // This token is well-formed, and no account has it.
+    const token = 'acme_prod_X7Uxg0Tj4yJzhBpHhwHFYUkcUiG000000001VgEh72lXvTXkH2EdW31'
+    for (const [keyBrand, why] of [
+      ['acme', 'This secret is not in the database: it belongs to another deployment, or'],
+      ['km', 'This secret has another brand than this deployment'],
+    ] as const)
+      expect((await keymeter(['find-key'], { input: token, keyBrand })).stdout).toContain(why)
     expect(await keymeter(['find-key', 'km_prod_AAAAAAAA'])).toMatchObject({
       code: 1,
       stdout: 'No secret with this key prefix is in the database.\n',
@@ -175,7 +202,7 @@ describe('pnpm keymeter find-key', () => {
 })
 
 describe('a whole secret as an argument', () => {
-  it('is refused by every command, is not printed, and is not stored', async () => {
+  it('every command refuses the secret, does not print it and does not store it', async () => {
     const { secret } = person.defaultKey
     for (const args of [
       ['find-key', secret],
@@ -196,11 +223,11 @@ describe('a whole secret as an argument', () => {
   })
 })
 
-describe('pnpm keymeter revoke-key', () => {
+describe('keymeter revoke-key', () => {
   const status = async () => (await person.caller.keys.get({ id: person.defaultKey.id })).status
   const args = (...more: string[]) => ['revoke-key', person.defaultKey.id, '--account', email(), ...more]
 
-  it('revokes after a person has confirmed, and says what stopped and when it was last used', async () => {
+  it('`revoke-key` revokes after a person has confirmed, and prints what stopped and when it was last used', async () => {
     await charge(database, person.defaultKey.secret, 1)
     const { lastUsedAt } = await person.caller.keys.get({ id: person.defaultKey.id })
     const refused = await keymeter(args(), { confirm: false })
@@ -225,7 +252,7 @@ describe('pnpm keymeter revoke-key', () => {
     })
   })
 
-  it('needs --yes if nobody can be asked, and --account with the id of a key', async () => {
+  it('`revoke-key` needs --yes if nobody can be asked, and --account with the id of a key', async () => {
     expect(await keymeter(args())).toMatchObject({ code: 2, stderr: expect.stringContaining('Pass --yes to confirm it') })
     expect(await keymeter(['revoke-key', person.defaultKey.id, '--yes'])).toMatchObject({
       code: 2,
@@ -244,7 +271,7 @@ describe('pnpm keymeter revoke-key', () => {
     expect(await json(args('--yes'))).toMatchObject({ isRevoked: false })
   })
 
-  it('revokes the key of a secret from the standard input, also of a previous secret', async () => {
+  it('`revoke-key` revokes the key of a secret from the standard input, also of a previous secret', async () => {
     const { id } = person.defaultKey
     await person.caller.keys.rotate({ id })
     expect((await keymeter(['revoke-key', '-', '--yes'], { input: 'nonsense' })).stderr).toContain('This is not a secret')
@@ -255,9 +282,19 @@ describe('pnpm keymeter revoke-key', () => {
   })
 })
 
-describe('pnpm keymeter operator-log', () => {
-  it('contains an entry for each command that shows data of a customer, and no secret', async () => {
+describe('keymeter operator-log', () => {
+  const changes = () => [
+    ['top-up', person.userId, '5', '--idempotency-key', 'one'],
+    ['take-back', person.userId, 'one', '--idempotency-key', 'two'],
+    ['change-plan', person.userId, 'free'],
+    ['suspend', person.userId],
+    ['resume', person.userId],
+  ]
+
+  it('the log contains an entry for each command that shows data of a customer, and no secret', async () => {
     const { defaultKey, userId } = person
+    // The second run of each of these commands changes nothing, but also shows the account.
+    for (const change of changes()) for (let times = 0; times < 2; times++) expect((await keymeter(change)).code).toBe(0)
     await keymeter(['accounts', '--search', 'example', '--plan', 'free'])
     await keymeter(['account', email()])
     await keymeter(['usage', userId])
@@ -266,6 +303,7 @@ describe('pnpm keymeter operator-log', () => {
     await keymeter(['revoke-key', '-', '--yes'], { input: defaultKey.secret })
     await keymeter(['usage', 'nobody@example.org'])
     const entries = [
+      ...changes().flatMap(([command]) => Array(2).fill({ command, account: userId, search: null })),
       { command: 'accounts', account: null, search: 'example plan=free' },
       { command: 'account', account: userId, search: null },
       { command: 'usage', account: userId, search: null },
@@ -279,8 +317,8 @@ describe('pnpm keymeter operator-log', () => {
       { command: 'revoke-key', accountId: userId, osUser: userInfo().username, databaseUser: 'postgres' },
       { command: 'find-key', accountId: userId },
     ])
-    const { requestId } = (await person.caller.audit.list({ action: 'key.revoked' })).data[0] ?? {}
-    expect(shown[0].requestId).toBe(requestId)
+    const revokes = await database.owner.query("select request_id from audit_log where action = 'key.revoked'")
+    expect(revokes.rows).toEqual([{ request_id: shown[0].requestId }])
     const { stdout } = await keymeter(['operator-log'])
     expect(stdout).toMatch(/^TIME +USER +DATABASE USER +COMMAND +ACCOUNT +SEARCH\n/)
     expect(stdout.trim().split('\n')).toHaveLength(entries.length + 1)
@@ -290,16 +328,19 @@ describe('pnpm keymeter operator-log', () => {
       expect(text + stdout).not.toContain(secret)
   })
 
-  it('a command that cannot write its entry shows nothing', async () => {
+  it('a command that cannot write its entry shows nothing and changes nothing', async () => {
+    await keymeter(['top-up', person.userId, '5', '--idempotency-key', 'one'])
+    const before = await person.caller.audit.list()
     await database.owner.query('alter table operator_log add constraint full_log check (false) not valid')
     try {
       const { secret, keyPrefix } = person.defaultKey
-      for (const args of [['accounts'], ['account', email()], ['usage', email()], ['find-key', keyPrefix]])
+      for (const args of [['accounts'], ['account', email()], ['usage', email()], ['find-key', keyPrefix], ...changes()])
         expect(await keymeter(args)).toMatchObject({ code: 2, stdout: '', stderr: expect.stringContaining('full_log') })
       expect(await keymeter(['revoke-key', '-', '--yes'], { input: secret })).toMatchObject({ code: 2, stdout: '' })
     } finally {
       await database.owner.query('alter table operator_log drop constraint full_log')
     }
     expect(await person.caller.keys.get({ id: person.defaultKey.id })).toMatchObject({ status: 'active' })
+    expect((await person.caller.audit.list()).data).toEqual(before.data)
   })
 })

@@ -8,7 +8,7 @@ import { charge, provisioned } from '@keymeter/api/testing'
 import { createDb, PERMISSIONS_QUERY } from '@keymeter/db'
 import { type DatabaseUrls, migrate, withClient, withScratchCluster } from '@keymeter/local'
 import { afterAll, describe, expect, it } from 'vitest'
-import { run } from './run.ts'
+import { runCommand } from '../test/run-command.ts'
 
 const dir = mkdtempSync(join(tmpdir(), 'keymeter-restore-'))
 afterAll(() => rmSync(dir, { recursive: true }))
@@ -22,17 +22,7 @@ const query = async <T extends object>(url: string, text: string) =>
   await withClient(url, async (client) => (await client.query<T>(text)).rows)
 
 async function keymeter(urls: DatabaseUrls, ...args: string[]): Promise<{ code: number; stdout: string }> {
-  let stdout = ''
-  const code = await run(args, {
-    readSetting: (name) => (name === 'MIGRATION_DATABASE_URL' ? urls.owner : null),
-    stdout: (text) => {
-      stdout += text
-    },
-    stderr: () => {},
-    isInteractive: false,
-    readInput: async () => '',
-    confirm: null,
-  })
+  const { code, stdout } = await runCommand(args, { settings: { MIGRATION_DATABASE_URL: urls.owner } })
   return { code, stdout }
 }
 
@@ -109,7 +99,7 @@ async function repair(urls: DatabaseUrls, secret: string): Promise<void> {
 const LOST = ['server role', 'rights of others', 'rows', 'rights of the server']
 
 describe('a database that was restored where the server’s role did not exist', () => {
-  it('is reported by the doctor, refused by the server, and repaired by `doctor --fix`', async () => {
+  it('the doctor reports the database, the server refuses it, and `doctor --fix` repairs it', async () => {
     await withScratchCluster(async (cluster) => {
       const urls = await cluster.createProject('restored')
       const secret = await fill(urls)
@@ -124,7 +114,7 @@ describe('a database that was restored where the server’s role did not exist',
     })
   })
 
-  it('is not changed by `doctor --fix` if the repair fails', async () => {
+  it('`doctor --fix` does not change the database if the repair fails', async () => {
     await withScratchCluster(async (cluster) => {
       const urls = await cluster.createProject('restored')
       await fill(urls)
@@ -147,7 +137,7 @@ describe.skipIf(WITH_PG_DUMP === undefined)('a dump of pg_dump', () => {
     )
   const permissions = async (urls: DatabaseUrls) => await query<{ object: string; fact: string }>(urls.owner, PERMISSIONS_QUERY)
 
-  it('can be restored into a new project, with and without the server’s role, if `doctor --fix` follows', async () => {
+  it('a dump can be restored into a new project, with and without the server’s role, if `doctor --fix` follows', async () => {
     const binaries = { binaries: WITH_PG_DUMP }
     await withScratchCluster(async (source) => {
       const original = await source.createProject('original')

@@ -9,10 +9,8 @@ import {
   revokeKeyOfCustomer,
 } from '@keymeter/api/server'
 import { FindKeyBySecret, type FoundKey, type Key, RevokeKeyOfCustomer } from '@keymeter/contract'
-import type { Db } from '@keymeter/db'
 import type { CommandResult } from './command-result.ts'
 import { SECRET_FAULTS } from './find-key.ts'
-import { operatorCall } from './operator-call.ts'
 
 export interface RevokeOptions {
   /** The id of the account, or the address of its user. It is needed with the id of a key. */
@@ -26,17 +24,15 @@ export interface RevokeOptions {
  * Revokes a key of a customer: the key with an id, or the key of a whole secret.
  *
  * @param confirm asks a person. Null means that nobody can be asked. The command then needs the option `yes`.
- * @param keyBrand is the brand of this deployment.
  */
 export async function revokeKey(
-  db: Db,
+  call: OperatorCall,
   wanted: { keyId: string } | FindKeyBySecret,
   { account, reason, yes }: RevokeOptions,
-  { confirm, keyBrand }: { confirm: ((question: string) => Promise<boolean>) | null; keyBrand: string },
+  confirm: ((question: string) => Promise<boolean>) | null,
 ): Promise<CommandResult> {
-  const call = operatorCall(db)
   const { accountId, key } =
-    'keyId' in wanted ? await readKey(call, wanted.keyId, account) : await readKeyOfSecret(call, wanted, keyBrand)
+    'keyId' in wanted ? await readKey(call, wanted.keyId, account) : await readKeyOfSecret(call, wanted)
   const input = RevokeKeyOfCustomer.parse({ keyId: key.id, reason })
   if (key.revokedAt === null && yes !== true) {
     if (confirm === null) throw new Error('A revoke cannot be undone. Pass --yes to confirm it.')
@@ -58,10 +54,10 @@ async function readKey(call: OperatorCall, id: string, account: string | undefin
   })
 }
 
-async function readKeyOfSecret(call: OperatorCall, wanted: FindKeyBySecret, keyBrand: string): Promise<FoundKey> {
+async function readKeyOfSecret(call: OperatorCall, wanted: FindKeyBySecret): Promise<FoundKey> {
   const input = FindKeyBySecret.parse(wanted)
   return await readAsOperator(call, 'revoke-key', async (transaction, scopeOf) => {
-    const { keys, fault } = await findKeys(transaction, scopeOf, input, keyBrand)
+    const { keys, fault } = await findKeys(transaction, scopeOf, input, call.keyBrand)
     const [found] = keys
     if (found === undefined) throw new Error(SECRET_FAULTS[fault ?? 'unknown'])
     return { result: found, account: found.accountId, search: found.key.id }

@@ -1,6 +1,6 @@
 import { testDatabase } from '@keymeter/local/testing'
 import { beforeEach, describe, expect, it } from 'vitest'
-import { run } from './run.ts'
+import { runCommand } from '../test/run-command.ts'
 
 const database = testDatabase()
 beforeEach(async () => {
@@ -9,26 +9,9 @@ beforeEach(async () => {
 
 async function keymeter(
   args: readonly string[],
-  {
-    url = database.urls.owner,
-    isInteractive = false,
-    settings = {},
-  }: { url?: string; isInteractive?: boolean; settings?: Record<string, string> } = {},
+  { url = database.urls.owner, isInteractive = false }: { url?: string; isInteractive?: boolean } = {},
 ): Promise<{ code: number; stdout: string; stderr: string }> {
-  const output = { stdout: '', stderr: '' }
-  const code = await run(args, {
-    readSetting: (name) => ({ MIGRATION_DATABASE_URL: url, ...settings })[name] ?? null,
-    stdout: (text) => {
-      output.stdout += text
-    },
-    stderr: (text) => {
-      output.stderr += text
-    },
-    isInteractive,
-    readInput: async () => '',
-    confirm: null,
-  })
-  return { code, ...output }
+  return await runCommand(args, { settings: { MIGRATION_DATABASE_URL: url }, isInteractive })
 }
 
 async function createAccount(): Promise<string> {
@@ -50,7 +33,7 @@ async function breakChain(): Promise<string> {
   return userId
 }
 
-describe('pnpm keymeter', () => {
+describe('keymeter', () => {
   it('`verify-audit` exits with code 0 if every audit log is complete; otherwise, it prints the faults and exits with code 1', async () => {
     expect(await keymeter(['verify-audit'])).toMatchObject({
       code: 0,

@@ -1,4 +1,4 @@
-import { KEY_BRAND_DEFAULT } from '@keymeter/api/server'
+import { KEY_BRAND_DEFAULT, type OperatorCall } from '@keymeter/api/server'
 import { ACCOUNTS_PAGE_MAX, AccountSort, AccountStatus, hasNoWholeSecret } from '@keymeter/contract'
 import { ConnectionFailure, createDb, type Db } from '@keymeter/db'
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander'
@@ -10,6 +10,7 @@ import { examineDeployment } from './doctor.ts'
 import { type DropUsageOptions, dropOldUsage } from './drop-usage.ts'
 import { showKeys } from './find-key.ts'
 import { type MigrateOptions, migrateDatabase } from './migrate.ts'
+import { operatorCall } from './operator-call.ts'
 import { showOperatorLog } from './operator-log.ts'
 import { definePlan, showPlans } from './plan.ts'
 import { printable } from './printable.ts'
@@ -39,7 +40,7 @@ interface OutputOptions {
 const ACCOUNT = 'Name the account by its id or by the e-mail address of its user.'
 const SECRET_ON_INPUT = 'With -, the command reads a whole secret from the standard input, and never prints it.'
 const SECRET_IN_ARGUMENT = `Error: An argument contains a whole secret. Other users of this machine can see arguments, and the shell keeps them in its history.
-Pass the secret on standard input, e.g. \`pnpm keymeter find-key - < file\`. Then delete it from the history of the shell.
+Pass the secret on standard input, e.g. \`keymeter find-key - < file\`. Then delete it from the history of the shell.
 `
 
 /**
@@ -54,7 +55,6 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
     return 2
   }
   let exitCode = 0
-  const keyBrand = terminal.readSetting('KEYMETER_KEY_BRAND') ?? KEY_BRAND_DEFAULT
   const program = new Command('keymeter')
     .description('The operator’s commands. MIGRATION_DATABASE_URL is the URL of the database’s owner (see .env.example).')
     .showHelpAfterError()
@@ -62,7 +62,7 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
     .exitOverride()
   const command = (name: string, description: string) =>
     program.command(name).description(description).option('--json', 'write one JSON object')
-  const execute = async ({ json = false }: OutputOptions, work: (db: Db) => Promise<CommandResult>) => {
+  const execute = async ({ json = false }: OutputOptions, work: (call: OperatorCall) => Promise<CommandResult>) => {
     exitCode = await runOnDatabase(terminal, json, work)
   }
   const showProgress = ({ json = false }: OutputOptions, text: string) => {
@@ -74,7 +74,9 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
     'Verifies the audit log of every account. Reports the first wrong or missing entry of each broken log.',
   ).action(
     async (options: OutputOptions) =>
-      await execute(options, (db) => verifyAuditLog(db, (entries) => showProgress(options, `${entries} entries verified\r`))),
+      await execute(options, ({ db }) =>
+        verifyAuditLog(db, (entries) => showProgress(options, `${entries} entries verified\r`)),
+      ),
   )
 
   command(
@@ -84,7 +86,7 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
     .argument('[account]', `check only this account. ${ACCOUNT}`)
     .action(
       async (account: string | undefined, options: OutputOptions) =>
-        await execute(options, (db) => reconcileUsage(db, account, (name) => showProgress(options, `${name} …\n`))),
+        await execute(options, ({ db }) => reconcileUsage(db, account, (name) => showProgress(options, `${name} …\n`))),
     )
 
   command(
@@ -94,7 +96,7 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
     .option('--fix', 'first restore the role of the server, all rights and all policies, e.g. after a restore of a backup')
     .action(
       async (options: OutputOptions & { fix?: true }) =>
-        await execute(options, (db) => examineDeployment(db, terminal.readSetting, { fix: options.fix === true })),
+        await execute(options, ({ db }) => examineDeployment(db, terminal.readSetting, { fix: options.fix === true })),
     )
 
   command('migrate', 'Applies the pending migrations. Prints the database, and changes it only after you have confirmed.')
@@ -102,7 +104,7 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
     .option('--dry-run', 'change nothing. Only list the pending migrations')
     .action(
       async (options: OutputOptions & MigrateOptions) =>
-        await execute(options, (db) =>
+        await execute(options, ({ db }) =>
           migrateDatabase(db, options, {
             confirm: terminal.confirm,
             report: (line) => options.json !== true && terminal.stderr(line),
@@ -110,14 +112,16 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
         ),
     )
 
-  command('plans', 'Lists the plans.').action(async (options: OutputOptions) => await execute(options, showPlans))
+  command('plans', 'Lists the plans.').action(
+    async (options: OutputOptions) => await execute(options, ({ db }) => showPlans(db)),
+  )
 
   command('plan', 'Creates a plan, or changes its credits. Accounts that are already on the plan keep their credits.')
     .argument('<name>')
     .requiredOption('--credits <number>', 'credits per cycle', parseWholeNumber)
     .action(
       async (name: string, options: OutputOptions & { credits: number }) =>
-        await execute(options, (db) => definePlan(db, name, options.credits)),
+        await execute(options, ({ db }) => definePlan(db, name, options.credits)),
     )
 
   command('accounts', 'Lists accounts with their plan, their credits in the current cycle, their live keys and their last use.')
@@ -137,8 +141,8 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
     .option('--cursor <cursor>', 'the cursor of the next page, which the previous page printed')
     .action(
       async ({ json, ...options }: OutputOptions & AccountsOptions) =>
-        await execute(json === true ? { json } : {}, (db) =>
-          showAccounts(db, options, () => showProgress(json === true ? { json } : {}, 'Searching …\r')),
+        await execute(json === true ? { json } : {}, (call) =>
+          showAccounts(call, options, () => showProgress(json === true ? { json } : {}, 'Searching …\r')),
         ),
     )
 
@@ -147,7 +151,7 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
     .option('--cycle <start>', 'the start of the cycle, e.g. 2027-01-31T12:00:00.000Z. The default is the current cycle')
     .action(
       async (account: string, options: OutputOptions & { cycle?: string }) =>
-        await execute(options, (db) => showUsage(db, account, options)),
+        await execute(options, (call) => showUsage(call, account, options)),
     )
 
   command(
@@ -157,9 +161,9 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
     .argument('[prefix]', `a key prefix, e.g. km_prod_Ab12Cd34. ${SECRET_ON_INPUT}`, '-')
     .action(
       async (prefix: string, options: OutputOptions) =>
-        await execute(options, async (db) => {
+        await execute(options, async (call) => {
           const wanted = prefix === '-' ? { secret: await terminal.readInput() } : { keyPrefix: prefix }
-          return await showKeys(db, wanted, keyBrand)
+          return await showKeys(call, wanted)
         }),
     )
 
@@ -170,12 +174,10 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
     .option('--yes', 'do not ask for a confirmation. Required if the standard input is not a terminal')
     .action(
       async (key: string, options: OutputOptions & RevokeOptions) =>
-        await execute(options, async (db) =>
-          revokeKey(db, key === '-' ? { secret: await terminal.readInput() } : { keyId: key }, options, {
-            confirm: terminal.confirm,
-            keyBrand,
-          }),
-        ),
+        await execute(options, async (call) => {
+          const wanted = key === '-' ? { secret: await terminal.readInput() } : { keyId: key }
+          return await revokeKey(call, wanted, options, terminal.confirm)
+        }),
     )
 
   command(
@@ -186,12 +188,12 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
     .option('--limit <number>', 'the number of entries', parseWholeNumber)
     .action(
       async (options: OutputOptions & { account?: string; limit?: number }) =>
-        await execute(options, (db) => showOperatorLog(db, options)),
+        await execute(options, ({ db }) => showOperatorLog(db, options)),
     )
 
   command('account', `Shows an account. ${ACCOUNT}`)
     .argument('<account>')
-    .action(async (account: string, options: OutputOptions) => await execute(options, (db) => showAccount(db, account)))
+    .action(async (account: string, options: OutputOptions) => await execute(options, (call) => showAccount(call, account)))
 
   command('top-up', `Grants top-up credits to an account. They do not lapse when the billing cycle ends. ${ACCOUNT}`)
     .argument('<account>')
@@ -207,8 +209,8 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
         credits: number,
         { json, ...grant }: OutputOptions & { idempotencyKey?: string; note?: string },
       ) =>
-        await execute(json === true ? { json } : {}, (db) =>
-          topUp(db, account, credits, grant, (idempotencyKey) =>
+        await execute(json === true ? { json } : {}, (call) =>
+          topUp(call, account, credits, grant, (idempotencyKey) =>
             terminal.stderr(`To retry safely, pass --idempotency-key ${idempotencyKey}\n`),
           ),
         ),
@@ -229,8 +231,8 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
         topUpKey: string,
         { json, ...request }: OutputOptions & { idempotencyKey?: string; credits?: number; note?: string },
       ) =>
-        await execute(json === true ? { json } : {}, (db) =>
-          takeBack(db, account, topUpKey, request, (idempotencyKey) =>
+        await execute(json === true ? { json } : {}, (call) =>
+          takeBack(call, account, topUpKey, request, (idempotencyKey) =>
             terminal.stderr(`To retry safely, pass --idempotency-key ${idempotencyKey}\n`),
           ),
         ),
@@ -244,16 +246,16 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
     .argument('<plan>')
     .action(
       async (account: string, plan: string, options: OutputOptions) =>
-        await execute(options, (db) => putOnPlan(db, account, plan)),
+        await execute(options, (call) => putOnPlan(call, account, plan)),
     )
 
   command('suspend', `Suspends an account: its charges and holds are refused until it is resumed. ${ACCOUNT}`)
     .argument('<account>')
-    .action(async (account: string, options: OutputOptions) => await execute(options, (db) => suspend(db, account)))
+    .action(async (account: string, options: OutputOptions) => await execute(options, (call) => suspend(call, account)))
 
   command('resume', `Ends the suspension of an account. ${ACCOUNT}`)
     .argument('<account>')
-    .action(async (account: string, options: OutputOptions) => await execute(options, (db) => resume(db, account)))
+    .action(async (account: string, options: OutputOptions) => await execute(options, (call) => resume(call, account)))
 
   command(
     'drop-usage',
@@ -262,7 +264,7 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
     .requiredOption('--before <month>', 'drop the months before this one, in UTC, e.g. 2026-01', parseMonth)
     .option('--dry-run', 'change nothing. Only report which months would be dropped, or why they cannot be dropped')
     .option('--close-cycles', 'first roll idle accounts over to their current billing cycle')
-    .action(async (options: OutputOptions & DropUsageOptions) => await execute(options, (db) => dropOldUsage(db, options)))
+    .action(async (options: OutputOptions & DropUsageOptions) => await execute(options, ({ db }) => dropOldUsage(db, options)))
 
   try {
     await program.parseAsync(args, { from: 'user' })
@@ -274,14 +276,19 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
 }
 
 /** Runs a command with the rights of the database owner, because the role of the server can see only one account at a time. */
-async function runOnDatabase(terminal: Terminal, isJson: boolean, work: (db: Db) => Promise<CommandResult>): Promise<number> {
+async function runOnDatabase(
+  terminal: Terminal,
+  isJson: boolean,
+  work: (call: OperatorCall) => Promise<CommandResult>,
+): Promise<number> {
   let db: Db | undefined
   try {
     const url = terminal.readSetting('MIGRATION_DATABASE_URL')
     if (url === null) throw new Error('Set MIGRATION_DATABASE_URL to the URL of the database’s owner (see .env.example).')
     terminal.stderr(describeDatabase(url))
     db = createDb(url, () => {}, { queryTimeoutMs: 0 })
-    const { json, text, isOk } = await work(db)
+    const keyBrand = terminal.readSetting('KEYMETER_KEY_BRAND') ?? KEY_BRAND_DEFAULT
+    const { json, text, isOk } = await work(operatorCall(db, keyBrand))
     terminal.stdout(`${printable(isJson ? JSON.stringify(json) : text)}\n`)
     return isOk ? 0 : 1
   } catch (error) {

@@ -1,9 +1,7 @@
-import { findAccount, getAccountUsage, readAsOperator } from '@keymeter/api/server'
+import { findAccount, getAccountUsage, type OperatorCall, readAsOperator } from '@keymeter/api/server'
 import { type AccountUsage, GetAccountUsage } from '@keymeter/contract'
-import type { Db } from '@keymeter/db'
 import type { CommandResult } from './command-result.ts'
 import { type Column, formatTable } from './format-table.ts'
-import { operatorCall } from './operator-call.ts'
 
 const NAME_WIDTH_MAX = 32
 type Row = Record<string, string | number | null>
@@ -14,10 +12,10 @@ const REFUSALS = columns({ TIME: null, KEY: NAME_WIDTH_MAX, OPERATION: null, REQ
 const HOLDS = columns({ KEY: null, OPERATION: null, CREDITS: null, SINCE: null, UNTIL: null })
 
 /** @param cycle is the start of a billing cycle. Without it, the command shows the current cycle. */
-export async function showUsage(db: Db, account: string, { cycle }: { cycle?: string }): Promise<CommandResult> {
+export async function showUsage(call: OperatorCall, account: string, { cycle }: { cycle?: string }): Promise<CommandResult> {
   const input = GetAccountUsage.parse({ cycleStart: cycle })
-  const accountId = await findAccount(db, account)
-  const usage = await readAsOperator(operatorCall(db), 'usage', async (_, scopeOf) => ({
+  const accountId = await findAccount(call.db, account)
+  const usage = await readAsOperator(call, 'usage', async (_, scopeOf) => ({
     result: await getAccountUsage(scopeOf(accountId), input),
     account: accountId,
     search: cycle ?? null,
@@ -96,7 +94,7 @@ function describe(usage: AccountUsage): string {
         UNTIL: null,
       },
     ),
-    previousCycleStart === null ? [] : [`Previous cycle: pnpm keymeter usage ${accountId} --cycle ${previousCycleStart}`],
+    previousCycleStart === null ? [] : [`Previous cycle: keymeter usage ${accountId} --cycle ${previousCycleStart}`],
   ]
   return sections.flatMap((lines) => (lines.length === 0 ? [] : [lines.join('\n')])).join('\n\n')
 }

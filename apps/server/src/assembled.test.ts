@@ -1,7 +1,18 @@
 import { execFile } from 'node:child_process'
-import { cpSync, globSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import {
+  cpSync,
+  globSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { brotliDecompressSync } from 'node:zlib'
 import { freePort } from '@keymeter/local'
 import { serverEnv, testAuth, testDatabase } from '@keymeter/local/testing'
@@ -29,14 +40,16 @@ interface Result {
   stdout: string
   stderr: string
 }
-const node = async (args: string[], options: { cwd: string; env: NodeJS.ProcessEnv }): Promise<Result> =>
+/** Runs a command, and returns its exit code, or 127 if it cannot be started. */
+const run = async (command: string, args: string[], options: { cwd: string; env: NodeJS.ProcessEnv }): Promise<Result> =>
   await new Promise((resolve) =>
-    execFile(process.execPath, args, options, (error, stdout, stderr) =>
-      resolve({ code: typeof error?.code === 'number' ? error.code : 0, stdout, stderr }),
-    ),
+    execFile(command, args, options, (error, stdout, stderr) => {
+      const code = typeof error?.code === 'number' ? error.code : error ? 127 : 0
+      resolve({ code, stdout, stderr })
+    }),
   )
 const assemble = async (...args: string[]) =>
-  await node([join(REPOSITORY, 'scripts/assemble.ts'), ...args], { cwd: dir, env: process.env })
+  await run(process.execPath, [join(REPOSITORY, 'scripts/assemble.ts'), ...args], { cwd: dir, env: process.env })
 
 /** Returns the files below a folder, each once: `readdirSync` with `recursive` would follow symbolic links. */
 const filesIn = (parent: string): string[] =>
@@ -120,15 +133,21 @@ describe('the folder that `pnpm assemble` writes', () => {
       expect(brotliDecompressSync(readFileSync(join(folder, `apps/dashboard/dist${script}.br`)))).toEqual(file)
     })
 
-    it('runs the CLI: `migrate` and `doctor` find the migrations and no fault', async () => {
-      const env = {
+    it('the folder contains the command `keymeter`, which runs through a symbolic link and reads the settings in `.env`', async () => {
+      const settings = {
         MIGRATION_DATABASE_URL: database.urls.owner,
         DATABASE_URL: database.urls.api,
         SUPABASE_URL: auth.supabaseUrl,
         SUPABASE_PUBLISHABLE_KEY: auth.publishableKey,
         SUPABASE_JWT_SECRET: auth.jwtSecret,
       }
-      const keymeter = async (...args: string[]) => await node([join(folder, 'keymeter.js'), ...args], { cwd: dir, env })
+      const cwd = join(dir, 'operator')
+      mkdirSync(cwd)
+      const lines = Object.entries(settings).map(([name, value]) => `${name}=${value}\n`)
+      writeFileSync(join(cwd, '.env'), lines.join(''))
+      symlinkSync(join(folder, 'keymeter'), join(cwd, 'keymeter'))
+      const env = { PATH: `${cwd}:${dirname(process.execPath)}:${process.env['PATH']}` }
+      const keymeter = async (...args: string[]) => await run('keymeter', args, { cwd, env })
       expect(await keymeter('migrate', '--dry-run')).toMatchObject({ code: 0, stdout: 'All 6 migrations are applied.\n' })
       const doctor = await keymeter('doctor', '--json')
       expect(JSON.parse(doctor.stdout).findings.filter(({ status }: { status: string }) => status !== 'ok')).toEqual([])

@@ -134,6 +134,15 @@ describe('Dockerfile', () => {
     expect(modes.filter(([, { mode }]) => mode & 0o2).map(([file]) => file)).toEqual([])
   })
 
+  it('the command `keymeter` of compose.yaml is in the PATH of the image, and everybody can run it', async () => {
+    const [, folder] = /\bPATH=([^:]+):\$PATH$/.exec(image.settings['ENV'] ?? '') ?? []
+    expect(folder).toBe(image.workdir)
+    expect(readFileSync(join(REPOSITORY, 'compose.yaml'), 'utf8')).toContain('entrypoint: [keymeter]')
+    expect(statSync(inside(image, 'keymeter')).mode & 0o777).toBe(0o755)
+    const env = { PATH: `${dirname(process.execPath)}:${process.env['PATH']}` }
+    expect((await run(inside(image, 'keymeter'), ['--help'], { cwd: dir, env })).stdout).toContain('Usage: keymeter')
+  })
+
   it('no stage contains settings, local data or packages of the working copy', () => {
     for (const stage of [builder, image]) {
       const own = filesIn(stage.root).filter((file) => !file.includes('/node_modules/.pnpm/') && statSync(file).isFile())

@@ -1,9 +1,10 @@
 import { execFile, spawnSync } from 'node:child_process'
-import { chmodSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { chmodSync, globSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { expect, inject, it } from 'vitest'
+import { parse } from 'yaml'
 import { databaseUrls, withClient } from './database.ts'
 import { REPOSITORY } from './migrate.ts'
 import { freePort } from './ports.ts'
@@ -32,6 +33,21 @@ it('compose.yaml passes on every setting of .env.example, and .env.example descr
   const variables = unique(compose.matchAll(/\$\{([A-Z_]+)/g))
   expect(variables.length).toBeGreaterThan(10)
   expect(variables.filter((name) => !settings.includes(name))).toEqual([])
+})
+
+it('the server and the CLI get every setting that they read', () => {
+  const sources = globSync('apps/cli/src/**/*.ts', { cwd: REPOSITORY, exclude: ['**/*.test.ts'] }).map(read)
+  const reads = {
+    server: unique(read('apps/server/src/env.ts').matchAll(/^ {4}([A-Z_]+): (?:blankIsUnset|limit)\(/gm)),
+    cli: unique(sources.join('\n').matchAll(/readSetting\('([A-Z_]+)'\)/g)),
+  }
+  const { services } = parse(compose, { merge: true }) as Record<'services', Record<string, { environment: object }>>
+  for (const [service, settings] of Object.entries(reads)) {
+    expect(settings.length).toBeGreaterThan(5)
+    const given = Object.keys(services[service]?.environment ?? {})
+    const missing = settings.filter((name) => !given.includes(name) && !NOT_IN_COMPOSE.includes(name))
+    expect([service, missing]).toEqual([service, []])
+  }
 })
 
 /** The attributes and the memberships of the roles of the project. The password is only compared with null. */

@@ -2,6 +2,7 @@ import type { DB } from '@keymeter/db'
 import { sql, type Transaction } from 'kysely'
 import type { Context } from '../context.ts'
 import type { Scope } from '../scope.ts'
+import { recordOperatorRead } from './record-operator-read.ts'
 
 /** A call by the operator's staff. `db` must be the handle of the database's owner, which sees all accounts. */
 export interface OperatorCall
@@ -16,6 +17,11 @@ export interface OperatorRead<T> {
   account: string | null
   /** What was searched for. It must not contain a secret. */
   search: string | null
+  /**
+   * False if the caller shows nothing of the result and continues to search, e.g. after an empty page. Then there is no entry in the
+   * operator's log. The default is true.
+   */
+  isShown?: boolean
 }
 
 /**
@@ -39,10 +45,8 @@ export async function readAsOperator<T>(
       await sql`select set_config('max_parallel_workers_per_gather', '0', true), set_config('random_page_cost', '1.1', true)`.execute(
         transaction,
       )
-      const { result, account, search } = await read(transaction, (userId) => ({ ...call, userId, db: transaction }))
-      await sql`select keymeter.record_operator_read(${command}, ${account}, ${search}, ${osUser}, ${call.requestId})`.execute(
-        transaction,
-      )
+      const { result, isShown = true, ...found } = await read(transaction, (userId) => ({ ...call, userId, db: transaction }))
+      if (isShown) await recordOperatorRead(transaction, { ...call, osUser }, { command, ...found })
       return result
     })
 }

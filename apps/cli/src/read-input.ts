@@ -1,6 +1,6 @@
-import { once } from 'node:events'
-import { createInterface, type Interface } from 'node:readline/promises'
+import { createInterface } from 'node:readline/promises'
 import { Writable } from 'node:stream'
+import { answerOf } from './answer-of.ts'
 
 /** A secret is shorter than this number of characters. */
 const INPUT_LENGTH_MAX = 4_096
@@ -27,24 +27,4 @@ async function askHidden(question: string): Promise<string> {
   const answer = await answerOf(reader, '')
   process.stderr.write('\n')
   return answer.slice(0, INPUT_LENGTH_MAX)
-}
-
-/** Asks a question on the terminal. Resolves to true if the person answers `yes`. */
-export async function confirm(question: string): Promise<boolean> {
-  const reader = createInterface({ input: process.stdin, output: process.stderr })
-  return /^\s*yes\s*$/i.test(await answerOf(reader, `${question} (yes or no) `))
-}
-
-/** Returns the answer. Ctrl-C ends the process. Ctrl-D, which closes the input, is an error. */
-async function answerOf(reader: Interface, question: string): Promise<string> {
-  let isInterrupted = false
-  reader.once('SIGINT', () => {
-    isInterrupted = true
-    reader.close()
-  })
-  const closed = once(reader, 'close')
-  const answer = await Promise.race([reader.question(question), closed.then(() => '')])
-  reader.close()
-  if (isInterrupted) process.kill(process.pid, 'SIGINT')
-  return answer
 }
