@@ -691,8 +691,9 @@ comment on column public.alerts.threshold is 'For the kind percent, a percentage
 comment on column public.alerts.credits_used is 'The highest usage in the batch of the charge.';
 comment on column public.alerts.credits_left is 'What was left, without held credits: the lowest number in the batch of the charge.';
 
--- Serves the list of the newest alerts.
-create index alerts_time_idx on public.alerts (user_id, created_at, kind, threshold);
+-- Serves the list of the newest alerts. The last column orders the alerts of one batch by the time when their thresholds were
+-- reached: usage grows, and what is left falls.
+create index alerts_time_idx on public.alerts (user_id, created_at, kind, (case kind when 'percent' then threshold else -threshold end));
 
 -- keys.sql explains why n_distinct is set.
 alter table public.credit_holds alter column user_id set (n_distinct = 20);

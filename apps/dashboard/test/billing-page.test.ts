@@ -215,7 +215,7 @@ describe('billing page', () => {
     expect(complaints).toEqual([])
   })
 
-  it('the billing page adds and removes thresholds of credits left, and keeps the percentages', async () => {
+  it('the billing page adds and removes thresholds of one kind, and keeps what another tab has changed of the other kind', async () => {
     const { page, accountId, secret, complaints } = await signUp()
     await page.getByRole('link', { name: 'Billing' }).click()
     const editor = page.getByRole('region', { name: 'Credits left' })
@@ -233,6 +233,8 @@ describe('billing page', () => {
         )
       ).rows
     await editor.getByText('No thresholds, so no alerts.').waitFor()
+    // Another tab changes the percentages. This tab still shows the previous ones, and a save must not bring them back.
+    await database.owner.query("update billing_accounts set alert_thresholds = '{50,80}' where user_id = $1", [accountId])
     for (const text of ['', '-1', '9007199254740992', '7.5', 'ten']) {
       await add(text)
       await page.getByText('Enter a whole number from 0 to 9007199254740991.').waitFor()
@@ -253,11 +255,13 @@ describe('billing page', () => {
     await editor.getByText('Name each threshold once.').waitFor()
     await page.getByRole('button', { name: 'Remove the threshold of 1 credit', exact: true }).click()
     await expect.poll(async () => await thresholds.count()).toBe(2)
-    expect(await kept()).toEqual([{ percent: [50, 80, 100], left: '{1000,0}' }])
+    expect(await kept()).toEqual([{ percent: [50, 80], left: '{1000,0}' }])
 
+    await database.owner.query("update billing_accounts set alert_credits_left = '{2000,1000}' where user_id = $1", [accountId])
     await page.getByRole('button', { name: 'Remove the threshold of 50%' }).click()
-    await expect.poll(async () => (await kept())[0]?.percent).toEqual([80, 100])
-    expect(await kept()).toEqual([{ percent: [80, 100], left: '{1000,0}' }])
+    await expect.poll(async () => (await kept())[0]?.percent).toEqual([80])
+    expect(await kept()).toEqual([{ percent: [80], left: '{2000,1000}' }])
+    await expect.poll(async () => await thresholds.allTextContents()).toEqual(['2,000 credits', '1,000 credits'])
     await charge(secret, 1)
     await page.getByText('1,000 credits left', { exact: true }).waitFor()
     expect(complaints).toEqual([])

@@ -5,7 +5,11 @@ import { Credits, Output, Timestamp } from './output.ts'
 /** The maximum number of thresholds of each kind. */
 export const ALERT_THRESHOLDS_MAX = 10
 export const ALERT_THRESHOLD_PERCENT_MAX = 1000
-/** The maximum number of listed alerts: 13 cycles (one year and the current cycle) with 10 thresholds of each kind. */
+/**
+ * The maximum number of listed alerts. It is enough for the current cycle and the 12 previous ones if each of 20 thresholds is
+ * reached once per cycle. After a top-up or a change of the plan, a threshold can be reached again in the same cycle. The list of
+ * such an account covers less time.
+ */
 export const ALERTS_LISTED_MAX = 260
 
 const THRESHOLD_FAULT = `Enter a whole number from 1 to ${ALERT_THRESHOLD_PERCENT_MAX}.`
@@ -68,10 +72,13 @@ const Thresholds = Output.extend({
   creditsLeft: z.array(AlertCreditsLeft),
 })
 
-/** `data` contains the last 260 alerts, newest first. `thresholds` and `creditsLeft` are the current thresholds. */
+/** `data` contains the last alerts, newest first, and at most `ALERTS_LISTED_MAX`. `thresholds` and `creditsLeft` are the current thresholds. */
 export const AlertsOutput = Thresholds.extend({ data: z.array(Alert) })
 
-/** Without `creditsLeft`, the numbers of credits left do not change. */
-export const SetAlertThresholds = z.strictObject({ thresholds: AlertThresholds, creditsLeft: AlertsCreditsLeft.optional() })
+/** A missing list does not change. */
+export const SetAlertThresholds = z.strictObject({
+  thresholds: AlertThresholds.optional(),
+  creditsLeft: AlertsCreditsLeft.optional(),
+})
 export type SetAlertThresholds = z.infer<typeof SetAlertThresholds>
 export const AlertThresholdsOutput = Thresholds

@@ -24,7 +24,7 @@ export interface ThresholdKind {
 interface ThresholdEditorProps {
   kind: ThresholdKind
   thresholds: number[]
-  /** True while this editor or another one saves. A save sends all thresholds, so two saves must not run concurrently. */
+  /** True while this editor or the other one saves. The answer of a save replaces all shown thresholds, so saves must not overlap. */
   isSaving: boolean
   save: (thresholds: number[]) => Promise<void>
 }

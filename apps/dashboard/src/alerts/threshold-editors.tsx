@@ -45,7 +45,7 @@ export function ThresholdEditors({ thresholds, creditsLeft, account }: Threshold
       kind={CREDITS_LEFT}
       thresholds={creditsLeft}
       isSaving={isSaving}
-      save={async (next) => await save({ thresholds, creditsLeft: next })}
+      save={async (next) => await save({ creditsLeft: next })}
     />
   )
   return (

@@ -368,7 +368,7 @@ describe('an account whose plan grants no credits', () => {
 })
 
 describe('alerts.setThresholds', () => {
-  it('without creditsLeft does not change the numbers of credits left', async () => {
+  it('does not change a missing list', async () => {
     const { caller, set } = await account()
     await set([100, 0], [50])
     expect(await caller.alerts.setThresholds({ thresholds: [70] })).toMatchObject({ thresholds: [70], creditsLeft: [100, 0] })
@@ -376,6 +376,8 @@ describe('alerts.setThresholds', () => {
     expect(await other.caller.alerts.setThresholds({ thresholds: [] })).toMatchObject({ thresholds: [], creditsLeft: [100, 0] })
     await other.changePlan('free')
     expect(await other.caller.alerts.list()).toMatchObject({ creditsLeft: [] })
+    expect(await caller.alerts.setThresholds({ creditsLeft: [7] })).toMatchObject({ thresholds: [70], creditsLeft: [7] })
+    expect(await caller.alerts.setThresholds({})).toMatchObject({ thresholds: [70], creditsLeft: [7] })
   })
 
   it('accepts the maximum number of thresholds and names the field of a mistake', async () => {
@@ -441,7 +443,10 @@ describe('the cost of alerts', () => {
       const { data } = await caller.alerts.list()
       expect(data).toHaveLength(ALERTS_LISTED_MAX)
       expect(data.slice(0, 3).map(({ creditsLeft }) => creditsLeft)).toEqual([5000, 4990, 4991])
-      expect(data.at(-1)?.creditsLeft).toBe(4749)
+      // The limit cuts the last batch, whose thresholds are 0 to 9, before the threshold that was reached first.
+      expect(data.slice(-9).map(({ creditsLeft }) => creditsLeft)).toEqual([
+        4740, 4741, 4742, 4743, 4744, 4745, 4746, 4747, 4748,
+      ])
     })
     expect(rowsRead(statements, 'alerts')).toBe(ALERTS_LISTED_MAX)
   })

@@ -20,7 +20,7 @@ export const alertsRouter = {
   setThresholds: editProcedure
     .meta({
       description:
-        'Replaces the account’s thresholds: percentages of the plan’s credits, and numbers of credits left. An empty list switches the alerts of its kind off.',
+        'Replaces the account’s thresholds: percentages of the plan’s credits, and numbers of credits left. An empty list switches the alerts of its kind off. A missing list does not change.',
     })
     .input(SetAlertThresholds)
     .output(AlertThresholdsOutput)

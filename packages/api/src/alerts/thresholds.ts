@@ -23,8 +23,8 @@ export async function getAlertThresholds({ db, userId }: Scope): Promise<Thresho
 }
 
 /**
- * Sets the thresholds of an account. Without `creditsLeft`, only the percentages change. The next charge records an alert for
- * each threshold that the account has already reached.
+ * Sets the thresholds of an account. A missing list does not change, so that two pages which change different lists do not
+ * overwrite each other's changes. The next charge records an alert for each threshold that the account has already reached.
  */
 export async function setAlertThresholds(scope: Scope, { thresholds, creditsLeft }: SetAlertThresholds): Promise<Thresholds> {
   await ensureAccount(scope)
@@ -32,7 +32,7 @@ export async function setAlertThresholds(scope: Scope, { thresholds, creditsLeft
     .updateTable('billing_accounts')
     .set({
       // The database stores the thresholds in the order in which an account reaches them.
-      alert_thresholds: thresholds.toSorted((a, b) => a - b),
+      ...(thresholds !== undefined && { alert_thresholds: thresholds.toSorted((a, b) => a - b) }),
       ...(creditsLeft !== undefined && { alert_credits_left: creditsLeft.toSorted((a, b) => b - a) }),
       // The next charge finds out which threshold is the next one.
       next_alert_percent: sql`default`,
