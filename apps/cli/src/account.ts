@@ -31,19 +31,20 @@ export async function showAccount(call: OperatorCall, account: string): Promise<
 }
 
 /**
- * @param onIdempotencyKey receives the idempotency key before the top-up is added. If the command is interrupted, the operator
+ * @param onIdempotencyKey receives a new idempotency key before the top-up is added. If the command is interrupted, the operator
  *   can retry the top-up with the same idempotency key.
  */
 export async function topUp(
   call: OperatorCall,
   account: string,
   credits: number,
-  { idempotencyKey = randomUUID(), note }: { idempotencyKey?: string; note?: string },
+  { idempotencyKey: given, note }: { idempotencyKey?: string; note?: string },
   onIdempotencyKey: (idempotencyKey: string) => void,
 ): Promise<CommandResult> {
   const accountId = await findAccount(call.db, account)
+  const idempotencyKey = given ?? randomUUID()
   const { accountId: _, ...grant } = GrantTopUp.parse({ accountId, credits, idempotencyKey, note })
-  onIdempotencyKey(idempotencyKey)
+  if (given === undefined) onIdempotencyKey(idempotencyKey)
   const { result, account: after } = await changeAsOperator(
     call,
     'top-up',
@@ -56,17 +57,18 @@ export async function topUp(
   return describe(after, { accountId, idempotencyKey, replayed: result.replayed }, sentence)
 }
 
-/** @param onIdempotencyKey receives the idempotency key before the top-up is taken back, like that of `topUp`. */
+/** @param onIdempotencyKey receives a new idempotency key before the top-up is taken back, like that of `topUp`. */
 export async function takeBack(
   call: OperatorCall,
   account: string,
   topUpIdempotencyKey: string,
-  { idempotencyKey = randomUUID(), credits, note }: { idempotencyKey?: string; credits?: number; note?: string },
+  { idempotencyKey: given, credits, note }: { idempotencyKey?: string; credits?: number; note?: string },
   onIdempotencyKey: (idempotencyKey: string) => void,
 ): Promise<CommandResult> {
   const accountId = await findAccount(call.db, account)
+  const idempotencyKey = given ?? randomUUID()
   const { accountId: _, ...request } = TakeBackTopUp.parse({ accountId, topUpIdempotencyKey, credits, idempotencyKey, note })
-  onIdempotencyKey(idempotencyKey)
+  if (given === undefined) onIdempotencyKey(idempotencyKey)
   const { result, account: after } = await changeAsOperator(
     call,
     'take-back',
@@ -91,7 +93,8 @@ export async function putOnPlan(call: OperatorCall, account: string, planName: s
     async (scope) => await changePlan(scope, plan),
   )
   const effectiveAt = result.toISOString()
-  return describe(after, { accountId, effectiveAt }, `The account is on ${plan} from ${effectiveAt}.`)
+  const sentence = after.plan === plan ? `The account is on ${plan}.` : `The account changes to ${plan} at ${effectiveAt}.`
+  return describe(after, { accountId, effectiveAt }, sentence)
 }
 
 export async function suspend(call: OperatorCall, account: string): Promise<CommandResult> {

@@ -41,12 +41,17 @@ describe('process of `keymeter`', () => {
     expect(JSON.parse(differs.stdout)).toMatchObject({ differences: [{ userId, what: 'balance' }] })
   })
 
-  it('a secret is read from the first line of the standard input, and a revoke without a terminal needs --yes', async () => {
+  it('a secret is read from the only line of the standard input, and a revoke without a terminal needs --yes', async () => {
     const env = { MIGRATION_DATABASE_URL: database.urls.owner }
     const { userId, defaultKey } = await provisioned(database)
-    const found = await keymeter(['find-key', '--json'], env, `${defaultKey.secret}\nmore\n`)
+    const found = await keymeter(['find-key', '--json'], env, `\n${defaultKey.secret}\r\n\n`)
     expect(found.code).toBe(0)
     expect(JSON.parse(found.stdout)).toMatchObject({ keys: [{ accountId: userId, key: { id: defaultKey.id } }], fault: null })
+    for (const command of [['find-key'], ['revoke-key', '-', '--yes']])
+      expect(await keymeter(command, env, `${defaultKey.secret}\n${defaultKey.secret}\n`)).toMatchObject({
+        code: 2,
+        stderr: expect.stringContaining('one secret at a time'),
+      })
     expect(await keymeter(['find-key'], env)).toMatchObject({ code: 1, stdout: expect.stringContaining('not a secret') })
     expect(await keymeter(['find-key'], env, 'x'.repeat(100_000))).toMatchObject({ code: 2, stdout: '' })
     expect(await keymeter(['revoke-key', '-'], env, defaultKey.secret)).toMatchObject({

@@ -6,17 +6,24 @@ import { answerOf } from './answer-of.ts'
 const INPUT_LENGTH_MAX = 4_096
 
 /**
- * Returns the first line of the standard input. On a terminal, it first asks for the line, and does not show what the person types,
- * because the line is a secret.
+ * Returns the only line of the standard input. Blank lines do not count. On a terminal, it first asks for the line, and does not
+ * show what the person types, because the line is a secret.
+ *
+ * @throws Error if there are several lines. The command would otherwise handle only one of several secrets.
  */
 export async function readInput(): Promise<string> {
   if (process.stdin.isTTY) return await askHidden('Paste the secret, then press Enter: ')
   let text = ''
   for await (const part of process.stdin.setEncoding('utf8')) {
     text += part
-    if (text.includes('\n') || text.length > INPUT_LENGTH_MAX) break
+    if (text.length > INPUT_LENGTH_MAX) break
   }
-  return text.slice(0, INPUT_LENGTH_MAX).split('\n')[0] ?? ''
+  const lines = text
+    .slice(0, INPUT_LENGTH_MAX)
+    .split('\n')
+    .filter((line) => line.trim() !== '')
+  if (lines.length > 1) throw new Error('The standard input has several lines. Pass one secret at a time.')
+  return lines[0] ?? ''
 }
 
 async function askHidden(question: string): Promise<string> {

@@ -9,7 +9,7 @@ type Row = Record<string, string | number | null>
 const KEYS = columns({ KEY: NAME_WIDTH_MAX, PREFIX: null, STATUS: null, CREDITS: null, CHARGES: null, HELD: null })
 const OPERATIONS = columns({ OPERATION: null, CREDITS: null, CHARGES: null })
 const REFUSALS = columns({ TIME: null, KEY: NAME_WIDTH_MAX, OPERATION: null, REQUESTED: null, LEFT: null, VERDICT: null })
-const HOLDS = columns({ KEY: null, OPERATION: null, CREDITS: null, SINCE: null, UNTIL: null })
+const HOLDS = columns({ KEY: NAME_WIDTH_MAX, OPERATION: null, CREDITS: null, SINCE: null, UNTIL: null })
 
 /** @param cycle is the start of a billing cycle. Without it, the command shows the current cycle. */
 export async function showUsage(call: OperatorCall, account: string, { cycle }: { cycle?: string }): Promise<CommandResult> {
@@ -26,7 +26,6 @@ export async function showUsage(call: OperatorCall, account: string, { cycle }: 
 function describe(usage: AccountUsage): string {
   const { accountId, email, plan, billingCycle, isCurrent, suspendedAt, keys, operations, refusals, holds } = usage
   const { restOfKeys, restOfOperations, restOfHolds, previousCycleStart } = usage
-  const names = new Map(keys.map(({ keyId, name }) => [keyId, name]))
   const sections = [
     [
       `${email ?? 'A user without an address'} (${accountId}), plan ${plan}${suspendedAt === null ? '' : `, suspended since ${suspendedAt}`}`,
@@ -79,8 +78,8 @@ function describe(usage: AccountUsage): string {
     table(
       'Open holds',
       HOLDS,
-      holds.map(({ keyId, operation, credits, createdAt, expiresAt }) => ({
-        KEY: names.get(keyId) ?? keyId,
+      holds.map(({ keyId, keyName, operation, credits, createdAt, expiresAt }) => ({
+        KEY: keyName ?? keyId,
         OPERATION: operation,
         CREDITS: credits,
         SINCE: createdAt,

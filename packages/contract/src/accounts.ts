@@ -120,6 +120,7 @@ export const AccountUsage = z.object({
   holds: z.array(
     z.object({
       keyId: KeyId,
+      keyName: z.string().nullable(),
       operation: z.string(),
       credits: Credits,
       createdAt: Timestamp,

@@ -173,6 +173,14 @@ function openHolds({ db, userId }: Scope, cycleStart: Date, now: Date) {
 async function largestHolds(scope: Scope, cycleStart: Date, now: Date): Promise<Pick<AccountUsage, 'holds' | 'restOfHolds'>> {
   const rows = await openHolds(scope, cycleStart, now)
     .select(['api_key_id as keyId', 'operation', 'credits', 'created_at as createdAt', 'expires_at as expiresAt'])
+    .select((eb) =>
+      eb
+        .selectFrom('api_keys as keys')
+        .whereRef('keys.user_id', '=', 'credit_holds.user_id')
+        .whereRef('keys.id', '=', 'credit_holds.api_key_id')
+        .select('keys.name')
+        .as('keyName'),
+    )
     .select(sql<number>`count(*) over ()`.as('count'))
     .select(sql<number>`(sum(credits) over ())::bigint`.as('sum'))
     .orderBy('credits', 'desc')
