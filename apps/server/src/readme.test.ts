@@ -6,7 +6,7 @@ import { testAuth, testDatabase, testServer } from '@keymeter/local/testing'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 
 const REPOSITORY = join(import.meta.dirname, '../../..')
-const PAGES = ['README.md', 'CONTRIBUTING.md', 'SECURITY.md', 'deploy/README.md', 'docs/operations.md']
+const PAGES = ['README.md', 'CONTRIBUTING.md', 'SECURITY.md', 'deploy/README.md', 'docs/operations.md', 'docs/operator.md']
 /** These blocks of the README need more than a running product. Other tests run what they do. */
 const NOT_RUN = [/pnpm@12 dev$/m, /pnpm@12 migrate$/m, /pnpm@12 assemble/, /usage\.watch/]
 const SHELLS = ['bash', 'zsh'].filter((shell) => spawnSync(shell, ['--version']).error === undefined)
@@ -17,6 +17,20 @@ set -o pipefail
 jq() { echo 'jq is not on this machine' >&2; return 127; }
 npx() { [ "$1 $2 $3" = '-y pnpm@12 keymeter' ] || return 126; shift 3; "$NODE" "$CLI" "$@"; }
 `
+/**
+ * The machines of the tests have no terminal. So the secret that a person would paste comes from a file, and `--yes` replaces the answer
+ * of a person.
+ */
+const KEYMETER_WITHOUT_TERMINAL = `
+keymeter() {
+  case "$*" in
+    find-key) "$NODE" "$CLI" find-key < secret.txt ;;
+    'revoke-key - '*) "$NODE" "$CLI" "$@" ;;
+    'revoke-key '*) "$NODE" "$CLI" "$@" --yes ;;
+    *) "$NODE" "$CLI" "$@" ;;
+  esac
+}
+`
 /** A whole secret, an access token, or the service key of the tests. */
 const SECRET = /km_(?:dev|prod)_[0-9A-Za-z]{55}|eyJ[\w-]+\.eyJ|keymeter_service_/
 
@@ -26,11 +40,10 @@ const server = testServer(database, auth)
 const dir = mkdtempSync(join(tmpdir(), 'keymeter-readme-'))
 afterAll(() => rmSync(dir, { recursive: true }))
 
-function blocksOf(page: string): string[] {
+function blocksOf(page: string, language: 'sh' | 'sql' = 'sh'): string[] {
   const text = readFileSync(join(REPOSITORY, page), 'utf8')
-  return [...text.matchAll(/^( *)```sh\n([\s\S]*?)^ *```$/gm)].map(([, indent = '', block = '']) =>
-    block.replaceAll(new RegExp(`^${indent}`, 'gm'), ''),
-  )
+  const blocks = new RegExp(`^( *)\`\`\`${language}\\n([\\s\\S]*?)^ *\`\`\`$`, 'gm')
+  return [...text.matchAll(blocks)].map(([, indent = '', block = '']) => block.replaceAll(new RegExp(`^${indent}`, 'gm'), ''))
 }
 
 describe('the blocks of shell commands', () => {
@@ -65,7 +78,7 @@ describe('the blocks of shell commands', () => {
       mkdirSync(join(clone, '.local'))
       writeFileSync(join(clone, '.local/env'), lines.join(''))
       // The commands of the CLI are the same in each shell, and each takes about a second.
-      const blocks = runnable().filter((block) => shell === SHELLS[0] || !block.includes('pnpm@12 keymeter'))
+      const blocks = runnable().filter((block) => shell === SHELLS[0] || !/(^|pnpm@12 )keymeter /m.test(block))
       const script = blocks.flatMap((block) => [block, block]).join('\n')
       const env = {
         ...settings,
@@ -96,6 +109,63 @@ describe('the blocks of shell commands', () => {
       // The test itself would find a secret.
       expect(output).toMatch(SECRET)
     })
+  })
+})
+
+interface Answer {
+  user: { id: string }
+  defaultKey: { id: string; secret: string; keyPrefix: string }
+  account: { billingCycle: { start: string } }
+}
+
+describe('docs/operator.md', () => {
+  it('every command of the page succeeds for a customer, in the order of the page', async () => {
+    const cwd = mkdtempSync(join(dir, 'operator-'))
+    const email = 'demo@example.com'
+    const post = async (procedure: string, token: string | null, input: object) => {
+      const headers = { 'content-type': 'application/json', ...(token !== null && { authorization: `Bearer ${token}` }) }
+      const response = await fetch(`${server.url}/trpc/${procedure}`, { method: 'POST', headers, body: JSON.stringify(input) })
+      expect([procedure, response.status]).toEqual([procedure, 200])
+      const body = (await response.json()) as { result: { data: Answer } }
+      return body.result.data
+    }
+    const { user, defaultKey } = await post('auth.signup', null, { email, password: 'a long password' })
+    const grant = { accountId: user.id, credits: 500, idempotencyKey: 'invoice-7' }
+    const { account } = await post('operator.grantTopUp', auth.serviceKey, grant)
+    writeFileSync(join(cwd, 'secret.txt'), `${defaultKey.secret}\n`)
+
+    const examples = {
+      '2026-10-09T23:54:22.466Z': account.billingCycle.start,
+      km_prod_p25tbFCB: defaultKey.keyPrefix,
+      '19b57173-45a4-4080-8c1e-23700c22c098': defaultKey.id,
+    }
+    const script = Object.entries(examples).reduce((text, [example, value]) => {
+      expect(text).toContain(example)
+      return text.replaceAll(example, value)
+    }, blocksOf('docs/operator.md').join('\n'))
+    const env = {
+      MIGRATION_DATABASE_URL: database.urls.owner,
+      PATH: process.env['PATH'],
+      NODE: process.execPath,
+      CLI: join(REPOSITORY, 'apps/cli/src/main.ts'),
+    }
+    const output = await run('bash', PRELUDE + KEYMETER_WITHOUT_TERMINAL + script, { cwd, env })
+    for (const [text, times] of [
+      ['works now        yes', 3],
+      ['Revoked: The dev key "default"', 1],
+      ['was already revoked', 1],
+      ['All totals agree', 1],
+      ['Took back 500 credits.', 1],
+      ['Suspended since', 1],
+      ['Resumed.', 1],
+      ['Error:', 0],
+    ] as const)
+      expect([text, output.split(text).length - 1]).toEqual([text, times])
+    expect(output).not.toMatch(SECRET)
+
+    const statements = blocksOf('docs/operator.md', 'sql')
+    expect(statements).toHaveLength(1)
+    for (const statement of statements) await database.owner.query(statement)
   })
 })
 

@@ -104,7 +104,7 @@ describe('the server on a database that is not protected', () => {
     await asSuperuser(undo)
     expect(result).toBe(1)
     expect(output).toContain(`  ${message}\n`)
-    expect(output).toContain('pnpm keymeter doctor')
+    expect(output).toContain('Run "keymeter doctor"')
   })
 
   it('does not start with the login of the owner, because row level security does not apply to the owner', async () => {

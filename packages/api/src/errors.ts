@@ -34,7 +34,7 @@ const REASONS = {
     message: 'The service key is missing or wrong: send KEYMETER_SERVICE_KEY of the server as "authorization: Bearer <key>".',
   },
   account_not_found: { code: 'NOT_FOUND', message: 'This account does not exist: check accountId.' },
-  plan_not_found: { code: 'NOT_FOUND', message: 'There is no such plan: create it with "pnpm keymeter plan" first.' },
+  plan_not_found: { code: 'NOT_FOUND', message: 'There is no such plan: create it with "keymeter plan" first.' },
   top_up_not_found: {
     code: 'NOT_FOUND',
     message: 'This account has no top-up with this idempotency key: send the idempotency key that granted the top-up.',

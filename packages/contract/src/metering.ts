@@ -71,7 +71,7 @@ export type Release = z.infer<typeof Release>
 
 /**
  * Gives back `credits` of a charge. A charge can be refunded in several parts, which together never exceed the charge. After
- * `pnpm keymeter drop-usage` has dropped the usage event of a charge, the charge can no longer be refunded.
+ * `keymeter drop-usage` has dropped the usage event of a charge, the charge can no longer be refunded.
  */
 export const Refund = z.strictObject({
   chargeId: ChargeId,

@@ -2,7 +2,7 @@ import { comparePermissions, type Db, isOpening, PERMISSIONS_QUERY, type Permiss
 import { sql } from 'kysely'
 import { type Finding, fault, listed, ok } from './finding.ts'
 
-const REPAIR = 'pnpm keymeter doctor --fix'
+const REPAIR = 'keymeter doctor --fix'
 
 const isOfRole = ({ object }: Permission) => object.startsWith('role ')
 const isOfRows = (permission: Permission) => policyName(permission) !== null || permission.fact === 'row level security is off'

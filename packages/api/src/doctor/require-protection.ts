@@ -43,7 +43,7 @@ export async function requireProtection(run: RunSql): Promise<void> {
   const more = faults.length > FAULTS_LISTED_MAX ? [`and ${faults.length - FAULTS_LISTED_MAX} more`] : []
   const lines = [...faults.slice(0, FAULTS_LISTED_MAX), ...more].map((line) => `  ${line}`).join('\n')
   throw new UnprotectedDatabaseError(
-    `Keymeter does not run on this database, because the database is not protected:\n${lines}\nRun pnpm keymeter doctor. It shows how to repair the database.`,
+    `Keymeter does not run on this database, because the database is not protected:\n${lines}\nRun "keymeter doctor". It shows how to repair the database.`,
   )
 }
 

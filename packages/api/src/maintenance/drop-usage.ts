@@ -116,7 +116,7 @@ async function findObstacles(db: Db, before: Date): Promise<Obstacle[]> {
     obstacles.push({
       reason: 'differences',
       message: `The stored totals of these accounts differ from their events, ${differences.length} times: ${listAccounts(differences.map(({ userId }) => userId))}.`,
-      remedy: 'Run pnpm keymeter reconcile and correct each difference. It cannot be corrected once the events are dropped.',
+      remedy: 'Run "keymeter reconcile" and correct each difference. It cannot be corrected once the events are dropped.',
     })
   }
   return obstacles
