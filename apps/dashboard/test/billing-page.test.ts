@@ -294,7 +294,7 @@ describe('billing page', () => {
     expect(complaints).toEqual([])
   })
 
-  it('the ledger shows a top-up that was taken back with its sign, its note and its top-up, and the chart shows the step down', async () => {
+  it('the ledger shows a top-up that was taken back with its sign, its note and its top-up, the chart shows the step down, and the activity shows the notes', async () => {
     const { page, accountId, complaints } = await signUp()
     const { lines, leftNow } = ledgerOf(page)
     const topUpIdempotencyKey = once()
@@ -328,12 +328,17 @@ describe('billing page', () => {
       .getByRole('img', { name: 'Balance by day: 1,000 credits at the start, 1,500 at most, 1,300 at the end' })
       .waitFor()
     await page.goto(`${server.url}/activity`)
-    await page.getByText('200 credits of a top-up taken back').waitFor()
+    await page.getByText('200 credits of a top-up taken back: Payment reversed').waitFor()
     const entries = page.getByRole('listitem').filter({ hasText: 'By the operator' })
     expect((await entries.allTextContents()).map((text) => text.slice(text.indexOf('By the operator')))).toEqual([
       'By the operator',
       'By the operator',
     ])
+    expect(await page.locator('bdi').filter({ hasText: 'Payment reversed' }).count()).toBe(1)
+    await page.getByText('Topped up by 500 credits: Invoice 7').waitFor()
+    await asBackend('operator.grantTopUp', { accountId, credits: 1, idempotencyKey: once() })
+    await page.reload()
+    await page.getByText('Topped up by 1 credit', { exact: true }).waitFor()
     expect(complaints).toEqual([])
   })
 

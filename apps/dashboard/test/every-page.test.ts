@@ -111,7 +111,7 @@ describe('all pages', () => {
       await page.keyboard.press('Escape')
       await page.getByRole('alertdialog').waitFor({ state: 'detached' })
       await row('default').getByRole('button', { name: 'End now' }).click()
-      await page.getByRole('alertdialog', { name: 'End all old secrets now?' }).waitFor()
+      await page.getByRole('alertdialog', { name: 'End all previous secrets now?' }).waitFor()
       await inspect()
       await page.keyboard.press('Escape')
       await page.getByRole('alertdialog').waitFor({ state: 'detached' })

@@ -56,7 +56,7 @@ describe('a lost answer with a secret', () => {
     const secret = await saveSecret()
     await charge(old, 1)
     await charge(secret, 1)
-    // The old secret, the secret of the first attempt, and the secret of the second attempt.
+    // The previous secret, the secret of the first attempt, and the secret of the second attempt.
     expect(await countKeys(accountId)).toEqual({ keys: 1, secrets: 3 })
     // The second attempt is a repeat of the first one, and not another rotation.
     const { rows } = await database.owner.query(
@@ -64,6 +64,9 @@ describe('a lost answer with a secret', () => {
       [accountId],
     )
     expect(rows.map(({ action }) => action)).toEqual(['key.rotated', 'key.secret_repeated'])
+    await page.getByRole('link', { name: 'Activity' }).click()
+    await page.getByRole('combobox', { name: 'Action' }).selectOption('Another secret after a repeated call')
+    await page.getByRole('listitem').getByText('Another secret after a repeated call', { exact: true }).waitFor()
     expect(complaints).toEqual([])
   })
 

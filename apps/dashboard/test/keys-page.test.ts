@@ -96,7 +96,7 @@ describe('keys page', () => {
     expect(await row('bounded').textContent()).toContain('0 of 1,500')
   })
 
-  it('the keys page rotates a secret, shows the new secret, and lets the user end the old secret before its grace period is over', async () => {
+  it('the keys page rotates a secret, shows the new secret, and lets the user end the previous secret before its grace period is over', async () => {
     const { page, secret: old, row, choose, saveSecret, complaints } = await signUp()
     await choose('default', 'Rotate secret…')
     const rotate = page.getByRole('dialog', { name: 'Rotate secret' })
@@ -105,19 +105,24 @@ describe('keys page', () => {
     await rotate.getByRole('button', { name: 'Rotate secret' }).click()
     const rotated = await saveSecret()
     expect(rotated).not.toBe(old)
-    await row('default').getByText('Old secret works until').waitFor()
+    await row('default').getByText('Previous secrets work until').waitFor()
     await row('default')
       .getByText(`${rotated.slice(0, 15)}…`)
       .waitFor()
 
     await choose('default', 'Rotate secret…')
-    await rotate.getByText('There are older secrets that work until', { exact: false }).waitFor()
+    await rotate.getByText('Previous secrets work until', { exact: false }).waitFor()
     await rotate.getByText('They keep their end times', { exact: false }).waitFor()
     await page.keyboard.press('Escape')
 
     await row('default').getByRole('button', { name: 'End now' }).click()
     await page.getByRole('alertdialog').getByRole('button', { name: 'End now' }).click()
-    await row('default').getByText('Old secret works until').waitFor({ state: 'detached' })
+    await row('default').getByText('Previous secrets work until').waitFor({ state: 'detached' })
+
+    // The filter and the entry have the same words.
+    await page.getByRole('link', { name: 'Activity' }).click()
+    await page.getByRole('combobox', { name: 'Action' }).selectOption('Previous secrets ended early')
+    await page.getByRole('listitem').getByText('Previous secrets ended early', { exact: true }).waitFor()
     expect(complaints).toEqual([])
   })
 

@@ -63,7 +63,7 @@ const REASONS = {
   },
   too_many_secrets: {
     code: 'CONFLICT',
-    message: `This key already has ${SECRETS_WORKING_MAX} working secrets: end the grace period of the older ones first, with keys.endGrace.`,
+    message: `This key already has ${SECRETS_WORKING_MAX} working secrets: end the previous ones first, e.g. with “End now” in the list of keys.`,
   },
   procedure_not_found: { code: 'NOT_FOUND', message: 'This procedure does not exist: check the path.' },
   method_not_allowed: {

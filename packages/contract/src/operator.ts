@@ -6,7 +6,7 @@ import { Credits, Output, Timestamp } from './output.ts'
 import { writtenText } from './written-text.ts'
 
 export const TOP_UP_NOTE_LENGTH_MAX = 200
-/** The customer sees the note in the ledger. */
+/** The customer sees the note in the ledger and in the audit log. */
 const TopUpNote = writtenText(TOP_UP_NOTE_LENGTH_MAX, 'Enter a note, or leave it out.')
 
 /**

@@ -8,7 +8,7 @@ import {
 } from '@keymeter/contract'
 import { useState } from 'react'
 import { api, queryClient, trpc } from '../call/trpc.ts'
-import { countCredits, formatCredits } from '../ui/format.ts'
+import { countCredits } from '../ui/format.ts'
 import { ThresholdEditor, type ThresholdKind } from './threshold-editor.tsx'
 import { CreditsLeftForm, PercentForm } from './threshold-form.ts'
 
@@ -70,7 +70,7 @@ function explainPercent(account: ThresholdEditorsProps['account']): string {
   const { plan, creditsPerCycle } = account
   return creditsPerCycle === 0
     ? `The plan ${plan} grants no credits, so no percentage applies now.`
-    : `In percent of the ${formatCredits(creditsPerCycle)} credits that the plan ${plan} grants per cycle.`
+    : `In percent of the ${countCredits(creditsPerCycle)} that the plan ${plan} grants per cycle.`
 }
 
 const CREDITS_LEFT: ThresholdKind = {

@@ -2,30 +2,12 @@ import { AuditAction } from '@keymeter/contract'
 import { useNavigate, useSearch } from '@tanstack/react-router'
 import { KeyPicker } from '../keys/key-picker.tsx'
 import { Select } from '../ui/select.tsx'
+import { ACTION_LABELS } from './action-labels.ts'
 import type { ActivitySearch } from './activity-search.ts'
-
-const ACTIONS: Record<AuditAction, string> = {
-  'key.created': 'Created',
-  'key.updated': 'Edited',
-  'key.disabled': 'Disabled',
-  'key.enabled': 'Enabled',
-  'key.rotated': 'Rotated',
-  'key.grace_ended': 'Old secret ended early',
-  'key.secret_saved': 'Secret saved',
-  'key.secret_replaced': 'Lost secret replaced',
-  'key.secret_repeated': 'Call repeated',
-  'key.revoked': 'Revoked',
-  'account.topped_up': 'Topped up',
-  'account.top_up_taken_back': 'Top-up taken back',
-  'account.plan_changed': 'Plan changed',
-  'account.suspended': 'Account suspended',
-  'account.resumed': 'Account resumed',
-  'account.free_credits_granted': 'Free credits granted',
-}
 
 const ALL = { value: '', text: 'All' } as const
 
-const ACTION_OPTIONS = [ALL, ...AuditAction.options.map((value) => ({ value, text: ACTIONS[value] }))]
+const ACTION_OPTIONS = [ALL, ...AuditAction.options.map((value) => ({ value, text: ACTION_LABELS[value] }))]
 
 /** The filters are kept in the URL, so that they survive a reload and the Back button. */
 export function ActivityFilters() {

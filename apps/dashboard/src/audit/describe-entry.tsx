@@ -2,64 +2,56 @@ import type { AuditEntry } from '@keymeter/contract'
 import { Fragment, type ReactNode } from 'react'
 import { z } from 'zod'
 import { KeyName } from '../keys/key-name.tsx'
-import { formatCredits, formatMoment } from '../ui/format.ts'
+import { countCredits, formatCredits, formatMoment } from '../ui/format.ts'
 import { UserText } from '../ui/user-text.tsx'
+import { ACTION_LABELS } from './action-labels.ts'
 
 type EntryDetail = AuditEntry['detail']
 
 /** Returns the change in words, e.g. `Renamed from a to b`. */
 export function describeEntry({ action, detail, createdAt }: AuditEntry): ReactNode {
+  const label = ACTION_LABELS[action]
   switch (action) {
-    case 'key.created':
-      return 'Created'
     case 'key.updated':
-      return describeUpdate(detail)
-    case 'key.disabled':
-      return 'Disabled'
-    case 'key.enabled':
-      return 'Enabled'
+      return describeUpdate(detail) ?? label
     case 'key.rotated':
-      return `Rotated, ${describeGrace(detail, createdAt)}`
-    case 'key.grace_ended':
-      return 'Old secret ended early'
-    case 'key.secret_saved':
-      return 'Secret saved'
-    case 'key.secret_replaced':
-      return 'Lost secret replaced'
-    case 'key.secret_repeated':
-      return 'Another secret after a repeated call'
+      return `${label}, ${describeGrace(detail, createdAt)}`
     case 'key.revoked':
-      return describeRevoke(detail)
+      // A revoke by the operator can have a reason.
+      return withText(label, detail['reason'])
     case 'account.topped_up':
-      return `Topped up by ${formatCredits(z.number().safeParse(detail['credits']).data ?? 0)} credits`
+      return withText(`${label} by ${countCredits(creditsOf(detail))}`, detail['note'])
     case 'account.top_up_taken_back':
-      return `${formatCredits(z.number().safeParse(detail['credits']).data ?? 0)} credits of a top-up taken back`
+      return withText(`${countCredits(creditsOf(detail))} of a top-up taken back`, detail['note'])
     case 'account.plan_changed':
       return (
         <>
-          Plan changed to <UserText>{z.string().safeParse(detail['plan']).data ?? 'another'}</UserText>
+          {label} to <UserText>{z.string().safeParse(detail['plan']).data ?? 'another'}</UserText>
         </>
       )
-    case 'account.suspended':
-      return 'Account suspended'
-    case 'account.resumed':
-      return 'Account resumed'
     case 'account.free_credits_granted':
-      return `Free credits granted: ${formatCredits(z.number().safeParse(detail['credits']).data ?? 0)} per cycle`
+      return `${label}: ${formatCredits(creditsOf(detail))} per cycle`
+    default:
+      return label
   }
 }
 
-/** A revoke by the operator can have a reason. */
-function describeRevoke(detail: EntryDetail): ReactNode {
-  const reason = z.string().safeParse(detail['reason']).data
-  if (reason === undefined) return 'Revoked'
+/** Adds a text that the operator wrote for the customer, if there is one. */
+function withText(what: string, written: unknown): ReactNode {
+  const text = z.string().safeParse(written).data
+  if (text === undefined) return what
   return (
     <>
-      Revoked: <UserText>{reason}</UserText>
+      {what}: <UserText>{text}</UserText>
     </>
   )
 }
 
+function creditsOf(detail: EntryDetail): number {
+  return z.number().safeParse(detail['credits']).data ?? 0
+}
+
+/** Returns null if this version of the page does not know the format of the change. */
 function describeUpdate(detail: EntryDetail): ReactNode {
   const name = change(z.string(), detail['name'])
   const limit = change(z.number().nullable(), detail['creditLimit'])
@@ -79,7 +71,7 @@ function describeUpdate(detail: EntryDetail): ReactNode {
     changes.push({ what: 'limit', text: ` changed from ${describeLimit(limit.from)} to ${describeLimit(limit.to)}` })
   if (expiry !== null)
     changes.push({ what: 'expiry', text: ` changed from ${describeExpiry(expiry.from)} to ${describeExpiry(expiry.to)}` })
-  if (changes.length === 0) return 'Changed'
+  if (changes.length === 0) return null
   return changes.map(({ what, text }, i) => (
     <Fragment key={what}>
       {i === 0 ? what.charAt(0).toUpperCase() + what.slice(1) : `, ${what}`}
@@ -106,6 +98,6 @@ function describeExpiry(iso: string | null): string {
 
 function describeGrace(detail: EntryDetail, rotatedAt: string): string {
   const seconds = z.number().safeParse(detail['graceSeconds']).data ?? 0
-  if (seconds === 0) return 'old secret ended immediately'
-  return `old secret until ${formatMoment(new Date(Date.parse(rotatedAt) + seconds * 1000).toISOString())}`
+  if (seconds === 0) return 'previous secret ended immediately'
+  return `previous secret until ${formatMoment(new Date(Date.parse(rotatedAt) + seconds * 1000).toISOString())}`
 }

@@ -4,7 +4,7 @@ import { useQuery } from '@tanstack/react-query'
 import { useProvisioning } from '../account/provisioning.ts'
 import { QueryFault } from '../call/query-fault.tsx'
 import { REFRESH_INTERVAL_MS, trpc } from '../call/trpc.ts'
-import { countCredits, formatCredits, formatMomentUtc, formatRelative } from '../ui/format.ts'
+import { countCredits, creditNoun, formatCredits, formatMomentUtc, formatRelative } from '../ui/format.ts'
 import { MomentUtc } from '../ui/moment.tsx'
 import { Notice } from '../ui/notice.tsx'
 
@@ -45,7 +45,7 @@ function Account({ account }: { account: BillingAccount }) {
     ...(creditsPerCycle > 0 || topUps === 0 ? [formatCredits(creditsPerCycle)] : []),
     ...(topUps > 0 ? [`${formatCredits(topUps)} top-up`] : []),
   ]
-  const granted = `${parts.join(' + ')} credits`
+  const granted = `${parts.join(' + ')} ${creditNoun(creditsPerCycle + topUps)}`
   const held = creditsHeld > 0 && `${formatCredits(creditsHeld)} held`
   return (
     <div className="grid gap-4">

@@ -1,4 +1,4 @@
-import { formatCredits } from '../ui/format.ts'
+import { countCredits, formatCredits } from '../ui/format.ts'
 import type { BalanceByDay } from './balance-by-day.ts'
 
 const HEIGHT = 100
@@ -17,10 +17,10 @@ export function BalanceChart({ days, balances, from, to }: BalanceByDay & { from
   const zero = heightOf(0)
   const [atFirst = 0] = balances
   const atLast = balances.at(-1) ?? 0
-  const label = `Balance by day: ${formatCredits(atFirst)} credits at the start, ${formatCredits(highest)} at most, ${formatCredits(atLast)} at the end`
+  const label = `Balance by day: ${countCredits(atFirst)} at the start, ${formatCredits(highest)} at most, ${formatCredits(atLast)} at the end`
   return (
     <div className="grid gap-2 rounded-2xl border border-line bg-surface p-4 text-xs text-ink-soft sm:p-6">
-      <span className="figures">{formatCredits(highest)} credits</span>
+      <span className="figures">{countCredits(highest)}</span>
       <svg
         viewBox={`0 0 ${days} ${HEIGHT}`}
         preserveAspectRatio="none"
@@ -40,7 +40,7 @@ export function BalanceChart({ days, balances, from, to }: BalanceByDay & { from
           className="stroke-series-1"
         />
       </svg>
-      {lowest < 0 && <span className="figures">{formatCredits(lowest)} credits</span>}
+      {lowest < 0 && <span className="figures">{countCredits(lowest)}</span>}
       <div className="flex justify-between">
         <span>{from}</span>
         <span>{to}</span>

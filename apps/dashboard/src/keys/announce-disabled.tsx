@@ -2,6 +2,7 @@ import type { Key } from '@keymeter/contract'
 import { describeCallError } from '../call/call-error.ts'
 import { api, queryClient } from '../call/trpc.ts'
 import { announce } from '../ui/toasts.tsx'
+import { announceEnabled } from './announce-enabled.tsx'
 import { KeyName } from './key-name.tsx'
 
 type DisabledKey = Pick<Key, 'id' | 'name' | 'keyPrefix'>
@@ -28,12 +29,4 @@ async function enableAgain(apiKey: DisabledKey): Promise<void> {
     )
   }
   await queryClient.invalidateQueries()
-}
-
-export function announceEnabled(apiKey: DisabledKey): void {
-  announce(
-    <>
-      The key <KeyName {...apiKey} /> is enabled.
-    </>,
-  )
 }

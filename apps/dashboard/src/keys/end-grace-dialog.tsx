@@ -10,19 +10,19 @@ export function EndGraceDialog({ apiKey, ...dialog }: KeyDialogProps) {
   return (
     <ConfirmKeyDialog
       {...dialog}
-      title="End all old secrets now?"
+      title="End all previous secrets now?"
       actionLabel="End now"
       call={() => api.keys.endGrace.mutate({ id: apiKey.id })}
       onDone={() =>
         announce(
           <>
-            The old secrets of <KeyName {...apiKey} /> have ended.
+            The previous secrets of <KeyName {...apiKey} /> have ended.
           </>,
         )
       }
     >
       <p>
-        Calls with any old secret of{' '}
+        Calls with any previous secret of{' '}
         <strong className="wrap-anywhere font-medium text-ink">
           <KeyName name={apiKey.name} />
         </strong>{' '}

@@ -1,11 +1,10 @@
 import { cutSecrets, KEY_NAME_LENGTH_MAX, KeyFilter, KeySort } from '@keymeter/contract'
 import { useNavigate, useSearch } from '@tanstack/react-router'
-import { useEffect, useState } from 'react'
+import { useState } from 'react'
 import { TextField } from '../ui/field.tsx'
 import { Select } from '../ui/select.tsx'
+import { useDelayed } from '../ui/use-delayed.ts'
 import { type KeysSearch, SORT_DEFAULT, STATUS_DEFAULT } from './keys-search.ts'
-
-const SEARCH_DELAY_MS = 200
 
 const STATUSES: Record<KeyFilter, string> = {
   live: 'Live',
@@ -54,17 +53,14 @@ function SearchField() {
   const navigate = useNavigate({ from: '/' })
   /** The text that the user has typed and that is not in the URL yet. If it is null, the field shows the text from the URL. */
   const [typed, setTyped] = useState<string | null>(null)
-  useEffect(() => {
-    if (typed === null) return
-    const timer = setTimeout(async () => {
-      await navigate({
-        search: (current: KeysSearch) => ({ ...current, search: typed.trim() === '' ? undefined : typed }),
-        replace: true,
-      })
-      setTyped((current) => (current === typed ? null : current))
-    }, SEARCH_DELAY_MS)
-    return () => clearTimeout(timer)
-  }, [typed, navigate])
+  useDelayed(typed, async (text) => {
+    if (text === null) return
+    await navigate({
+      search: (current: KeysSearch) => ({ ...current, search: text.trim() === '' ? undefined : text }),
+      replace: true,
+    })
+    setTyped((current) => (current === text ? null : current))
+  })
   return (
     <div className="col-span-2 sm:col-span-1">
       <TextField

@@ -1,6 +1,6 @@
 import type { ComponentProps } from 'react'
 import { TextField } from '../ui/field.tsx'
-import { formatCredits } from '../ui/format.ts'
+import { countCredits } from '../ui/format.ts'
 import { Notice } from '../ui/notice.tsx'
 import { ExpiryNotice } from './expiry-notice.tsx'
 import { KeyForm, type KeyFormInput } from './key-form.ts'
@@ -33,7 +33,7 @@ export function KeyLimitFields({ expiresAt, creditLimit, chosen, creditsUsed }: 
       {expiry !== null && <ExpiryNotice expiresAt={expiry} />}
       {limit !== null && limit <= creditsUsed && (
         <Notice>
-          {creditsUsed > 0 && `The key has used ${formatCredits(creditsUsed)} credits in this billing cycle. `}
+          {creditsUsed > 0 && `The key has used ${countCredits(creditsUsed)} in this billing cycle. `}
           With this limit, {limit === 0 ? 'all its charges are refused.' : 'its charges are refused until the cycle ends.'}
         </Notice>
       )}

@@ -2,15 +2,15 @@ import { Combobox } from '@base-ui/react/combobox'
 import { cutSecrets, KEY_NAME_LENGTH_MAX, type Key } from '@keymeter/contract'
 import { keepPreviousData, useQuery } from '@tanstack/react-query'
 import { Check, ChevronsUpDown } from 'lucide-react'
-import { useEffect, useState } from 'react'
+import { useState } from 'react'
 import { describeCallError } from '../call/call-error.ts'
 import { collectPage } from '../call/collect-page.ts'
 import { api, trpc } from '../call/trpc.ts'
+import { useDelayed } from '../ui/use-delayed.ts'
 import { KeyName } from './key-name.tsx'
 
 /** The maximum number of keys in the list. A longer list would be hard to use, so the user types more of the name instead. */
 const SHOWN_KEYS_MAX = 50
-const TYPING_DELAY_MS = 200
 
 type ShownKey = Pick<Key, 'id' | 'name' | 'keyPrefix' | 'status'>
 
@@ -131,10 +131,7 @@ function useChosenKey(keyId: string | undefined): ShownKey | undefined {
 /** Finds keys after the user has stopped typing. The keys found earlier stay visible while the next keys load. */
 function useFoundKeys(search: string, isOpen: boolean) {
   const [typed, setTyped] = useState(search)
-  useEffect(() => {
-    const timer = setTimeout(() => setTyped(search), TYPING_DELAY_MS)
-    return () => clearTimeout(timer)
-  }, [search])
+  useDelayed(search, setTyped)
   const input = { status: 'all', sort: 'name', search: typed, limit: SHOWN_KEYS_MAX } as const
   return useQuery({
     queryKey: [...trpc.keys.pathKey(), 'find', input],

@@ -11,7 +11,8 @@ import { Moment } from '../ui/moment.tsx'
 import { TextButton } from '../ui/text-button.tsx'
 import { announce } from '../ui/toasts.tsx'
 import { isolated } from '../ui/user-text.tsx'
-import { announceDisabled, announceEnabled } from './announce-disabled.tsx'
+import { announceDisabled } from './announce-disabled.tsx'
+import { announceEnabled } from './announce-enabled.tsx'
 import { isInUse } from './is-in-use.ts'
 import type { KeyDialog } from './key-dialog.ts'
 import { KeyName } from './key-name.tsx'
@@ -99,9 +100,9 @@ export function KeyRow({ apiKey, onDialog }: { apiKey: KeyWithUsage; onDialog: (
           {apiKey.graceEndsAt !== null && (
             <p
               className="text-xs text-ink-soft"
-              title="Each old secret works until its own time. This is the time when the last one ends."
+              title="Each previous secret works until its own time. This is the time when the last one ends."
             >
-              Old secret works until <time dateTime={apiKey.graceEndsAt}>{formatMoment(apiKey.graceEndsAt)}</time>{' '}
+              Previous secrets work until <time dateTime={apiKey.graceEndsAt}>{formatMoment(apiKey.graceEndsAt)}</time>{' '}
               <TextButton onClick={() => onDialog('endGrace')}>End now</TextButton>
             </p>
           )}

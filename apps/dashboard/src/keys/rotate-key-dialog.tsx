@@ -85,8 +85,8 @@ function RotateKeyForm({ apiKey, onClose }: Omit<KeyDialogProps, 'isOpen'>) {
         </strong>{' '}
         gets a new secret and stays the same key, with its usage, limits and history.{' '}
         {hasExpired
-          ? 'The key has expired, so choose when it expires next. Its old secrets do not work again.'
-          : 'Until the old secret ends, both work, so that you can replace it everywhere. If it may have leaked, end it now.'}
+          ? 'The key has expired, so choose when it expires next. Its current and previous secrets do not work again.'
+          : 'Until the current secret ends, both work, so that you can replace it everywhere. If it may have leaked, end it now.'}
       </p>
       {hasExpired ? (
         <fieldset disabled={isFrozen} className="grid gap-5">
@@ -109,7 +109,7 @@ function RotateKeyForm({ apiKey, onClose }: Omit<KeyDialogProps, 'isOpen'>) {
       ) : (
         <>
           <Choice
-            label="How long the old secret still works"
+            label="How long the current secret still works"
             options={GRACE_PERIODS}
             value={graceSeconds}
             onChange={setGraceSeconds}
@@ -125,8 +125,8 @@ function RotateKeyForm({ apiKey, onClose }: Omit<KeyDialogProps, 'isOpen'>) {
           {apiKey.graceEndsAt !== null && (
             <Notice>
               {/* One or several previous secrets work: the server returns only the time when the last one ends. */}
-              There are older secrets that work until {formatMoment(apiKey.graceEndsAt)} at the latest. They keep their end
-              times, whatever you choose here. To end all of them now, use “End now” in the list of keys.
+              Previous secrets work until {formatMoment(apiKey.graceEndsAt)} at the latest. They keep their end times, whatever
+              you choose here. To end all of them now, use “End now” in the list of keys.
             </Notice>
           )}
         </>

@@ -19,7 +19,12 @@ export function formatCredits(credits: number): string {
 
 /** Returns e.g. `1 credit` or `1,234 credits`. */
 export function countCredits(credits: number): string {
-  return `${formatCredits(credits)} credit${credits === 1 ? '' : 's'}`
+  return `${formatCredits(credits)} ${creditNoun(credits)}`
+}
+
+/** Returns `credit` or `credits`, for a sentence that does not write the number directly before the noun. */
+export function creditNoun(credits: number): string {
+  return Math.abs(credits) === 1 ? 'credit' : 'credits'
 }
 
 /** Returns date and time in the user's language and time zone. */

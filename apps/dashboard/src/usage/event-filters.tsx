@@ -1,14 +1,14 @@
 import { Operation, UsageAction } from '@keymeter/contract'
 import { useNavigate, useSearch } from '@tanstack/react-router'
-import { useEffect, useState } from 'react'
+import { useState } from 'react'
 import { KeyPicker } from '../keys/key-picker.tsx'
 import { TextField } from '../ui/field.tsx'
 import { Select } from '../ui/select.tsx'
+import { useDelayed } from '../ui/use-delayed.ts'
 import { ACTION_TEXTS } from './event-actions.ts'
 import { VERDICT_OPTIONS } from './event-verdicts.ts'
 import type { UsageSearch } from './usage-search.ts'
 
-const TYPING_DELAY_MS = 300
 const OPERATION_LENGTH_MAX = 64
 
 const ALL = { value: '', text: 'All' } as const
@@ -63,18 +63,15 @@ function OperationField() {
   /** The text that the user has typed and that is not in the URL yet. If it is null, the field shows the text from the URL. */
   const [typed, setTyped] = useState<string | null>(null)
   const fault = typed ? Operation.safeParse(typed).error?.issues[0]?.message : undefined
-  useEffect(() => {
-    if (typed === null || fault !== undefined) return
-    const timer = setTimeout(async () => {
-      await navigate({
-        search: (now: UsageSearch) => ({ ...now, operation: typed || undefined }),
-        replace: true,
-        resetScroll: false,
-      })
-      setTyped((current) => (current === typed ? null : current))
-    }, TYPING_DELAY_MS)
-    return () => clearTimeout(timer)
-  }, [typed, fault, navigate])
+  useDelayed(typed, async (text) => {
+    if (text === null || fault !== undefined) return
+    await navigate({
+      search: (now: UsageSearch) => ({ ...now, operation: text || undefined }),
+      replace: true,
+      resetScroll: false,
+    })
+    setTyped((current) => (current === text ? null : current))
+  })
   return (
     <TextField
       label="Operation"

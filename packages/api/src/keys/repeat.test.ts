@@ -299,7 +299,7 @@ describe('keys.rotate with a key prefix', () => {
 })
 
 describe(`a key with ${SECRETS_WORKING_MAX} working secrets`, () => {
-  it('gets no further secret until older ones end, and the refused call changes nothing', async () => {
+  it('gets no further secret until previous ones end, and the refused call changes nothing', async () => {
     const { caller, userId, defaultKey } = await account()
     const { id } = defaultKey
     const secrets = [defaultKey.secret]
@@ -308,7 +308,7 @@ describe(`a key with ${SECRETS_WORKING_MAX} working secrets`, () => {
     for (let n = 1; n < SECRETS_WORKING_MAX; n++) secrets.push(await rotate(GRACE_SECONDS_MAX, `rotate-${n}`))
     expect(await working(database, userId, ...secrets)).toEqual(secrets.map(() => true))
     const before = await rowsOf(userId)
-    const refused = { code: 'CONFLICT', reason: 'too_many_secrets', message: expect.stringContaining('keys.endGrace') }
+    const refused = { code: 'CONFLICT', reason: 'too_many_secrets', message: expect.stringContaining('“End now”') }
     await expect(rotate(1)).rejects.toMatchObject(refused)
     await expect(rotate(GRACE_SECONDS_MAX, `rotate-${SECRETS_WORKING_MAX - 1}`)).rejects.toMatchObject(refused)
     expect(await rowsOf(userId)).toEqual(before)
@@ -340,7 +340,7 @@ describe(`a key with ${SECRETS_WORKING_MAX} working secrets`, () => {
 })
 
 describe('an expired key', () => {
-  it('gets a new secret only together with a new expiry, and its old secrets do not work again', async () => {
+  it('gets a new secret only together with a new expiry, and its previous secrets do not work again', async () => {
     const { caller, userId, defaultKey } = await account()
     const { id } = defaultKey
     await caller.keys.update({ id, expiresAt: at(100).toISOString() })

@@ -88,7 +88,7 @@ export const keysRouter = {
   rotate: secretProcedure
     .meta({
       description:
-        'Gives a key a new secret. Only this answer contains the new secret. The current secret still works for the grace period. Earlier grace periods do not change. An expired key needs a new expiry, and its old secrets do not work again.',
+        'Gives a key a new secret. Only this answer contains the new secret. The current secret still works for the grace period. Earlier grace periods do not change. An expired key needs a new expiry, and its current and previous secrets do not work again.',
     })
     .input(RotateKey)
     .output(NewKeyOutput)
