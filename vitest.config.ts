@@ -12,6 +12,7 @@ const UNIT = [
   'packages/api/src/usage/without-formulas.test.ts',
   'apps/server/src/{client-address,env,log,refusal-log,warn-about-plain-connections}.test.ts',
   'apps/cli/src/{printable,read-setting}.test.ts',
+  'apps/dashboard/src/**/*.test.ts',
   'scripts/require-node.test.ts',
 ]
 

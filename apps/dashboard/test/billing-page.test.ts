@@ -281,6 +281,9 @@ describe('billing page', () => {
     await expect.poll(async () => await titles.allTextContents()).toEqual(['Credits left', 'Share of the plan used'])
     await page.getByText('The plan prepaid grants no credits, so no percentage applies now.').waitFor()
     expect(await page.getByRole('meter').textContent()).toContain('0of 150 top-up credits used this cycle')
+    const card = page.getByRole('region', { name: 'Billing account' })
+    expect(await card.textContent()).toContain('Next cycle starts')
+    expect(await card.textContent()).not.toContain('Resets')
     const chosen = page.getByRole('list', { name: 'Credits left' }).getByRole('listitem')
     expect(await chosen.allTextContents()).toEqual(['100 credits', '0 credits'])
     await charge(key, 60)
@@ -352,5 +355,18 @@ describe('billing page', () => {
     await asBackend('metering.settle', { holdId, credits: 400, idempotencyKey: once() })
     await notice.getByText('No credits are left: charges are refused.', { exact: false }).waitFor()
     expect(await notice.textContent()).not.toContain('held')
+    expect(await notice.textContent()).toContain('The plan grants new credits on')
+  })
+
+  it('the account card promises no new credits if the plan changes to a plan without credits', async () => {
+    const { page, accountId, secret: key } = await signUp()
+    await charge(key, 1000)
+    await asBackend('operator.changePlan', { accountId, plan: 'prepaid' })
+    await page.goto(`${server.url}/billing`)
+    const notice = page.getByRole('alert')
+    await notice
+      .getByText('No credits are left: charges are refused. The plan changes to prepaid on', { exact: false })
+      .waitFor()
+    expect(await notice.textContent()).not.toContain('grants')
   })
 })

@@ -103,4 +103,44 @@ describe('filter by key', () => {
     await expect.poll(() => seen.some((url) => url.includes('keys.list') && url.includes(secret.slice(0, 15)))).toBe(true)
     expect(seen.join()).not.toContain(secret.slice(0, 16))
   })
+
+  it('text that is typed while the list closes and opens again is kept', async () => {
+    const { page, complaints } = await signUp()
+    await page.getByRole('link', { name: 'Activity' }).click()
+    const filter = page.getByRole('combobox', { name: 'Key', exact: true })
+    const search = page.getByRole('combobox', { name: 'Search keys' })
+    for (const text of ['default', 'defa']) {
+      await filter.click()
+      await search.fill('default')
+      const option = await found(page)
+        .getByRole('option', { name: /^default/ })
+        .elementHandle()
+      const nodes = [option, await filter.elementHandle(), await search.elementHandle()] as const
+      // All of this happens before the next frame. The list fades out, and the press of the button opens it in the next frame.
+      await page.evaluate(
+        async ([choice, button, input, typed]) => {
+          const nextFrame = async () => await new Promise(requestAnimationFrame)
+          await nextFrame()
+          choice?.dispatchEvent(new MouseEvent('click', { bubbles: true, detail: 1 }))
+          await new Promise<void>(queueMicrotask)
+          button?.dispatchEvent(new MouseEvent('mousedown', { bubbles: true, cancelable: true }))
+          if (!(input instanceof HTMLInputElement && input.isConnected)) throw new Error('The list closed without a fade.')
+          input.focus()
+          input.select()
+          document.execCommand(typed === '' ? 'delete' : 'insertText', false, typed)
+          for (let frames = 0; frames < 3; frames++) await nextFrame()
+        },
+        [...nodes, text] as const,
+      )
+      await expect.poll(async () => await filter.getAttribute('aria-expanded')).toBe('true')
+      expect(await search.inputValue()).toBe(text)
+      await page.keyboard.press('Escape')
+      await search.waitFor({ state: 'detached' })
+      await filter.click()
+      expect(await search.inputValue()).toBe('')
+      await page.keyboard.press('Escape')
+      await search.waitFor({ state: 'detached' })
+    }
+    expect(complaints).toEqual([])
+  })
 })

@@ -274,7 +274,7 @@ describe('keys page', () => {
     await edit.getByLabel('Credit limit').fill('20')
     await edit.getByRole('status').getByText('The key has used 20 credits in this billing cycle.', { exact: false }).waitFor()
     await edit.getByLabel('Expires').fill(localText(Date.now() + 3 * 3_600_000))
-    await edit.getByRole('status').getByText('This key expires within a day: in 2 hours.', { exact: false }).waitFor()
+    await edit.getByRole('status').getByText('This key expires within a day: in 3 hours.', { exact: false }).waitFor()
     await edit.getByLabel('Expires').fill(localText(Date.now() + 2 * DAY_MS))
     await edit.getByText('This key expires within').waitFor({ state: 'detached' })
     await page.keyboard.press('Escape')

@@ -60,10 +60,12 @@ function Account({ account }: { account: BillingAccount }) {
           {creditsHeld > 0
             ? `All that is left, ${countCredits(creditsHeld)}, is held: charges are refused until a hold is released, expires, or is settled for fewer credits.`
             : 'No credits are left: charges are refused.'}
+          {/* A planned change is to a plan with fewer credits, perhaps 0. The page does not know how many. */}
           {creditsPerCycle > 0 && (
             <>
               {' '}
-              The plan grants new credits on <MomentUtc iso={billingCycle.end} />.
+              {nextPlan === null ? 'The plan grants new credits' : `The plan changes to ${nextPlan}`} on{' '}
+              <MomentUtc iso={billingCycle.end} />.
             </>
           )}
         </Notice>
@@ -73,7 +75,8 @@ function Account({ account }: { account: BillingAccount }) {
           <span className="capitalize">{plan}</span> plan
         </h2>
         <p className="text-sm text-ink-soft">
-          Resets <MomentUtc iso={billingCycle.end} /> ({formatRelative(billingCycle.end)})
+          {creditsPerCycle > 0 ? 'Resets' : 'Next cycle starts'} <MomentUtc iso={billingCycle.end} /> (
+          {formatRelative(billingCycle.end)})
         </p>
       </div>
       <Meter.Root

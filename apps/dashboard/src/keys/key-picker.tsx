@@ -47,12 +47,19 @@ export function KeyPicker({ label, keyId, onChange }: KeyPickerProps) {
       itemToStringLabel={({ name }) => name}
       itemToStringValue={({ id }) => id}
       inputValue={search}
-      // A pasted secret must not get into the URL of the search.
-      onInputValueChange={(text) => setSearch(cutSecrets(text).slice(0, KEY_NAME_LENGTH_MAX))}
+      onInputValueChange={(text, { reason }) => {
+        // The combobox also clears the text, when it has closed or opens again. Ignore this, because it can come after the user
+        // has typed another text. `onOpenChange` clears the text of the closed list.
+        if (reason !== 'input-change') return
+        // The input stays on the page while the list fades out, and a press of the button opens the list in the next frame only.
+        setIsOpen(true)
+        // A pasted secret must not get into the URL of the search.
+        setSearch(cutSecrets(text).slice(0, KEY_NAME_LENGTH_MAX))
+      }}
       open={isOpen}
       onOpenChange={(open) => {
         setIsOpen(open)
-        setSearch('')
+        if (!open) setSearch('')
       }}
     >
       <div className="grid min-w-0 gap-1.5">

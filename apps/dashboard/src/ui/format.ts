@@ -4,13 +4,15 @@ const dateTimeUtc = new Intl.DateTimeFormat('en-GB', { dateStyle: 'medium', time
 const dayUtc = new Intl.DateTimeFormat('en-GB', { day: 'numeric', month: 'short', timeZone: 'UTC' })
 const relative = new Intl.RelativeTimeFormat('en', { numeric: 'always' })
 
+/** Each unit with its length in seconds. */
 const UNITS = [
-  ['year', 365 * 86_400],
-  ['month', 30 * 86_400],
-  ['day', 86_400],
-  ['hour', 3_600],
   ['minute', 60],
+  ['hour', 3_600],
+  ['day', 86_400],
+  ['month', 30 * 86_400],
+  ['year', 365 * 86_400],
 ] as const
+const MINUTE_SECONDS = 60
 
 /** Returns e.g. `1,234` or `−25`. The minus sign is not a hyphen, because screen readers skip hyphens. */
 export function formatCredits(credits: number): string {
@@ -37,12 +39,14 @@ export function formatMomentUtc(iso: string): string {
   return `${dateTimeUtc.format(new Date(iso))} UTC`
 }
 
-/** Returns e.g. `in 3 hours`, `in 42 seconds` or `now` for a number of milliseconds from now. */
+/**
+ * Returns e.g. `in 3 hours`, `in 42 seconds` or `now` for a number of milliseconds from now. From one minute on, the number is
+ * rounded to the nearest unit.
+ */
 export function formatCountdown(ms: number): string {
   if (ms <= 0) return 'now'
   const seconds = Math.ceil(ms / 1000)
-  const [unit, length] = UNITS.find(([, unitSeconds]) => seconds >= unitSeconds) ?? (['second', 1] as const)
-  return relative.format(Math.trunc(seconds / length), unit)
+  return seconds < MINUTE_SECONDS ? relative.format(seconds, 'second') : formatRounded(seconds)
 }
 
 /** Returns e.g. `24 Dec`, the day in UTC. */
@@ -50,9 +54,22 @@ export function formatDayUtc(iso: string): string {
   return dayUtc.format(new Date(iso))
 }
 
-/** Returns e.g. `3 hours ago`, `in 12 days` or `just now`. */
+/** Returns e.g. `3 hours ago`, `in 12 days` or `just now`. The number is rounded to the nearest unit. */
 export function formatRelative(iso: string, now = Date.now()): string {
   const seconds = (Date.parse(iso) - now) / 1000
-  const [unit, length] = UNITS.find(([, unitSeconds]) => Math.abs(seconds) >= unitSeconds) ?? []
-  return unit === undefined ? 'just now' : relative.format(Math.trunc(seconds / length), unit)
+  return Math.abs(seconds) < MINUTE_SECONDS ? 'just now' : formatRounded(seconds)
+}
+
+/**
+ * Rounds to the nearest minute, hour, day, month or year. The unit is the largest one that does not exceed the time, after the time
+ * is rounded to the next smaller unit: 59 minutes and 30 seconds are 1 hour.
+ */
+function formatRounded(seconds: number): string {
+  const size = Math.abs(seconds)
+  const i = UNITS.findIndex(([, length], at) => {
+    const [, next] = UNITS[at + 1] ?? ['', Number.POSITIVE_INFINITY]
+    return size < next && Math.round(size / length) * length < next
+  })
+  const [unit, length] = UNITS[i] ?? UNITS[0]
+  return relative.format(Math.sign(seconds) * Math.round(size / length), unit)
 }
