@@ -5,6 +5,8 @@ const DAY_MS = 24 * HOUR_MS
 /** For this many days before today, the keys are charged in every hour. Before that, they are charged every 6 hours. */
 const HOURLY_DAYS = 4
 const RARE_HOURS = 6
+/** The customer gets an alert when this number of credits is left. */
+const CREDITS_LEFT_ALERT = 250
 /** At night, the keys are charged less. The index is the hour of the day, in UTC. */
 const BUSY = [1, 1, 1, 1, 1, 2, 4, 7, 9, 10, 9, 7, 8, 10, 9, 8, 6, 5, 4, 3, 3, 2, 2, 1]
 const BUSY_SUM = BUSY.reduce((sum, busy) => sum + busy)
@@ -61,7 +63,7 @@ const TRAFFIC: Traffic[] = [
 
 /**
  * Makes the calls of seven weeks, in the order of their times: of a customer with several keys, of the company's backend and of the
- * operator. Every kind of verdict, key status and entry of the ledger occurs. The numbers are pseudo-random, and the same in
+ * operator. Every kind of verdict, key status, alert and entry of the ledger occurs. The numbers are pseudo-random, and the same in
  * each run.
  */
 export async function demoHistory(demo: Demo): Promise<void> {
@@ -159,6 +161,10 @@ function eventsOf(
     [day(0.1), async () => await createAndSave('Production API', 'prod')],
     [day(1.1), async () => await createAndSave('Staging', 'dev', { creditLimit: 150 })],
     [day(2.1), async () => await createAndSave('Batch jobs', 'prod')],
+    [
+      day(2.5),
+      async () => await customer.alerts.setThresholds({ thresholds: [50, 80, 100], creditsLeft: [CREDITS_LEFT_ALERT] }),
+    ],
     [day(5), async () => await topUp(250, 'demo-welcome', 'Thank you for trying Keymeter')],
     [day(8.1), async () => await createAndSave('Old prototype', 'dev', { expiresAt: day(39).toISOString() })],
     [day(10.1), async () => await createAndSave('Contractor', 'dev', { creditLimit: 500 })],
@@ -167,9 +173,16 @@ function eventsOf(
     [day(20.51), async () => await charge(keyOf('Production API').current, 12, 'image:large')],
     [day(20.52), async () => await charge(keyOf('Batch jobs').current, 4, 'embed')],
     [day(20.55), async () => await company.operator.resume({ accountId })],
-    // Later than the last credits of the free plan.
+    // While the account runs out of credits, this hold is open. The refused charges show it.
+    [
+      day(20.9),
+      async () => {
+        openHold = await hold('Batch jobs', 5, 6.8 * (DAY_MS / 1_000))
+      },
+    ],
     [day(27.4), async () => await charge(keyOf('Production API').current, 900, 'image:large')],
     [day(27.41), async () => await charge(keyOf('Batch jobs').current, 800, 'embed')],
+    [day(27.5), release],
     [day(28), async () => await setPlan({ plan: 'starter', creditsPerCycle: 5_000 })],
     [day(28.001), async () => await company.operator.changePlan({ accountId, plan: 'starter' })],
     [
@@ -190,6 +203,17 @@ function eventsOf(
     [day(35.2), async () => await charge(keyOf('Production API').previous[0] ?? '', 1, 'search')],
     [day(37), async () => await customer.keys.revoke({ id: keyOf('Contractor').id })],
     [day(37.1), async () => await charge(keyOf('Contractor').current, 2, 'embed')],
+    [day(38), async () => await topUp(300, 'demo-invoice-1041', 'Invoice 1041')],
+    [
+      day(39),
+      async () =>
+        await company.operator.takeBackTopUp({
+          accountId,
+          topUpIdempotencyKey: 'demo-invoice-1041',
+          idempotencyKey: 'demo-invoice-1041-reversed',
+          note: 'The payment of invoice 1041 was reversed',
+        }),
+    ],
     [day(40), async () => await topUp(500, 'demo-invoice-1042', 'Invoice 1042')],
     [day(41.1), async () => await charge(keyOf('Old prototype').current, 1, 'search')],
     [day(42.1), async () => await createAndSave('Load test', 'dev')],
@@ -215,8 +239,16 @@ function eventsOf(
     [hoursAgo(25), async () => await charge(keyOf('Staging').current, 100, 'search')],
     [
       hoursAgo(20),
-      async () => await customer.keys.update({ id: keyOf('default').id, name: 'Local development', creditLimit: 200 }),
+      async () => await customer.keys.update({ id: keyOf('default').id, name: 'Local development', creditLimit: 60 }),
     ],
+    // The work costs more than its hold and than the limit of the key, so a part is not collected.
+    [
+      hoursAgo(19),
+      async () => {
+        openHold = await hold('default', 40)
+      },
+    ],
+    [hoursAgo(18.9), async () => await settle(75)],
     [hoursAgo(6), async () => await rotate('Batch jobs', 7 * (DAY_MS / 1_000))],
     [hoursAgo(5), async () => await charge(keyOf('Batch jobs').previous[0] ?? '', 4, 'embed')],
     [hoursAgo(2), async () => await create('Laptop', 'dev')],

@@ -138,7 +138,7 @@ describe('pnpm dev', () => {
       expect(run.output()).toContain('sign in as demo@example.com')
     })
 
-    it('the demo account has every verdict of a charge and of a hold, every key status, and every kind of entry in its ledger', async () => {
+    it('the demo account has every verdict, every key status, every kind of alert and every kind of entry in its ledger, an uncollected settle, and a refusal while credits are held', async () => {
       const verdicts = await query('select distinct verdict from api_key_usage order by verdict')
       expect(verdicts.map(({ verdict }) => verdict)).toEqual([
         'account_suspended',
@@ -164,9 +164,19 @@ describe('pnpm dev', () => {
           from api_keys where user_id = ${DEMO_ID}`)
       expect(keys).toEqual({ revoked: 1, disabled: 1, expired: 1, expireSoon: 1, inGrace: 1, active: 6 })
       const ledger = await query('select distinct kind from ledger_entries order by kind')
-      expect(ledger.map(({ kind }) => kind)).toEqual(['plan_change', 'refund', 'refund_top_up', 'top_up'])
+      expect(ledger.map(({ kind }) => kind)).toEqual(['plan_change', 'refund', 'refund_top_up', 'take_back', 'top_up'])
       const [alerts] = await query('select count(*)::int as alerts, count(distinct cycle_start)::int as cycles from alerts')
       expect(alerts).toEqual({ alerts: expect.any(Number), cycles: 2 })
+      const kinds = await query('select distinct kind from alerts order by kind')
+      expect(kinds.map(({ kind }) => kind)).toEqual(['credits_left', 'percent'])
+      const settles = await query(
+        "select credits_requested - credits_charged as uncollected from api_key_usage where verdict = 'settled' order by 1",
+      )
+      expect(settles.filter(({ uncollected }) => Number(uncollected) > 0)).toHaveLength(1)
+      const refusals = await query(
+        "select credits_held from api_key_usage where verdict = 'insufficient_credits' and credits_held > 0",
+      )
+      expect(refusals.length).toBeGreaterThan(0)
     })
 
     it('the times of the demo account agree: its keys, its audit log and its usage begin with the account, and end now', async () => {
