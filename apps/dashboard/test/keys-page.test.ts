@@ -233,6 +233,34 @@ describe('keys page', () => {
     await charge(secret, 1)
   })
 
+  it('a message covers no row of the list on a narrow screen: the user can scroll the last row above it', async () => {
+    const { page, accountId, row, choose } = await signUp({ viewport: { width: 360, height: 640 } })
+    await database.owner.query("insert into api_keys (user_id, name) select $1, 'key ' || n from generate_series(1, 9) as n", [
+      accountId,
+    ])
+    await insertSecrets(database.owner)
+    await page.reload()
+    await row('key 9').waitFor()
+    const lengthOf = async () => await page.evaluate(() => document.documentElement.scrollHeight)
+    const length = await lengthOf()
+    // The key `default` is the oldest one, so it is the last one in the list.
+    await choose('default', 'Disable')
+    const messages = page.getByRole('region', { name: 'Notifications' }).getByRole('dialog')
+    const message = messages.filter({ hasText: 'is disabled.' })
+    await message.getByRole('button', { name: 'Undo' }).waitFor()
+    await row('default').getByText('Disabled').waitFor()
+    const hiddenPixels = async () => {
+      await page.evaluate(() => window.scrollTo(0, document.documentElement.scrollHeight))
+      const [last, shown] = await Promise.all([row('default').boundingBox(), message.boundingBox()])
+      return last === null || shown === null ? null : Math.max(0, last.y + last.height - shown.y)
+    }
+    await expect.poll(hiddenPixels).toBe(0)
+    // The room disappears together with this message and the next one, which reports that the key is enabled again.
+    await message.getByRole('button', { name: 'Undo' }).click()
+    await expect.poll(async () => await messages.count()).toBe(0)
+    await expect.poll(lengthOf).toBe(length)
+  })
+
   it('the dialog that revokes a key warns only if the key is in use', async () => {
     const { page, secret, choose, confirm } = await signUp()
     const question = page.getByRole('alertdialog', { name: 'Revoke key' })

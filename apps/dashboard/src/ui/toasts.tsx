@@ -38,12 +38,30 @@ export function Toasts() {
   return (
     <Toast.Provider toastManager={manager}>
       <Toast.Portal>
-        <Toast.Viewport className="fixed right-4 bottom-4 left-4 z-10 mx-auto grid w-auto max-w-sm gap-2 sm:left-auto">
+        <Toast.Viewport
+          ref={reserveRoom}
+          className="fixed right-4 bottom-4 left-4 z-10 mx-auto grid w-auto max-w-sm gap-2 sm:left-auto"
+        >
           <ToastList />
         </Toast.Viewport>
       </Toast.Portal>
     </Toast.Provider>
   )
+}
+
+/**
+ * Gives the page as much room at its end as the messages need (`--toasts-room` in index.css). Otherwise a message would cover
+ * the last row of a list, and the user could not scroll this row out from under it.
+ */
+function reserveRoom(viewport: HTMLElement | null) {
+  if (viewport === null) return
+  const { style } = document.documentElement
+  const observer = new ResizeObserver(() => style.setProperty('--toasts-room', `${viewport.offsetHeight}px`))
+  observer.observe(viewport)
+  return () => {
+    observer.disconnect()
+    style.removeProperty('--toasts-room')
+  }
 }
 
 function ToastList() {
