@@ -368,10 +368,10 @@ comment on table public.api_keys is 'API keys. When a key gets a new secret, the
 comment on column public.api_keys.key_type is 'The label dev or prod. Keys of both types spend the same credits.';
 comment on column public.api_keys.credit_limit is 'The largest number of credits that the key may use and hold in one billing cycle. Null means that the key has no limit of its own.';
 comment on column public.api_keys.expires_at is 'The time from which the key is expired. Null means that the key does not expire.';
-comment on column public.api_keys.last_used_at is 'The last use of the key. It is updated at most once a minute.';
+comment on column public.api_keys.last_used_at is 'The last use of the key: the last charge, hold or verify with one of its secrets, also if it was refused. It is updated at most once a minute.';
 comment on column public.api_keys.sort_name is 'The name in lower case, for lists by name. Its collation sorts the letters of all languages, independent of the database''s locale.';
 comment on column public.api_keys.revoked_last_used_at is
-  'The last use of a revoked key, for lists by last use: 1970 if the key was never used. Null means that the key is not revoked. A charge does not change this column, so updates of last_used_at do not write to its index.';
+  'The last use of a revoked key, for lists by last use: 1970 if the key was never used. Null means that the key is not revoked. So an update of last_used_at writes to its index only if the key is revoked.';
 
 -- Serves the lists of live keys, newest first, and keys.usage.
 create index api_keys_live_idx on public.api_keys (user_id, created_at desc, id desc) where revoked_at is null;
@@ -414,7 +414,7 @@ comment on column public.api_key_secrets.valid_until is
   'The time from which the secret is expired. Null means that this is the current secret of its key. If the key is revoked, its current secret does not work either.';
 comment on column public.api_key_secrets.saved_at is
   'The time when the user confirmed that the secret is saved. If saved_at and last_used_at are both null, the secret is perhaps lost, because the user perhaps never received it.';
-comment on column public.api_key_secrets.last_used_at is 'The last use of the secret. It is updated at most once a minute. Null means that the secret was never used.';
+comment on column public.api_key_secrets.last_used_at is 'The last charge, hold or verify with the secret, also if it was refused. It is updated at most once a minute. Null means that the secret was never used.';
 
 -- A key has at most one current secret.
 create unique index api_key_secrets_current_idx on public.api_key_secrets (user_id, api_key_id) where valid_until is null;
@@ -2061,6 +2061,7 @@ begin
   loop
     item := known.item;
     continue when item.api_key_id is null and (item.refers_to is null or item.action in ('charge', 'hold'));
+    has_stale_use := has_stale_use or known.is_last_use_stale;
     if known.is_replay then
       items[item.position] := keymeter.replay(item, known.original, known.is_same_request);
       continue;
@@ -2093,7 +2094,6 @@ begin
         account.last_event_sequence := account.last_event_sequence + 1;
         item.sequence := account.last_event_sequence;
       end if;
-      has_stale_use := has_stale_use or known.is_last_use_stale;
       has_late_usage := has_late_usage or (item.is_counted and coalesce(item.counted_at, item.moment) < known.usage_by_day_until);
       -- While no threshold is near, an item costs only this condition.
       if account.credits_used * 100 >= known.alert_from_usage or item.remaining <= known.alert_from_left
@@ -2121,7 +2121,7 @@ begin
   end if;
   if has_late_usage then perform keymeter.record_late_usage(items); end if;
   if has_alerts then perform keymeter.record_alerts(accounts); end if;
-  if has_stale_use then perform keymeter.record_last_use(items); end if;
+  if has_stale_use then perform keymeter.record_last_use(user_ids, key_hashes, v_now); end if;
 
   return query select * from keymeter.answers(items, credits, left_out);
 end
@@ -2161,26 +2161,29 @@ $$;
 
 -- supabase/schemas/functions/metering/record_last_use.sql
 
--- Stores the last use of keys and secrets, at most once a minute for each of them. A valid key counts as used even if its
--- charge was refused because too few credits were left.
-create function keymeter.record_last_use(items keymeter.metering_item[]) returns void
+-- Stores the last use of the secrets of a batch and of their keys, at most once a minute for each of them. Every request with a
+-- known secret is a use, whatever its verdict, also a retry: it shows that somebody has the secret. Otherwise a secret that a
+-- backend uses while its account is suspended would count as lost, and keys.replaceLostSecret would end it.
+create function keymeter.record_last_use(user_ids uuid[], key_hashes bytea[], v_now timestamptz) returns void
   language plpgsql volatile set search_path = ''
   as $$
 begin
-  update public.api_keys as used set last_used_at = batch.moment
-    from (select user_id, api_key_id, max(moment) as moment
-            from unnest(items)
-           where not is_replayed and verdict in ('charged', 'held', 'insufficient_credits', 'key_limit_exceeded')
-           group by user_id, api_key_id) as batch
-   where used.user_id = batch.user_id and used.id = batch.api_key_id
-     and (used.last_used_at is null or used.last_used_at < batch.moment - interval '1 minute');
-  update public.api_key_secrets as used set last_used_at = batch.moment
-    from (select user_id, key_hash, max(moment) as moment
-            from unnest(items)
-           where not is_replayed and verdict in ('charged', 'held', 'insufficient_credits', 'key_limit_exceeded')
-           group by user_id, key_hash) as batch
-   where used.user_id = batch.user_id and used.key_hash = batch.key_hash
-     and (used.last_used_at is null or used.last_used_at < batch.moment - interval '1 minute');
+  with used as (
+    select secrets.user_id, secrets.key_hash, secrets.api_key_id,
+           keymeter.account_time(v_now, accounts.last_event_at, accounts.billing_cycle_start) as moment
+      from (select distinct user_id, key_hash from unnest(user_ids, key_hashes) as asked (user_id, key_hash)) as given
+      join public.api_key_secrets as secrets on secrets.user_id = given.user_id and secrets.key_hash = given.key_hash
+      join public.billing_accounts as accounts on accounts.user_id = given.user_id
+  ), used_secrets as (
+    update public.api_key_secrets as secrets set last_used_at = used.moment
+      from used
+     where secrets.user_id = used.user_id and secrets.key_hash = used.key_hash
+       and (secrets.last_used_at is null or secrets.last_used_at < used.moment - interval '1 minute')
+  )
+  update public.api_keys as keys set last_used_at = used.moment
+    from (select distinct user_id, api_key_id, moment from used) as used
+   where keys.user_id = used.user_id and keys.id = used.api_key_id
+     and (keys.last_used_at is null or keys.last_used_at < used.moment - interval '1 minute');
 end
 $$;
 

@@ -76,13 +76,13 @@ export interface ApiKeys {
    */
   key_type: Generated<string>;
   /**
-   * The last use of the key. It is updated at most once a minute.
+   * The last use of the key: the last charge, hold or verify with one of its secrets, also if it was refused. It is updated at most once a minute.
    */
   last_used_at: Timestamp | null;
   name: string;
   revoked_at: Timestamp | null;
   /**
-   * The last use of a revoked key, for lists by last use: 1970 if the key was never used. Null means that the key is not revoked. A charge does not change this column, so updates of last_used_at do not write to its index.
+   * The last use of a revoked key, for lists by last use: 1970 if the key was never used. Null means that the key is not revoked. So an update of last_used_at writes to its index only if the key is revoked.
    */
   revoked_last_used_at: Generated<Timestamp | null>;
   /**
@@ -108,7 +108,7 @@ export interface ApiKeySecrets {
    */
   key_prefix: string;
   /**
-   * The last use of the secret. It is updated at most once a minute. Null means that the secret was never used.
+   * The last charge, hold or verify with the secret, also if it was refused. It is updated at most once a minute. Null means that the secret was never used.
    */
   last_used_at: Timestamp | null;
   /**

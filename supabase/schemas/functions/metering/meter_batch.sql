@@ -82,6 +82,7 @@ begin
   loop
     item := known.item;
     continue when item.api_key_id is null and (item.refers_to is null or item.action in ('charge', 'hold'));
+    has_stale_use := has_stale_use or known.is_last_use_stale;
     if known.is_replay then
       items[item.position] := keymeter.replay(item, known.original, known.is_same_request);
       continue;
@@ -114,7 +115,6 @@ begin
         account.last_event_sequence := account.last_event_sequence + 1;
         item.sequence := account.last_event_sequence;
       end if;
-      has_stale_use := has_stale_use or known.is_last_use_stale;
       has_late_usage := has_late_usage or (item.is_counted and coalesce(item.counted_at, item.moment) < known.usage_by_day_until);
       -- While no threshold is near, an item costs only this condition.
       if account.credits_used * 100 >= known.alert_from_usage or item.remaining <= known.alert_from_left
@@ -142,7 +142,7 @@ begin
   end if;
   if has_late_usage then perform keymeter.record_late_usage(items); end if;
   if has_alerts then perform keymeter.record_alerts(accounts); end if;
-  if has_stale_use then perform keymeter.record_last_use(items); end if;
+  if has_stale_use then perform keymeter.record_last_use(user_ids, key_hashes, v_now); end if;
 
   return query select * from keymeter.answers(items, credits, left_out);
 end
