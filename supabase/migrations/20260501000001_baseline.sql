@@ -1077,11 +1077,12 @@ $$;
 -- supabase/schemas/functions/accounts/may_add_credits.sql
 
 -- Returns true if the account can get `more` credits. The sum of its granted credits, its top-ups and the held credits of its
--- closed cycles must not exceed keymeter.max_credits(), because clients cannot read larger numbers exactly.
-create function keymeter.may_add_credits(account uuid, more bigint) returns boolean
+-- closed cycles must not exceed keymeter.max_credits(), because clients cannot read larger numbers exactly. `balance` is the sum of
+-- its granted credits and its top-ups if the caller has not stored them yet.
+create function keymeter.may_add_credits(account uuid, more bigint, balance bigint default null) returns boolean
   language sql stable set search_path = ''
   as $$
-    select credits_per_cycle + top_up_balance
+    select coalesce(balance, credits_per_cycle + top_up_balance)
            + (select coalesce(sum(closed.credits_held), 0) from public.billing_cycles as closed where closed.user_id = account)
            <= keymeter.max_credits() - more
       from public.billing_accounts where user_id = account
@@ -2241,8 +2242,9 @@ $$;
 -- supabase/schemas/functions/metering/refund.sql
 
 -- Decides a refund. A refund counts in the cycle of its charge, at the time of the charge. If that cycle has ended, the refund
--- becomes a top-up, and the usage of that cycle does not change. If the charge does not exist, the returned item has no verdict
--- (keymeter.answers then returns `not_found`).
+-- becomes a top-up, and the usage of that cycle does not change. Such a refund is refused if the account would have more than
+-- keymeter.max_credits() credits. If the charge does not exist, the returned item has no verdict (keymeter.answers then returns
+-- `not_found`).
 --
 -- `items` are all items of the batch. Earlier refunds of the same charge are subtracted from the charge. Those of this batch
 -- are not in api_key_usage yet, so they are read from `items`.
@@ -2273,7 +2275,9 @@ begin
   item.api_key_id := charge.api_key_id;
   item.operation := charge.operation;
 
-  if item.credits_requested > charge.refundable then
+  if item.credits_requested > charge.refundable
+     or (charge.cycle_start <> account.cycle_start and not keymeter.may_add_credits(
+           item.user_id, item.credits_requested, account.credits_granted + account.top_up_balance)) then
     item.verdict := 'exceeds_charge';
   else
     item.verdict := 'refunded';
