@@ -298,13 +298,13 @@ comment on column public.billing_accounts.alert_thresholds is 'The thresholds of
 comment on column public.billing_accounts.alert_credits_left is
   'The thresholds of the account, as numbers of credits left. Null means that the account has chosen none, so keymeter.credits_left_alerts decides.';
 comment on column public.billing_accounts.alert_period is
-  'The number of times that the account got credits or another plan, so that an alert can be recorded again (keymeter.begin_alert_period).';
+  'The number of times that the account got credits or another plan and an alert can be recorded again since (keymeter.begin_alert_period).';
 comment on column public.billing_accounts.next_alert_percent is
   'The lowest threshold in percent that has no alert yet. A charge that does not reach it reads no thresholds. 0 means that the next charge finds the threshold. Null means that every threshold has its alert.';
 comment on column public.billing_accounts.next_alert_credits_left is
   'The highest threshold of credits left that has no alert yet. A charge that does not reach it reads no thresholds. The maximum number of credits means that the next charge finds the threshold. Null means that every threshold has its alert.';
 comment on column public.billing_accounts.next_alert_at_refusal is
-  'False if a charge that is refused because too few credits are left records no alert.';
+  'False if a refused charge that asks for more credits than are left records no alert at 0.';
 comment on column public.billing_accounts.last_event_sequence is 'The sequence of the account''s last usage event. 0 means that there is no event.';
 comment on column public.billing_accounts.last_event_at is 'The time of the account''s last usage event. Null means that there is no event.';
 comment on column public.billing_accounts.holds_expire_at is 'The time when the next open hold expires. Null means that no hold is open.';
@@ -689,7 +689,7 @@ comment on column public.alerts.period is
 comment on column public.alerts.kind is 'The kind percent means that the usage reached the threshold. The kind credits_left means that what was left fell to the threshold.';
 comment on column public.alerts.threshold is 'For the kind percent, a percentage of credits_granted. For the kind credits_left, a number of credits.';
 comment on column public.alerts.credits_used is 'The highest usage in the batch of the charge.';
-comment on column public.alerts.credits_left is 'What was left, without held credits: the lowest number in the batch of the charge.';
+comment on column public.alerts.credits_left is 'The lowest number of credits left in the batch of the charge: granted + top-ups - used. Held credits are left.';
 
 -- Serves the list of the newest alerts.
 create index alerts_time_idx on public.alerts (user_id, created_at, kind, threshold);
@@ -1021,10 +1021,13 @@ create function keymeter.edit_lock(account uuid) returns bigint
 
 -- supabase/schemas/functions/accounts/expire_holds.sql
 
--- Ends all expired holds of these accounts. The credits of a hold are given back to the cycle in which the hold was made.
+-- Ends all expired holds of these accounts. The credits of a hold are given back to the cycle in which the hold was made. If
+-- this cycle has ended, its top-ups come back to the account, so alerts can perhaps be recorded again.
 create function keymeter.expire_holds(user_ids uuid[], v_now timestamptz) returns void
   language plpgsql volatile set search_path = '' set timezone = 'UTC'
   as $$
+declare
+  got_top_ups uuid[];
 begin
   with expired as (
     update public.credit_holds as holds set outcome = 'expired', ended_at = expires_at
@@ -1046,15 +1049,18 @@ begin
               -- The top-ups that the closed cycle had used for its expired holds.
               greatest(0, closed.credits_used + closed.credits_held + freed.credits - closed.credits_granted)
                 - greatest(0, closed.credits_used + closed.credits_held - closed.credits_granted) as top_ups
+  ), of_accounts as (
+    update public.billing_accounts as accounts
+       set credits_held = accounts.credits_held - coalesce((select credits from of_cycles as freed
+                                                             where freed.user_id = accounts.user_id and freed.cycle_start = accounts.billing_cycle_start), 0),
+           top_up_balance = accounts.top_up_balance + coalesce((select sum(top_ups) from of_closed_cycles as freed where freed.user_id = accounts.user_id), 0),
+           holds_expire_at = (select min(expires_at) from public.credit_holds as open
+                               where open.user_id = accounts.user_id and open.outcome is null
+                                 and open.expires_at > keymeter.account_time(v_now, last_event_at, billing_cycle_start))
+     where accounts.user_id = any(user_ids) and accounts.holds_expire_at <= keymeter.account_time(v_now, last_event_at, billing_cycle_start)
   )
-  update public.billing_accounts as accounts
-     set credits_held = accounts.credits_held - coalesce((select credits from of_cycles as freed
-                                                           where freed.user_id = accounts.user_id and freed.cycle_start = accounts.billing_cycle_start), 0),
-         top_up_balance = accounts.top_up_balance + coalesce((select sum(top_ups) from of_closed_cycles as freed where freed.user_id = accounts.user_id), 0),
-         holds_expire_at = (select min(expires_at) from public.credit_holds as open
-                             where open.user_id = accounts.user_id and open.outcome is null
-                               and open.expires_at > keymeter.account_time(v_now, last_event_at, billing_cycle_start))
-   where accounts.user_id = any(user_ids) and accounts.holds_expire_at <= keymeter.account_time(v_now, last_event_at, billing_cycle_start);
+  select array_agg(distinct user_id) into got_top_ups from of_closed_cycles where top_ups > 0;
+  perform keymeter.begin_alert_period(user_id, false) from unnest(got_top_ups) as user_id;
 end
 $$;
 
@@ -1485,12 +1491,15 @@ create type keymeter.metering_account as (
   holds_expire_at timestamptz,
   last_event_sequence bigint,
   last_ledger_sequence bigint,
-  -- These three fields are for keymeter.record_alerts. They are null if no item of the batch reached the next threshold of the
-  -- account. peak_usage is the highest credits_used after a charge. lowest_left is what was left at least after a charge or a
-  -- hold. left_at_refusal is what was left when an item was refused because too few credits were left.
+  -- These four fields are for keymeter.record_alerts. Here, "left" means granted + top-ups - used: held credits are left, because
+  -- a hold can be given back. The first two are null if no item reached the next threshold of the account. peak_usage is the
+  -- highest credits_used after a charge. lowest_left is what was left at least after a charge, a settle or a refusal. is_short is
+  -- true if a refused item asked for more than was left.
   peak_usage bigint,
   lowest_left bigint,
-  left_at_refusal bigint,
+  is_short boolean,
+  -- True if an item of the batch began another alert period. Then the next thresholds in metering_lookup are outdated.
+  has_new_period boolean,
   -- The number of open holds. It is null until the first hold of the batch, because only holds need it.
   open_holds int,
   -- The keys of the batch that have a credit limit, and the credits that each of them can still use. This number is negative if
@@ -1929,7 +1938,7 @@ begin
            row(accounts.user_id, time.moment,
                accounts.billing_cycle_start, accounts.credits_per_cycle, accounts.credits_used, accounts.credits_held,
                accounts.top_up_balance, accounts.topped_up_this_cycle, accounts.holds_expire_at, accounts.last_event_sequence,
-                accounts.last_ledger_sequence, null, null, null, null, '{}', '{}', '{}')::keymeter.metering_account,
+                accounts.last_ledger_sequence, null, null, false, false, null, '{}', '{}', '{}')::keymeter.metering_account,
            case
              when keys.revoked_at is not null then 'revoked'
              when keys.disabled_at is not null then 'disabled'
@@ -2042,6 +2051,8 @@ declare
   -- was decided last. If its verdict is stored, later items with this idempotency key get its answer.
   firsts int[];
   leads int[] := '{}';
+  -- granted + top-ups - used. Unlike item.remaining, it contains the held credits.
+  credits_left bigint;
   has_events boolean := false; has_stale_use boolean := false; has_late_usage boolean := false; has_alerts boolean := false;
 begin
   perform keymeter.check_batch(actions, user_ids, key_hashes, refers_to, credits, idempotency_keys, operations, lifetimes);
@@ -2079,17 +2090,22 @@ begin
       account := known.account;
     end if;
 
-    step := case
-      when item.action in ('charge', 'hold') then keymeter.spend(item, account, known.refusal, known.credit_limit, known.is_known_operation)
-      when item.action in ('settle', 'release') then keymeter.end_hold(item, account, known.refusal, items)
-      else keymeter.refund(item, account, items)
-    end;
+    if item.action in ('charge', 'hold') then
+      step := keymeter.spend(item, account, known.refusal, known.credit_limit, known.is_known_operation);
+    else
+      credits_left := account.credits_granted + account.top_up_balance - account.credits_used;
+      step := case item.action
+        when 'refund' then keymeter.refund(item, account, items)
+        else keymeter.end_hold(item, account, known.refusal, items)
+      end;
+      step.account := keymeter.note_returned_credits(step.account, credits_left);
+    end if;
     item := step.item;
     account := step.account;
 
     if item.verdict <> all(traceless) then
-      item.remaining := least(
-        greatest(0, account.credits_granted + account.top_up_balance - account.credits_used - account.credits_held), keymeter.max_credits());
+      credits_left := account.credits_granted + account.top_up_balance - account.credits_used;
+      item.remaining := least(greatest(0, credits_left - account.credits_held), keymeter.max_credits());
       if item.credits_requested <> 0 or item.idempotency_key is not null then
         has_events := true;
         account.last_event_sequence := account.last_event_sequence + 1;
@@ -2097,16 +2113,16 @@ begin
       end if;
       has_late_usage := has_late_usage or (item.is_counted and coalesce(item.counted_at, item.moment) < known.usage_by_day_until);
       -- While no threshold is near, an item costs only this condition.
-      if account.credits_used * 100 >= known.alert_from_usage or item.remaining <= known.alert_from_left
-         or (known.alerts_at_refusal and item.verdict = 'insufficient_credits') then
-        if item.credits_charged > 0 or item.held_change > 0 then
-          account.lowest_left := least(account.lowest_left, item.remaining);
-          if item.credits_charged > 0 and item.cycle_start = account.cycle_start then
+      if account.credits_used * 100 >= known.alert_from_usage or credits_left <= known.alert_from_left or account.has_new_period
+         or (known.alerts_at_refusal and item.verdict = 'insufficient_credits' and item.credits_requested > credits_left) then
+        -- A hold takes nothing from what is left, so its settle reaches the thresholds.
+        if item.credits_charged > 0 or item.verdict = 'insufficient_credits' then
+          account.lowest_left := least(account.lowest_left, greatest(0, credits_left), keymeter.max_credits());
+          if item.credits_charged = 0 then
+            account.is_short := account.is_short or item.credits_requested > credits_left;
+          elsif item.cycle_start = account.cycle_start then
             account.peak_usage := greatest(account.peak_usage, account.credits_used);
           end if;
-          has_alerts := true;
-        elsif item.verdict = 'insufficient_credits' then
-          account.left_at_refusal := item.remaining;
           has_alerts := true;
         end if;
       end if;
@@ -2450,25 +2466,37 @@ $$;
 
 -- supabase/schemas/functions/alerts/begin_alert_period.sql
 
--- Begins another alert period, after an account got credits or another plan. From now on, these alerts can be recorded again:
+-- Begins another alert period, after an account got credits or another plan. From then on, these alerts can be recorded again:
 -- those of the kind credits_left with a threshold below what is left now, and, if `is_new_plan` is true, those of the kind
 -- percent. All other alerts of the cycle move to the new period, so the primary key of public.alerts still prevents a second
--- alert. The caller must hold the lock of the account, and must have brought it up to date (keymeter.advance_accounts).
-create function keymeter.begin_alert_period(account uuid, is_new_plan boolean) returns void
+-- alert. Returns false and changes nothing if no alert can be recorded again.
+--
+-- The caller must hold the lock of the account, and must have brought it up to date (keymeter.advance_accounts). `credits_left`
+-- is what is left if the caller has not stored the balance yet.
+create function keymeter.begin_alert_period(account uuid, is_new_plan boolean, credits_left bigint default null) returns boolean
   language plpgsql volatile set search_path = ''
   as $$
 declare
-  begun record;
+  ended record;
 begin
-  update public.billing_accounts as accounts
-     set alert_period = accounts.alert_period + 1, next_alert_percent = default, next_alert_credits_left = default, next_alert_at_refusal = default
-   where accounts.user_id = account
-  returning accounts.billing_cycle_start as cycle_start, accounts.alert_period as period,
-            greatest(0, accounts.credits_per_cycle + accounts.top_up_balance - accounts.credits_used - accounts.credits_held) as credits_left
-    into begun;
-  update public.alerts as recorded set period = begun.period
-   where recorded.user_id = account and recorded.cycle_start = begun.cycle_start and recorded.period = begun.period - 1
-     and case recorded.kind when 'percent' then not is_new_plan else recorded.threshold >= begun.credits_left end;
+  select stored.billing_cycle_start as cycle_start, stored.alert_period as period,
+         coalesce(begin_alert_period.credits_left, stored.credits_per_cycle + stored.top_up_balance - stored.credits_used) as credits_left
+    into ended from public.billing_accounts as stored where stored.user_id = account;
+  -- A new plan can also make other thresholds apply, so it always begins a period.
+  if not is_new_plan and not exists (
+    select from public.alerts as recorded
+     where recorded.user_id = account and recorded.cycle_start = ended.cycle_start and recorded.period = ended.period
+       and recorded.kind = 'credits_left' and recorded.threshold < ended.credits_left
+  ) then
+    return false;
+  end if;
+  update public.billing_accounts
+     set alert_period = ended.period + 1, next_alert_percent = default, next_alert_credits_left = default, next_alert_at_refusal = default
+   where user_id = account;
+  update public.alerts as recorded set period = ended.period + 1
+   where recorded.user_id = account and recorded.cycle_start = ended.cycle_start and recorded.period = ended.period
+     and case recorded.kind when 'percent' then not is_new_plan else recorded.threshold >= ended.credits_left end;
+  return true;
 end
 $$;
 
@@ -2481,20 +2509,47 @@ create function keymeter.credits_left_alerts(chosen bigint[], credits_per_cycle 
   language sql immutable parallel safe set search_path = ''
   as $$ select coalesce(chosen, case when credits_per_cycle = 0 then '{100,0}'::bigint[] else '{}' end) $$;
 
+-- supabase/schemas/functions/alerts/note_returned_credits.sql
+
+-- Lets alerts be recorded again after an item of a batch has given credits back: a refund, or the end of a hold of an ended
+-- cycle. `left_before` is what was left before the item. Returns the account for the next item.
+--
+-- The alerts of the earlier items are recorded first, because a new alert period must contain them.
+create function keymeter.note_returned_credits(account keymeter.metering_account, left_before bigint) returns keymeter.metering_account
+  language plpgsql volatile set search_path = ''
+  as $$
+declare
+  left_now constant bigint := account.credits_granted + account.top_up_balance - account.credits_used;
+begin
+  if left_now <= left_before then
+    return account;
+  end if;
+  if account.lowest_left is not null then
+    perform keymeter.record_alerts(array[account]);
+    account.peak_usage := null;
+    account.lowest_left := null;
+    account.is_short := false;
+  end if;
+  account.has_new_period := keymeter.begin_alert_period(account.user_id, false, left_now) or account.has_new_period;
+  return account;
+end
+$$;
+
 -- supabase/schemas/functions/alerts/record_alerts.sql
 
--- Records an alert for each threshold that an account has reached in a batch. An alert that was recorded already in this alert
--- period is not recorded again. Then stores the next thresholds, so that the following charges need not read the thresholds.
+-- Records an alert for each threshold that an account has reached in a batch, or when the operator took a top-up back. An alert
+-- that was recorded already in this alert period is not recorded again. Then stores the next thresholds, so that the following
+-- charges need not read the thresholds.
 --
--- A charge that is refused because too few credits are left counts as reaching the threshold 0. Otherwise an account whose
--- charges have more than 1 credit would rarely reach it.
+-- A charge that asks for more credits than are left counts as reaching the threshold 0. Otherwise an account whose charges have
+-- more than 1 credit would rarely reach it.
 create function keymeter.record_alerts(accounts keymeter.metering_account[]) returns void
   language plpgsql volatile set search_path = ''
   as $$
 begin
   insert into public.alerts (user_id, cycle_start, period, kind, threshold, created_at, plan, credits_used, credits_left, credits_granted)
     select batch.user_id, stored.billing_cycle_start, stored.alert_period, reached.kind, reached.threshold, batch.moment, stored.plan,
-           greatest(batch.peak_usage, batch.credits_used), least(batch.lowest_left, batch.left_at_refusal), stored.credits_per_cycle
+           greatest(batch.peak_usage, batch.credits_used), batch.lowest_left, stored.credits_per_cycle
       from unnest(accounts) as batch
       join public.billing_accounts as stored on stored.user_id = batch.user_id
      cross join lateral (
@@ -2502,7 +2557,7 @@ begin
         where stored.credits_per_cycle > 0 and batch.peak_usage * 100 >= threshold * stored.credits_per_cycle
        union all
        select 'credits_left', threshold from unnest(keymeter.credits_left_alerts(stored.alert_credits_left, stored.credits_per_cycle)) as threshold
-        where threshold >= batch.lowest_left or (threshold = 0 and batch.left_at_refusal is not null)) as reached
+        where threshold >= batch.lowest_left or (threshold = 0 and batch.is_short)) as reached
     on conflict do nothing;
 
   update public.billing_accounts as stored
@@ -2519,7 +2574,7 @@ begin
       where not exists (select from public.alerts as recorded
                          where recorded.user_id = account.user_id and recorded.cycle_start = account.billing_cycle_start
                            and recorded.period = account.alert_period and recorded.kind = ahead.kind and recorded.threshold = ahead.threshold)) as next
-   where stored.user_id = batch.user_id and (batch.lowest_left is not null or batch.left_at_refusal is not null);
+   where stored.user_id = batch.user_id and batch.lowest_left is not null;
 end
 $$;
 
@@ -2726,6 +2781,8 @@ $$;
 -- A retry with the same idempotency key returns the original answer and changes nothing, without a time limit. So the function
 -- also writes an entry if nothing is left. It also writes the entry of the audit log. `origin` describes the call of the operator.
 --
+-- The function records the alerts of the thresholds that what is left reaches.
+--
 -- `credits_spent` are the credits that could not be taken back because they are spent or held. `is_conflict` is true if the
 -- idempotency key was used for another request. Returns no row if the account has no top-up with the idempotency key
 -- `top_up_key`. A refund that became a top-up has no idempotency key, so it cannot be taken back.
@@ -2739,6 +2796,7 @@ declare
   top_up record;
   original record;
   entry record;
+  state keymeter.metering_account;
   v_now timestamptz;
   v_wanted bigint;
   v_taken bigint;
@@ -2786,6 +2844,13 @@ begin
            v_wanted - v_taken, take_back_top_up.idempotency_key, take_back_top_up.note
       from taken_back
   returning entries.sequence, entries.created_at into entry;
+  if v_taken > 0 then
+    state.user_id := account;
+    state.moment := entry.created_at;
+    select credits_used, credits_per_cycle + top_up_balance - credits_used into state.credits_used, state.lowest_left
+      from public.billing_accounts where user_id = account;
+    perform keymeter.record_alerts(array[state]);
+  end if;
   perform keymeter.append_audit_entry(account, 'operator', 'account.top_up_taken_back', null,
     json_build_object('credits', v_taken, 'creditsSpent', v_wanted - v_taken, 'note', note, 'topUpSequence', top_up.sequence,
                       'ledgerSequence', entry.sequence),

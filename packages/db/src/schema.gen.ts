@@ -35,7 +35,7 @@ export interface Alerts {
   created_at: Timestamp;
   credits_granted: number;
   /**
-   * What was left, without held credits: the lowest number in the batch of the charge.
+   * The lowest number of credits left in the batch of the charge: granted + top-ups - used. Held credits are left.
    */
   credits_left: number;
   /**
@@ -199,7 +199,7 @@ export interface BillingAccounts {
    */
   alert_credits_left: ArrayType<number> | null;
   /**
-   * The number of times that the account got credits or another plan, so that an alert can be recorded again (keymeter.begin_alert_period).
+   * The number of times that the account got credits or another plan and an alert can be recorded again since (keymeter.begin_alert_period).
    */
   alert_period: Generated<number>;
   /**
@@ -251,7 +251,7 @@ export interface BillingAccounts {
   last_event_sequence: Generated<number>;
   last_ledger_sequence: Generated<number>;
   /**
-   * False if a charge that is refused because too few credits are left records no alert.
+   * False if a refused charge that asks for more credits than are left records no alert at 0.
    */
   next_alert_at_refusal: Generated<boolean>;
   /**
