@@ -298,13 +298,13 @@ comment on column public.billing_accounts.alert_thresholds is 'The thresholds of
 comment on column public.billing_accounts.alert_credits_left is
   'The thresholds of the account, as numbers of credits left. Null means that the account has chosen none, so keymeter.credits_left_alerts decides.';
 comment on column public.billing_accounts.alert_period is
-  'The number of times that the account got credits or another plan, so that an alert can be recorded again (keymeter.begin_alert_period).';
+  'The number of times that the account got credits or another plan and an alert can be recorded again since (keymeter.begin_alert_period).';
 comment on column public.billing_accounts.next_alert_percent is
   'The lowest threshold in percent that has no alert yet. A charge that does not reach it reads no thresholds. 0 means that the next charge finds the threshold. Null means that every threshold has its alert.';
 comment on column public.billing_accounts.next_alert_credits_left is
   'The highest threshold of credits left that has no alert yet. A charge that does not reach it reads no thresholds. The maximum number of credits means that the next charge finds the threshold. Null means that every threshold has its alert.';
 comment on column public.billing_accounts.next_alert_at_refusal is
-  'False if a charge that is refused because too few credits are left records no alert.';
+  'False if a refused charge that asks for more credits than are left records no alert at 0.';
 comment on column public.billing_accounts.last_event_sequence is 'The sequence of the account''s last usage event. 0 means that there is no event.';
 comment on column public.billing_accounts.last_event_at is 'The time of the account''s last usage event. Null means that there is no event.';
 comment on column public.billing_accounts.holds_expire_at is 'The time when the next open hold expires. Null means that no hold is open.';
@@ -368,10 +368,10 @@ comment on table public.api_keys is 'API keys. When a key gets a new secret, the
 comment on column public.api_keys.key_type is 'The label dev or prod. Keys of both types spend the same credits.';
 comment on column public.api_keys.credit_limit is 'The largest number of credits that the key may use and hold in one billing cycle. Null means that the key has no limit of its own.';
 comment on column public.api_keys.expires_at is 'The time from which the key is expired. Null means that the key does not expire.';
-comment on column public.api_keys.last_used_at is 'The last use of the key. It is updated at most once a minute.';
+comment on column public.api_keys.last_used_at is 'The last use of the key: the last charge, hold or verify with one of its secrets, also if it was refused. It is updated at most once a minute.';
 comment on column public.api_keys.sort_name is 'The name in lower case, for lists by name. Its collation sorts the letters of all languages, independent of the database''s locale.';
 comment on column public.api_keys.revoked_last_used_at is
-  'The last use of a revoked key, for lists by last use: 1970 if the key was never used. Null means that the key is not revoked. A charge does not change this column, so updates of last_used_at do not write to its index.';
+  'The last use of a revoked key, for lists by last use: 1970 if the key was never used. Null means that the key is not revoked. So an update of last_used_at writes to its index only if the key is revoked.';
 
 -- Serves the lists of live keys, newest first, and keys.usage.
 create index api_keys_live_idx on public.api_keys (user_id, created_at desc, id desc) where revoked_at is null;
@@ -414,7 +414,7 @@ comment on column public.api_key_secrets.valid_until is
   'The time from which the secret is expired. Null means that this is the current secret of its key. If the key is revoked, its current secret does not work either.';
 comment on column public.api_key_secrets.saved_at is
   'The time when the user confirmed that the secret is saved. If saved_at and last_used_at are both null, the secret is perhaps lost, because the user perhaps never received it.';
-comment on column public.api_key_secrets.last_used_at is 'The last use of the secret. It is updated at most once a minute. Null means that the secret was never used.';
+comment on column public.api_key_secrets.last_used_at is 'The last charge, hold or verify with the secret, also if it was refused. It is updated at most once a minute. Null means that the secret was never used.';
 
 -- A key has at most one current secret.
 create unique index api_key_secrets_current_idx on public.api_key_secrets (user_id, api_key_id) where valid_until is null;
@@ -689,7 +689,7 @@ comment on column public.alerts.period is
 comment on column public.alerts.kind is 'The kind percent means that the usage reached the threshold. The kind credits_left means that what was left fell to the threshold.';
 comment on column public.alerts.threshold is 'For the kind percent, a percentage of credits_granted. For the kind credits_left, a number of credits.';
 comment on column public.alerts.credits_used is 'The highest usage in the batch of the charge.';
-comment on column public.alerts.credits_left is 'What was left, without held credits: the lowest number in the batch of the charge.';
+comment on column public.alerts.credits_left is 'The lowest number of credits left in the batch of the charge: granted + top-ups - used. Held credits are left.';
 
 -- Serves the list of the newest alerts. The last column orders the alerts of one batch by the time when their thresholds were
 -- reached: usage grows, and what is left falls.
@@ -1022,10 +1022,13 @@ create function keymeter.edit_lock(account uuid) returns bigint
 
 -- supabase/schemas/functions/accounts/expire_holds.sql
 
--- Ends all expired holds of these accounts. The credits of a hold are given back to the cycle in which the hold was made.
+-- Ends all expired holds of these accounts. The credits of a hold are given back to the cycle in which the hold was made. If
+-- this cycle has ended, its top-ups come back to the account, so alerts can perhaps be recorded again.
 create function keymeter.expire_holds(user_ids uuid[], v_now timestamptz) returns void
   language plpgsql volatile set search_path = '' set timezone = 'UTC'
   as $$
+declare
+  got_top_ups uuid[];
 begin
   with expired as (
     update public.credit_holds as holds set outcome = 'expired', ended_at = expires_at
@@ -1047,15 +1050,18 @@ begin
               -- The top-ups that the closed cycle had used for its expired holds.
               greatest(0, closed.credits_used + closed.credits_held + freed.credits - closed.credits_granted)
                 - greatest(0, closed.credits_used + closed.credits_held - closed.credits_granted) as top_ups
+  ), of_accounts as (
+    update public.billing_accounts as accounts
+       set credits_held = accounts.credits_held - coalesce((select credits from of_cycles as freed
+                                                             where freed.user_id = accounts.user_id and freed.cycle_start = accounts.billing_cycle_start), 0),
+           top_up_balance = accounts.top_up_balance + coalesce((select sum(top_ups) from of_closed_cycles as freed where freed.user_id = accounts.user_id), 0),
+           holds_expire_at = (select min(expires_at) from public.credit_holds as open
+                               where open.user_id = accounts.user_id and open.outcome is null
+                                 and open.expires_at > keymeter.account_time(v_now, last_event_at, billing_cycle_start))
+     where accounts.user_id = any(user_ids) and accounts.holds_expire_at <= keymeter.account_time(v_now, last_event_at, billing_cycle_start)
   )
-  update public.billing_accounts as accounts
-     set credits_held = accounts.credits_held - coalesce((select credits from of_cycles as freed
-                                                           where freed.user_id = accounts.user_id and freed.cycle_start = accounts.billing_cycle_start), 0),
-         top_up_balance = accounts.top_up_balance + coalesce((select sum(top_ups) from of_closed_cycles as freed where freed.user_id = accounts.user_id), 0),
-         holds_expire_at = (select min(expires_at) from public.credit_holds as open
-                             where open.user_id = accounts.user_id and open.outcome is null
-                               and open.expires_at > keymeter.account_time(v_now, last_event_at, billing_cycle_start))
-   where accounts.user_id = any(user_ids) and accounts.holds_expire_at <= keymeter.account_time(v_now, last_event_at, billing_cycle_start);
+  select array_agg(distinct user_id) into got_top_ups from of_closed_cycles where top_ups > 0;
+  perform keymeter.begin_alert_period(user_id, false) from unnest(got_top_ups) as user_id;
 end
 $$;
 
@@ -1078,11 +1084,12 @@ $$;
 -- supabase/schemas/functions/accounts/may_add_credits.sql
 
 -- Returns true if the account can get `more` credits. The sum of its granted credits, its top-ups and the held credits of its
--- closed cycles must not exceed keymeter.max_credits(), because clients cannot read larger numbers exactly.
-create function keymeter.may_add_credits(account uuid, more bigint) returns boolean
+-- closed cycles must not exceed keymeter.max_credits(), because clients cannot read larger numbers exactly. `balance` is the sum of
+-- its granted credits and its top-ups if the caller has not stored them yet.
+create function keymeter.may_add_credits(account uuid, more bigint, balance bigint default null) returns boolean
   language sql stable set search_path = ''
   as $$
-    select credits_per_cycle + top_up_balance
+    select coalesce(balance, credits_per_cycle + top_up_balance)
            + (select coalesce(sum(closed.credits_held), 0) from public.billing_cycles as closed where closed.user_id = account)
            <= keymeter.max_credits() - more
       from public.billing_accounts where user_id = account
@@ -1485,12 +1492,15 @@ create type keymeter.metering_account as (
   holds_expire_at timestamptz,
   last_event_sequence bigint,
   last_ledger_sequence bigint,
-  -- These three fields are for keymeter.record_alerts. They are null if no item of the batch reached the next threshold of the
-  -- account. peak_usage is the highest credits_used after a charge. lowest_left is what was left at least after a charge or a
-  -- hold. left_at_refusal is what was left when an item was refused because too few credits were left.
+  -- These four fields are for keymeter.record_alerts. Here, "left" means granted + top-ups - used: held credits are left, because
+  -- a hold can be given back. The first two are null if no item reached the next threshold of the account. peak_usage is the
+  -- highest credits_used after a charge. lowest_left is what was left at least after a charge, a settle or a refusal. is_short is
+  -- true if a refused item asked for more than was left.
   peak_usage bigint,
   lowest_left bigint,
-  left_at_refusal bigint,
+  is_short boolean,
+  -- True if an item of the batch began another alert period. Then the next thresholds in metering_lookup are outdated.
+  has_new_period boolean,
   -- The number of open holds. It is null until the first hold of the batch, because only holds need it.
   open_holds int,
   -- The keys of the batch that have a credit limit, and the credits that each of them can still use. This number is negative if
@@ -1929,7 +1939,7 @@ begin
            row(accounts.user_id, time.moment,
                accounts.billing_cycle_start, accounts.credits_per_cycle, accounts.credits_used, accounts.credits_held,
                accounts.top_up_balance, accounts.topped_up_this_cycle, accounts.holds_expire_at, accounts.last_event_sequence,
-                accounts.last_ledger_sequence, null, null, null, null, '{}', '{}', '{}')::keymeter.metering_account,
+                accounts.last_ledger_sequence, null, null, false, false, null, '{}', '{}', '{}')::keymeter.metering_account,
            case
              when keys.revoked_at is not null then 'revoked'
              when keys.disabled_at is not null then 'disabled'
@@ -2042,6 +2052,8 @@ declare
   -- was decided last. If its verdict is stored, later items with this idempotency key get its answer.
   firsts int[];
   leads int[] := '{}';
+  -- granted + top-ups - used. Unlike item.remaining, it contains the held credits.
+  credits_left bigint;
   has_events boolean := false; has_stale_use boolean := false; has_late_usage boolean := false; has_alerts boolean := false;
 begin
   perform keymeter.check_batch(actions, user_ids, key_hashes, refers_to, credits, idempotency_keys, operations, lifetimes);
@@ -2062,6 +2074,7 @@ begin
   loop
     item := known.item;
     continue when item.api_key_id is null and (item.refers_to is null or item.action in ('charge', 'hold'));
+    has_stale_use := has_stale_use or known.is_last_use_stale;
     if known.is_replay then
       items[item.position] := keymeter.replay(item, known.original, known.is_same_request);
       continue;
@@ -2078,35 +2091,39 @@ begin
       account := known.account;
     end if;
 
-    step := case
-      when item.action in ('charge', 'hold') then keymeter.spend(item, account, known.refusal, known.credit_limit, known.is_known_operation)
-      when item.action in ('settle', 'release') then keymeter.end_hold(item, account, known.refusal, items)
-      else keymeter.refund(item, account, items)
-    end;
+    if item.action in ('charge', 'hold') then
+      step := keymeter.spend(item, account, known.refusal, known.credit_limit, known.is_known_operation);
+    else
+      credits_left := account.credits_granted + account.top_up_balance - account.credits_used;
+      step := case item.action
+        when 'refund' then keymeter.refund(item, account, items)
+        else keymeter.end_hold(item, account, known.refusal, items)
+      end;
+      step.account := keymeter.note_returned_credits(step.account, credits_left);
+    end if;
     item := step.item;
     account := step.account;
 
     if item.verdict <> all(traceless) then
-      item.remaining := least(
-        greatest(0, account.credits_granted + account.top_up_balance - account.credits_used - account.credits_held), keymeter.max_credits());
+      credits_left := account.credits_granted + account.top_up_balance - account.credits_used;
+      item.remaining := least(greatest(0, credits_left - account.credits_held), keymeter.max_credits());
       if item.credits_requested <> 0 or item.idempotency_key is not null then
         has_events := true;
         account.last_event_sequence := account.last_event_sequence + 1;
         item.sequence := account.last_event_sequence;
       end if;
-      has_stale_use := has_stale_use or known.is_last_use_stale;
       has_late_usage := has_late_usage or (item.is_counted and coalesce(item.counted_at, item.moment) < known.usage_by_day_until);
       -- While no threshold is near, an item costs only this condition.
-      if account.credits_used * 100 >= known.alert_from_usage or item.remaining <= known.alert_from_left
-         or (known.alerts_at_refusal and item.verdict = 'insufficient_credits') then
-        if item.credits_charged > 0 or item.held_change > 0 then
-          account.lowest_left := least(account.lowest_left, item.remaining);
-          if item.credits_charged > 0 and item.cycle_start = account.cycle_start then
+      if account.credits_used * 100 >= known.alert_from_usage or credits_left <= known.alert_from_left or account.has_new_period
+         or (known.alerts_at_refusal and item.verdict = 'insufficient_credits' and item.credits_requested > credits_left) then
+        -- A hold takes nothing from what is left, so its settle reaches the thresholds.
+        if item.credits_charged > 0 or item.verdict = 'insufficient_credits' then
+          account.lowest_left := least(account.lowest_left, greatest(0, credits_left), keymeter.max_credits());
+          if item.credits_charged = 0 then
+            account.is_short := account.is_short or item.credits_requested > credits_left;
+          elsif item.cycle_start = account.cycle_start then
             account.peak_usage := greatest(account.peak_usage, account.credits_used);
           end if;
-          has_alerts := true;
-        elsif item.verdict = 'insufficient_credits' then
-          account.left_at_refusal := item.remaining;
           has_alerts := true;
         end if;
       end if;
@@ -2122,7 +2139,7 @@ begin
   end if;
   if has_late_usage then perform keymeter.record_late_usage(items); end if;
   if has_alerts then perform keymeter.record_alerts(accounts); end if;
-  if has_stale_use then perform keymeter.record_last_use(items); end if;
+  if has_stale_use then perform keymeter.record_last_use(user_ids, key_hashes, v_now); end if;
 
   return query select * from keymeter.answers(items, credits, left_out);
 end
@@ -2162,26 +2179,29 @@ $$;
 
 -- supabase/schemas/functions/metering/record_last_use.sql
 
--- Stores the last use of keys and secrets, at most once a minute for each of them. A valid key counts as used even if its
--- charge was refused because too few credits were left.
-create function keymeter.record_last_use(items keymeter.metering_item[]) returns void
+-- Stores the last use of the secrets of a batch and of their keys, at most once a minute for each of them. Every request with a
+-- known secret is a use, whatever its verdict, also a retry: it shows that somebody has the secret. Otherwise a secret that a
+-- backend uses while its account is suspended would count as lost, and keys.replaceLostSecret would end it.
+create function keymeter.record_last_use(user_ids uuid[], key_hashes bytea[], v_now timestamptz) returns void
   language plpgsql volatile set search_path = ''
   as $$
 begin
-  update public.api_keys as used set last_used_at = batch.moment
-    from (select user_id, api_key_id, max(moment) as moment
-            from unnest(items)
-           where not is_replayed and verdict in ('charged', 'held', 'insufficient_credits', 'key_limit_exceeded')
-           group by user_id, api_key_id) as batch
-   where used.user_id = batch.user_id and used.id = batch.api_key_id
-     and (used.last_used_at is null or used.last_used_at < batch.moment - interval '1 minute');
-  update public.api_key_secrets as used set last_used_at = batch.moment
-    from (select user_id, key_hash, max(moment) as moment
-            from unnest(items)
-           where not is_replayed and verdict in ('charged', 'held', 'insufficient_credits', 'key_limit_exceeded')
-           group by user_id, key_hash) as batch
-   where used.user_id = batch.user_id and used.key_hash = batch.key_hash
-     and (used.last_used_at is null or used.last_used_at < batch.moment - interval '1 minute');
+  with used as (
+    select secrets.user_id, secrets.key_hash, secrets.api_key_id,
+           keymeter.account_time(v_now, accounts.last_event_at, accounts.billing_cycle_start) as moment
+      from (select distinct user_id, key_hash from unnest(user_ids, key_hashes) as asked (user_id, key_hash)) as given
+      join public.api_key_secrets as secrets on secrets.user_id = given.user_id and secrets.key_hash = given.key_hash
+      join public.billing_accounts as accounts on accounts.user_id = given.user_id
+  ), used_secrets as (
+    update public.api_key_secrets as secrets set last_used_at = used.moment
+      from used
+     where secrets.user_id = used.user_id and secrets.key_hash = used.key_hash
+       and (secrets.last_used_at is null or secrets.last_used_at < used.moment - interval '1 minute')
+  )
+  update public.api_keys as keys set last_used_at = used.moment
+    from (select distinct user_id, api_key_id, moment from used) as used
+   where keys.user_id = used.user_id and keys.id = used.api_key_id
+     and (keys.last_used_at is null or keys.last_used_at < used.moment - interval '1 minute');
 end
 $$;
 
@@ -2239,8 +2259,9 @@ $$;
 -- supabase/schemas/functions/metering/refund.sql
 
 -- Decides a refund. A refund counts in the cycle of its charge, at the time of the charge. If that cycle has ended, the refund
--- becomes a top-up, and the usage of that cycle does not change. If the charge does not exist, the returned item has no verdict
--- (keymeter.answers then returns `not_found`).
+-- becomes a top-up, and the usage of that cycle does not change. Such a refund is refused if the account would have more than
+-- keymeter.max_credits() credits. If the charge does not exist, the returned item has no verdict (keymeter.answers then returns
+-- `not_found`).
 --
 -- `items` are all items of the batch. Earlier refunds of the same charge are subtracted from the charge. Those of this batch
 -- are not in api_key_usage yet, so they are read from `items`.
@@ -2271,7 +2292,9 @@ begin
   item.api_key_id := charge.api_key_id;
   item.operation := charge.operation;
 
-  if item.credits_requested > charge.refundable then
+  if item.credits_requested > charge.refundable
+     or (charge.cycle_start <> account.cycle_start and not keymeter.may_add_credits(
+           item.user_id, item.credits_requested, account.credits_granted + account.top_up_balance)) then
     item.verdict := 'exceeds_charge';
   else
     item.verdict := 'refunded';
@@ -2444,25 +2467,37 @@ $$;
 
 -- supabase/schemas/functions/alerts/begin_alert_period.sql
 
--- Begins another alert period, after an account got credits or another plan. From now on, these alerts can be recorded again:
+-- Begins another alert period, after an account got credits or another plan. From then on, these alerts can be recorded again:
 -- those of the kind credits_left with a threshold below what is left now, and, if `is_new_plan` is true, those of the kind
 -- percent. All other alerts of the cycle move to the new period, so the primary key of public.alerts still prevents a second
--- alert. The caller must hold the lock of the account, and must have brought it up to date (keymeter.advance_accounts).
-create function keymeter.begin_alert_period(account uuid, is_new_plan boolean) returns void
+-- alert. Returns false and changes nothing if no alert can be recorded again.
+--
+-- The caller must hold the lock of the account, and must have brought it up to date (keymeter.advance_accounts). `credits_left`
+-- is what is left if the caller has not stored the balance yet.
+create function keymeter.begin_alert_period(account uuid, is_new_plan boolean, credits_left bigint default null) returns boolean
   language plpgsql volatile set search_path = ''
   as $$
 declare
-  begun record;
+  ended record;
 begin
-  update public.billing_accounts as accounts
-     set alert_period = accounts.alert_period + 1, next_alert_percent = default, next_alert_credits_left = default, next_alert_at_refusal = default
-   where accounts.user_id = account
-  returning accounts.billing_cycle_start as cycle_start, accounts.alert_period as period,
-            greatest(0, accounts.credits_per_cycle + accounts.top_up_balance - accounts.credits_used - accounts.credits_held) as credits_left
-    into begun;
-  update public.alerts as recorded set period = begun.period
-   where recorded.user_id = account and recorded.cycle_start = begun.cycle_start and recorded.period = begun.period - 1
-     and case recorded.kind when 'percent' then not is_new_plan else recorded.threshold >= begun.credits_left end;
+  select stored.billing_cycle_start as cycle_start, stored.alert_period as period,
+         coalesce(begin_alert_period.credits_left, stored.credits_per_cycle + stored.top_up_balance - stored.credits_used) as credits_left
+    into ended from public.billing_accounts as stored where stored.user_id = account;
+  -- A new plan can also make other thresholds apply, so it always begins a period.
+  if not is_new_plan and not exists (
+    select from public.alerts as recorded
+     where recorded.user_id = account and recorded.cycle_start = ended.cycle_start and recorded.period = ended.period
+       and recorded.kind = 'credits_left' and recorded.threshold < ended.credits_left
+  ) then
+    return false;
+  end if;
+  update public.billing_accounts
+     set alert_period = ended.period + 1, next_alert_percent = default, next_alert_credits_left = default, next_alert_at_refusal = default
+   where user_id = account;
+  update public.alerts as recorded set period = ended.period + 1
+   where recorded.user_id = account and recorded.cycle_start = ended.cycle_start and recorded.period = ended.period
+     and case recorded.kind when 'percent' then not is_new_plan else recorded.threshold >= ended.credits_left end;
+  return true;
 end
 $$;
 
@@ -2475,20 +2510,47 @@ create function keymeter.credits_left_alerts(chosen bigint[], credits_per_cycle 
   language sql immutable parallel safe set search_path = ''
   as $$ select coalesce(chosen, case when credits_per_cycle = 0 then '{100,0}'::bigint[] else '{}' end) $$;
 
+-- supabase/schemas/functions/alerts/note_returned_credits.sql
+
+-- Lets alerts be recorded again after an item of a batch has given credits back: a refund, or the end of a hold of an ended
+-- cycle. `left_before` is what was left before the item. Returns the account for the next item.
+--
+-- The alerts of the earlier items are recorded first, because a new alert period must contain them.
+create function keymeter.note_returned_credits(account keymeter.metering_account, left_before bigint) returns keymeter.metering_account
+  language plpgsql volatile set search_path = ''
+  as $$
+declare
+  left_now constant bigint := account.credits_granted + account.top_up_balance - account.credits_used;
+begin
+  if left_now <= left_before then
+    return account;
+  end if;
+  if account.lowest_left is not null then
+    perform keymeter.record_alerts(array[account]);
+    account.peak_usage := null;
+    account.lowest_left := null;
+    account.is_short := false;
+  end if;
+  account.has_new_period := keymeter.begin_alert_period(account.user_id, false, left_now) or account.has_new_period;
+  return account;
+end
+$$;
+
 -- supabase/schemas/functions/alerts/record_alerts.sql
 
--- Records an alert for each threshold that an account has reached in a batch. An alert that was recorded already in this alert
--- period is not recorded again. Then stores the next thresholds, so that the following charges need not read the thresholds.
+-- Records an alert for each threshold that an account has reached in a batch, or when the operator took a top-up back. An alert
+-- that was recorded already in this alert period is not recorded again. Then stores the next thresholds, so that the following
+-- charges need not read the thresholds.
 --
--- A charge that is refused because too few credits are left counts as reaching the threshold 0. Otherwise an account whose
--- charges have more than 1 credit would rarely reach it.
+-- A charge that asks for more credits than are left counts as reaching the threshold 0. Otherwise an account whose charges have
+-- more than 1 credit would rarely reach it.
 create function keymeter.record_alerts(accounts keymeter.metering_account[]) returns void
   language plpgsql volatile set search_path = ''
   as $$
 begin
   insert into public.alerts (user_id, cycle_start, period, kind, threshold, created_at, plan, credits_used, credits_left, credits_granted)
     select batch.user_id, stored.billing_cycle_start, stored.alert_period, reached.kind, reached.threshold, batch.moment, stored.plan,
-           greatest(batch.peak_usage, batch.credits_used), least(batch.lowest_left, batch.left_at_refusal), stored.credits_per_cycle
+           greatest(batch.peak_usage, batch.credits_used), batch.lowest_left, stored.credits_per_cycle
       from unnest(accounts) as batch
       join public.billing_accounts as stored on stored.user_id = batch.user_id
      cross join lateral (
@@ -2496,7 +2558,7 @@ begin
         where stored.credits_per_cycle > 0 and batch.peak_usage * 100 >= threshold * stored.credits_per_cycle
        union all
        select 'credits_left', threshold from unnest(keymeter.credits_left_alerts(stored.alert_credits_left, stored.credits_per_cycle)) as threshold
-        where threshold >= batch.lowest_left or (threshold = 0 and batch.left_at_refusal is not null)) as reached
+        where threshold >= batch.lowest_left or (threshold = 0 and batch.is_short)) as reached
     on conflict do nothing;
 
   update public.billing_accounts as stored
@@ -2513,7 +2575,7 @@ begin
       where not exists (select from public.alerts as recorded
                          where recorded.user_id = account.user_id and recorded.cycle_start = account.billing_cycle_start
                            and recorded.period = account.alert_period and recorded.kind = ahead.kind and recorded.threshold = ahead.threshold)) as next
-   where stored.user_id = batch.user_id and (batch.lowest_left is not null or batch.left_at_refusal is not null);
+   where stored.user_id = batch.user_id and batch.lowest_left is not null;
 end
 $$;
 
@@ -2522,6 +2584,9 @@ $$;
 -- Changes the plan of an account. A plan with more credits applies immediately, and the account gets the difference. A plan
 -- with fewer credits applies from the next cycle on, with the credits that the plan has at the time of this call. If the
 -- account already has the plan, a planned change is cancelled. Each change also adds an entry to the audit log.
+--
+-- The plan `free` gives 0 credits to an account whose free credits were refused (free_credits_refusal). Otherwise a change to
+-- another plan and back would give them to each account of a mailbox.
 --
 -- `is_too_much` is true if the account would have more than keymeter.max_credits() credits. Then nothing changes. Returns no
 -- row if the account or the plan does not exist.
@@ -2540,7 +2605,11 @@ begin
   if not keymeter.lock_account(account) then
     return;
   end if;
-  select plans.plan, plans.credits_per_cycle into wanted from public.plans as plans where plans.plan = change_plan.plan;
+  select plans.plan,
+         case when plans.plan = 'free' and accounts.free_credits_refusal is not null then 0 else plans.credits_per_cycle end as credits_per_cycle
+    into wanted
+    from public.plans as plans join public.billing_accounts as accounts on accounts.user_id = account
+   where plans.plan = change_plan.plan;
   if not found then
     return;
   end if;
@@ -2710,6 +2779,8 @@ $$;
 -- A retry with the same idempotency key returns the original answer and changes nothing, without a time limit. So the function
 -- also writes an entry if nothing is left. It also writes the entry of the audit log. `origin` describes the call of the operator.
 --
+-- The function records the alerts of the thresholds that what is left reaches.
+--
 -- `credits_spent` are the credits that could not be taken back because they are spent or held. `is_conflict` is true if the
 -- idempotency key was used for another request. Returns no row if the account has no top-up with the idempotency key
 -- `top_up_key`. A refund that became a top-up has no idempotency key, so it cannot be taken back.
@@ -2723,6 +2794,7 @@ declare
   top_up record;
   original record;
   entry record;
+  state keymeter.metering_account;
   v_now timestamptz;
   v_wanted bigint;
   v_taken bigint;
@@ -2770,6 +2842,13 @@ begin
            v_wanted - v_taken, take_back_top_up.idempotency_key, take_back_top_up.note
       from taken_back
   returning entries.sequence, entries.created_at into entry;
+  if v_taken > 0 then
+    state.user_id := account;
+    state.moment := entry.created_at;
+    select credits_used, credits_per_cycle + top_up_balance - credits_used into state.credits_used, state.lowest_left
+      from public.billing_accounts where user_id = account;
+    perform keymeter.record_alerts(array[state]);
+  end if;
   perform keymeter.append_audit_entry(account, 'operator', 'account.top_up_taken_back', null,
     json_build_object('credits', v_taken, 'creditsSpent', v_wanted - v_taken, 'note', note, 'topUpSequence', top_up.sequence,
                       'ledgerSequence', entry.sequence),

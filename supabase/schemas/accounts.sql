@@ -103,13 +103,13 @@ comment on column public.billing_accounts.alert_thresholds is 'The thresholds of
 comment on column public.billing_accounts.alert_credits_left is
   'The thresholds of the account, as numbers of credits left. Null means that the account has chosen none, so keymeter.credits_left_alerts decides.';
 comment on column public.billing_accounts.alert_period is
-  'The number of times that the account got credits or another plan, so that an alert can be recorded again (keymeter.begin_alert_period).';
+  'The number of times that the account got credits or another plan and an alert can be recorded again since (keymeter.begin_alert_period).';
 comment on column public.billing_accounts.next_alert_percent is
   'The lowest threshold in percent that has no alert yet. A charge that does not reach it reads no thresholds. 0 means that the next charge finds the threshold. Null means that every threshold has its alert.';
 comment on column public.billing_accounts.next_alert_credits_left is
   'The highest threshold of credits left that has no alert yet. A charge that does not reach it reads no thresholds. The maximum number of credits means that the next charge finds the threshold. Null means that every threshold has its alert.';
 comment on column public.billing_accounts.next_alert_at_refusal is
-  'False if a charge that is refused because too few credits are left records no alert.';
+  'False if a refused charge that asks for more credits than are left records no alert at 0.';
 comment on column public.billing_accounts.last_event_sequence is 'The sequence of the account''s last usage event. 0 means that there is no event.';
 comment on column public.billing_accounts.last_event_at is 'The time of the account''s last usage event. Null means that there is no event.';
 comment on column public.billing_accounts.holds_expire_at is 'The time when the next open hold expires. Null means that no hold is open.';

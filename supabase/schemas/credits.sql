@@ -82,7 +82,7 @@ comment on column public.alerts.period is
 comment on column public.alerts.kind is 'The kind percent means that the usage reached the threshold. The kind credits_left means that what was left fell to the threshold.';
 comment on column public.alerts.threshold is 'For the kind percent, a percentage of credits_granted. For the kind credits_left, a number of credits.';
 comment on column public.alerts.credits_used is 'The highest usage in the batch of the charge.';
-comment on column public.alerts.credits_left is 'What was left, without held credits: the lowest number in the batch of the charge.';
+comment on column public.alerts.credits_left is 'The lowest number of credits left in the batch of the charge: granted + top-ups - used. Held credits are left.';
 
 -- Serves the list of the newest alerts. The last column orders the alerts of one batch by the time when their thresholds were
 -- reached: usage grows, and what is left falls.

@@ -26,10 +26,10 @@ comment on table public.api_keys is 'API keys. When a key gets a new secret, the
 comment on column public.api_keys.key_type is 'The label dev or prod. Keys of both types spend the same credits.';
 comment on column public.api_keys.credit_limit is 'The largest number of credits that the key may use and hold in one billing cycle. Null means that the key has no limit of its own.';
 comment on column public.api_keys.expires_at is 'The time from which the key is expired. Null means that the key does not expire.';
-comment on column public.api_keys.last_used_at is 'The last use of the key. It is updated at most once a minute.';
+comment on column public.api_keys.last_used_at is 'The last use of the key: the last charge, hold or verify with one of its secrets, also if it was refused. It is updated at most once a minute.';
 comment on column public.api_keys.sort_name is 'The name in lower case, for lists by name. Its collation sorts the letters of all languages, independent of the database''s locale.';
 comment on column public.api_keys.revoked_last_used_at is
-  'The last use of a revoked key, for lists by last use: 1970 if the key was never used. Null means that the key is not revoked. A charge does not change this column, so updates of last_used_at do not write to its index.';
+  'The last use of a revoked key, for lists by last use: 1970 if the key was never used. Null means that the key is not revoked. So an update of last_used_at writes to its index only if the key is revoked.';
 
 -- Serves the lists of live keys, newest first, and keys.usage.
 create index api_keys_live_idx on public.api_keys (user_id, created_at desc, id desc) where revoked_at is null;
@@ -72,7 +72,7 @@ comment on column public.api_key_secrets.valid_until is
   'The time from which the secret is expired. Null means that this is the current secret of its key. If the key is revoked, its current secret does not work either.';
 comment on column public.api_key_secrets.saved_at is
   'The time when the user confirmed that the secret is saved. If saved_at and last_used_at are both null, the secret is perhaps lost, because the user perhaps never received it.';
-comment on column public.api_key_secrets.last_used_at is 'The last use of the secret. It is updated at most once a minute. Null means that the secret was never used.';
+comment on column public.api_key_secrets.last_used_at is 'The last charge, hold or verify with the secret, also if it was refused. It is updated at most once a minute. Null means that the secret was never used.';
 
 -- A key has at most one current secret.
 create unique index api_key_secrets_current_idx on public.api_key_secrets (user_id, api_key_id) where valid_until is null;

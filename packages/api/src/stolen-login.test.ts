@@ -234,6 +234,7 @@ const ATTACKS: [sqlState: string, sql: string][] = [
   [PERMISSION_DENIED, 'update alerts set period = 0'],
   [PERMISSION_DENIED, 'delete from alerts'],
   [PERMISSION_DENIED, 'select keymeter.begin_alert_period($victim, true)'],
+  [PERMISSION_DENIED, 'select keymeter.note_returned_credits(null, 0)'],
   [PERMISSION_DENIED, "select keymeter.record_alerts('{}')"],
   // The audit log.
   [

@@ -6,13 +6,16 @@ export type AlertEvent = {
   cycle: number
   plan: string
   granted: number
+  /** granted + top-ups - used. Held credits are left. */
   left: number
   /** Percentages of the plan’s credits, and numbers of credits left. Null means that the customer never set the numbers. */
   thresholds: readonly number[]
   creditsLeft: readonly number[] | null
-} & (
-  | { what: 'new plan' | 'top-up' | 'refusal' }
-  /** A charge, a hold or a settle. `used` is the usage of the cycle. It is null if the event does not add to this usage. */
+} /** `more credits` is everything that raises what is left: a top-up, a refund, or the end of a hold of an ended cycle. */ & (
+  | { what: 'new plan' | 'more credits' | 'take-back' }
+  /** A request for credits that the account could not pay. */
+  | { what: 'refusal'; asked: number }
+  /** A charge or a settle. `used` is the usage of the cycle. It is null if the event does not add to this usage. */
   | { what: 'spent'; used: number | null }
 )
 
@@ -38,7 +41,7 @@ export function alertsOf(history: readonly AlertEvent[]): ExpectedAlert[] {
       const canFireAgain = history
         .slice((last?.at ?? 0) + 1, at)
         .some(({ what, left }) =>
-          kind === 'percent' ? what === 'new plan' : (what === 'new plan' || what === 'top-up') && left > threshold,
+          kind === 'percent' ? what === 'new plan' : (what === 'new plan' || what === 'more credits') && left > threshold,
         )
       if (last === undefined || canFireAgain)
         alerts.push({ at, kind, threshold, cycle: event.cycle, plan: event.plan, granted: event.granted })
@@ -60,7 +63,11 @@ function reachedBy(event: AlertEvent): { kind: AlertKind; threshold: number }[] 
       .filter((percent) => granted > 0 && used !== null && used / granted >= percent / 100)
       .map((threshold) => ({ kind: 'percent' as const, threshold })),
     ...creditsLeftOf(event)
-      .filter((credits) => (event.what === 'spent' && left <= credits) || (event.what === 'refusal' && credits === 0))
+      .filter(
+        (credits) =>
+          (['spent', 'refusal', 'take-back'].includes(event.what) && left <= credits) ||
+          (event.what === 'refusal' && event.asked > left && credits === 0),
+      )
       .map((threshold) => ({ kind: 'credits_left' as const, threshold })),
   ]
 }

@@ -248,6 +248,11 @@ export class ModelAccount {
     return Math.max(0, this.current.granted + this.topUps - this.current.used - this.heldIn(this.cycle))
   }
 
+  /** What counts as left for alerts: held credits can be given back, so they are left. */
+  get leftForAlerts(): number {
+    return Math.max(0, this.current.granted + this.topUps - this.current.used)
+  }
+
   /**
    * Returns the time of the account's next event. This time is never before the last event, even if the clock was set back.
    */
@@ -263,7 +268,10 @@ export class ModelAccount {
       this.nextPlan = null
       this.cycles.push({ plan, granted, toppedUp: 0, used: 0 })
     }
-    for (const hold of this.holds) if (hold.outcome === null && hold.expiresAt <= this.timeAt(now)) hold.outcome = 'expired'
+    const ended = this.holds.filter(({ outcome, expiresAt }) => outcome === null && expiresAt <= this.timeAt(now))
+    const before = this.leftForAlerts
+    for (const hold of ended) hold.outcome = 'expired'
+    this.noteReturned(before)
   }
 
   /**
@@ -282,7 +290,7 @@ export class ModelAccount {
 
   topUp(credits: number, idempotencyKey: string): void {
     this.current.toppedUp += credits
-    this.noteForAlerts({ what: 'top-up' })
+    this.noteForAlerts({ what: 'more credits' })
     this.grants.push({ idempotencyKey, credits, takenBack: 0 })
   }
 
@@ -298,6 +306,7 @@ export class ModelAccount {
     const creditsTakenBack = Math.min(wanted, this.carriedInto(this.cycle + 1))
     grant.takenBack += creditsTakenBack
     this.current.toppedUp -= creditsTakenBack
+    if (creditsTakenBack > 0) this.noteForAlerts({ what: 'take-back' })
     return { creditsTakenBack, creditsSpent: wanted - creditsTakenBack }
   }
 
@@ -315,10 +324,20 @@ export class ModelAccount {
     if (isNew) this.noteForAlerts({ what: 'new plan' })
   }
 
-  noteForAlerts(event: { what: 'new plan' | 'top-up' | 'refusal' } | { what: 'spent'; used: number | null }): void {
+  noteForAlerts(
+    event:
+      | { what: 'new plan' | 'more credits' | 'take-back' }
+      | { what: 'refusal'; asked: number }
+      | { what: 'spent'; used: number | null },
+  ): void {
     const { cycle, thresholds, creditsLeft } = this
     const { plan, granted } = this.current
-    this.alertHistory.push({ ...event, cycle, plan, granted, left: this.remaining, thresholds, creditsLeft })
+    this.alertHistory.push({ ...event, cycle, plan, granted, left: this.leftForAlerts, thresholds, creditsLeft })
+  }
+
+  /** Notes that credits were given back, unless what is left is not more than `before`. */
+  noteReturned(before: number): void {
+    if (this.leftForAlerts > before) this.noteForAlerts({ what: 'more credits' })
   }
 
   decideKey(
@@ -343,7 +362,6 @@ export class ModelAccount {
       const { cycle } = this
       this.holds.push({ account: this, id, key, operation, credits, cycle, at: moment, expiresAt, outcome: null })
       key.count(cycle, 0, 0)
-      this.noteForAlerts({ what: 'spent', used: null })
       return this.#remember(idempotencyKey, identity, moment, {
         verdict: 'held',
         ...this.#known(key),
@@ -353,7 +371,7 @@ export class ModelAccount {
       })
     }
     if (refusal === null) this.#use(key, this.cycle, credits)
-    if (refusal === 'insufficient_credits') this.noteForAlerts({ what: 'refusal' })
+    if (refusal === 'insufficient_credits') this.noteForAlerts({ what: 'refusal', asked: credits })
     const known = this.#known(key)
     if (!leavesTrace) {
       return refusal === null ? { verdict: 'charged', ...known, credits, chargeId: null } : this.#refusal(refusal, key)
@@ -373,12 +391,13 @@ export class ModelAccount {
     ])
     const first = this.#recall(idempotencyKey, identity, moment)
     if (first !== null) return first
+    const left = this.leftForAlerts
     if (action === 'refund') {
       const charge = this.charges.find(({ id }) => id === request.chargeId)
       if (charge === undefined) return { verdict: 'not_found' }
       const { credits } = request
-      const isTooMuch = credits > charge.credits - charge.refunded
       const becameTopUp = charge.cycle !== this.cycle
+      const isTooMuch = credits > charge.credits - charge.refunded || (becameTopUp && credits > this.#room)
       if (!isTooMuch) {
         charge.refunded += credits
         if (becameTopUp) this.current.toppedUp += credits
@@ -386,6 +405,7 @@ export class ModelAccount {
           this.current.used -= credits
           charge.key.count(this.cycle, -credits, 0)
         }
+        this.noteReturned(left)
       }
       const known = this.#known(charge.key)
       return this.#remember(
@@ -403,16 +423,19 @@ export class ModelAccount {
     }
     const collectible = this.#collectible(hold, moment)
     hold.outcome = action === 'settle' ? 'settled' : 'released'
-    if (action === 'release')
+    if (action === 'release') {
+      this.noteReturned(left)
       return this.#remember(idempotencyKey, identity, moment, {
         verdict: 'released',
         ...this.#known(hold.key),
         credits: hold.credits,
       })
+    }
     const credits = Math.min(request.credits, hold.credits + collectible)
     const uncollected = request.credits - credits
     const id = this.#nextId('charge')
     this.#use(hold.key, hold.cycle, credits)
+    this.noteReturned(left)
     hold.key.count(hold.cycle, 0, 1)
     this.charges.push({ account: this, id, key: hold.key, cycle: hold.cycle, credits, refunded: 0 })
     const known = this.#known(hold.key)
@@ -434,6 +457,12 @@ export class ModelAccount {
     // A top-up can be used only if it was there in the cycle of the hold, and was left in each cycle since.
     const topUps = this.cycles.slice(cycle).map((_, k) => this.carriedInto(cycle + k + 1))
     return Math.max(0, Math.min(ofKey, ofGrant + Math.max(0, Math.min(...topUps))))
+  }
+
+  /** The credits that the account can get until it has the maximum. */
+  get #room(): number {
+    const heldBefore = sum(this.holds.filter(({ cycle, outcome }) => cycle !== this.cycle && outcome === null))
+    return Number.MAX_SAFE_INTEGER - this.current.granted - this.topUps - heldBefore
   }
 
   #use(key: ModelKey, cycle: number, credits: number): void {

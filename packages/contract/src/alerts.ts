@@ -18,8 +18,8 @@ export const AlertThreshold = z.int(THRESHOLD_FAULT).min(1, THRESHOLD_FAULT).max
 
 const CREDITS_LEFT_FAULT = `Enter a whole number from 0 to ${Number.MAX_SAFE_INTEGER}.`
 /**
- * A number of credits that the account can still spend. Held credits do not count as left. A charge or a hold that is refused
- * because too few credits are left counts as reaching 0.
+ * A number of credits left: granted + top-ups - used. Held credits count as left. A charge or a hold that is refused because it
+ * asks for more than is left counts as reaching 0.
  */
 export const AlertCreditsLeft = z
   .int(CREDITS_LEFT_FAULT)
@@ -36,16 +36,16 @@ export const AlertThresholds = z.array(AlertThreshold).max(ALERT_THRESHOLDS_MAX,
 export const AlertsCreditsLeft = z.array(AlertCreditsLeft).max(ALERT_THRESHOLDS_MAX, TOO_MANY).refine(areDistinct, REPEATED)
 
 /**
- * `percent`: the usage has reached a percentage of the credits that the plan grants. `credits_left`: what the account can still
- * spend has fallen to a number of credits.
+ * `percent`: the usage has reached a percentage of the credits that the plan grants. `credits_left`: the credits left have fallen
+ * to a number of credits.
  */
 export const AlertKind = z.enum(['percent', 'credits_left'])
 export type AlertKind = z.infer<typeof AlertKind>
 
 /**
- * The record that an account reached a threshold. The transaction of the charge writes it, at most once for each threshold and
- * cycle. A change of the plan lets all percentages be reached again. A top-up or a change of the plan lets those numbers of
- * credits left be reached again that are below what is left then.
+ * The record that an account reached a threshold. The transaction of the charge, or of the top-up that the operator takes back,
+ * writes it, at most once for each threshold and cycle. A change of the plan lets all percentages be reached again. Everything that
+ * raises what is left, e.g. a top-up or a refund, lets those numbers of credits left be reached again that are below it then.
  */
 export const Alert = z.object({
   kind: AlertKind,
@@ -56,7 +56,7 @@ export const Alert = z.object({
   /** The plan when the alert was recorded, and the credits that it granted per cycle. */
   plan: Plan,
   creditsPerCycle: Credits,
-  /** The credits used, and the credits left, when the alert was recorded. */
+  /** The credits used, and the credits left (including held credits), when the alert was recorded. */
   creditsUsed: Credits,
   creditsLeft: Credits,
 })

@@ -58,6 +58,8 @@ const ExpiresAt = z.iso.datetime({ offset: true, error: 'Enter a moment as ISO-8
  * - `keyPrefix` contains the brand, the type and the first 8 random characters of the current secret.
  * - `isSecretSaved` becomes true when a person confirms that the secret is saved, or when the secret is first used. While it
  *   is false, the response with the secret was perhaps lost, and `keys.replaceLostSecret` can replace the secret.
+ * - `lastUsedAt` is the time of the last charge, hold or verify with one of the secrets, to the minute. Every verdict counts, e.g.
+ *   also a refusal because the key is disabled.
  * - `graceEndsAt` is the time until which previous secrets still work. Each previous secret has its own grace period, and this
  *   is the end of the last one. Null means that only the current secret works.
  */

@@ -208,8 +208,8 @@ export type ReleaseVerdict = z.infer<typeof ReleaseVerdict>
  * The verdict of a refund:
  * - `refunded`: the account gets `credits` back in the billing cycle of the charge. If that cycle has ended, the credits become
  *   a top-up in the current cycle instead, and `becameTopUp` is true.
- * - `exceeds_charge`: the refund asks for more credits than are left of the charge after earlier refunds. A retry with the same
- *   idempotency key gets the same verdict.
+ * - `exceeds_charge`: the refund asks for more credits than are left of the charge after earlier refunds. Or it would become a
+ *   top-up, and the account would have more than 2^53 - 1 credits. A retry with the same idempotency key gets the same verdict.
  * - The other verdicts have the same meaning as for a charge.
  */
 export const RefundVerdict = z.discriminatedUnion('verdict', [...DecidedRefund.options, Overloaded])

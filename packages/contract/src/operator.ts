@@ -62,6 +62,7 @@ export const TakeBackTopUpOutput = Output.extend({
   account: BillingAccount,
 })
 
+/** The plan `free` gives 0 credits to an account whose free credits were refused (`freeCreditsRefusal`). */
 export const ChangePlan = OfAccount.extend({ plan: Plan })
 export type ChangePlan = z.infer<typeof ChangePlan>
 export const ChangePlanOutput = Output.extend({

@@ -35,7 +35,7 @@ export interface Alerts {
   created_at: Timestamp;
   credits_granted: number;
   /**
-   * What was left, without held credits: the lowest number in the batch of the charge.
+   * The lowest number of credits left in the batch of the charge: granted + top-ups - used. Held credits are left.
    */
   credits_left: number;
   /**
@@ -76,13 +76,13 @@ export interface ApiKeys {
    */
   key_type: Generated<string>;
   /**
-   * The last use of the key. It is updated at most once a minute.
+   * The last use of the key: the last charge, hold or verify with one of its secrets, also if it was refused. It is updated at most once a minute.
    */
   last_used_at: Timestamp | null;
   name: string;
   revoked_at: Timestamp | null;
   /**
-   * The last use of a revoked key, for lists by last use: 1970 if the key was never used. Null means that the key is not revoked. A charge does not change this column, so updates of last_used_at do not write to its index.
+   * The last use of a revoked key, for lists by last use: 1970 if the key was never used. Null means that the key is not revoked. So an update of last_used_at writes to its index only if the key is revoked.
    */
   revoked_last_used_at: Generated<Timestamp | null>;
   /**
@@ -108,7 +108,7 @@ export interface ApiKeySecrets {
    */
   key_prefix: string;
   /**
-   * The last use of the secret. It is updated at most once a minute. Null means that the secret was never used.
+   * The last charge, hold or verify with the secret, also if it was refused. It is updated at most once a minute. Null means that the secret was never used.
    */
   last_used_at: Timestamp | null;
   /**
@@ -199,7 +199,7 @@ export interface BillingAccounts {
    */
   alert_credits_left: ArrayType<number> | null;
   /**
-   * The number of times that the account got credits or another plan, so that an alert can be recorded again (keymeter.begin_alert_period).
+   * The number of times that the account got credits or another plan and an alert can be recorded again since (keymeter.begin_alert_period).
    */
   alert_period: Generated<number>;
   /**
@@ -251,7 +251,7 @@ export interface BillingAccounts {
   last_event_sequence: Generated<number>;
   last_ledger_sequence: Generated<number>;
   /**
-   * False if a charge that is refused because too few credits are left records no alert.
+   * False if a refused charge that asks for more credits than are left records no alert at 0.
    */
   next_alert_at_refusal: Generated<boolean>;
   /**

@@ -75,7 +75,7 @@ function explainPercent(account: ThresholdEditorsProps['account']): string {
 
 const CREDITS_LEFT: ThresholdKind = {
   title: 'Credits left',
-  explanation: 'Top-ups count as left, and held credits do not. A charge that is refused for lack of credits counts as 0 left.',
+  explanation: 'Top-ups and held credits count as left. A refused charge that asks for more than is left counts as 0 left.',
   fieldLabel: 'Add a number of credits',
   unit: 'credits',
   hint: `0 or more. At most ${ALERT_THRESHOLDS_MAX} thresholds.`,

@@ -17,6 +17,8 @@ const database = reconciledDatabase()
 const { metering, operator } = backendOf(database)
 const START = new Date('2027-01-31T12:00:00.000Z')
 const NEXT_CYCLE = new Date('2027-02-28T12:00:00.000Z')
+const AFTER_NEXT_CYCLE = new Date('2027-03-31T12:00:00.000Z')
+const HOUR_MS = 3_600_000
 
 let clock: Awaited<ReturnType<typeof replaceClock>>
 beforeAll(async () => {
@@ -70,12 +72,26 @@ async function prepaid(credits: number) {
   const created = await account()
   await created.changePlan('prepaid')
   await clock.set(NEXT_CYCLE)
-  await created.topUp(credits)
+  const topUpIdempotencyKey = once()
+  await operator.grantTopUp({ accountId: created.userId, credits, idempotencyKey: topUpIdempotencyKey })
   const { key } = created
   return {
     ...created,
+    /** Takes back `credits` of the top-up. */
+    takeBack: async (credits: number, idempotencyKey = once()) =>
+      await operator.takeBackTopUp({ accountId: created.userId, topUpIdempotencyKey, credits, idempotencyKey }),
     charge: async (credits: number) => await metering.charge({ key, credits, idempotencyKey: once() }),
   }
+}
+
+/** Charges through the server’s role. Returns the statements that read or write alerts. */
+async function alertStatements(key: string, charges: number[]): Promise<string[]> {
+  const statements = await recordPlans(database, async (db) => {
+    const engine = new Metering({ db, keyBrand: 'km', log: pino({ level: 'silent' }) })
+    for (const credits of charges) await engine.charge({ key, credits, idempotencyKey: once(), operation: 'default' })
+  })
+  expect(statements.some(({ sql }) => sql.includes('public.api_key_usage'))).toBe(true)
+  return statements.map(({ sql }) => sql).filter((sql) => sql.includes('public.alerts'))
 }
 
 describe('thresholds in percent', () => {
@@ -179,17 +195,32 @@ describe('thresholds of credits left', () => {
     ])
   })
 
-  it('held credits are not left, so a hold records an alert, and neither a release nor the next hold changes the alerts', async () => {
-    const { hold, set, alerts, charge } = await account()
+  it('held credits are left, so neither a hold nor a release changes the alerts, and the settle of a hold records them', async () => {
+    const { hold, set, alerts, charge, caller } = await account()
     await set([100, 0])
     const holdId = await hold(950)
-    expect(await alerts()).toEqual(['100 left'])
+    expect(await alerts()).toEqual([])
     await metering.release({ holdId, idempotencyKey: once() })
-    await hold(950)
+    const second = await hold(950)
     await charge(10)
-    expect(await alerts()).toEqual(['100 left'])
+    expect(await alerts()).toEqual([])
     await hold(40)
-    expect(await alerts()).toEqual(['0 left', '100 left'])
+    expect(await alerts()).toEqual([])
+    await metering.settle({ holdId: second, credits: 900, idempotencyKey: once() })
+    expect((await caller.alerts.list()).data).toMatchObject([{ threshold: 100, creditsLeft: 90, creditsUsed: 910 }])
+    await charge(50)
+    expect(await alerts()).toEqual(['100 left'])
+  })
+
+  it('a charge that is refused only because of open holds records no alert, and reads none', async () => {
+    const { key, hold, set, alerts, charge } = await account()
+    await set([100, 0])
+    await charge(600)
+    await hold(250)
+    expect(await alertStatements(key, [400, 151])).toEqual([])
+    expect(await alerts()).toEqual([])
+    await charge(401)
+    expect(await alerts()).toEqual(['0 left'])
   })
 
   it('a charge or a hold that is refused because too few credits are left records only the alert 0, once, with what was left', async () => {
@@ -262,14 +293,71 @@ describe('thresholds of credits left', () => {
     expect(await alerts()).toHaveLength(6)
   })
 
-  it('a refund does not let a threshold be reached again', async () => {
+  it('a threshold is reached again after a refund has raised what is left above it, and not otherwise', async () => {
     const { charge, set, alerts } = await account()
     await set([100])
     const charged = await charge(950)
     if (charged.verdict !== 'charged' || charged.chargeId === null) throw new Error('nothing is charged')
-    await metering.refund({ chargeId: charged.chargeId, credits: 900, idempotencyKey: once() })
-    await charge(900)
+    const refund = { chargeId: charged.chargeId }
+    await metering.refund({ ...refund, credits: 50, idempotencyKey: once() })
+    await charge(10)
     expect(await alerts()).toEqual(['100 left'])
+    await metering.refund({ ...refund, credits: 11, idempotencyKey: once() })
+    await charge(1)
+    expect(await alerts()).toEqual(['100 left', '100 left'])
+  })
+
+  it('a batch records each of the alerts before and after a refund that raises what is left above their threshold', async () => {
+    const { key, charge, set, caller } = await account()
+    const charged = await charge(500)
+    if (charged.verdict !== 'charged' || charged.chargeId === null) throw new Error('nothing is charged')
+    await set([100, 10])
+    const engine = new Metering({ db: database.db, keyBrand: 'km', log: pino({ level: 'silent' }) })
+    const item = { key, operation: 'default' }
+    await Promise.all([
+      // While this verify is in flight, the other calls gather in one batch.
+      engine.charge({ ...item, credits: 0, idempotencyKey: null }),
+      engine.charge({ ...item, credits: 450, idempotencyKey: once() }),
+      engine.refund({ chargeId: charged.chargeId, credits: 500, idempotencyKey: once() }),
+      engine.charge({ ...item, credits: 470, idempotencyKey: once() }),
+      engine.charge({ ...item, credits: 1, idempotencyKey: once() }),
+    ])
+    const { data } = await caller.alerts.list()
+    expect(data.map(({ threshold, creditsLeft, kind }) => [kind, threshold, creditsLeft]).toSorted()).toEqual([
+      ['credits_left', 100, 50],
+      ['credits_left', 100, 79],
+      ['percent', 50, 500],
+    ])
+  })
+
+  it('a threshold is reached again after a hold of an ended cycle has given its top-ups back', async () => {
+    for (const end of ['release', 'settle', 'expiry'] as const) {
+      await clock.set(START)
+      const { charge, alerts, hold } = await prepaid(300)
+      await clock.set(new Date(AFTER_NEXT_CYCLE.getTime() - 1))
+      const holdId = await hold(250)
+      await clock.set(AFTER_NEXT_CYCLE)
+      await charge(1)
+      expect(await alerts()).toEqual(['100 left'])
+      if (end === 'release') await metering.release({ holdId, idempotencyKey: once() })
+      else if (end === 'settle') await metering.settle({ holdId, credits: 1, idempotencyKey: once() })
+      else await clock.set(new Date(AFTER_NEXT_CYCLE.getTime() + HOUR_MS))
+      expect(await charge(197)).toMatchObject({ verdict: 'charged' })
+      expect(await alerts()).toEqual(['100 left'])
+      await charge(2)
+      expect(await alerts()).toEqual(['100 left', '100 left'])
+    }
+  })
+
+  it('a refused charge records each threshold that is not below what is left', async () => {
+    const { key, changePlan, alerts, caller } = await account()
+    await changePlan('prepaid')
+    await clock.set(NEXT_CYCLE)
+    expect(await metering.charge({ key, credits: 1, idempotencyKey: once() })).toMatchObject({
+      verdict: 'insufficient_credits',
+    })
+    expect(await alerts()).toEqual(['0 left', '100 left'])
+    expect((await caller.alerts.list()).data).toMatchObject([{ creditsLeft: 0 }, { creditsLeft: 0 }])
   })
 
   it('a threshold is reached again in the next cycle', async () => {
@@ -314,6 +402,33 @@ describe('an account whose plan grants no credits', () => {
       { plan: 'prepaid', creditsPerCycle: 0, creditsLeft: 100, creditsUsed: 200 },
       { plan: 'prepaid', creditsPerCycle: 0, creditsLeft: 100, creditsUsed: 200 },
     ])
+  })
+
+  it('gets an alert when its operator takes back so much of a top-up that a threshold is reached, and a retry records none', async () => {
+    const { charge, alerts, caller, takeBack, hold } = await prepaid(150)
+    await charge(1)
+    await takeBack(48)
+    expect(await alerts()).toEqual([])
+    const retried = once()
+    for (let times = 0; times < 2; times++) await takeBack(1, retried)
+    expect(await alerts()).toEqual(['100 left'])
+    await hold(30)
+    await takeBack(100)
+    expect((await caller.alerts.list()).data).toMatchObject([{ threshold: 100, creditsLeft: 100, creditsUsed: 1 }])
+    expect(await charge(31)).toMatchObject({ verdict: 'insufficient_credits' })
+    expect(await alerts()).toEqual(['0 left', '100 left'])
+  })
+
+  it('gets all its alerts when its operator takes back everything', async () => {
+    const { alerts, takeBack, topUp, charge } = await prepaid(150)
+    await takeBack(150)
+    expect(await alerts()).toEqual(['0 left', '100 left'])
+    // Nothing is left, so this takes nothing back.
+    await takeBack(1)
+    expect(await alerts()).toHaveLength(2)
+    await topUp(101)
+    await charge(1)
+    expect(await alerts()).toHaveLength(3)
   })
 
   it('gets the thresholds that its customer has set, also if these are none', async () => {
@@ -362,6 +477,7 @@ describe('an account whose plan grants no credits', () => {
       'credits_left 0',
       'credits_left 0',
       'credits_left 100',
+      'credits_left 100',
       'percent 50',
     ])
   })
@@ -399,16 +515,6 @@ describe('alerts.setThresholds', () => {
 })
 
 describe('the cost of alerts', () => {
-  /** Charges through the server’s role. Returns the statements that read or write alerts. */
-  async function alertStatements(key: string, charges: number[]): Promise<string[]> {
-    const statements = await recordPlans(database, async (db) => {
-      const engine = new Metering({ db, keyBrand: 'km', log: pino({ level: 'silent' }) })
-      for (const credits of charges) await engine.charge({ key, credits, idempotencyKey: once(), operation: 'default' })
-    })
-    expect(statements.some(({ sql }) => sql.includes('public.api_key_usage'))).toBe(true)
-    return statements.map(({ sql }) => sql).filter((sql) => sql.includes('public.alerts'))
-  }
-
   it('a charge reads and writes no alerts while it reaches no further threshold, also above a reached one or when it is refused', async () => {
     const { key, set, charge, alerts } = await account()
     await set([300, 0], [50, 99])

@@ -131,6 +131,46 @@ describe('free credits', () => {
     expect(await accountOf(second)).toMatchObject({ plan: 'paid', creditsPerCycle: 70, freeCreditsRefusal: null })
   })
 
+  it('an account without them gets none when the operator changes its plan back to free, in no cycle and for no reason', async () => {
+    const { operator } = backend(database)
+    await database.owner.query(
+      "insert into plans (plan, credits_per_cycle) values ('paid', 70), ('none', 0) on conflict do nothing",
+    )
+    const email = `${newMailbox()}@example.com`
+    await createAs(email)
+    const withoutCredits = [
+      ['mailbox_used', await createAs(email)],
+      ['not_confirmed', await createAs(`${newMailbox()}@example.com`, { isEmailConfirmed: false })],
+      ['not_offered', await createAs(`${newMailbox()}@example.com`, { setting: 'none' })],
+    ] as const
+    for (const [reason, account] of withoutCredits) {
+      const accountId = account.userId
+      await operator.changePlan({ accountId, plan: 'none' })
+      // This change applies immediately.
+      await operator.changePlan({ accountId, plan: 'free' })
+      expect(await accountOf(account)).toMatchObject(withheld(reason))
+      await operator.changePlan({ accountId, plan: 'paid' })
+      // This change applies from the next cycle on.
+      await operator.changePlan({ accountId, plan: 'free' })
+      expect(await accountOf(account)).toMatchObject({ plan: 'paid', nextPlan: 'free', creditsPerCycle: 70 })
+      await age(account, 1)
+      expect(await accountOf(account)).toMatchObject(withheld(reason))
+      expect(await charge(database, account.secret, 1)).toMatchObject({ verdict: 'insufficient_credits' })
+      await operator.changePlan({ accountId, plan: 'paid' })
+      expect(await charge(database, account.secret, 70)).toMatchObject({ verdict: 'charged' })
+    }
+  })
+
+  it('an account that has them gets them again when the operator changes its plan back to free', async () => {
+    const { operator } = backend(database)
+    await database.owner.query("insert into plans (plan, credits_per_cycle) values ('more', 2000) on conflict do nothing")
+    const account = await createAs(`${newMailbox()}@example.com`)
+    await operator.changePlan({ accountId: account.userId, plan: 'more' })
+    await operator.changePlan({ accountId: account.userId, plan: 'free' })
+    await age(account, 1)
+    expect(await accountOf(account)).toMatchObject(granted)
+  })
+
   it('are decided at the first visit of the dashboard, if the operator has created the account with a top-up', async () => {
     const userId = await database.createUser()
     const { operator } = backend(database)

@@ -180,6 +180,69 @@ describe('keys', () => {
     expect(await charge()).toMatchObject({ verdict: 'charged' })
   })
 
+  it('every request with a secret is a use of the secret and of its key, whatever its verdict, so the secret is not lost', async () => {
+    const { caller, userId } = account
+    const first = await charge({ credits: 3, idempotencyKey: 'first' })
+    if (first.verdict !== 'charged') throw new Error('nothing is charged')
+    const states: [string, (id: string) => Promise<unknown>, Partial<Charge>][] = [
+      ['charged', async () => {}, { credits: 0, idempotencyKey: null }],
+      ['disabled', async (id) => await caller.keys.disable({ id }), {}],
+      ['disabled', async (id) => await caller.keys.disable({ id }), { credits: 0, idempotencyKey: null }],
+      ['revoked', async (id) => await caller.keys.revoke({ id }), {}],
+      ['insufficient_credits', async () => {}, { credits: 5000 }],
+      ['key_limit_exceeded', async (id) => await caller.keys.update({ id, creditLimit: 1 }), { credits: 2 }],
+      ['conflict', async () => {}, { credits: 4, idempotencyKey: 'first' }],
+      ['account_suspended', async () => await setAccount('suspended_at = now()'), {}],
+      ['account_suspended', async () => {}, { credits: 0, idempotencyKey: null }],
+    ]
+    for (const [verdict, change, input] of states) {
+      const { id, secret, keyPrefix } = await caller.keys.create({ name: 'used' })
+      await change(id)
+      const shown = async () => await caller.keys.get({ id })
+      expect(await shown(), verdict).toMatchObject({ isSecretSaved: false, lastUsedAt: null })
+      expect(await charge({ key: secret, ...input }), verdict).toMatchObject({ verdict })
+      expect(await shown(), verdict).toMatchObject({ isSecretSaved: true, lastUsedAt: expect.any(String) })
+      const replaced = caller.keys.replaceLostSecret({ id, keyPrefix, idempotencyKey: `replace-${id}` })
+      await expect(replaced, verdict).rejects.toMatchObject({
+        reason: verdict === 'revoked' ? 'key_revoked' : 'secret_not_lost',
+      })
+    }
+    await setAccount('suspended_at = null')
+    const { rows } = await database.owner.query(
+      'select count(*)::int from api_key_secrets where user_id = $1 and last_used_at is null',
+      [userId],
+    )
+    expect(rows).toEqual([{ count: 0 }])
+  })
+
+  it('the first request with a secret is a use of this secret, also if it is expired, a retry, or the second of its batch', async () => {
+    const { caller, defaultKey } = account
+    const { id } = defaultKey
+    const used = async () =>
+      (
+        await database.owner.query<{ isUsed: boolean }>(
+          'select last_used_at is not null as "isUsed" from api_key_secrets where api_key_id = $1 order by valid_until nulls last',
+          [id],
+        )
+      ).rows.map(({ isUsed }) => isUsed)
+    const second = await caller.keys.rotate({ id, graceSeconds: 60 })
+    const third = await caller.keys.rotate({ id, graceSeconds: 3600 })
+    expect(await used()).toEqual([false, false, false])
+    await clock.set(new Date(Date.now() + 61_000))
+    expect(await charge()).toMatchObject({ verdict: 'expired' })
+    expect(await used()).toEqual([true, false, false])
+    // The key itself was used a moment ago, but its other secrets were not.
+    const log = pino({ level: 'silent' })
+    const engine = new Metering({ db: database.db, keyBrand: 'km', log })
+    const item = { credits: 1, idempotencyKey: 'both', operation: 'default' }
+    const answers = await engine.chargeMany([second, third].map(({ secret }) => ({ ...item, key: secret })))
+    expect(answers).toMatchObject([{ replayed: false }, { replayed: true }])
+    expect(await used()).toEqual([true, true, true])
+    const fourth = await caller.keys.rotate({ id, graceSeconds: 3600 })
+    expect(await charge({ ...item, key: fourth.secret })).toMatchObject({ verdict: 'charged', replayed: true })
+    expect(await used()).toEqual([true, true, true, true])
+  })
+
   it('the last use of a key is stored to the minute, without a write for each charge', async () => {
     const now = new Date('2027-01-01T00:00:00.000Z')
     const lastUsedAt = async () => (await account.caller.keys.list()).data[0]?.lastUsedAt

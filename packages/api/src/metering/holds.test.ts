@@ -1,4 +1,4 @@
-import { HOLDS_OPEN_MAX } from '@keymeter/contract'
+import { CREDITS_GIVEN_MAX, HOLDS_OPEN_MAX } from '@keymeter/contract'
 import { pino } from 'pino'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { backend as backendOf, provisioned, signedIn } from '../../test/caller.ts'
@@ -650,6 +650,28 @@ describe('a refund', () => {
     expect([await remaining(), await used(), await used(ANCHOR.toISOString())]).toEqual([1040, 0, 100])
     await clock.set(new Date('2027-03-31T12:00:00.000Z'))
     expect(await remaining()).toBe(1040)
+  })
+
+  it('is refused if it would become a top-up that raises the credits of the account above the maximum', async () => {
+    const { key, userId, remaining } = await account()
+    const topUp = async (credits: number) => await operator.grantTopUp({ accountId: userId, credits, idempotencyKey: once() })
+    await topUp(100)
+    const { chargeId } = await charge(key, 1050)
+    const refund = async (credits: number) => await metering.refund({ chargeId, credits, idempotencyKey: once() })
+    await clock.set(new Date('2027-02-28T11:59:59.000Z'))
+    const { holdId } = await hold(key, 20, 86_400)
+    await clock.set(new Date('2027-02-28T12:00:00.000Z'))
+    await charge(key, 1)
+    // The account has 1,000 granted credits, 30 in top-ups, and 20 in the hold of the ended cycle.
+    for (let more = Number.MAX_SAFE_INTEGER - 1000 - 30 - 20 - 7; more > 0; more -= CREDITS_GIVEN_MAX)
+      await topUp(Math.min(more, CREDITS_GIVEN_MAX))
+    expect(await refund(8)).toMatchObject({ verdict: 'exceeds_charge' })
+    expect(await refund(7)).toMatchObject({ verdict: 'refunded', becameTopUp: true })
+    expect(await refund(1)).toMatchObject({ verdict: 'exceeds_charge' })
+    // The credits of this hold come back, and the account has the maximum.
+    expect(await metering.release({ holdId, idempotencyKey: once() })).toMatchObject({ verdict: 'released' })
+    expect(await remaining()).toBe(Number.MAX_SAFE_INTEGER - 1)
+    expect(await refund(1)).toMatchObject({ verdict: 'exceeds_charge' })
   })
 
   it('lets the key spend its credit limit again', async () => {

@@ -6,7 +6,7 @@ import type { Scope } from '../scope.ts'
 /**
  * Changes the plan of an account. A plan with fewer credits than the current cycle has applies from the next cycle on. Any
  * other plan applies immediately, and the account gets the additional credits. A change to the current plan cancels a planned
- * change.
+ * change. The plan `free` gives 0 credits to an account whose free credits were refused.
  *
  * @returns The time from which the plan applies.
  * @throws AppError `plan_not_found`.

@@ -26,7 +26,7 @@ begin
            row(accounts.user_id, time.moment,
                accounts.billing_cycle_start, accounts.credits_per_cycle, accounts.credits_used, accounts.credits_held,
                accounts.top_up_balance, accounts.topped_up_this_cycle, accounts.holds_expire_at, accounts.last_event_sequence,
-                accounts.last_ledger_sequence, null, null, null, null, '{}', '{}', '{}')::keymeter.metering_account,
+                accounts.last_ledger_sequence, null, null, false, false, null, '{}', '{}', '{}')::keymeter.metering_account,
            case
              when keys.revoked_at is not null then 'revoked'
              when keys.disabled_at is not null then 'disabled'

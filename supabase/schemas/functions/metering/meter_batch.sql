@@ -62,6 +62,8 @@ declare
   -- was decided last. If its verdict is stored, later items with this idempotency key get its answer.
   firsts int[];
   leads int[] := '{}';
+  -- granted + top-ups - used. Unlike item.remaining, it contains the held credits.
+  credits_left bigint;
   has_events boolean := false; has_stale_use boolean := false; has_late_usage boolean := false; has_alerts boolean := false;
 begin
   perform keymeter.check_batch(actions, user_ids, key_hashes, refers_to, credits, idempotency_keys, operations, lifetimes);
@@ -82,6 +84,7 @@ begin
   loop
     item := known.item;
     continue when item.api_key_id is null and (item.refers_to is null or item.action in ('charge', 'hold'));
+    has_stale_use := has_stale_use or known.is_last_use_stale;
     if known.is_replay then
       items[item.position] := keymeter.replay(item, known.original, known.is_same_request);
       continue;
@@ -98,35 +101,39 @@ begin
       account := known.account;
     end if;
 
-    step := case
-      when item.action in ('charge', 'hold') then keymeter.spend(item, account, known.refusal, known.credit_limit, known.is_known_operation)
-      when item.action in ('settle', 'release') then keymeter.end_hold(item, account, known.refusal, items)
-      else keymeter.refund(item, account, items)
-    end;
+    if item.action in ('charge', 'hold') then
+      step := keymeter.spend(item, account, known.refusal, known.credit_limit, known.is_known_operation);
+    else
+      credits_left := account.credits_granted + account.top_up_balance - account.credits_used;
+      step := case item.action
+        when 'refund' then keymeter.refund(item, account, items)
+        else keymeter.end_hold(item, account, known.refusal, items)
+      end;
+      step.account := keymeter.note_returned_credits(step.account, credits_left);
+    end if;
     item := step.item;
     account := step.account;
 
     if item.verdict <> all(traceless) then
-      item.remaining := least(
-        greatest(0, account.credits_granted + account.top_up_balance - account.credits_used - account.credits_held), keymeter.max_credits());
+      credits_left := account.credits_granted + account.top_up_balance - account.credits_used;
+      item.remaining := least(greatest(0, credits_left - account.credits_held), keymeter.max_credits());
       if item.credits_requested <> 0 or item.idempotency_key is not null then
         has_events := true;
         account.last_event_sequence := account.last_event_sequence + 1;
         item.sequence := account.last_event_sequence;
       end if;
-      has_stale_use := has_stale_use or known.is_last_use_stale;
       has_late_usage := has_late_usage or (item.is_counted and coalesce(item.counted_at, item.moment) < known.usage_by_day_until);
       -- While no threshold is near, an item costs only this condition.
-      if account.credits_used * 100 >= known.alert_from_usage or item.remaining <= known.alert_from_left
-         or (known.alerts_at_refusal and item.verdict = 'insufficient_credits') then
-        if item.credits_charged > 0 or item.held_change > 0 then
-          account.lowest_left := least(account.lowest_left, item.remaining);
-          if item.credits_charged > 0 and item.cycle_start = account.cycle_start then
+      if account.credits_used * 100 >= known.alert_from_usage or credits_left <= known.alert_from_left or account.has_new_period
+         or (known.alerts_at_refusal and item.verdict = 'insufficient_credits' and item.credits_requested > credits_left) then
+        -- A hold takes nothing from what is left, so its settle reaches the thresholds.
+        if item.credits_charged > 0 or item.verdict = 'insufficient_credits' then
+          account.lowest_left := least(account.lowest_left, greatest(0, credits_left), keymeter.max_credits());
+          if item.credits_charged = 0 then
+            account.is_short := account.is_short or item.credits_requested > credits_left;
+          elsif item.cycle_start = account.cycle_start then
             account.peak_usage := greatest(account.peak_usage, account.credits_used);
           end if;
-          has_alerts := true;
-        elsif item.verdict = 'insufficient_credits' then
-          account.left_at_refusal := item.remaining;
           has_alerts := true;
         end if;
       end if;
@@ -142,7 +149,7 @@ begin
   end if;
   if has_late_usage then perform keymeter.record_late_usage(items); end if;
   if has_alerts then perform keymeter.record_alerts(accounts); end if;
-  if has_stale_use then perform keymeter.record_last_use(items); end if;
+  if has_stale_use then perform keymeter.record_last_use(user_ids, key_hashes, v_now); end if;
 
   return query select * from keymeter.answers(items, credits, left_out);
 end

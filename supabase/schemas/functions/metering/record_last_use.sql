@@ -1,22 +1,25 @@
--- Stores the last use of keys and secrets, at most once a minute for each of them. A valid key counts as used even if its
--- charge was refused because too few credits were left.
-create function keymeter.record_last_use(items keymeter.metering_item[]) returns void
+-- Stores the last use of the secrets of a batch and of their keys, at most once a minute for each of them. Every request with a
+-- known secret is a use, whatever its verdict, also a retry: it shows that somebody has the secret. Otherwise a secret that a
+-- backend uses while its account is suspended would count as lost, and keys.replaceLostSecret would end it.
+create function keymeter.record_last_use(user_ids uuid[], key_hashes bytea[], v_now timestamptz) returns void
   language plpgsql volatile set search_path = ''
   as $$
 begin
-  update public.api_keys as used set last_used_at = batch.moment
-    from (select user_id, api_key_id, max(moment) as moment
-            from unnest(items)
-           where not is_replayed and verdict in ('charged', 'held', 'insufficient_credits', 'key_limit_exceeded')
-           group by user_id, api_key_id) as batch
-   where used.user_id = batch.user_id and used.id = batch.api_key_id
-     and (used.last_used_at is null or used.last_used_at < batch.moment - interval '1 minute');
-  update public.api_key_secrets as used set last_used_at = batch.moment
-    from (select user_id, key_hash, max(moment) as moment
-            from unnest(items)
-           where not is_replayed and verdict in ('charged', 'held', 'insufficient_credits', 'key_limit_exceeded')
-           group by user_id, key_hash) as batch
-   where used.user_id = batch.user_id and used.key_hash = batch.key_hash
-     and (used.last_used_at is null or used.last_used_at < batch.moment - interval '1 minute');
+  with used as (
+    select secrets.user_id, secrets.key_hash, secrets.api_key_id,
+           keymeter.account_time(v_now, accounts.last_event_at, accounts.billing_cycle_start) as moment
+      from (select distinct user_id, key_hash from unnest(user_ids, key_hashes) as asked (user_id, key_hash)) as given
+      join public.api_key_secrets as secrets on secrets.user_id = given.user_id and secrets.key_hash = given.key_hash
+      join public.billing_accounts as accounts on accounts.user_id = given.user_id
+  ), used_secrets as (
+    update public.api_key_secrets as secrets set last_used_at = used.moment
+      from used
+     where secrets.user_id = used.user_id and secrets.key_hash = used.key_hash
+       and (secrets.last_used_at is null or secrets.last_used_at < used.moment - interval '1 minute')
+  )
+  update public.api_keys as keys set last_used_at = used.moment
+    from (select distinct user_id, api_key_id, moment from used) as used
+   where keys.user_id = used.user_id and keys.id = used.api_key_id
+     and (keys.last_used_at is null or keys.last_used_at < used.moment - interval '1 minute');
 end
 $$;

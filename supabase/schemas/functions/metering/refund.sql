@@ -1,6 +1,7 @@
 -- Decides a refund. A refund counts in the cycle of its charge, at the time of the charge. If that cycle has ended, the refund
--- becomes a top-up, and the usage of that cycle does not change. If the charge does not exist, the returned item has no verdict
--- (keymeter.answers then returns `not_found`).
+-- becomes a top-up, and the usage of that cycle does not change. Such a refund is refused if the account would have more than
+-- keymeter.max_credits() credits. If the charge does not exist, the returned item has no verdict (keymeter.answers then returns
+-- `not_found`).
 --
 -- `items` are all items of the batch. Earlier refunds of the same charge are subtracted from the charge. Those of this batch
 -- are not in api_key_usage yet, so they are read from `items`.
@@ -31,7 +32,9 @@ begin
   item.api_key_id := charge.api_key_id;
   item.operation := charge.operation;
 
-  if item.credits_requested > charge.refundable then
+  if item.credits_requested > charge.refundable
+     or (charge.cycle_start <> account.cycle_start and not keymeter.may_add_credits(
+           item.user_id, item.credits_requested, account.credits_granted + account.top_up_balance)) then
     item.verdict := 'exceeds_charge';
   else
     item.verdict := 'refunded';

@@ -45,12 +45,15 @@ create type keymeter.metering_account as (
   holds_expire_at timestamptz,
   last_event_sequence bigint,
   last_ledger_sequence bigint,
-  -- These three fields are for keymeter.record_alerts. They are null if no item of the batch reached the next threshold of the
-  -- account. peak_usage is the highest credits_used after a charge. lowest_left is what was left at least after a charge or a
-  -- hold. left_at_refusal is what was left when an item was refused because too few credits were left.
+  -- These four fields are for keymeter.record_alerts. Here, "left" means granted + top-ups - used: held credits are left, because
+  -- a hold can be given back. The first two are null if no item reached the next threshold of the account. peak_usage is the
+  -- highest credits_used after a charge. lowest_left is what was left at least after a charge, a settle or a refusal. is_short is
+  -- true if a refused item asked for more than was left.
   peak_usage bigint,
   lowest_left bigint,
-  left_at_refusal bigint,
+  is_short boolean,
+  -- True if an item of the batch began another alert period. Then the next thresholds in metering_lookup are outdated.
+  has_new_period boolean,
   -- The number of open holds. It is null until the first hold of the batch, because only holds need it.
   open_holds int,
   -- The keys of the batch that have a credit limit, and the credits that each of them can still use. This number is negative if

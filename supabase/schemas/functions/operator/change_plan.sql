@@ -2,6 +2,9 @@
 -- with fewer credits applies from the next cycle on, with the credits that the plan has at the time of this call. If the
 -- account already has the plan, a planned change is cancelled. Each change also adds an entry to the audit log.
 --
+-- The plan `free` gives 0 credits to an account whose free credits were refused (free_credits_refusal). Otherwise a change to
+-- another plan and back would give them to each account of a mailbox.
+--
 -- `is_too_much` is true if the account would have more than keymeter.max_credits() credits. Then nothing changes. Returns no
 -- row if the account or the plan does not exist.
 create function keymeter.change_plan(account uuid, plan text, origin keymeter.call_origin)
@@ -19,7 +22,11 @@ begin
   if not keymeter.lock_account(account) then
     return;
   end if;
-  select plans.plan, plans.credits_per_cycle into wanted from public.plans as plans where plans.plan = change_plan.plan;
+  select plans.plan,
+         case when plans.plan = 'free' and accounts.free_credits_refusal is not null then 0 else plans.credits_per_cycle end as credits_per_cycle
+    into wanted
+    from public.plans as plans join public.billing_accounts as accounts on accounts.user_id = account
+   where plans.plan = change_plan.plan;
   if not found then
     return;
   end if;

@@ -5,6 +5,8 @@
 -- A retry with the same idempotency key returns the original answer and changes nothing, without a time limit. So the function
 -- also writes an entry if nothing is left. It also writes the entry of the audit log. `origin` describes the call of the operator.
 --
+-- The function records the alerts of the thresholds that what is left reaches.
+--
 -- `credits_spent` are the credits that could not be taken back because they are spent or held. `is_conflict` is true if the
 -- idempotency key was used for another request. Returns no row if the account has no top-up with the idempotency key
 -- `top_up_key`. A refund that became a top-up has no idempotency key, so it cannot be taken back.
@@ -18,6 +20,7 @@ declare
   top_up record;
   original record;
   entry record;
+  state keymeter.metering_account;
   v_now timestamptz;
   v_wanted bigint;
   v_taken bigint;
@@ -65,6 +68,13 @@ begin
            v_wanted - v_taken, take_back_top_up.idempotency_key, take_back_top_up.note
       from taken_back
   returning entries.sequence, entries.created_at into entry;
+  if v_taken > 0 then
+    state.user_id := account;
+    state.moment := entry.created_at;
+    select credits_used, credits_per_cycle + top_up_balance - credits_used into state.credits_used, state.lowest_left
+      from public.billing_accounts where user_id = account;
+    perform keymeter.record_alerts(array[state]);
+  end if;
   perform keymeter.append_audit_entry(account, 'operator', 'account.top_up_taken_back', null,
     json_build_object('credits', v_taken, 'creditsSpent', v_wanted - v_taken, 'note', note, 'topUpSequence', top_up.sequence,
                       'ledgerSequence', entry.sequence),
