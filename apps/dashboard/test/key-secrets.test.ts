@@ -190,6 +190,33 @@ describe('rotating', () => {
     expect(complaints).toEqual([])
   })
 
+  it('the dialog says that both secrets end when the key expires, if the key expires before the grace period ends', async () => {
+    const { page, accountId, choose } = await signUp()
+    await database.owner.query("update api_keys set expires_at = '2099-01-31T12:00:00Z' where user_id = $1", [accountId])
+    await page.reload()
+    await choose('default', 'Rotate secret…')
+    const rotate = page.getByRole('dialog', { name: 'Rotate secret' })
+    const notice = rotate.getByText('The current secret works at the latest until the key expires')
+    await rotate.getByRole('radio', { name: '7 days' }).check()
+    expect(await notice.count()).toBe(0)
+    await page.keyboard.press('Escape')
+    await rotate.waitFor({ state: 'detached' })
+
+    const { rows } = await database.owner.query(
+      "update api_keys set expires_at = now() + interval '3 days' where user_id = $1 returning expires_at",
+      [accountId],
+    )
+    const expiry = new Date(rows[0].expires_at).toLocaleString('en-GB', { timeZone: 'Europe/Berlin', timeStyle: 'short' })
+    await page.reload()
+    await choose('default', 'Rotate secret…')
+    await rotate.getByRole('radio', { name: '24 hours' }).check()
+    expect(await notice.count()).toBe(0)
+    await rotate.getByRole('radio', { name: '7 days' }).check()
+    await notice.waitFor()
+    expect(await notice.textContent()).toContain(expiry)
+    expect(await notice.textContent()).toContain('The new secret ends then too.')
+  })
+
   it('the dialog asks for a new expiry if the key has expired since the dialog was opened', async () => {
     const { page, accountId, choose, saveSecret } = await signUp()
     await choose('default', 'Rotate secret…')

@@ -5,8 +5,10 @@ import { ErrorNotice } from '../call/error-notice.tsx'
 import { queryClient } from '../call/trpc.ts'
 import { AlertDialog } from '../ui/alert-dialog.tsx'
 import { Button } from '../ui/button.tsx'
+import { keyActionsId } from './key-dialog.ts'
 
 interface ConfirmKeyDialogProps {
+  keyId: string
   title: string
   isOpen: boolean
   onClose: () => void
@@ -19,7 +21,16 @@ interface ConfirmKeyDialogProps {
 }
 
 /** Asks the user to confirm an action on a key. The page shows the change only after the server has made it. */
-export function ConfirmKeyDialog({ title, isOpen, onClose, actionLabel, call, onDone, children }: ConfirmKeyDialogProps) {
+export function ConfirmKeyDialog({
+  keyId,
+  title,
+  isOpen,
+  onClose,
+  actionLabel,
+  call,
+  onDone,
+  children,
+}: ConfirmKeyDialogProps) {
   const mutation = useMutation({
     mutationFn: call,
     onSuccess: async () => {
@@ -40,7 +51,10 @@ export function ConfirmKeyDialog({ title, isOpen, onClose, actionLabel, call, on
       title={title}
       isOpen={isOpen}
       onCancel={cancel}
-      finalFocus={() => (mutation.isSuccess ? document.getElementById('keys') : true)}
+      // The action can remove the element that opened the dialog, and also the menu of the key.
+      finalFocus={() =>
+        mutation.isSuccess ? (document.getElementById(keyActionsId(keyId)) ?? document.getElementById('keys')) : true
+      }
       action={
         <Button variant="danger" isPending={mutation.isPending} onClick={() => mutation.mutate()}>
           {actionLabel}

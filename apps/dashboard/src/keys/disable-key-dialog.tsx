@@ -10,6 +10,7 @@ export function DisableKeyDialog({ apiKey, ...dialog }: KeyDialogProps) {
   return (
     <ConfirmKeyDialog
       {...dialog}
+      keyId={apiKey.id}
       title="Disable key"
       actionLabel="Disable"
       call={() => api.keys.disable.mutate({ id: apiKey.id })}

@@ -10,6 +10,7 @@ export function EndGraceDialog({ apiKey, ...dialog }: KeyDialogProps) {
   return (
     <ConfirmKeyDialog
       {...dialog}
+      keyId={apiKey.id}
       title="End all previous secrets now?"
       actionLabel="End now"
       call={() => api.keys.endGrace.mutate({ id: apiKey.id })}

@@ -3,7 +3,7 @@ import type { KeyWithUsage } from '@keymeter/contract'
 import { Link } from '@tanstack/react-router'
 import { Ellipsis } from 'lucide-react'
 import { isInUse } from './is-in-use.ts'
-import type { KeyDialog } from './key-dialog.ts'
+import { type KeyDialog, keyActionsId } from './key-dialog.ts'
 
 interface KeyActionsProps {
   apiKey: KeyWithUsage
@@ -20,6 +20,7 @@ export function KeyActions({ apiKey, labelId, onDialog, onToggle }: KeyActionsPr
   return (
     <Menu.Root>
       <Menu.Trigger
+        id={keyActionsId(apiKey.id)}
         aria-labelledby={`${labelId}-actions ${labelId}-name ${labelId}-prefix`}
         className="inline-grid size-10 place-content-center rounded-lg text-ink-soft hover:bg-raised hover:text-ink data-popup-open:bg-raised"
       >

@@ -7,3 +7,8 @@ export interface KeyDialogProps {
   isOpen: boolean
   onClose: () => void
 }
+
+/** The id of the button that opens the menu of a key. A revoked key has no menu. */
+export function keyActionsId(keyId: string): string {
+  return `actions-${keyId}`
+}

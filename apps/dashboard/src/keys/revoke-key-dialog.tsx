@@ -9,6 +9,7 @@ export function RevokeKeyDialog({ apiKey, ...dialog }: KeyDialogProps) {
   return (
     <ConfirmKeyDialog
       {...dialog}
+      keyId={apiKey.id}
       title="Revoke key"
       actionLabel="Revoke"
       call={() => api.keys.revoke.mutate({ id: apiKey.id })}

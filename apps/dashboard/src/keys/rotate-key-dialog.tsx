@@ -122,6 +122,12 @@ function RotateKeyForm({ apiKey, onClose }: Omit<KeyDialogProps, 'isOpen'>) {
             </Notice>
           )}
           {apiKey.expiresAt !== null && <ExpiryNotice expiresAt={apiKey.expiresAt} />}
+          {apiKey.expiresAt !== null && Date.parse(apiKey.expiresAt) < Date.now() + graceSeconds * 1000 && (
+            <Notice>
+              The current secret works at the latest until the key expires, {formatMoment(apiKey.expiresAt)}. The new secret ends
+              then too. To keep the key, choose a later expiry with “Edit…”.
+            </Notice>
+          )}
           {apiKey.graceEndsAt !== null && (
             <Notice>
               {/* One or several previous secrets work: the server returns only the time when the last one ends. */}

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { formatCountdown, formatRelative } from './format.ts'
+import { formatCountdown, formatMomentUtc, formatRelative } from './format.ts'
 
 const SECOND = 1_000
 const MINUTE = 60 * SECOND
@@ -8,6 +8,12 @@ const DAY = 24 * HOUR
 
 const NOW = Date.parse('2026-12-28T18:42:00.000Z')
 const relativeTo = (ms: number) => formatRelative(new Date(NOW + ms).toISOString(), NOW)
+
+describe('moments', () => {
+  it('a moment in UTC shows its date, its time and UTC', () => {
+    expect(formatMomentUtc('2026-12-28T08:05:00.000Z')).toBe('28 Dec 2026, 08:05 UTC')
+  })
+})
 
 describe('relative times', () => {
   it.each([

@@ -1,6 +1,15 @@
 const whole = new Intl.NumberFormat('en')
-const dateTime = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'short' })
-const dateTimeUtc = new Intl.DateTimeFormat('en-GB', { dateStyle: 'medium', timeStyle: 'short', timeZone: 'UTC' })
+/** Each moment shows its time zone, because the pages contain moments in the user's time zone and moments in UTC. */
+const MOMENT = {
+  day: 'numeric',
+  month: 'short',
+  year: 'numeric',
+  hour: 'numeric',
+  minute: '2-digit',
+  timeZoneName: 'short',
+} as const
+const momentLocal = new Intl.DateTimeFormat(undefined, MOMENT)
+const momentUtc = new Intl.DateTimeFormat('en-GB', { ...MOMENT, timeZone: 'UTC' })
 const dayUtc = new Intl.DateTimeFormat('en-GB', { day: 'numeric', month: 'short', timeZone: 'UTC' })
 const relative = new Intl.RelativeTimeFormat('en', { numeric: 'always' })
 
@@ -29,14 +38,14 @@ export function creditNoun(credits: number): string {
   return Math.abs(credits) === 1 ? 'credit' : 'credits'
 }
 
-/** Returns date and time in the user's language and time zone. */
+/** Returns e.g. `24 Dec 2026, 13:00 CET`: date and time in the user's language and time zone. */
 export function formatMoment(iso: string): string {
-  return dateTime.format(new Date(iso))
+  return momentLocal.format(new Date(iso))
 }
 
 /** Returns e.g. `24 Dec 2026, 12:00 UTC`. Billing cycles start and end in UTC. */
 export function formatMomentUtc(iso: string): string {
-  return `${dateTimeUtc.format(new Date(iso))} UTC`
+  return momentUtc.format(new Date(iso))
 }
 
 /**

@@ -20,7 +20,7 @@ export function announce(message: ReactNode, undo?: () => void): void {
     description: (
       <>
         {message}
-        <span className="sr-only"> Press F6, then Tab, to undo this.</span>
+        <span className="sr-only"> Press F6, then Tab twice, then Enter, to undo this.</span>
       </>
     ),
     timeout: ACTION_MS,
