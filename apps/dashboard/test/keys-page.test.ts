@@ -290,6 +290,20 @@ describe('keys page', () => {
     await saveSecret()
   })
 
+  it('the keys page marks a key whose limit is used up, and no key below its limit', async () => {
+    const { page, secret, accountId, row } = await signUp()
+    await charge(secret, 20)
+    const setLimit = async (credits: number) => {
+      await database.owner.query('update api_keys set credit_limit = $2 where user_id = $1', [accountId, credits])
+      await page.reload()
+      await row('default').getByText(`of ${credits}`).waitFor()
+    }
+    await setLimit(21)
+    expect(await row('default').getByText('Limit reached').count()).toBe(0)
+    await setLimit(20)
+    await row('default').getByText('Limit reached').waitFor()
+  })
+
   it('the keys page lists a revoked key with its usage under the revoked keys', async () => {
     const { page, secret, row, choose } = await signUp()
     await charge(secret, 432)
