@@ -460,9 +460,14 @@ describe('activity page', () => {
       'Created · main',
       'Free credits granted: 1,000 per cycle',
     ])
-    expect(await entries.first().textContent()).toMatch(/By you from [0-9a-f.:]+ · \S+ on Linux · request \S{8,}/)
+    expect(await entries.first().textContent()).toMatch(/By you from [0-9a-f.:]+ · \S+ on LinuxRequest id\S{8,}$/)
+    expect(await entries.first().textContent()).toMatch(/just now · \d+ \w+ \d{4}, \d\d:\d\d (CET|CEST)/)
+    const requestId = entries.first().locator('code')
+    expect(await requestId.isVisible()).toBe(false)
+    await entries.first().getByText('Request id').click()
+    expect(await requestId.isVisible()).toBe(true)
     // This key was created through the API by Node's `fetch`, so the client program is `node`.
-    expect(await entries.nth(4).textContent()).toMatch(/By you from [0-9a-f.:]+ · node · request \S{8,}/)
+    expect(await entries.nth(4).textContent()).toMatch(/By you from [0-9a-f.:]+ · nodeRequest id\S{8,}$/)
 
     await page.getByLabel('Action').selectOption('Created')
     await expect.poll(texts).toEqual(['Created · other', 'Created · main'])
