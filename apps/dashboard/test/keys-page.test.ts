@@ -13,9 +13,12 @@ function localText(moment: number): string {
 
 describe('keys page', () => {
   it('the keys page lets the user rename a key and set its limit and expiry, and shows mistakes at the field', async () => {
-    const { page, row, choose, complaints } = await signUp()
+    const { page, secret, row, choose, complaints } = await signUp()
     await choose('default', 'Edit…')
     const edit = page.getByRole('dialog', { name: 'Edit key' })
+    await edit.getByLabel('Name').fill(secret)
+    await edit.getByRole('button', { name: 'Save' }).click()
+    await edit.getByText('This is a whole secret. Enter a name.').waitFor()
     await edit.getByLabel('Name').fill('Renamed')
     await edit.getByLabel('Credit limit').fill('5oo')
     await edit.getByRole('button', { name: 'Save' }).click()
