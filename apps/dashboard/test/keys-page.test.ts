@@ -312,7 +312,7 @@ describe('keys page', () => {
     await charge(secret, 432)
     await choose('default', 'Revoke…')
     await page.getByRole('alertdialog').getByRole('button', { name: 'Revoke' }).click()
-    await page.getByText('You have no live keys.', { exact: false }).waitFor()
+    await page.getByText('All your keys are revoked.', { exact: false }).waitFor()
     await page.getByLabel('Status').selectOption('Revoked')
     await row('default').getByText('432').waitFor()
     await row('default').getByText('Revoked').waitFor()

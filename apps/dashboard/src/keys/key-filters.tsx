@@ -8,7 +8,7 @@ import { type KeysSearch, SORT_DEFAULT, STATUS_DEFAULT } from './keys-search.ts'
 const SEARCH_DELAY_MS = 200
 
 const STATUSES: Record<KeyFilter, string> = {
-  live: 'Live',
+  live: 'Not revoked',
   active: 'Active',
   disabled: 'Disabled',
   expired: 'Expired',
