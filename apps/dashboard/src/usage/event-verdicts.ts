@@ -13,7 +13,7 @@ const VERDICTS = {
   expired: { text: 'Key expired', group: 'refused' },
   account_suspended: { text: 'Account suspended', group: 'refused' },
   insufficient_credits: { text: 'Out of credits', group: 'refused' },
-  key_limit_exceeded: { text: 'Over the key’s limit', group: 'refused' },
+  key_limit_exceeded: { text: 'Over key limit', group: 'refused' },
   hold_expired: { text: 'Hold expired', group: 'refused' },
   hold_ended: { text: 'Hold ended', group: 'refused' },
   exceeds_charge: { text: 'More than was charged', group: 'refused' },
