@@ -20,7 +20,7 @@ const VERDICTS = {
 } as const satisfies Record<EventVerdict, { text: string; group: VerdictGroup | null }>
 
 type VerdictGroup = 'charged' | 'refused'
-const GROUPS: Record<VerdictGroup, string> = { charged: 'Charged', refused: 'Refused' }
+const GROUPS: Record<VerdictGroup, string> = { charged: 'Charged or settled', refused: 'Refused' }
 
 /**
  * Returns the verdict in words. If the server is newer than the open page, the page perhaps does not know a verdict. The
@@ -55,6 +55,7 @@ export function isRefusal(verdict: string): boolean {
 export const VERDICT_OPTIONS = [
   { value: '', text: 'All' },
   ...(Object.keys(GROUPS) as VerdictGroup[]).map((value) => ({ value, text: GROUPS[value] })),
+  ...(['settled', 'held', 'released', 'refunded'] as const).map((value) => ({ value, text: VERDICTS[value].text })),
   ...inGroup('refused').map((value) => ({ value, text: `Refused: ${VERDICTS[value].text.toLowerCase()}` })),
 ]
 

@@ -1,5 +1,5 @@
 import { type KeyboardEvent, type ReactNode, useRef, useState } from 'react'
-import { formatCredits } from '../ui/format.ts'
+import { countCredits, formatCredits } from '../ui/format.ts'
 
 interface ChartBucket {
   /** The start of the bucket, as ISO-8601. */
@@ -59,7 +59,7 @@ export function UsageChart({ buckets, series, current, timeZone }: UsageChartPro
   return (
     <div className="grid gap-3">
       <div className="flex justify-between gap-3 text-xs text-ink-soft">
-        <span className="figures">{formatCredits(highest)} credits</span>
+        <span className="figures">Highest bar: {countCredits(highest)}</span>
         <span>{timeZone}</span>
       </div>
       <div className="relative h-48 border-line border-y">
