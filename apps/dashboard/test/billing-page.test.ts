@@ -330,6 +330,7 @@ describe('billing page', () => {
     await page
       .getByRole('img', { name: 'Balance by day: 1,000 credits at the start, 1,500 at most, 1,300 at the end' })
       .waitFor()
+    await page.getByText('Highest end-of-day balance: 1,500 credits', { exact: true }).waitFor()
     await page.goto(`${server.url}/activity`)
     await page.getByText('200 credits of a top-up taken back: Payment reversed').waitFor()
     const entries = page.getByRole('listitem').filter({ hasText: 'By the operator' })

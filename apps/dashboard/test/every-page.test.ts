@@ -141,7 +141,7 @@ describe('all pages', () => {
       await page.getByRole('group', { name: 'Credits by time' }).waitFor()
       await page.getByRole('row', { name: /Charged/ }).waitFor()
       await inspect()
-      await page.getByRole('combobox', { name: 'Events of key' }).click()
+      await page.getByRole('combobox', { name: 'Key', exact: true }).click()
       await page
         .getByRole('listbox')
         .getByRole('option', { name: /^default/ })

@@ -26,7 +26,7 @@ describe('filter by key', () => {
     await charge(secret, 5)
     await insertRevoked(accountId)
     await page.getByRole('link', { name: 'Usage' }).click()
-    const filter = page.getByRole('combobox', { name: 'Events of key' })
+    const filter = page.getByRole('combobox', { name: 'Key', exact: true })
     await page.getByRole('row', { name: /Charged/ }).waitFor()
     await filter.focus()
     await page.keyboard.press('Enter')
@@ -91,7 +91,7 @@ describe('filter by key', () => {
     const seen: string[] = []
     page.on('request', (request) => seen.push(request.url(), request.postData() ?? ''))
     await page.getByRole('link', { name: 'Usage' }).click()
-    await page.getByRole('combobox', { name: 'Events of key' }).click()
+    await page.getByRole('combobox', { name: 'Key', exact: true }).click()
     await page.evaluate(async (text) => await navigator.clipboard.writeText(text), secret)
     const search = page.getByRole('combobox', { name: 'Search keys' })
     await search.focus()

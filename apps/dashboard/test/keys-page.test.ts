@@ -13,9 +13,12 @@ function localText(moment: number): string {
 
 describe('keys page', () => {
   it('the keys page lets the user rename a key and set its limit and expiry, and shows mistakes at the field', async () => {
-    const { page, row, choose, complaints } = await signUp()
+    const { page, secret, row, choose, complaints } = await signUp()
     await choose('default', 'Edit…')
     const edit = page.getByRole('dialog', { name: 'Edit key' })
+    await edit.getByLabel('Name').fill(secret)
+    await edit.getByRole('button', { name: 'Save' }).click()
+    await edit.getByText('This is a whole secret. Enter a name.').waitFor()
     await edit.getByLabel('Name').fill('Renamed')
     await edit.getByLabel('Credit limit').fill('5oo')
     await edit.getByRole('button', { name: 'Save' }).click()
@@ -323,12 +326,26 @@ describe('keys page', () => {
     await saveSecret()
   })
 
+  it('the keys page marks a key whose limit is used up, and no key below its limit', async () => {
+    const { page, secret, accountId, row } = await signUp()
+    await charge(secret, 20)
+    const setLimit = async (credits: number) => {
+      await database.owner.query('update api_keys set credit_limit = $2 where user_id = $1', [accountId, credits])
+      await page.reload()
+      await row('default').getByText(`of ${credits}`).waitFor()
+    }
+    await setLimit(21)
+    expect(await row('default').getByText('Limit reached').count()).toBe(0)
+    await setLimit(20)
+    await row('default').getByText('Limit reached').waitFor()
+  })
+
   it('the keys page lists a revoked key with its usage under the revoked keys', async () => {
     const { page, secret, row, choose } = await signUp()
     await charge(secret, 432)
     await choose('default', 'Revoke…')
     await page.getByRole('alertdialog').getByRole('button', { name: 'Revoke' }).click()
-    await page.getByText('You have no live keys.', { exact: false }).waitFor()
+    await page.getByText('All your keys are revoked.', { exact: false }).waitFor()
     await page.getByLabel('Status').selectOption('Revoked')
     await row('default').getByText('432').waitFor()
     await row('default').getByText('Revoked').waitFor()
@@ -479,9 +496,14 @@ describe('activity page', () => {
       'Created · main',
       'Free credits granted: 1,000 per cycle',
     ])
-    expect(await entries.first().textContent()).toMatch(/By you from [0-9a-f.:]+ · \S+ on Linux · request \S{8,}/)
+    expect(await entries.first().textContent()).toMatch(/By you from [0-9a-f.:]+ · \S+ on LinuxRequest id\S{8,}$/)
+    expect(await entries.first().textContent()).toMatch(/just now · \d+ \w+ \d{4}, \d\d:\d\d (CET|CEST)/)
+    const requestId = entries.first().locator('code')
+    expect(await requestId.isVisible()).toBe(false)
+    await entries.first().getByText('Request id').click()
+    expect(await requestId.isVisible()).toBe(true)
     // This key was created through the API by Node's `fetch`, so the client program is `node`.
-    expect(await entries.nth(4).textContent()).toMatch(/By you from [0-9a-f.:]+ · node · request \S{8,}/)
+    expect(await entries.nth(4).textContent()).toMatch(/By you from [0-9a-f.:]+ · nodeRequest id\S{8,}$/)
 
     await page.getByLabel('Action').selectOption('Created')
     await expect.poll(texts).toEqual(['Created · other', 'Created · main'])

@@ -1,5 +1,6 @@
 import type { AuditActor, AuditEntry } from '@keymeter/contract'
 import { KeyName } from '../keys/key-name.tsx'
+import { formatMoment } from '../ui/format.ts'
 import { Moment } from '../ui/moment.tsx'
 import { isolated, UserText } from '../ui/user-text.tsx'
 import { describeClient } from './describe-client.ts'
@@ -26,30 +27,32 @@ export function ActivityEntry({ entry }: { entry: AuditEntry }) {
           )}
         </p>
         <span className="text-ink-soft">
-          <Moment iso={createdAt} />
+          <Moment iso={createdAt} /> · {formatMoment(createdAt)}
         </span>
       </div>
-      <p className="wrap-anywhere text-xs text-ink-soft">
-        {keyPrefix !== null && `${keyPrefix}… · `}
-        {ACTORS[actor]}
-        {clientAddress !== null && ` from ${clientAddress}`}
-        {userAgent && (
-          <>
-            {' · '}
-            <span title={isolated(userAgent)}>
-              <UserText>{describeClient(userAgent)}</UserText>
-            </span>
-          </>
-        )}
+      <div className="flex flex-wrap items-baseline gap-x-4 text-xs text-ink-soft">
+        <p className="wrap-anywhere">
+          {keyPrefix !== null && `${keyPrefix}… · `}
+          {ACTORS[actor]}
+          {clientAddress !== null && ` from ${clientAddress}`}
+          {userAgent && (
+            <>
+              {' · '}
+              <span title={isolated(userAgent)}>
+                <UserText>{describeClient(userAgent)}</UserText>
+              </span>
+            </>
+          )}
+        </p>
         {requestId !== null && (
-          <>
-            {' · request '}
-            <code>
+          <details>
+            <summary className="min-h-6 w-fit cursor-pointer">Request id</summary>
+            <code className="wrap-anywhere">
               <UserText>{requestId}</UserText>
             </code>
-          </>
+          </details>
         )}
-      </p>
+      </div>
     </li>
   )
 }

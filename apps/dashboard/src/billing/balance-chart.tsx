@@ -20,7 +20,7 @@ export function BalanceChart({ days, balances, from, to }: BalanceByDay & { from
   const label = `Balance by day: ${countCredits(atFirst)} at the start, ${formatCredits(highest)} at most, ${formatCredits(atLast)} at the end`
   return (
     <div className="grid gap-2 rounded-2xl border border-line bg-surface p-4 text-xs text-ink-soft sm:p-6">
-      <span className="figures">{countCredits(highest)}</span>
+      <span className="figures">Highest end-of-day balance: {countCredits(highest)}</span>
       <svg
         viewBox={`0 0 ${days} ${HEIGHT}`}
         preserveAspectRatio="none"
@@ -40,7 +40,7 @@ export function BalanceChart({ days, balances, from, to }: BalanceByDay & { from
           className="stroke-series-1"
         />
       </svg>
-      {lowest < 0 && <span className="figures">{countCredits(lowest)}</span>}
+      {lowest < 0 && <span className="figures">Lowest end-of-day balance: {countCredits(lowest)}</span>}
       <div className="flex justify-between">
         <span>{from}</span>
         <span>{to}</span>

@@ -7,7 +7,7 @@ import { useDelayed } from '../ui/use-delayed.ts'
 import { type KeysSearch, SORT_DEFAULT, STATUS_DEFAULT } from './keys-search.ts'
 
 const STATUSES: Record<KeyFilter, string> = {
-  live: 'Live',
+  live: 'Not revoked',
   active: 'Active',
   disabled: 'Disabled',
   expired: 'Expired',

@@ -1,4 +1,4 @@
-import { type Key, KeyName, UpdateKey } from '@keymeter/contract'
+import { hasNoWholeSecret, type Key, KeyName, UpdateKey } from '@keymeter/contract'
 import type { FormEvent } from 'react'
 import { z } from 'zod'
 
@@ -18,8 +18,11 @@ const CreditLimitText = z
   .transform((text) => (text === '' ? null : /^-?\d+$/.test(text) ? Number(text) : Number.NaN))
   .pipe(UpdateKey.shape.creditLimit.unwrap())
 
+/** The message of the API asks for a key prefix, which is not a name. */
+const NameText = z.string().refine(hasNoWholeSecret, 'This is a whole secret. Enter a name.').pipe(KeyName)
+
 /** The fields of a key that can be changed after the key was created. */
-export const KeyForm = z.object({ name: KeyName, expiresAt: ExpiryText, creditLimit: CreditLimitText })
+export const KeyForm = z.object({ name: NameText, expiresAt: ExpiryText, creditLimit: CreditLimitText })
 export type KeyFormInput = z.input<typeof KeyForm>
 
 export function toKeyForm({ name, expiresAt, creditLimit }: Pick<Key, 'name' | 'expiresAt' | 'creditLimit'>): KeyFormInput {

@@ -8,7 +8,7 @@ const EXPIRING_MS = 7 * 86_400_000
 
 /** Shows why the key cannot be used, or when an active key expires soon. Otherwise shows nothing. */
 export function KeyStatusBadge({ apiKey }: { apiKey: KeyWithUsage }): JSX.Element | null {
-  const { status, revokedAt, disabledAt, expiresAt } = apiKey
+  const { status, revokedAt, disabledAt, expiresAt, creditLimit, creditsUsed } = apiKey
   switch (status) {
     case 'revoked':
       return (
@@ -25,7 +25,16 @@ export function KeyStatusBadge({ apiKey }: { apiKey: KeyWithUsage }): JSX.Elemen
     case 'expired':
       return <Expired at={expiresAt} />
     case 'active':
-      return expiresAt === null ? null : <ExpiryBadge expiresAt={expiresAt} />
+      return (
+        <>
+          {creditLimit !== null && creditsUsed >= creditLimit && (
+            <Badge tone="danger" title="Its charges are refused until the billing cycle ends or the limit is raised.">
+              Limit reached
+            </Badge>
+          )}
+          {expiresAt !== null && <ExpiryBadge expiresAt={expiresAt} />}
+        </>
+      )
   }
 }
 

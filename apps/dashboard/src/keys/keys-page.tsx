@@ -67,7 +67,7 @@ function Keys() {
           ? 'No key matches so far. Load more to search the other keys.'
           : isFiltered
             ? 'No keys match.'
-            : 'You have no live keys. Create one to call the API.'
+            : 'All your keys are revoked. Create one to call the API.'
       }
       onClearFilters={isFiltered ? () => navigate({ search: { sort } }) : null}
     >

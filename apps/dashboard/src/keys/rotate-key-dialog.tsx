@@ -124,8 +124,8 @@ function RotateKeyForm({ apiKey, onClose }: Omit<KeyDialogProps, 'isOpen'>) {
           {apiKey.expiresAt !== null && <ExpiryNotice expiresAt={apiKey.expiresAt} />}
           {apiKey.expiresAt !== null && Date.parse(apiKey.expiresAt) < Date.now() + graceSeconds * 1000 && (
             <Notice>
-              The current secret works at the latest until the key expires, {formatMoment(apiKey.expiresAt)}. The new secret ends
-              then too. To keep the key, choose a later expiry with “Edit…”.
+              The current secret works at the latest until the key expires, {formatMoment(apiKey.expiresAt)}. The new secret
+              ends then too. To keep the key, choose a later expiry with “Edit…”.
             </Notice>
           )}
           {apiKey.graceEndsAt !== null && (

@@ -119,7 +119,8 @@ function SecretField({ secret, copyState, onCopyState, copyButton }: SecretField
         )}
         {copyState === 'copied' ? 'Copied' : 'Copy secret'}
       </Button>
-      <p role="status" className="text-sm text-ink-soft">
+      {/* The height of one line is reserved, so that the button below does not move. */}
+      <p role="status" className="min-h-5 text-sm text-ink-soft">
         {copyState === 'failed' && 'Copying failed. The secret is selected: press Ctrl+C.'}
         {copyState === 'copied' && 'The secret is on your clipboard.'}
       </p>

@@ -9,7 +9,7 @@ const TONES = {
 
 export function Badge({ tone, title, children }: { tone: keyof typeof TONES; title?: string; children: ReactNode }) {
   return (
-    <span title={title} className={`shrink-0 rounded-md px-1.5 py-0.5 text-xs font-medium ${TONES[tone]}`}>
+    <span title={title} className={`shrink-0 whitespace-nowrap rounded-md px-1.5 py-0.5 text-xs font-medium ${TONES[tone]}`}>
       {children}
     </span>
   )

@@ -14,7 +14,7 @@ const OPERATION_LENGTH_MAX = 64
 const ALL = { value: '', text: 'All' } as const
 const ACTION_OPTIONS = [ALL, ...UsageAction.options.map((value) => ({ value, text: ACTION_TEXTS[value] }))]
 const WHEN_OPTIONS = [
-  { value: '', text: 'As above' },
+  { value: '', text: 'Same period as the chart' },
   { value: 'any', text: 'Any time' },
 ] as const
 
@@ -27,7 +27,7 @@ export function EventFilters() {
   return (
     <search aria-label="Events" className="grid grid-cols-2 items-start gap-3 sm:grid-cols-6">
       <div className="col-span-2 min-w-0">
-        <KeyPicker label="Events of key" keyId={keyId} onChange={(chosen) => choose({ keyId: chosen })} />
+        <KeyPicker label="Key" keyId={keyId} onChange={(chosen) => choose({ keyId: chosen })} />
       </div>
       <div className="col-span-2">
         <OperationField />

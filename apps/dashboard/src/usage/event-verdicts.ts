@@ -13,14 +13,14 @@ const VERDICTS = {
   expired: { text: 'Key expired', group: 'refused' },
   account_suspended: { text: 'Account suspended', group: 'refused' },
   insufficient_credits: { text: 'Out of credits', group: 'refused' },
-  key_limit_exceeded: { text: 'Over the key’s limit', group: 'refused' },
+  key_limit_exceeded: { text: 'Over key limit', group: 'refused' },
   hold_expired: { text: 'Hold expired', group: 'refused' },
   hold_ended: { text: 'Hold ended', group: 'refused' },
   exceeds_charge: { text: 'More than was charged', group: 'refused' },
 } as const satisfies Record<EventVerdict, { text: string; group: VerdictGroup | null }>
 
 type VerdictGroup = 'charged' | 'refused'
-const GROUPS: Record<VerdictGroup, string> = { charged: 'Charged', refused: 'Refused' }
+const GROUPS: Record<VerdictGroup, string> = { charged: 'Charged or settled', refused: 'Refused' }
 
 /**
  * Returns the verdict in words. If the server is newer than the open page, the page perhaps does not know a verdict. The
@@ -55,6 +55,7 @@ export function isRefusal(verdict: string): boolean {
 export const VERDICT_OPTIONS = [
   { value: '', text: 'All' },
   ...(Object.keys(GROUPS) as VerdictGroup[]).map((value) => ({ value, text: GROUPS[value] })),
+  ...(['settled', 'held', 'released', 'refunded'] as const).map((value) => ({ value, text: VERDICTS[value].text })),
   ...inGroup('refused').map((value) => ({ value, text: `Refused: ${VERDICTS[value].text.toLowerCase()}` })),
 ]
 

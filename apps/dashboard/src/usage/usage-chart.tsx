@@ -59,7 +59,7 @@ export function UsageChart({ buckets, series, current, timeZone }: UsageChartPro
   return (
     <div className="grid gap-3">
       <div className="flex justify-between gap-3 text-xs text-ink-soft">
-        <span className="figures">{countCredits(highest)}</span>
+        <span className="figures">Highest bar: {countCredits(highest)}</span>
         <span>{timeZone}</span>
       </div>
       <div className="relative h-48 border-line border-y">

@@ -31,7 +31,7 @@ export function UsagePage() {
           onValueChange={(chosen) => navigate({ search: (now: UsageSearch) => ({ ...now, range: chosen }) })}
         />
         <Select
-          label="By"
+          label="Group by"
           options={GROUPS}
           value={by}
           onValueChange={(chosen) => navigate({ search: (now: UsageSearch) => ({ ...now, by: chosen }) })}
