@@ -802,8 +802,8 @@ create table public.operator_log (
   command text not null check (command ~ '^[a-z-]{1,32}$'),
   -- This column has no foreign key. An entry remains when the account is deleted.
   user_id uuid,
-  -- The second part of the check matches a whole secret (packages/contract/src/keys.ts).
-  search text check (char_length(search) between 1 and 400 and search !~ '[a-z][a-z0-9]{0,15}_(dev|prod)_[0-9A-Za-z]{55}'),
+  -- The second part of the check matches most of a secret (packages/contract/src/whole-secret.ts).
+  search text check (char_length(search) between 1 and 400 and search !~ '[a-z0-9]_(dev|prod)_[0-9A-Za-z]{20}'),
   os_user text not null check (char_length(os_user) between 1 and 64),
   database_user text not null,
   primary key (created_at, request_id)
