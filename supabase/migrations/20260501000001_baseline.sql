@@ -2180,8 +2180,8 @@ $$;
 -- supabase/schemas/functions/metering/record_last_use.sql
 
 -- Stores the last use of the secrets of a batch and of their keys, at most once a minute for each of them. Every request with a
--- known secret is a use, whatever its verdict, also a retry: it shows that somebody has the secret. Otherwise a secret that a
--- backend uses while its account is suspended would count as lost, and keys.replaceLostSecret would end it.
+-- known secret is a use, also a refused request and a retry, because it shows that somebody has the secret. Otherwise a secret
+-- that a backend uses while its account is suspended would count as lost, and keys.replaceLostSecret would end it.
 create function keymeter.record_last_use(user_ids uuid[], key_hashes bytea[], v_now timestamptz) returns void
   language plpgsql volatile set search_path = ''
   as $$
@@ -2664,9 +2664,9 @@ $$;
 -- The function also writes the entry of the audit log, so credits never appear without an entry. `origin` describes the call of
 -- the operator.
 --
--- `is_conflict` is true if the original top-up had a different number of credits, or if the key belongs to a top-up that was
--- taken back. `is_too_much` is true if the account would
--- have more than keymeter.max_credits() credits. Then nothing is granted. Returns no row if the account does not exist.
+-- `is_conflict` is true if the original top-up had a different number of credits, or if the idempotency key belongs to a request
+-- that took a top-up back. `is_too_much` is true if the account would have more than keymeter.max_credits() credits. Then nothing is
+-- granted. Returns no row if the account does not exist.
 create function keymeter.grant_top_up(account uuid, credits bigint, idempotency_key text, note text, origin keymeter.call_origin)
   returns table (is_replayed boolean, is_conflict boolean, is_too_much boolean, sequence bigint, created_at timestamptz)
   language plpgsql volatile security definer set search_path = '' set timezone = 'UTC'

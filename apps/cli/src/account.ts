@@ -13,6 +13,7 @@ import {
 } from '@keymeter/api/server'
 import { type BillingAccount, ChangePlan, GrantTopUp, TakeBackTopUp } from '@keymeter/contract'
 import type { CommandResult } from './command-result.ts'
+import { countCredits } from './count-credits.ts'
 
 /** @param account is the id of the account or the e-mail address of its user. All commands of this file accept both. */
 export async function showAccount(call: OperatorCall, account: string): Promise<CommandResult> {
@@ -52,8 +53,8 @@ export async function topUp(
     async (scope) => await grantTopUp(scope, grant),
   )
   const sentence = result.replayed
-    ? `The idempotency key ${idempotencyKey} has already granted ${grant.credits} credits. Nothing was added.`
-    : `Granted ${grant.credits} credits.`
+    ? `The idempotency key ${idempotencyKey} has already granted ${countCredits(grant.credits)}. Nothing was added.`
+    : `Granted ${countCredits(grant.credits)}.`
   return describe(after, { accountId, idempotencyKey, replayed: result.replayed }, sentence)
 }
 
@@ -77,9 +78,10 @@ export async function takeBack(
   )
   const { creditsTakenBack, creditsSpent, replayed } = result
   const taken = replayed
-    ? `The idempotency key ${idempotencyKey} has already taken back ${creditsTakenBack} credits. Nothing more was taken back.`
-    : `Took back ${creditsTakenBack} credits.`
-  const spent = creditsSpent === 0 ? '' : ` ${creditsSpent} credits were already spent or held.`
+    ? `The idempotency key ${idempotencyKey} has already taken back ${countCredits(creditsTakenBack)}. Nothing more was taken back.`
+    : `Took back ${countCredits(creditsTakenBack)}.`
+  const spent =
+    creditsSpent === 0 ? '' : ` ${countCredits(creditsSpent)} ${creditsSpent === 1 ? 'was' : 'were'} already spent or held.`
   return describe(after, { accountId, idempotencyKey, creditsTakenBack, creditsSpent, replayed }, `${taken}${spent}`)
 }
 
@@ -110,6 +112,6 @@ export async function resume(call: OperatorCall, account: string): Promise<Comma
 }
 
 function describe(account: BillingAccount, more: object, sentence: string): CommandResult {
-  const balance = `${account.creditsRemaining} credits left until ${account.billingCycle.end}, on ${account.plan}.`
+  const balance = `${countCredits(account.creditsRemaining)} left until ${account.billingCycle.end}, on ${account.plan}.`
   return { json: { ...more, account }, text: `${sentence}\n${balance}`, isOk: true }
 }

@@ -1,6 +1,7 @@
 import { findKeys, type OperatorCall, readAsOperator, type SecretFault } from '@keymeter/api/server'
 import { FindKeyBySecret, FindKeysByPrefix, type FoundKey } from '@keymeter/contract'
 import type { CommandResult } from './command-result.ts'
+import { countCredits } from './count-credits.ts'
 
 export const SECRET_FAULTS = {
   not_a_secret: 'This is not a secret: a secret is a brand, dev or prod, and 55 letters and digits, joined by _.',
@@ -47,7 +48,7 @@ function describe({ accountId, email, key, secret }: FoundKey): string {
     key: `"${key.name}" (${key.id})`,
     type: key.keyType,
     status: key.status,
-    limit: key.creditLimit === null ? 'none' : `${key.creditLimit} credits per cycle`,
+    limit: key.creditLimit === null ? 'none' : `${countCredits(key.creditLimit)} per cycle`,
     'last use of key': key.lastUsedAt ?? 'never',
   }
   const width = Math.max(...Object.keys(lines).map((name) => name.length))

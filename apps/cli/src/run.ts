@@ -27,7 +27,7 @@ export interface Terminal {
   stderr(text: string): void
   /** True if stderr is a terminal. Progress is written only to a terminal. */
   isInteractive: boolean
-  /** Returns the first line of the standard input. */
+  /** Returns the only line of the standard input. Throws if there are several lines. */
   readInput(): Promise<string>
   /** Asks a person for a confirmation. Null if the standard input is not a terminal. */
   confirm: ((question: string) => Promise<boolean>) | null

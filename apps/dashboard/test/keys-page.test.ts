@@ -118,7 +118,7 @@ describe('keys page', () => {
 
     await choose('default', 'Rotate secret…')
     await rotate.getByText('Previous secrets work until', { exact: false }).waitFor()
-    await rotate.getByText('They keep their end times', { exact: false }).waitFor()
+    await rotate.getByText('Your choice here does not change that', { exact: false }).waitFor()
     await page.keyboard.press('Escape')
 
     await row('default').getByRole('button', { name: 'End now' }).click()

@@ -68,9 +68,9 @@ export async function largeAccount(
         ({ audit }) => audit.list({ limit, action: 'key.rotated', to: middle.toISOString() }),
       ],
     ]
-    // An HTTP batch has at most ten calls, and the server starts all of them at once.
+    // An HTTP batch has at most ten calls, and the server starts all of them concurrently.
     const batch: [string, Call] = [
-      'ten series by key at once, hours of 31 days',
+      'ten concurrent series by key, hours of 31 days',
       async ({ usage }) =>
         await Promise.all(Array.from({ length: 10 }, async () => await usage.timeseries({ unit: 'hour', ...range(31) }))),
     ]

@@ -114,7 +114,7 @@ const FORMS = [
   (secret: string) => `9${secret}`,
   (secret: string) => `https://api.example.com/v1?key=${secret}&page=2`,
   (secret: string) => `Bearer.${secret}.`,
-  // The checksum and the id of the account are no secrets, so most of the random characters are enough.
+  // The checksum and the id of the account are not secret, so most of the random characters are enough to guess the secret.
   (secret: string) => secret.slice(0, -35),
 ]
 const TEXTS = SECRETS.flatMap((secret, n) =>

@@ -3,7 +3,7 @@ import { isPlainText, NOT_PLAIN_TEXT } from './output.ts'
 import { HAS_WHOLE_SECRET, hasNoWholeSecret } from './whole-secret.ts'
 
 /**
- * A character that a reader sees. The properties of Unicode do not tell that the last four characters are blank: the braille
+ * A character that a reader sees. The properties of Unicode do not say that the last four characters are blank: the braille
  * pattern without dots, the null notehead, and two blank hieroglyphs.
  */
 const VISIBLE =

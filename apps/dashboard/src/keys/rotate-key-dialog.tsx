@@ -131,8 +131,8 @@ function RotateKeyForm({ apiKey, onClose }: Omit<KeyDialogProps, 'isOpen'>) {
           {apiKey.graceEndsAt !== null && (
             <Notice>
               {/* One or several previous secrets work: the server returns only the time when the last one ends. */}
-              Previous secrets work until {formatMoment(apiKey.graceEndsAt)} at the latest. They keep their end times, whatever
-              you choose here. To end all of them now, use “End now” in the list of keys.
+              Previous secrets work until {formatMoment(apiKey.graceEndsAt)} at the latest. Your choice here does not change
+              that. To end all of them now, use “End now” in the list of keys.
             </Notice>
           )}
         </>

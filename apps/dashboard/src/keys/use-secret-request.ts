@@ -14,9 +14,9 @@ type SecretCall<Input> = (input: Input & { idempotencyKey: string }) => Promise<
  * opening.
  *
  * All attempts have the same idempotency key. If the answer of an attempt is lost, the server has perhaps created the secret.
- * From then on, `isFrozen` is true and every further attempt sends the input of that attempt again, whatever the dialog passes.
- * So it is a repeat: it ends no working secret and creates no second key. A later error does not end this state, because it
- * does not prove that the lost attempt failed.
+ * From then on, `isFrozen` is true, and every further attempt sends the input of that attempt again. Another input of the dialog is
+ * ignored. So each further attempt is a repeat: it ends no working secret and creates no second key. A later error does not end
+ * this state, because it does not prove that the lost attempt failed.
  */
 export function useSecretRequest<Input extends object>(call: SecretCall<Input>) {
   const [idempotencyKey] = useState(newIdempotencyKey)

@@ -457,7 +457,7 @@ describe('an account whose plan grants no credits', () => {
     expect((await caller.alerts.list()).creditsLeft).toEqual([100, 0])
   })
 
-  it('that gets its free credits later can reach the thresholds again', async () => {
+  it('an account that gets its free credits later can reach the thresholds again', async () => {
     const userId = await database.createUser()
     const unconfirmed = { email: 'late@example.com', isEmailConfirmed: false }
     const created = await inAccount(

@@ -171,7 +171,7 @@ describe('free credits', () => {
     expect(await accountOf(account)).toMatchObject(granted)
   })
 
-  it('are decided at the first visit of the dashboard, if the operator has created the account with a top-up', async () => {
+  it('free credits are decided at the first visit of the dashboard, if the operator has created the account with a top-up', async () => {
     const userId = await database.createUser()
     const { operator } = backend(database)
     const accountId = userId
@@ -212,7 +212,7 @@ describe('free credits', () => {
     }
   })
 
-  it('are granted once, if 20 users visit the dashboard for the first time while the operator tops them up and suspends them', async () => {
+  it('free credits are granted once, if 20 users visit the dashboard for the first time while the operator tops them up and suspends them', async () => {
     const { operator } = backend(database)
     await Promise.all(
       Array.from({ length: 20 }, async () => {

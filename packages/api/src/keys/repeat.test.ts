@@ -41,7 +41,7 @@ async function endsOf(id: string): Promise<(Date | null)[]> {
 }
 
 describe('a repeat', () => {
-  it('of keys.create returns the same key with another secret, and the secret of the first attempt works for 24 hours', async () => {
+  it('a repeat of keys.create returns the same key with another secret, and the secret of the first attempt works for 24 hours', async () => {
     const { userId, caller, defaultKey } = await account()
     const request = { name: 'mine', keyType: 'prod', creditLimit: 9, idempotencyKey: 'create-1' } as const
     const first = await caller.keys.create(request)
@@ -58,7 +58,7 @@ describe('a repeat', () => {
     expect(await working(database, userId, first.secret, second.secret)).toEqual([false, true])
   })
 
-  it('of keys.rotate keeps the end that the first attempt gave to the replaced secret', async () => {
+  it('a repeat of keys.rotate keeps the end that the first attempt gave to the replaced secret', async () => {
     for (const graceSeconds of [0, 60, GRACE_SECONDS_MAX]) {
       const { userId, caller, defaultKey } = await account()
       const { id } = defaultKey
@@ -81,7 +81,7 @@ describe('a repeat', () => {
     }
   })
 
-  it('of keys.replaceLostSecret works although its key prefix is no longer that of the current secret', async () => {
+  it('a repeat of keys.replaceLostSecret works although its key prefix is no longer that of the current secret', async () => {
     const { userId, caller, defaultKey } = await account()
     const { id, keyPrefix } = defaultKey
     const first = await caller.keys.replaceLostSecret({ id, keyPrefix, idempotencyKey: 'lost-1' })
@@ -132,7 +132,7 @@ describe('a repeat', () => {
     expect(others.map(({ action }) => action)).toEqual(['key.created'])
   })
 
-  it('of keys.create works for an account with the maximum number of live keys', async () => {
+  it('a repeat of keys.create works for an account with the maximum number of live keys', async () => {
     const { userId, caller } = await account()
     const { id } = await caller.keys.create({ name: 'mine', idempotencyKey: 'create-1' })
     await database.owner.query(
@@ -145,7 +145,7 @@ describe('a repeat', () => {
     expect(await caller.keys.create({ name: 'mine', idempotencyKey: 'create-1' })).toMatchObject({ id })
   })
 
-  it('that runs concurrently with the first attempt gives each caller a working secret of one key', async () => {
+  it('a repeat that runs concurrently with the first attempt gives each caller a working secret of one key', async () => {
     const { userId, caller } = await account()
     const answers = await Promise.all(
       Array.from({ length: 5 }, async () => await caller.keys.create({ name: 'mine', idempotencyKey: 'create-1' })),
@@ -162,7 +162,7 @@ describe('a repeat', () => {
     expect(ofOther).toMatchObject({ name: 'another', graceEndsAt: null })
   })
 
-  it('of a call without an idempotency key is another call', async () => {
+  it('a repeat of a call without an idempotency key is another call', async () => {
     const { caller, defaultKey } = await account()
     await caller.keys.create({ name: 'mine' })
     await caller.keys.create({ name: 'mine' })
@@ -172,7 +172,7 @@ describe('a repeat', () => {
     expect((await endsOf(defaultKey.id)).slice(0, 2).sort()).toEqual([at(1), at(2)])
   })
 
-  it('for a key that was revoked since is refused with key_revoked', async () => {
+  it('a repeat for a key that was revoked since is refused with key_revoked', async () => {
     const { caller, userId } = await account()
     const create = async () => await caller.keys.create({ name: 'mine', idempotencyKey: 'create-1' })
     const { id } = await create()
@@ -187,7 +187,7 @@ describe('a repeat', () => {
     expect(await rowsOf(userId)).toEqual(before)
   })
 
-  it('for a key that has expired since is refused with key_expired, until the key gets a later expiry', async () => {
+  it('a repeat for a key that has expired since is refused with key_expired, until the key gets a later expiry', async () => {
     const { caller, userId } = await account()
     const expiresAt = at(100).toISOString()
     const create = async () => await caller.keys.create({ name: 'created', expiresAt, idempotencyKey: 'create-1' })
@@ -224,7 +224,7 @@ describe('a repeat', () => {
 })
 
 describe('an idempotency key', () => {
-  it('that a different request has used is refused, and nothing changes', async () => {
+  it('an idempotency key that a different request has used is refused, and nothing changes', async () => {
     const { caller, userId, defaultKey } = await account()
     const other = await caller.keys.create({ name: 'other', idempotencyKey: 'create-1' })
     const { id } = defaultKey
@@ -252,7 +252,7 @@ describe('an idempotency key', () => {
     expect(await rowsOf(userId)).toEqual(before)
   })
 
-  it('of a refused call can be used for another request', async () => {
+  it('an idempotency key of a refused call can be used for another request', async () => {
     const { caller, defaultKey } = await account()
     await expect(
       caller.keys.rotate({ id: defaultKey.id, keyPrefix: 'km_dev_00000000', idempotencyKey: 'x' }),
@@ -373,7 +373,7 @@ describe('an expired key', () => {
     expect(await working(database, userId, (await replace()).secret)).toEqual([true])
   })
 
-  it('that is enabled shows that it is still expired', async () => {
+  it('an expired key that is enabled shows that it is still expired', async () => {
     const { caller, defaultKey } = await account()
     const { id } = defaultKey
     await caller.keys.update({ id, expiresAt: at(100).toISOString() })

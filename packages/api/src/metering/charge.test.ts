@@ -180,7 +180,7 @@ describe('keys', () => {
     expect(await charge()).toMatchObject({ verdict: 'charged' })
   })
 
-  it('every request with a secret is a use of the secret and of its key, whatever its verdict, so the secret is not lost', async () => {
+  it('every request with a secret, also a refused one, is a use of the secret and of its key, so the secret is not lost', async () => {
     const { caller, userId } = account
     const first = await charge({ credits: 3, idempotencyKey: 'first' })
     if (first.verdict !== 'charged') throw new Error('nothing is charged')

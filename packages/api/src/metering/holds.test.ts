@@ -471,7 +471,7 @@ describe('a settle above its hold', () => {
     expect(await settle(fifth.holdId, 15)).toMatchObject({ ...onlyTheHold, remaining: 1000 - 4 * 10 - 15 - 1 })
   })
 
-  it('of an expired or ended hold charges nothing', async () => {
+  it('a settle above an expired or ended hold charges nothing', async () => {
     const { key, remaining } = await account()
     const [expired, released] = [await hold(key, 100, 60), await hold(key, 100, 3600)]
     await metering.release({ holdId: released.holdId, idempotencyKey: once() })
@@ -537,7 +537,7 @@ describe('a settle above its hold', () => {
     ])
   })
 
-  it('of an ended cycle takes the granted credits that this cycle had left, and none of the current cycle', async () => {
+  it('a settle above a hold of an ended cycle takes the granted credits that this cycle had left, and none of the current cycle', async () => {
     const { key, remaining, used, caller } = await lateAccount()
     await charge(key, 870)
     const { holdId } = await hold(key, 100, 3600)
@@ -555,7 +555,7 @@ describe('a settle above its hold', () => {
     ])
   })
 
-  it('of an ended cycle then takes the top-ups that are left, but not those that the current cycle uses or holds', async () => {
+  it('a settle above a hold of an ended cycle then takes the top-ups that are left, but not those that the current cycle uses or holds', async () => {
     const { key, userId, caller } = await lateAccount()
     await operator.grantTopUp({ accountId: userId, credits: 500, idempotencyKey: once() })
     await charge(key, 870)
@@ -569,7 +569,7 @@ describe('a settle above its hold', () => {
     expect(await caller.billing.ledger({ cycleStart: ANCHOR.toISOString() })).toMatchObject({ balance: 250 })
   })
 
-  it('of an ended cycle takes no top-ups that were granted later', async () => {
+  it('a settle above a hold of an ended cycle takes no top-ups that were granted later', async () => {
     const { key, userId, remaining, caller } = await lateAccount()
     await operator.grantTopUp({ accountId: userId, credits: 20, idempotencyKey: once() })
     await charge(key, 900)
@@ -581,7 +581,7 @@ describe('a settle above its hold', () => {
     expect(await caller.billing.ledger({ cycleStart: ANCHOR.toISOString() })).toMatchObject({ balance: 0 })
   })
 
-  it('of an ended cycle counts toward the limit that its key has in that cycle, also beside settles of the same batch', async () => {
+  it('a settle above a hold of an ended cycle counts toward the limit that its key has in that cycle, also beside settles of the same batch', async () => {
     const { key, caller, defaultKey, used } = await lateAccount()
     await caller.keys.update({ id: defaultKey.id, creditLimit: 100 })
     await charge(key, 40)

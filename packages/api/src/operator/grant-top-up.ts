@@ -8,7 +8,8 @@ import type { Scope } from '../scope.ts'
  * Adds credits that the account keeps when the cycle ends, and an entry to the audit log. A retry with the same idempotency key
  * adds nothing.
  *
- * @throws AppError `idempotency_key_reused` if an earlier grant with this idempotency key granted another number of credits.
+ * @throws AppError `idempotency_key_reused` if an earlier grant with this idempotency key granted another number of credits, or if a
+ *   request that took a top-up back has used it.
  * @throws AppError `bad_request` if the account would have more than 2^53 - 1 credits.
  */
 export async function grantTopUp(

@@ -12,7 +12,8 @@ import { announceUsage } from '../usage/announcements.ts'
  * snapshot. The streams of this process get it even if announcements do not arrive.
  *
  * If the user has signed up but never opened the dashboard, this call creates the account, e.g. because the customer has paid
- * first. The first visit of the dashboard then decides about the free credits and creates the first key.
+ * first. The first visit of the dashboard then decides about the free credits and creates the first key. The foreign key to
+ * `auth.users` refuses an id that is not the id of a user. A database without this foreign key would accept every id.
  *
  * @returns The result of `operation`, and the changed account.
  * @throws AppError `account_not_found` if `accountId` is not the id of a user.

@@ -34,7 +34,7 @@ const COLUMNS = [
  * page. Each page has its own transaction, so a slow reader does not keep a transaction open.
  *
  * A spreadsheet runs text that begins like a formula, so the export puts apostrophes into such text (`withoutFormulas`).
- * Numbers get no apostrophe. The text has no byte order mark: whoever encodes the text adds it.
+ * Numbers get no apostrophe. The text has no byte order mark. The caller adds it to the whole answer.
  *
  * The export occupies one of the account's places for exports until the generator ends, so the consumer must read it to its end
  * or call its `return`.

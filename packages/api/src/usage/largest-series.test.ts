@@ -146,6 +146,10 @@ describe('series of a time series', () => {
       rollUpRows: fc.constantFrom(1, 20, 1_000),
       questions: fc.array(question, { minLength: 6, maxLength: 6 }),
     })
+    // A question about all keys always gets a rest. Random questions can all be about one key or operation.
+    const aboutAll = { by: 'key' as const, keyId: undefined, operation: undefined, edge: null }
+    const charges = [{ key: 0, operation: 0, credits: 1 }]
+    const withRest = { moments: [{ minutes: 1, charges }], rollUpRows: 1_000 as const, questions: [aboutAll] }
     let rests = 0
     await fc.assert(
       fc.asyncProperty(history, async ({ moments, rollUpRows, questions }) => {
@@ -186,7 +190,7 @@ describe('series of a time series', () => {
           if (answer.rest !== null) rests++
         }
       }),
-      { numRuns: 20 },
+      { numRuns: 20, examples: [[withRest]] },
     )
     // With 31 days by hour, at most 12 series are returned.
     expect(rests).toBeGreaterThan(0)

@@ -1,6 +1,6 @@
 -- Stores the last use of the secrets of a batch and of their keys, at most once a minute for each of them. Every request with a
--- known secret is a use, whatever its verdict, also a retry: it shows that somebody has the secret. Otherwise a secret that a
--- backend uses while its account is suspended would count as lost, and keys.replaceLostSecret would end it.
+-- known secret is a use, also a refused request and a retry, because it shows that somebody has the secret. Otherwise a secret
+-- that a backend uses while its account is suspended would count as lost, and keys.replaceLostSecret would end it.
 create function keymeter.record_last_use(user_ids uuid[], key_hashes bytea[], v_now timestamptz) returns void
   language plpgsql volatile set search_path = ''
   as $$
