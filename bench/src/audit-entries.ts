@@ -6,8 +6,8 @@ import type { Database } from './cluster.ts'
  */
 export async function addAuditEntries({ owner }: Database, userId: string, count: number): Promise<void> {
   await owner.query(
-    `insert into audit_log (user_id, sequence, actor, action, api_key_id, detail, request_id, created_at, hash)
-     select user_id, audit_length + n, 'customer', case when n % 2 = 0 then 'key.updated' else 'key.rotated' end,
+    `insert into audit_log (user_id, sequence, actor, actor_id, action, api_key_id, detail, request_id, created_at, hash)
+     select user_id, audit_length + n, 'member', user_id, case when n % 2 = 0 then 'key.updated' else 'key.rotated' end,
             case when n % 3 = 0 then keys.ids[1] else keys.ids[2] end, '{}', gen_random_uuid()::text,
             now() + n * interval '1 ms', sha256('')
        from billing_accounts

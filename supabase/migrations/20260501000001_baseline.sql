@@ -92,6 +92,14 @@ create function keymeter.max_hold_seconds() returns int
   language sql immutable parallel safe set search_path = ''
   as $$ select 604800 $$;
 
+-- supabase/schemas/functions/limits/max_members.sql
+
+-- Returns the maximum number of members and open invitations of an account, and of accounts that a list of a member's accounts
+-- shows. packages/contract/src/members.ts contains the same number.
+create function keymeter.max_members() returns int
+  language sql immutable parallel safe set search_path = ''
+  as $$ select 100 $$;
+
 -- supabase/schemas/functions/limits/max_open_holds.sql
 
 -- The maximum number of open holds of an account. If all of them expire at the same time, the next charge of the account must
@@ -245,6 +253,9 @@ create table public.billing_accounts (
   billing_cycle_end timestamptz(3) generated always as (keymeter.cycle_end(billing_cycle_anchor, billing_cycle_start)) stored,
   created_at timestamptz not null default now(),
   suspended_at timestamptz(3),
+  closed_at timestamptz(3),
+  name text check (char_length(name) between 1 and 64 and name !~ '[a-z0-9]_(dev|prod)_[0-9A-Za-z]{20}'),
+  requires_second_factor boolean not null default false,
 
   credits_used bigint not null default 0 check (credits_used >= 0),
   credits_held bigint not null default 0 check (credits_held >= 0),
@@ -278,13 +289,17 @@ create table public.billing_accounts (
 
 comment on table public.billing_accounts is
   'One row for each account. It contains the plan, the balance of the current billing cycle, and the state that the charge engine reads before it decides.';
-comment on column public.billing_accounts.user_id is 'The id of the account. It is also the id of the account''s user in Supabase Auth.';
+comment on column public.billing_accounts.user_id is 'The id of the account. It equals the id of the user who opened the account, but it is not the id of a user: only account_members refers to users.';
 comment on column public.billing_accounts.credits_per_cycle is 'The credits that the plan grants in each cycle. A change to a plan with more credits raises this number immediately.';
 comment on column public.billing_accounts.billing_cycle_anchor is
   'The start of the first billing cycle. All other cycle boundaries are computed from the anchor. Do not change the anchor: if the current cycle does not start at a boundary of the new anchor, the next charge closes the current cycle with a usage of 0.';
 comment on column public.billing_accounts.billing_cycle_start is
   'The start of the cycle that credits_used, credits_held and topped_up_this_cycle belong to. If nobody used the account, this cycle may have ended months ago. The next charge then starts the current cycle. Until then, reads compute the current cycle and write nothing.';
 comment on column public.billing_accounts.suspended_at is 'The time when the operator suspended the account. Nothing can be charged or held while the account is suspended. Null means that the account is not suspended.';
+comment on column public.billing_accounts.closed_at is
+  'The time when an owner deleted the account. Its keys are revoked, and nobody is a member. The operator can erase its data from then on.';
+comment on column public.billing_accounts.name is 'What the members call the account. Null means that it has no name, so lists show the address of its owner.';
+comment on column public.billing_accounts.requires_second_factor is 'True if members must sign in with a second factor before they can act on the account.';
 comment on column public.billing_accounts.credits_held is 'The credits of the open holds that were made in this cycle.';
 comment on column public.billing_accounts.top_up_balance is
   'The top-ups that were left at the start of the cycle, plus the top-ups that were added in the cycle. Top-ups that were taken back in the cycle are subtracted. The usage of the cycle is subtracted only when the cycle ends. The granted credits of a cycle are spent before top-ups.';
@@ -338,6 +353,69 @@ alter table public.plans enable row level security;
 alter table public.billing_accounts enable row level security;
 alter table public.billing_cycles enable row level security;
 
+-- supabase/schemas/members.sql
+
+-- The members of an account, and the invitations to become one. The functions in functions/members write these tables.
+--
+-- An account does not depend on a user: only account_members refers to the users of Supabase Auth. When a user is deleted, the
+-- memberships of this user are deleted, and their accounts, keys and audit entries stay.
+
+create domain keymeter.member_role as text check (value in ('owner', 'admin', 'developer', 'viewer'));
+comment on domain keymeter.member_role is 'What a member may do. packages/api/src/access.ts contains the table of all calls and roles.';
+
+create table public.account_members (
+  user_id uuid not null references public.billing_accounts (user_id) on delete cascade,
+  member_id uuid not null,
+  role keymeter.member_role,
+  -- The second part of the check matches most of a secret (packages/contract/src/whole-secret.ts).
+  email text check (char_length(email) between 1 and 254 and email !~ '[a-z0-9]_(dev|prod)_[0-9A-Za-z]{20}'),
+  created_at timestamptz(3) not null default date_trunc('milliseconds', now()),
+  removed_at timestamptz(3),
+  primary key (user_id, member_id),
+  check ((role is null) = (removed_at is not null))
+);
+comment on table public.account_members is
+  'Who may act on an account. The row of a removed member is kept, so that the activity and the keys still show who the member was.';
+comment on column public.account_members.member_id is 'The id of the user in Supabase Auth.';
+comment on column public.account_members.role is 'Null means that the user is no longer a member.';
+comment on column public.account_members.email is
+  'The e-mail address of the user when the user last opened the dashboard, for lists. It decides nothing. Null if it is unknown.';
+comment on column public.account_members.removed_at is 'The time when the user left the account or was removed from it.';
+-- Serves the list of a user's accounts, and the cascade from the user.
+create index account_members_member_idx on public.account_members (member_id, user_id);
+
+create table public.account_invitations (
+  user_id uuid not null references public.billing_accounts (user_id) on delete cascade,
+  id uuid not null default gen_random_uuid(),
+  -- An invitation is found by its token, before the account is known. So this unique key does not contain the account.
+  token_hash bytea not null unique check (octet_length(token_hash) = 32),
+  email text not null check (char_length(email) between 1 and 254 and email !~ '[a-z0-9]_(dev|prod)_[0-9A-Za-z]{20}'),
+  role keymeter.member_role not null,
+  invited_by uuid,
+  created_at timestamptz(3) not null,
+  expires_at timestamptz(3) not null check (expires_at > created_at),
+  revoked_at timestamptz(3),
+  accepted_at timestamptz(3),
+  accepted_by uuid,
+  primary key (user_id, id),
+  check ((accepted_at is null) = (accepted_by is null)),
+  check (accepted_at is null or revoked_at is null)
+);
+comment on table public.account_invitations is 'Invitations to become a member of an account. Only the hash of the token is stored.';
+comment on column public.account_invitations.token_hash is 'The SHA-256 hash of the token in the link.';
+comment on column public.account_invitations.email is 'The address that is invited. Only a user with this confirmed address can accept.';
+comment on column public.account_invitations.invited_by is 'The member who invited. Null means that the operator did.';
+-- Serves the list of the open invitations of an account, newest first.
+create index account_invitations_open_idx on public.account_invitations (user_id, created_at desc, id)
+  where accepted_at is null and revoked_at is null;
+
+-- keys.sql explains why n_distinct is set.
+alter table public.account_members alter column user_id set (n_distinct = 20);
+alter table public.account_invitations alter column user_id set (n_distinct = 20);
+
+alter table public.account_members enable row level security;
+alter table public.account_invitations enable row level security;
+
 -- supabase/schemas/keys.sql
 
 -- API keys and their secrets.
@@ -356,6 +434,8 @@ create table public.api_keys (
   disabled_at timestamptz(3),
   revoked_at timestamptz,
   last_used_at timestamptz,
+  created_by uuid,
+  is_service boolean not null default false,
   sort_name text collate "und-x-icu" not null generated always as (lower(name collate "und-x-icu")) stored,
   revoked_last_used_at timestamptz generated always as (case when revoked_at is not null then coalesce(last_used_at, timestamptz '1970-01-01Z') end) stored,
   primary key (user_id, id),
@@ -368,6 +448,9 @@ comment on table public.api_keys is 'API keys. When a key gets a new secret, the
 comment on column public.api_keys.key_type is 'The label dev or prod. Keys of both types spend the same credits.';
 comment on column public.api_keys.credit_limit is 'The largest number of credits that the key may use and hold in one billing cycle. Null means that the key has no limit of its own.';
 comment on column public.api_keys.expires_at is 'The time from which the key is expired. Null means that the key does not expire.';
+comment on column public.api_keys.created_by is
+  'The member who created the key. The key stays when the member leaves. Null means that no member created it. A developer can change only the keys with their own id.';
+comment on column public.api_keys.is_service is 'True if the key belongs to no person, e.g. because a server uses it. Only owners and admins can change such a key.';
 comment on column public.api_keys.last_used_at is 'The last use of the key: the last charge, hold or verify with one of its secrets, also if it was refused. It is updated at most once a minute.';
 comment on column public.api_keys.sort_name is 'The name in lower case, for lists by name. Its collation sorts the letters of all languages, independent of the database''s locale.';
 comment on column public.api_keys.revoked_last_used_at is
@@ -375,6 +458,8 @@ comment on column public.api_keys.revoked_last_used_at is
 
 -- Serves the lists of live keys, newest first, and keys.usage.
 create index api_keys_live_idx on public.api_keys (user_id, created_at desc, id desc) where revoked_at is null;
+-- Serves the list of the live keys of a member.
+create index api_keys_creator_idx on public.api_keys (user_id, created_by) where revoked_at is null;
 -- Serves the lists that also contain revoked keys, newest or oldest first.
 create index api_keys_created_idx on public.api_keys (user_id, created_at desc, id desc);
 -- The next two indexes serve the lists of revoked keys by name and by last use. An account can have any number of revoked keys,
@@ -716,12 +801,14 @@ comment on type keymeter.call_origin is
 create table public.audit_log (
   user_id uuid not null references public.billing_accounts (user_id) on delete cascade,
   sequence bigint not null check (sequence between 1 and 9007199254740991),
-  actor text not null check (actor in ('customer', 'operator', 'system')),
+  actor text not null check (actor in ('member', 'operator', 'system')),
+  actor_id uuid,
   action text not null check (action in (
     'key.created', 'key.updated', 'key.disabled', 'key.enabled', 'key.rotated', 'key.grace_ended', 'key.secret_saved',
     'key.secret_replaced', 'key.secret_repeated', 'key.revoked', 'account.topped_up', 'account.top_up_taken_back', 'account.plan_changed',
     'account.suspended', 'account.resumed',
-    'account.free_credits_granted')),
+    'account.free_credits_granted', 'account.renamed', 'account.second_factor_changed', 'account.closed', 'member.invited',
+    'member.invitation_revoked', 'member.joined', 'member.role_changed', 'member.removed', 'member.left')),
   api_key_id uuid,
   -- The type is json, because the hash covers the text exactly as it was written. jsonb would store a different text.
   detail json not null,
@@ -731,6 +818,7 @@ create table public.audit_log (
   created_at timestamptz(3) not null check (created_at >= '2000-01-01 00:00:00Z' and created_at < '10000-01-01 00:00:00Z'),
   hash bytea not null check (octet_length(hash) = 32),
   primary key (user_id, sequence),
+  check ((actor = 'member') = (actor_id is not null)),
   -- `detail` is a small and flat object, and JavaScript can represent its numbers exactly.
   check (
     json_typeof(detail) = 'object' and char_length(detail::text) <= 4000
@@ -741,6 +829,7 @@ create table public.audit_log (
 comment on table public.audit_log is
   'One entry for each change. The entry is written in the transaction of the change. The entries of an account form a hash chain, so a changed or removed entry is detected.';
 comment on column public.audit_log.sequence is 'The number of the entry in the account''s audit log. The first entry is 1, and there are no gaps.';
+comment on column public.audit_log.actor_id is 'The id of the member who made the change. Null means that no member made it.';
 comment on column public.audit_log.hash is
   'SHA-256 over the hash of the previous entry and the fields of this entry (keymeter.audit_hash). billing_accounts contains the last hash and the number of entries.';
 
@@ -948,14 +1037,16 @@ $$;
 
 -- supabase/schemas/functions/accounts/create_account.sql
 
--- Creates the account of a user with the plan `free`, if it does not exist, and locks its row. Then decides about the free
--- credits, if nothing is decided yet. An account gets the credits that the plan `free` has now, in its first cycle and in all
+-- Creates an account with the plan `free`, if it does not exist, and locks its row. `member` becomes its first owner. Then decides
+-- about the free credits, if nothing is decided yet. An account gets the credits that the plan `free` has now, in its first cycle and in all
 -- later cycles, if `refusal` is null and no other account has got free credits for the mailbox.
 --
 -- Without free credits, the account has 0 credits per cycle, and free_credits_refusal contains the reason. `not_confirmed` is
 -- preliminary: a later call decides again. The function also writes the entry of the audit log, so credits never appear without
 -- an entry. `origin` describes the call that grants them. A null as `mailbox_hash` means that the caller does not know a confirmed address.
-create function keymeter.create_account(account uuid, mailbox_hash bytea, refusal text, origin keymeter.call_origin) returns void
+create function keymeter.create_account(
+  account uuid, member uuid, email text, mailbox_hash bytea, refusal text, origin keymeter.call_origin
+) returns void
   language plpgsql volatile security definer set search_path = '' set timezone = 'UTC'
   as $$
 declare
@@ -967,6 +1058,11 @@ begin
   insert into public.billing_accounts (user_id, credits_per_cycle, free_credits_refusal) values (account, 0, 'not_confirmed')
     on conflict do nothing;
   is_new := found;
+  if is_new then
+    -- The foreign key refuses a member that is not a user.
+    insert into public.account_members (user_id, member_id, role, email)
+    values (account, create_account.member, 'owner', create_account.email);
+  end if;
   perform keymeter.lock_account(account);
   select accounts.plan, accounts.next_plan, accounts.free_credits_refusal into current
     from public.billing_accounts as accounts where accounts.user_id = account;
@@ -989,7 +1085,7 @@ begin
       end if;
       update public.billing_accounts set credits_per_cycle = v_credits, free_credits_refusal = null where user_id = account;
       perform keymeter.begin_alert_period(account, true);
-      perform keymeter.append_audit_entry(account, 'system', 'account.free_credits_granted', null,
+      perform keymeter.append_audit_entry(account, 'system', null, 'account.free_credits_granted', null,
         json_build_object('credits', v_credits), origin, keymeter.now());
     else
       update public.billing_accounts set free_credits_refusal = 'mailbox_used' where user_id = account;
@@ -1002,13 +1098,33 @@ $$;
 
 -- supabase/schemas/functions/accounts/current_account.sql
 
--- Returns the id of the account whose rows the server may see in this transaction. The setting `app.user_id` contains the id.
--- Returns null if the transaction has not set it, so the server sees no rows.
+-- Returns the id of the account whose rows the server may see in this transaction. keymeter.enter_account has set it. Returns null
+-- if no account was entered, or if the member of the call is not a member of the account (any more), so the server sees no rows.
+-- Without a member, the call belongs to the operator or to Keymeter itself, which may act on every account.
 create function keymeter.current_account() returns uuid
+  language plpgsql stable parallel safe security definer set search_path = ''
+  as $$
+declare
+  account constant uuid := nullif(current_setting('app.user_id', true), '');
+  member constant uuid := keymeter.current_member();
+begin
+  if member is null or exists (select from public.account_members as members
+                                where members.user_id = account and members.member_id = member and members.role is not null) then
+    return account;
+  end if;
+  return null;
+end
+$$;
+
+-- supabase/schemas/functions/accounts/current_member.sql
+
+-- Returns the id of the member who makes the call. keymeter.enter_account has set it. Returns null if the call belongs to the
+-- operator or to Keymeter itself.
+create function keymeter.current_member() returns uuid
   language plpgsql stable parallel safe set search_path = ''
   as $$
 begin
-  return nullif(current_setting('app.user_id', true), '')::uuid;
+  return nullif(current_setting('app.member_id', true), '')::uuid;
 end
 $$;
 
@@ -1095,6 +1211,24 @@ create function keymeter.may_add_credits(account uuid, more bigint, balance bigi
       from public.billing_accounts where user_id = account
   $$;
 
+-- supabase/schemas/functions/accounts/role_of_call.sql
+
+-- Returns the role of the member of the call in the account of the call, as it is now. Returns null if the member has no role in the
+-- account, and `operator` if the call belongs to the operator or to Keymeter itself.
+create function keymeter.role_of_call() returns text
+  language plpgsql stable parallel safe security definer set search_path = ''
+  as $$
+declare
+  member constant uuid := keymeter.current_member();
+begin
+  if member is null then
+    return 'operator';
+  end if;
+  return (select members.role from public.account_members as members
+           where members.user_id = nullif(current_setting('app.user_id', true), '')::uuid and members.member_id = member);
+end
+$$;
+
 -- supabase/schemas/functions/audit/audit_hash.sql
 
 -- Returns the hash of one entry in an account's audit log: SHA-256 over the previous hash (nothing for the first entry),
@@ -1105,7 +1239,7 @@ create function keymeter.audit_hash(previous bytea, entry public.audit_log) retu
   language sql stable set search_path = ''
   as $$
     select sha256(coalesce(previous, '') || convert_to(string_agg(coalesce(octet_length(field) || ':' || field, '-'), ',' order by n), 'UTF8'))
-      from unnest(array[entry.user_id::text, entry.sequence::text, entry.actor, entry.action, entry.api_key_id::text, entry.detail::text,
+      from unnest(array[entry.user_id::text, entry.sequence::text, entry.actor, entry.actor_id::text, entry.action, entry.api_key_id::text, entry.detail::text,
                         entry.request_id, entry.client_address, entry.user_agent, keymeter.iso_time(entry.created_at)])
              with ordinality as fields (field, n)
   $$;
@@ -1115,10 +1249,10 @@ create function keymeter.audit_hash(previous bytea, entry public.audit_log) retu
 -- Appends one entry to the audit log of an account. The caller must hold the lock of the account. Without the lock, two
 -- concurrent entries would continue the hash chain from the same entry, and the primary key would refuse the second one.
 --
--- The server's role cannot execute this function: it can only record the changes of a customer (keymeter.record_audit), and each
--- function of the operator records its own change.
+-- The server's role cannot execute this function: it can only record a member's changes of keys (keymeter.record_audit), and each
+-- other function records its own change.
 create function keymeter.append_audit_entry(
-  account uuid, actor text, action text, key_id uuid, detail json, origin keymeter.call_origin, moment timestamptz
+  account uuid, actor text, actor_id uuid, action text, key_id uuid, detail json, origin keymeter.call_origin, moment timestamptz
 ) returns void
   language plpgsql volatile set search_path = ''
   as $$
@@ -1131,6 +1265,7 @@ begin
     from public.billing_accounts as accounts where accounts.user_id = account;
   entry.user_id := account;
   entry.actor := actor;
+  entry.actor_id := actor_id;
   entry.action := action;
   entry.api_key_id := key_id;
   entry.detail := detail;
@@ -1147,8 +1282,9 @@ $$;
 
 -- supabase/schemas/functions/audit/record_audit.sql
 
--- Records that the customer has changed a key, in the audit log of the account of the call (keymeter.current_account). The time
--- of the entry is the database's clock. The server calls this function in the transaction of the change.
+-- Records that the member of the call (keymeter.current_member) has changed a key, in the audit log of the account of the call
+-- (keymeter.current_account). The time of the entry is the database's clock. The server calls this function in the transaction of
+-- the change.
 --
 -- The caller chooses neither the actor nor the account nor the time. So an attacker with the login of the server's role can
 -- neither write an entry in the name of the operator nor break the hash chain.
@@ -1157,11 +1293,367 @@ create function keymeter.record_audit(action text, key_id uuid, detail json, ori
   as $$
 declare
   account constant uuid := keymeter.current_account();
+  member constant uuid := keymeter.current_member();
 begin
-  if action not like 'key.%' or not exists (select from public.api_keys where user_id = account and id = key_id) then
-    raise exception 'record_audit: a customer records only changes of a key of the account' using errcode = '22023';
+  if member is null or action not like 'key.%' or not exists (select from public.api_keys where user_id = account and id = key_id) then
+    raise exception 'record_audit: a member records only changes of a key of the account' using errcode = '22023';
   end if;
-  perform keymeter.append_audit_entry(account, 'customer', action, key_id, detail, origin, keymeter.now());
+  perform keymeter.append_audit_entry(account, 'member', member, action, key_id, detail, origin, keymeter.now());
+end
+$$;
+
+-- supabase/schemas/functions/members/accept_invitation.sql
+
+-- Makes `member` a member of the account of an invitation. `email` is the confirmed address of the member: it must be the invited
+-- address. A repeat by the same member changes nothing and is accepted too.
+--
+-- Returns `accepted`, `not_found`, `expired`, `revoked`, `used` (by somebody else), `closed`, `other_address`, or `already_member` if
+-- the member has another way into the account: then the invitation is used up and the role stays. The account is locked, so of
+-- concurrent calls only one uses the invitation.
+create function keymeter.accept_invitation(
+  token_hash bytea, member uuid, email text, origin keymeter.call_origin, out outcome text, out account uuid
+)
+  language plpgsql volatile security definer set search_path = '' set timezone = 'UTC'
+  as $$
+declare
+  found_invitation record;
+  v_now timestamptz;
+begin
+  select * into found_invitation from keymeter.find_invitation(accept_invitation.token_hash);
+  if not found then
+    outcome := 'not_found';
+    return;
+  end if;
+  account := found_invitation.account;
+  perform keymeter.lock_account(account);
+  select * into found_invitation from keymeter.find_invitation(accept_invitation.token_hash);
+  if lower(found_invitation.email) is distinct from lower(accept_invitation.email) then
+    outcome := 'other_address';
+    return;
+  end if;
+  if found_invitation.state <> 'open' then
+    outcome := case when found_invitation.state <> 'accepted' then found_invitation.state
+                    when found_invitation.accepted_by = accept_invitation.member then 'accepted' else 'used' end;
+    return;
+  end if;
+  v_now := date_trunc('milliseconds', keymeter.now());
+  update public.account_invitations as made set accepted_at = v_now, accepted_by = accept_invitation.member
+   where made.user_id = account and made.token_hash = accept_invitation.token_hash;
+  if exists (select from public.account_members as members
+              where members.user_id = account and members.member_id = accept_invitation.member and members.role is not null) then
+    outcome := 'already_member';
+    return;
+  end if;
+  insert into public.account_members (user_id, member_id, role, email, created_at)
+  values (account, accept_invitation.member, found_invitation.role, accept_invitation.email, v_now)
+  on conflict (user_id, member_id) do update set role = excluded.role, email = excluded.email, created_at = excluded.created_at, removed_at = null;
+  perform keymeter.append_audit_entry(account, 'member', accept_invitation.member, 'member.joined', null,
+    json_build_object('memberId', accept_invitation.member, 'email', accept_invitation.email, 'role', found_invitation.role), origin, keymeter.now());
+  outcome := 'accepted';
+end
+$$;
+
+-- supabase/schemas/functions/members/accounts_of_member.sql
+
+-- Returns the accounts of the member of the call, the oldest membership first. `owner` is the address of the first owner, for an
+-- account without a name. `email` is the stored address of the member.
+create function keymeter.accounts_of_member()
+  returns table (account uuid, name text, owner text, role text, needs_second_factor boolean, email text)
+  language sql stable security definer set search_path = ''
+  as $$
+    select members.user_id, accounts.name,
+           (select owners.email from public.account_members as owners
+             where owners.user_id = members.user_id and owners.role = 'owner' order by owners.created_at, owners.member_id limit 1),
+           members.role::text, accounts.requires_second_factor, members.email
+      from public.account_members as members
+      join public.billing_accounts as accounts on accounts.user_id = members.user_id
+     where members.member_id = keymeter.current_member() and members.role is not null
+     order by members.created_at, members.user_id
+     limit keymeter.max_members()
+  $$;
+
+-- supabase/schemas/functions/members/append_member_entry.sql
+
+-- Appends an entry to the audit log of the account of the call, in the name of the member of the call, or of the operator.
+create function keymeter.append_member_entry(account uuid, action text, detail json, origin keymeter.call_origin) returns void
+  language sql volatile set search_path = ''
+  as $$
+    select keymeter.append_audit_entry(account, case when keymeter.current_member() is null then 'operator' else 'member' end,
+                                       keymeter.current_member(), action, null, detail, origin, keymeter.now())
+  $$;
+
+-- supabase/schemas/functions/members/close_account.sql
+
+-- Deletes the account of the call for its customers: revokes its keys and its open invitations, removes all members, and adds an
+-- entry to the audit log. The events, the ledger and the audit log stay until the operator erases them, so the audit chain can be
+-- verified. A closed account cannot be opened again.
+create function keymeter.close_account(origin keymeter.call_origin) returns void
+  language plpgsql volatile security definer set search_path = '' set timezone = 'UTC'
+  as $$
+declare
+  account constant uuid := keymeter.current_account();
+  v_now timestamptz;
+  revoked int;
+begin
+  perform keymeter.lock_account(account);
+  if keymeter.role_of_call() not in ('owner', 'operator') then
+    raise exception 'close_account: only an owner can delete the account' using errcode = '42501';
+  end if;
+  v_now := keymeter.now();
+  update public.api_keys as keys set revoked_at = v_now where keys.user_id = account and keys.revoked_at is null;
+  get diagnostics revoked = row_count;
+  update public.billing_accounts set closed_at = v_now where user_id = account;
+  update public.account_invitations as open set revoked_at = date_trunc('milliseconds', v_now)
+   where open.user_id = account and open.accepted_at is null and open.revoked_at is null;
+  perform keymeter.append_member_entry(account, 'account.closed', json_build_object('keysRevoked', revoked), origin);
+  update public.account_members as members set role = null, removed_at = date_trunc('milliseconds', v_now)
+   where members.user_id = account and members.role is not null;
+end
+$$;
+
+-- supabase/schemas/functions/members/enter_account.sql
+
+-- Begins a call of `member` on `account`: the rest of the transaction can see and change only this account, with the rights of this
+-- member. A null as `member` means that the call belongs to the operator or to Keymeter itself. The settings end with the
+-- transaction, so a pooled connection never keeps them.
+--
+-- Returns the role of the member, and what else the server must know before the call. The role is null if the member has none.
+-- `has_account` is false if the account does not exist.
+create function keymeter.enter_account(
+  account uuid, member uuid, out role text, out has_account boolean, out needs_second_factor boolean
+)
+  language plpgsql volatile security definer set search_path = ''
+  as $$
+begin
+  perform set_config('app.user_id', coalesce(account::text, ''), true), set_config('app.member_id', coalesce(member::text, ''), true);
+  select true, accounts.requires_second_factor into has_account, needs_second_factor
+    from public.billing_accounts as accounts where accounts.user_id = account;
+  has_account := coalesce(has_account, false);
+  needs_second_factor := coalesce(needs_second_factor, false);
+  role := keymeter.role_of_call();
+end
+$$;
+
+-- supabase/schemas/functions/members/find_invitation.sql
+
+-- Returns the invitation with this token, for the page that asks whether to accept it, and what can be said about it: `open`,
+-- `expired`, `revoked`, `accepted` or `closed`. Returns no row if there is none. The token is the right to read it.
+create function keymeter.find_invitation(token_hash bytea)
+  returns table (account uuid, account_name text, email text, role text, invited_by text, expires_at timestamptz, accepted_by uuid, state text)
+  language sql stable security definer set search_path = ''
+  as $$
+    select found.user_id, accounts.name, found.email, found.role::text,
+           (select members.email from public.account_members as members
+             where members.user_id = found.user_id and members.member_id = found.invited_by),
+           found.expires_at, found.accepted_by,
+           case when found.accepted_at is not null then 'accepted' when found.revoked_at is not null then 'revoked'
+                when accounts.closed_at is not null then 'closed' when found.expires_at <= keymeter.now() then 'expired' else 'open' end
+      from public.account_invitations as found
+      join public.billing_accounts as accounts on accounts.user_id = found.user_id
+     where found.token_hash = find_invitation.token_hash
+  $$;
+
+-- supabase/schemas/functions/members/has_opened_account.sql
+
+-- Returns true if the member of the call has ever opened an account, also if they have left it or closed it since.
+create function keymeter.has_opened_account() returns boolean
+  language sql stable security definer set search_path = ''
+  as $$ select exists (select from public.billing_accounts as accounts where accounts.user_id = keymeter.current_member()) $$;
+
+-- supabase/schemas/functions/members/invite_member.sql
+
+-- Invites an address to the account of the call. An earlier open invitation of the same address ends, so at most one link works. The
+-- caller has checked the role, and keymeter.lock_for_call has locked the account.
+--
+-- Returns the id of the invitation, or the reason why there is none: `already_member` or `too_many`.
+create function keymeter.invite_member(
+  token_hash bytea, email text, new_role text, origin keymeter.call_origin, out id uuid, out refusal text
+)
+  language plpgsql volatile security definer set search_path = '' set timezone = 'UTC'
+  as $$
+declare
+  account constant uuid := keymeter.current_account();
+  v_now timestamptz;
+begin
+  perform keymeter.lock_account(account);
+  if not (keymeter.role_of_call() in ('owner', 'operator') or keymeter.role_of_call() = 'admin' and new_role <> 'owner') then
+    raise exception 'invite_member: this role cannot invite' using errcode = '42501';
+  end if;
+  v_now := date_trunc('milliseconds', keymeter.now());
+  if exists (select from public.account_members as members
+              where members.user_id = account and members.role is not null and lower(members.email) = lower(invite_member.email)) then
+    refusal := 'already_member';
+    return;
+  end if;
+  update public.account_invitations as open set revoked_at = v_now
+   where open.user_id = account and open.accepted_at is null and open.revoked_at is null
+     and (lower(open.email) = lower(invite_member.email) or open.expires_at <= v_now);
+  if (select count(*) from public.account_invitations as open
+       where open.user_id = account and open.accepted_at is null and open.revoked_at is null)
+     + (select count(*) from public.account_members as members where members.user_id = account and members.role is not null)
+     >= keymeter.max_members() then
+    refusal := 'too_many';
+    return;
+  end if;
+  insert into public.account_invitations as made (user_id, token_hash, email, role, invited_by, created_at, expires_at)
+  values (account, invite_member.token_hash, invite_member.email, new_role, keymeter.current_member(), v_now, v_now + interval '7 days')
+  returning made.id into id;
+  perform keymeter.append_member_entry(account, 'member.invited', json_build_object('email', invite_member.email, 'role', new_role), origin);
+end
+$$;
+
+-- supabase/schemas/functions/members/lock_for_call.sql
+
+-- Locks the account for an edit (keymeter.lock_account), and then returns the role of the member of the call. A change of members
+-- locks the account too, so this role stays valid until the transaction ends. Returns no row if the account does not exist.
+create function keymeter.lock_for_call(account uuid) returns table (role text)
+  language plpgsql volatile set search_path = ''
+  as $$
+begin
+  if keymeter.lock_account(account) then
+    return query select keymeter.role_of_call();
+  end if;
+end
+$$;
+
+-- supabase/schemas/functions/members/may_change_key.sql
+
+-- Returns true if the call may change this key of the account of the call: owners, admins and the operator change every key, and a
+-- developer only the keys that they created and that belong to a person.
+create function keymeter.may_change_key(created_by uuid, is_service boolean) returns boolean
+  language sql stable parallel safe set search_path = ''
+  as $$
+    select case keymeter.role_of_call()
+             when 'developer' then not is_service and created_by = keymeter.current_member()
+             when 'viewer' then false
+             else keymeter.role_of_call() is not null end
+  $$;
+
+-- supabase/schemas/functions/members/note_member_email.sql
+
+-- Stores the present address of the member of the call in all memberships, for lists and the activity.
+create function keymeter.note_member_email(email text) returns void
+  language sql volatile security definer set search_path = ''
+  as $$
+    update public.account_members as members set email = note_member_email.email
+     where members.member_id = keymeter.current_member() and members.email is distinct from note_member_email.email
+  $$;
+
+-- supabase/schemas/functions/members/require_second_factor.sql
+
+-- Decides whether members of the account of the call need a second factor, and adds an entry to the audit log.
+create function keymeter.require_second_factor(is_required boolean, origin keymeter.call_origin) returns void
+  language plpgsql volatile security definer set search_path = '' set timezone = 'UTC'
+  as $$
+declare
+  account constant uuid := keymeter.current_account();
+begin
+  perform keymeter.lock_account(account);
+  if keymeter.role_of_call() not in ('owner', 'operator') then
+    raise exception 'require_second_factor: only an owner decides this' using errcode = '42501';
+  end if;
+  update public.billing_accounts set requires_second_factor = is_required where user_id = account and requires_second_factor <> is_required;
+  if found then
+    perform keymeter.append_member_entry(account, 'account.second_factor_changed', json_build_object('isRequired', is_required), origin);
+  end if;
+end
+$$;
+
+-- supabase/schemas/functions/members/revoke_invitation.sql
+
+-- Revokes an open invitation to the account of the call. Returns false if there is no such open invitation.
+create function keymeter.revoke_invitation(invitation uuid, origin keymeter.call_origin) returns boolean
+  language plpgsql volatile security definer set search_path = '' set timezone = 'UTC'
+  as $$
+declare
+  account constant uuid := keymeter.current_account();
+  revoked record;
+begin
+  perform keymeter.lock_account(account);
+  if keymeter.role_of_call() not in ('owner', 'admin', 'operator') then
+    raise exception 'revoke_invitation: this role cannot revoke an invitation' using errcode = '42501';
+  end if;
+  update public.account_invitations as open set revoked_at = date_trunc('milliseconds', keymeter.now())
+   where open.user_id = account and open.id = invitation and open.accepted_at is null and open.revoked_at is null
+  returning open.email, open.role into revoked;
+  if not found then
+    return false;
+  end if;
+  perform keymeter.append_member_entry(account, 'member.invitation_revoked', json_build_object('email', revoked.email, 'role', revoked.role), origin);
+  return true;
+end
+$$;
+
+-- supabase/schemas/functions/members/set_account_name.sql
+
+-- Changes the name of the account of the call, and adds an entry to the audit log. A null removes the name.
+create function keymeter.set_account_name(new_name text, origin keymeter.call_origin) returns void
+  language plpgsql volatile security definer set search_path = '' set timezone = 'UTC'
+  as $$
+declare
+  account constant uuid := keymeter.current_account();
+  old_name text;
+begin
+  perform keymeter.lock_account(account);
+  if keymeter.role_of_call() not in ('owner', 'admin', 'operator') then
+    raise exception 'set_account_name: this role cannot rename the account' using errcode = '42501';
+  end if;
+  select accounts.name into strict old_name from public.billing_accounts as accounts where accounts.user_id = account;
+  if old_name is distinct from new_name then
+    update public.billing_accounts set name = new_name where user_id = account;
+    perform keymeter.append_member_entry(account, 'account.renamed',
+      json_build_object('name', json_build_object('from', old_name, 'to', new_name)), origin);
+  end if;
+end
+$$;
+
+-- supabase/schemas/functions/members/set_member_role.sql
+
+-- Changes the role of a member of the account of the call, or removes the member if `new_role` is null. A member can lower the own
+-- role and leave. Owners can do everything else, and admins everything that is not about an owner. An account always has an owner.
+--
+-- Returns `changed`, `unchanged`, `member_not_found`, `not_allowed` or `last_owner`. Only `changed` changes something, and it adds an
+-- entry to the audit log. The account is locked, so two owners who leave concurrently leave one after the other.
+create function keymeter.set_member_role(member uuid, new_role text, origin keymeter.call_origin) returns text
+  language plpgsql volatile security definer set search_path = '' set timezone = 'UTC'
+  as $$
+declare
+  account constant uuid := keymeter.current_account();
+  caller_role text;
+  old record;
+begin
+  if account is null then
+    return 'not_allowed';
+  end if;
+  perform keymeter.lock_account(account);
+  caller_role := keymeter.role_of_call();
+  select members.role, members.email into old from public.account_members as members
+   where members.user_id = account and members.member_id = set_member_role.member and members.role is not null;
+  if not found then
+    return 'member_not_found';
+  end if;
+  if old.role = new_role then
+    return 'unchanged';
+  end if;
+  if not coalesce(case
+       when caller_role in ('owner', 'operator') then true
+       -- Members of a lower role can only leave.
+       when set_member_role.member = keymeter.current_member() then new_role is null or caller_role = 'admin' and new_role <> 'owner'
+       when caller_role = 'admin' then old.role <> 'owner' and new_role is distinct from 'owner' end, false) then
+    return 'not_allowed';
+  end if;
+  if old.role = 'owner' and not exists (select from public.account_members as others
+                                         where others.user_id = account and others.role = 'owner' and others.member_id <> set_member_role.member) then
+    return 'last_owner';
+  end if;
+  update public.account_members as members
+     set role = new_role, removed_at = case when new_role is null then date_trunc('milliseconds', keymeter.now()) end
+   where members.user_id = account and members.member_id = set_member_role.member;
+  perform keymeter.append_member_entry(account,
+    case when new_role is not null then 'member.role_changed'
+         when set_member_role.member = keymeter.current_member() then 'member.left' else 'member.removed' end,
+    json_build_object('memberId', set_member_role.member, 'email', old.email, 'role', json_build_object('from', old.role, 'to', new_role)), origin);
+  return 'changed';
 end
 $$;
 
@@ -1179,6 +1671,11 @@ create function keymeter.end_secret(key_id uuid, is_current boolean, until times
 begin
   if until is null or until > keymeter.now() + keymeter.max_grace() then
     raise exception 'end_secret: a previous secret works for at most %', keymeter.max_grace() using errcode = '22023';
+  end if;
+  if not exists (select from public.api_keys as keys
+                  where keys.user_id = keymeter.current_account() and keys.id = key_id
+                    and keymeter.may_change_key(keys.created_by, keys.is_service)) then
+    raise exception 'end_secret: this call cannot change the key' using errcode = '42501';
   end if;
   update public.api_key_secrets as secrets set valid_until = until
    where secrets.user_id = keymeter.current_account() and secrets.api_key_id = key_id
@@ -2649,7 +3146,7 @@ begin
   select accounts.last_ledger_sequence as ledger_sequence,
          case when accounts.next_plan is null then current.moment else accounts.billing_cycle_end end as effective_at
     into changed from public.billing_accounts as accounts where accounts.user_id = account;
-  perform keymeter.append_audit_entry(account, 'operator', 'account.plan_changed', null,
+  perform keymeter.append_audit_entry(account, 'operator', null, 'account.plan_changed', null,
     json_build_object('plan', wanted.plan, 'effectiveAt', keymeter.iso_time(changed.effective_at), 'ledgerSequence', changed.ledger_sequence),
     origin, current.moment);
   return query select false, changed.effective_at;
@@ -2709,7 +3206,7 @@ begin
       from topped_up
   returning entries.sequence, entries.created_at into granted;
   perform keymeter.begin_alert_period(account, false);
-  perform keymeter.append_audit_entry(account, 'operator', 'account.topped_up', null,
+  perform keymeter.append_audit_entry(account, 'operator', null, 'account.topped_up', null,
     json_build_object('credits', credits, 'note', note, 'ledgerSequence', granted.sequence), origin, granted.created_at);
   return query select false, false, false, granted.sequence, granted.created_at;
 end
@@ -2743,7 +3240,7 @@ begin
   if not found then
     return;
   end if;
-  perform keymeter.append_audit_entry(account, 'operator', 'key.revoked', key_id,
+  perform keymeter.append_audit_entry(account, 'operator', null, 'key.revoked', key_id,
     json_strip_nulls(json_build_object('reason', reason)), origin, v_now);
 end
 $$;
@@ -2765,7 +3262,7 @@ begin
   if not found then
     return;
   end if;
-  perform keymeter.append_audit_entry(account, 'operator', case when is_suspended then 'account.suspended' else 'account.resumed' end, null,
+  perform keymeter.append_audit_entry(account, 'operator', null, case when is_suspended then 'account.suspended' else 'account.resumed' end, null,
     '{}', origin, v_now);
 end
 $$;
@@ -2849,7 +3346,7 @@ begin
       from public.billing_accounts where user_id = account;
     perform keymeter.record_alerts(array[state]);
   end if;
-  perform keymeter.append_audit_entry(account, 'operator', 'account.top_up_taken_back', null,
+  perform keymeter.append_audit_entry(account, 'operator', null, 'account.top_up_taken_back', null,
     json_build_object('credits', v_taken, 'creditsSpent', v_wanted - v_taken, 'note', note, 'topUpSequence', top_up.sequence,
                       'ledgerSequence', entry.sequence),
     origin, entry.created_at);
@@ -2878,6 +3375,7 @@ revoke all on
   public.usage_by_cycle, public.usage_by_quarter_hour, public.usage_by_day, public.usage_retention,
   public.credit_holds, public.ledger_entries, public.alerts,
   public.audit_log,
+  public.account_members, public.account_invitations,
   public.rate_limits, public.mailbox_allowances,
   public.operator_log
 from public, anon, authenticated, service_role, keymeter_api;
@@ -2904,14 +3402,17 @@ grant select on
   public.api_key_usage, public.operations,
   public.usage_by_cycle, public.usage_by_quarter_hour, public.usage_by_day, public.usage_retention,
   public.credit_holds, public.ledger_entries, public.alerts,
-  public.audit_log
+  public.audit_log, public.account_members
 to keymeter_api;
+-- The server reads everything of an invitation but the hash of its token.
+grant select (user_id, id, email, role, invited_by, created_at, expires_at, revoked_at, accepted_at, accepted_by)
+  on public.account_invitations to keymeter_api;
 
 -- The server must lock accounts. Postgres lets a role lock a row only if the role may update at least one column of the table.
 -- The columns next_alert… only decide when a charge reads the thresholds. A wrong value can hide alerts, as can other thresholds.
 grant update (alert_thresholds, alert_credits_left, next_alert_percent, next_alert_credits_left, next_alert_at_refusal)
   on public.billing_accounts to keymeter_api;
-grant insert (user_id, name, key_type, created_at, expires_at, credit_limit),
+grant insert (user_id, name, key_type, created_at, expires_at, credit_limit, created_by, is_service),
       update (name, expires_at, credit_limit, disabled_at, revoked_at) on public.api_keys to keymeter_api;
 grant insert (user_id, key_hash, api_key_id, key_prefix, idempotency_key, request_hash, created_at), update (saved_at) on public.api_key_secrets to keymeter_api;
 -- The counters of the rate limits. Nobody but the server writes them. The server can also reset them, because it needs no limits for
@@ -2924,13 +3425,19 @@ grant execute on function
   keymeter.cycle_boundary(timestamptz, int),
   keymeter.cycle_index(timestamptz, timestamptz), keymeter.cycle_end(timestamptz, timestamptz),
   keymeter.max_credits(), keymeter.max_operations(), keymeter.max_open_holds(), keymeter.idempotency_window(),
-  keymeter.current_account(), keymeter.account_cycles(uuid, timestamptz), keymeter.credits_left_alerts(bigint[], bigint),
+  keymeter.current_account(), keymeter.current_member(), keymeter.role_of_call(), keymeter.may_change_key(uuid, boolean),
+  keymeter.lock_for_call(uuid), keymeter.max_members(), keymeter.find_invitation(bytea), keymeter.accounts_of_member(), keymeter.has_opened_account(),
+  keymeter.account_cycles(uuid, timestamptz), keymeter.credits_left_alerts(bigint[], bigint),
   keymeter.usage_totals(uuid, timestamptz, timestamptz, timestamptz, text, uuid[], text[]),
   keymeter.edit_lock(uuid), keymeter.lock_account(uuid), keymeter.missing_usage_partitions(int)
 to keymeter_api;
 -- Functions that write. They run with the rights of their owner.
 grant execute on function
-  keymeter.create_account(uuid, bytea, text, keymeter.call_origin),
+  keymeter.enter_account(uuid, uuid), keymeter.create_account(uuid, uuid, text, bytea, text, keymeter.call_origin),
+  keymeter.set_member_role(uuid, text, keymeter.call_origin), keymeter.invite_member(bytea, text, text, keymeter.call_origin),
+  keymeter.revoke_invitation(uuid, keymeter.call_origin), keymeter.accept_invitation(bytea, uuid, text, keymeter.call_origin),
+  keymeter.note_member_email(text), keymeter.set_account_name(text, keymeter.call_origin),
+  keymeter.require_second_factor(boolean, keymeter.call_origin), keymeter.close_account(keymeter.call_origin),
   keymeter.meter_batch(uuid, text[], uuid[], bytea[], bigint[], bigint[], text[], text[], int[], text),
   keymeter.end_secret(uuid, boolean, timestamptz), keymeter.record_audit(text, uuid, json, keymeter.call_origin),
   keymeter.grant_top_up(uuid, bigint, text, text, keymeter.call_origin), keymeter.change_plan(uuid, text, keymeter.call_origin),
@@ -2939,7 +3446,8 @@ grant execute on function
   keymeter.make_usage_partition(timestamptz)
 to keymeter_api;
 
--- In each transaction, the server sees the rows of one account only. Keep the sub-select: Postgres evaluates it once for each
+-- In each transaction, the server sees the rows of one account only, and only if the member of the call is a member of it. A member
+-- can change only what the role allows. Keep the sub-select: Postgres evaluates it once for each
 -- query, and would otherwise evaluate the function for each row.
 do $$
 declare
@@ -2950,19 +3458,33 @@ begin
   end loop;
 end
 $$;
-create policy "The account of the call" on public.billing_accounts for all to keymeter_api
-  using (user_id = (select keymeter.current_account())) with check (user_id = (select keymeter.current_account()));
+create policy "The account of the call" on public.billing_accounts for select to keymeter_api using (user_id = (select keymeter.current_account()));
+-- Postgres also uses the first condition when the server locks an account, which developers may do.
+create policy "The account of the call, if the role can change it" on public.billing_accounts for update to keymeter_api
+  using (user_id = (select keymeter.current_account()))
+  with check (user_id = (select keymeter.current_account()) and (select keymeter.role_of_call()) in ('owner', 'admin', 'operator'));
+create policy "The account of the call" on public.account_members for select to keymeter_api using (user_id = (select keymeter.current_account()));
+create policy "The account of the call" on public.account_invitations for select to keymeter_api using (user_id = (select keymeter.current_account()));
 create policy "The account of the call" on public.api_keys for select to keymeter_api using (user_id = (select keymeter.current_account()));
 create policy "New keys of the account of the call" on public.api_keys for insert to keymeter_api
-  with check (user_id = (select keymeter.current_account()));
+  with check (user_id = (select keymeter.current_account()) and created_by is not distinct from (select keymeter.current_member())
+              and keymeter.may_change_key(created_by, is_service));
 -- A revoke is final: a revoked key is not visible to an update. The time of a revoke is the time of the call, so a revoke
 -- cannot be planned for later. The range allows for the time between the read of the clock and the update.
 create policy "Keys of the account of the call that are not revoked" on public.api_keys for update to keymeter_api
-  using (user_id = (select keymeter.current_account()) and revoked_at is null)
+  using (user_id = (select keymeter.current_account()) and revoked_at is null and keymeter.may_change_key(created_by, is_service))
   with check (user_id = (select keymeter.current_account())
               and (revoked_at is null or revoked_at between keymeter.now() - interval '1 minute' and keymeter.now()));
-create policy "The account of the call" on public.api_key_secrets for all to keymeter_api
-  using (user_id = (select keymeter.current_account())) with check (user_id = (select keymeter.current_account()));
+create policy "The account of the call" on public.api_key_secrets for select to keymeter_api using (user_id = (select keymeter.current_account()));
+create policy "New secrets of keys that the call can change" on public.api_key_secrets for insert to keymeter_api
+  with check (user_id = (select keymeter.current_account())
+              and exists (select from public.api_keys as keys where keys.user_id = api_key_secrets.user_id and keys.id = api_key_id
+                             and keymeter.may_change_key(keys.created_by, keys.is_service)));
+create policy "Secrets of keys that the call can change" on public.api_key_secrets for update to keymeter_api
+  using (user_id = (select keymeter.current_account())
+         and exists (select from public.api_keys as keys where keys.user_id = api_key_secrets.user_id and keys.id = api_key_id
+                        and keymeter.may_change_key(keys.created_by, keys.is_service)))
+  with check (user_id = (select keymeter.current_account()));
 create policy "The account of the call" on public.audit_log for select to keymeter_api using (user_id = (select keymeter.current_account()));
 create policy "The account of the call" on public.billing_cycles for select to keymeter_api using (user_id = (select keymeter.current_account()));
 create policy "The account of the call" on public.api_key_usage for select to keymeter_api using (user_id = (select keymeter.current_account()));

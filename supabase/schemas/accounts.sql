@@ -50,6 +50,9 @@ create table public.billing_accounts (
   billing_cycle_end timestamptz(3) generated always as (keymeter.cycle_end(billing_cycle_anchor, billing_cycle_start)) stored,
   created_at timestamptz not null default now(),
   suspended_at timestamptz(3),
+  closed_at timestamptz(3),
+  name text check (char_length(name) between 1 and 64 and name !~ '[a-z0-9]_(dev|prod)_[0-9A-Za-z]{20}'),
+  requires_second_factor boolean not null default false,
 
   credits_used bigint not null default 0 check (credits_used >= 0),
   credits_held bigint not null default 0 check (credits_held >= 0),
@@ -83,13 +86,17 @@ create table public.billing_accounts (
 
 comment on table public.billing_accounts is
   'One row for each account. It contains the plan, the balance of the current billing cycle, and the state that the charge engine reads before it decides.';
-comment on column public.billing_accounts.user_id is 'The id of the account. It is also the id of the account''s user in Supabase Auth.';
+comment on column public.billing_accounts.user_id is 'The id of the account. It equals the id of the user who opened the account, but it is not the id of a user: only account_members refers to users.';
 comment on column public.billing_accounts.credits_per_cycle is 'The credits that the plan grants in each cycle. A change to a plan with more credits raises this number immediately.';
 comment on column public.billing_accounts.billing_cycle_anchor is
   'The start of the first billing cycle. All other cycle boundaries are computed from the anchor. Do not change the anchor: if the current cycle does not start at a boundary of the new anchor, the next charge closes the current cycle with a usage of 0.';
 comment on column public.billing_accounts.billing_cycle_start is
   'The start of the cycle that credits_used, credits_held and topped_up_this_cycle belong to. If nobody used the account, this cycle may have ended months ago. The next charge then starts the current cycle. Until then, reads compute the current cycle and write nothing.';
 comment on column public.billing_accounts.suspended_at is 'The time when the operator suspended the account. Nothing can be charged or held while the account is suspended. Null means that the account is not suspended.';
+comment on column public.billing_accounts.closed_at is
+  'The time when an owner deleted the account. Its keys are revoked, and nobody is a member. The operator can erase its data from then on.';
+comment on column public.billing_accounts.name is 'What the members call the account. Null means that it has no name, so lists show the address of its owner.';
+comment on column public.billing_accounts.requires_second_factor is 'True if members must sign in with a second factor before they can act on the account.';
 comment on column public.billing_accounts.credits_held is 'The credits of the open holds that were made in this cycle.';
 comment on column public.billing_accounts.top_up_balance is
   'The top-ups that were left at the start of the cycle, plus the top-ups that were added in the cycle. Top-ups that were taken back in the cycle are subtracted. The usage of the cycle is subtracted only when the cycle ends. The granted credits of a cycle are spent before top-ups.';

@@ -9,12 +9,14 @@ comment on type keymeter.call_origin is
 create table public.audit_log (
   user_id uuid not null references public.billing_accounts (user_id) on delete cascade,
   sequence bigint not null check (sequence between 1 and 9007199254740991),
-  actor text not null check (actor in ('customer', 'operator', 'system')),
+  actor text not null check (actor in ('member', 'operator', 'system')),
+  actor_id uuid,
   action text not null check (action in (
     'key.created', 'key.updated', 'key.disabled', 'key.enabled', 'key.rotated', 'key.grace_ended', 'key.secret_saved',
     'key.secret_replaced', 'key.secret_repeated', 'key.revoked', 'account.topped_up', 'account.top_up_taken_back', 'account.plan_changed',
     'account.suspended', 'account.resumed',
-    'account.free_credits_granted')),
+    'account.free_credits_granted', 'account.renamed', 'account.second_factor_changed', 'account.closed', 'member.invited',
+    'member.invitation_revoked', 'member.joined', 'member.role_changed', 'member.removed', 'member.left')),
   api_key_id uuid,
   -- The type is json, because the hash covers the text exactly as it was written. jsonb would store a different text.
   detail json not null,
@@ -24,6 +26,7 @@ create table public.audit_log (
   created_at timestamptz(3) not null check (created_at >= '2000-01-01 00:00:00Z' and created_at < '10000-01-01 00:00:00Z'),
   hash bytea not null check (octet_length(hash) = 32),
   primary key (user_id, sequence),
+  check ((actor = 'member') = (actor_id is not null)),
   -- `detail` is a small and flat object, and JavaScript can represent its numbers exactly.
   check (
     json_typeof(detail) = 'object' and char_length(detail::text) <= 4000
@@ -34,6 +37,7 @@ create table public.audit_log (
 comment on table public.audit_log is
   'One entry for each change. The entry is written in the transaction of the change. The entries of an account form a hash chain, so a changed or removed entry is detected.';
 comment on column public.audit_log.sequence is 'The number of the entry in the account''s audit log. The first entry is 1, and there are no gaps.';
+comment on column public.audit_log.actor_id is 'The id of the member who made the change. Null means that no member made it.';
 comment on column public.audit_log.hash is
   'SHA-256 over the hash of the previous entry and the fields of this entry (keymeter.audit_hash). billing_accounts contains the last hash and the number of entries.';
 

@@ -1,7 +1,5 @@
--- The foreign keys to the users of Supabase Auth. When a user is deleted, the account, its keys and all its other data are
--- deleted too (docs/decisions/0004-deleting-a-user.md). These foreign keys are a separate migration, because they need the
--- schema `auth`.
-alter table public.billing_accounts
-  add constraint billing_accounts_user_id_fkey foreign key (user_id) references auth.users (id) on delete cascade;
-alter table public.api_keys
-  add constraint api_keys_user_id_fkey foreign key (user_id) references auth.users (id) on delete cascade;
+-- The foreign key to the users of Supabase Auth. When a user is deleted, the memberships of this user are deleted, and nothing
+-- else (docs/decisions/0037-accounts-and-members.md). This foreign key is a separate migration, because it needs the schema
+-- `auth`.
+alter table public.account_members
+  add constraint account_members_member_id_fkey foreign key (member_id) references auth.users (id) on delete cascade;

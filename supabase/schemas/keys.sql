@@ -14,6 +14,8 @@ create table public.api_keys (
   disabled_at timestamptz(3),
   revoked_at timestamptz,
   last_used_at timestamptz,
+  created_by uuid,
+  is_service boolean not null default false,
   sort_name text collate "und-x-icu" not null generated always as (lower(name collate "und-x-icu")) stored,
   revoked_last_used_at timestamptz generated always as (case when revoked_at is not null then coalesce(last_used_at, timestamptz '1970-01-01Z') end) stored,
   primary key (user_id, id),
@@ -26,6 +28,9 @@ comment on table public.api_keys is 'API keys. When a key gets a new secret, the
 comment on column public.api_keys.key_type is 'The label dev or prod. Keys of both types spend the same credits.';
 comment on column public.api_keys.credit_limit is 'The largest number of credits that the key may use and hold in one billing cycle. Null means that the key has no limit of its own.';
 comment on column public.api_keys.expires_at is 'The time from which the key is expired. Null means that the key does not expire.';
+comment on column public.api_keys.created_by is
+  'The member who created the key. The key stays when the member leaves. Null means that no member created it. A developer can change only the keys with their own id.';
+comment on column public.api_keys.is_service is 'True if the key belongs to no person, e.g. because a server uses it. Only owners and admins can change such a key.';
 comment on column public.api_keys.last_used_at is 'The last use of the key: the last charge, hold or verify with one of its secrets, also if it was refused. It is updated at most once a minute.';
 comment on column public.api_keys.sort_name is 'The name in lower case, for lists by name. Its collation sorts the letters of all languages, independent of the database''s locale.';
 comment on column public.api_keys.revoked_last_used_at is
@@ -33,6 +38,8 @@ comment on column public.api_keys.revoked_last_used_at is
 
 -- Serves the lists of live keys, newest first, and keys.usage.
 create index api_keys_live_idx on public.api_keys (user_id, created_at desc, id desc) where revoked_at is null;
+-- Serves the list of the live keys of a member.
+create index api_keys_creator_idx on public.api_keys (user_id, created_by) where revoked_at is null;
 -- Serves the lists that also contain revoked keys, newest or oldest first.
 create index api_keys_created_idx on public.api_keys (user_id, created_at desc, id desc);
 -- The next two indexes serve the lists of revoked keys by name and by last use. An account can have any number of revoked keys,

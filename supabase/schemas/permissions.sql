@@ -17,6 +17,7 @@ revoke all on
   public.usage_by_cycle, public.usage_by_quarter_hour, public.usage_by_day, public.usage_retention,
   public.credit_holds, public.ledger_entries, public.alerts,
   public.audit_log,
+  public.account_members, public.account_invitations,
   public.rate_limits, public.mailbox_allowances,
   public.operator_log
 from public, anon, authenticated, service_role, keymeter_api;
@@ -43,14 +44,17 @@ grant select on
   public.api_key_usage, public.operations,
   public.usage_by_cycle, public.usage_by_quarter_hour, public.usage_by_day, public.usage_retention,
   public.credit_holds, public.ledger_entries, public.alerts,
-  public.audit_log
+  public.audit_log, public.account_members
 to keymeter_api;
+-- The server reads everything of an invitation but the hash of its token.
+grant select (user_id, id, email, role, invited_by, created_at, expires_at, revoked_at, accepted_at, accepted_by)
+  on public.account_invitations to keymeter_api;
 
 -- The server must lock accounts. Postgres lets a role lock a row only if the role may update at least one column of the table.
 -- The columns next_alert… only decide when a charge reads the thresholds. A wrong value can hide alerts, as can other thresholds.
 grant update (alert_thresholds, alert_credits_left, next_alert_percent, next_alert_credits_left, next_alert_at_refusal)
   on public.billing_accounts to keymeter_api;
-grant insert (user_id, name, key_type, created_at, expires_at, credit_limit),
+grant insert (user_id, name, key_type, created_at, expires_at, credit_limit, created_by, is_service),
       update (name, expires_at, credit_limit, disabled_at, revoked_at) on public.api_keys to keymeter_api;
 grant insert (user_id, key_hash, api_key_id, key_prefix, idempotency_key, request_hash, created_at), update (saved_at) on public.api_key_secrets to keymeter_api;
 -- The counters of the rate limits. Nobody but the server writes them. The server can also reset them, because it needs no limits for
@@ -63,13 +67,19 @@ grant execute on function
   keymeter.cycle_boundary(timestamptz, int),
   keymeter.cycle_index(timestamptz, timestamptz), keymeter.cycle_end(timestamptz, timestamptz),
   keymeter.max_credits(), keymeter.max_operations(), keymeter.max_open_holds(), keymeter.idempotency_window(),
-  keymeter.current_account(), keymeter.account_cycles(uuid, timestamptz), keymeter.credits_left_alerts(bigint[], bigint),
+  keymeter.current_account(), keymeter.current_member(), keymeter.role_of_call(), keymeter.may_change_key(uuid, boolean),
+  keymeter.lock_for_call(uuid), keymeter.max_members(), keymeter.find_invitation(bytea), keymeter.accounts_of_member(), keymeter.has_opened_account(),
+  keymeter.account_cycles(uuid, timestamptz), keymeter.credits_left_alerts(bigint[], bigint),
   keymeter.usage_totals(uuid, timestamptz, timestamptz, timestamptz, text, uuid[], text[]),
   keymeter.edit_lock(uuid), keymeter.lock_account(uuid), keymeter.missing_usage_partitions(int)
 to keymeter_api;
 -- Functions that write. They run with the rights of their owner.
 grant execute on function
-  keymeter.create_account(uuid, bytea, text, keymeter.call_origin),
+  keymeter.enter_account(uuid, uuid), keymeter.create_account(uuid, uuid, text, bytea, text, keymeter.call_origin),
+  keymeter.set_member_role(uuid, text, keymeter.call_origin), keymeter.invite_member(bytea, text, text, keymeter.call_origin),
+  keymeter.revoke_invitation(uuid, keymeter.call_origin), keymeter.accept_invitation(bytea, uuid, text, keymeter.call_origin),
+  keymeter.note_member_email(text), keymeter.set_account_name(text, keymeter.call_origin),
+  keymeter.require_second_factor(boolean, keymeter.call_origin), keymeter.close_account(keymeter.call_origin),
   keymeter.meter_batch(uuid, text[], uuid[], bytea[], bigint[], bigint[], text[], text[], int[], text),
   keymeter.end_secret(uuid, boolean, timestamptz), keymeter.record_audit(text, uuid, json, keymeter.call_origin),
   keymeter.grant_top_up(uuid, bigint, text, text, keymeter.call_origin), keymeter.change_plan(uuid, text, keymeter.call_origin),
@@ -78,7 +88,8 @@ grant execute on function
   keymeter.make_usage_partition(timestamptz)
 to keymeter_api;
 
--- In each transaction, the server sees the rows of one account only. Keep the sub-select: Postgres evaluates it once for each
+-- In each transaction, the server sees the rows of one account only, and only if the member of the call is a member of it. A member
+-- can change only what the role allows. Keep the sub-select: Postgres evaluates it once for each
 -- query, and would otherwise evaluate the function for each row.
 do $$
 declare
@@ -89,19 +100,33 @@ begin
   end loop;
 end
 $$;
-create policy "The account of the call" on public.billing_accounts for all to keymeter_api
-  using (user_id = (select keymeter.current_account())) with check (user_id = (select keymeter.current_account()));
+create policy "The account of the call" on public.billing_accounts for select to keymeter_api using (user_id = (select keymeter.current_account()));
+-- Postgres also uses the first condition when the server locks an account, which developers may do.
+create policy "The account of the call, if the role can change it" on public.billing_accounts for update to keymeter_api
+  using (user_id = (select keymeter.current_account()))
+  with check (user_id = (select keymeter.current_account()) and (select keymeter.role_of_call()) in ('owner', 'admin', 'operator'));
+create policy "The account of the call" on public.account_members for select to keymeter_api using (user_id = (select keymeter.current_account()));
+create policy "The account of the call" on public.account_invitations for select to keymeter_api using (user_id = (select keymeter.current_account()));
 create policy "The account of the call" on public.api_keys for select to keymeter_api using (user_id = (select keymeter.current_account()));
 create policy "New keys of the account of the call" on public.api_keys for insert to keymeter_api
-  with check (user_id = (select keymeter.current_account()));
+  with check (user_id = (select keymeter.current_account()) and created_by is not distinct from (select keymeter.current_member())
+              and keymeter.may_change_key(created_by, is_service));
 -- A revoke is final: a revoked key is not visible to an update. The time of a revoke is the time of the call, so a revoke
 -- cannot be planned for later. The range allows for the time between the read of the clock and the update.
 create policy "Keys of the account of the call that are not revoked" on public.api_keys for update to keymeter_api
-  using (user_id = (select keymeter.current_account()) and revoked_at is null)
+  using (user_id = (select keymeter.current_account()) and revoked_at is null and keymeter.may_change_key(created_by, is_service))
   with check (user_id = (select keymeter.current_account())
               and (revoked_at is null or revoked_at between keymeter.now() - interval '1 minute' and keymeter.now()));
-create policy "The account of the call" on public.api_key_secrets for all to keymeter_api
-  using (user_id = (select keymeter.current_account())) with check (user_id = (select keymeter.current_account()));
+create policy "The account of the call" on public.api_key_secrets for select to keymeter_api using (user_id = (select keymeter.current_account()));
+create policy "New secrets of keys that the call can change" on public.api_key_secrets for insert to keymeter_api
+  with check (user_id = (select keymeter.current_account())
+              and exists (select from public.api_keys as keys where keys.user_id = api_key_secrets.user_id and keys.id = api_key_id
+                             and keymeter.may_change_key(keys.created_by, keys.is_service)));
+create policy "Secrets of keys that the call can change" on public.api_key_secrets for update to keymeter_api
+  using (user_id = (select keymeter.current_account())
+         and exists (select from public.api_keys as keys where keys.user_id = api_key_secrets.user_id and keys.id = api_key_id
+                        and keymeter.may_change_key(keys.created_by, keys.is_service)))
+  with check (user_id = (select keymeter.current_account()));
 create policy "The account of the call" on public.audit_log for select to keymeter_api using (user_id = (select keymeter.current_account()));
 create policy "The account of the call" on public.billing_cycles for select to keymeter_api using (user_id = (select keymeter.current_account()));
 create policy "The account of the call" on public.api_key_usage for select to keymeter_api using (user_id = (select keymeter.current_account()));

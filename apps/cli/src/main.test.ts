@@ -32,7 +32,7 @@ describe('process of `keymeter`', () => {
     })
     const userId = await database.createUser()
     await database.owner.query(
-      "select keymeter.create_account($1::uuid, sha256($1::uuid::text::bytea), null, row('test', null, null))",
+      "select keymeter.create_account($1::uuid, $1::uuid, null, sha256($1::uuid::text::bytea), null, row('test', null, null))",
       [userId],
     )
     await database.owner.query('update billing_accounts set credits_used = 5 where user_id = $1', [userId])

@@ -64,8 +64,8 @@ it('no answer to a customer contains where the operator’s calls came from, ove
     ['operator', 'account.resumed', ...hidden],
     ['operator', 'account.suspended', ...hidden],
     ['operator', 'account.topped_up', ...hidden],
-    ['customer', 'key.secret_saved', ...shown],
-    ['customer', 'key.created', ...shown],
+    ['member', 'key.secret_saved', ...shown],
+    ['member', 'key.created', ...shown],
     ['system', 'account.free_credits_granted', ...hidden],
   ])
 

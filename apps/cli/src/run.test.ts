@@ -17,7 +17,7 @@ async function keymeter(
 async function createAccount(): Promise<string> {
   const userId = await database.createUser()
   await database.owner.query(
-    "select keymeter.create_account($1::uuid, sha256($1::uuid::text::bytea), null, row('test', null, null))",
+    "select keymeter.create_account($1::uuid, $1::uuid, null, sha256($1::uuid::text::bytea), null, row('test', null, null))",
     [userId],
   )
   return userId

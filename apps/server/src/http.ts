@@ -202,5 +202,6 @@ function contextOf({ api }: HttpOptions, c: Context<HttpEnv>) {
     clientAddress: c.get('callLog').clientAddress,
     userAgent: c.req.header('user-agent')?.slice(0, USER_AGENT_LENGTH_MAX) ?? null,
     authorization: c.req.header('authorization') ?? null,
+    account: c.req.header('x-keymeter-account') ?? null,
   }
 }

@@ -15,8 +15,8 @@ export const EXPORT_PATH = '/export/usage.csv'
  */
 const BYTE_ORDER_MARK = '\uFEFF'
 
-type Call = Omit<Parameters<typeof exportUsage>[0], 'userId'> &
-  Pick<ApiDeps, 'verifyAccessToken' | 'checkSession'> & { authorization: string | null }
+type Call = Omit<Parameters<typeof exportUsage>[0], 'userId' | 'by'> &
+  Pick<ApiDeps, 'verifyAccessToken' | 'checkSession'> & { authorization: string | null; account: string | null }
 
 /**
  * Streams the usage events of the caller's account as a CSV file in UTF-8, with a byte order mark. The query string contains the filters of `usage.events`. The
@@ -28,9 +28,10 @@ type Call = Omit<Parameters<typeof exportUsage>[0], 'userId'> &
  */
 export async function serveUsageExport(call: Call, c: Context<HttpEnv>): Promise<Response> {
   try {
-    const { userId } = await call.verifyAccessToken(call.authorization)
-    await call.checkSession(call.authorization, userId)
-    const lines = exportUsage({ ...call, userId }, parseFilters(c.req.queries()))
+    const caller = await call.verifyAccessToken(call.authorization)
+    await call.checkSession(call.authorization, caller.userId)
+    const by = { caller, call: 'export.usage' as const }
+    const lines = exportUsage({ ...call, userId: accountOfCall(call, caller), by }, parseFilters(c.req.queries()))
     // The first line is the CSV header, which needs no database. The second line needs the database. Both lines are read before
     // the response starts, so that the client gets an error response if the database fails.
     const chunks = [BYTE_ORDER_MARK, (await lines.next()).value, (await lines.next()).value]

@@ -160,5 +160,6 @@ function contextOf(db: Db): Context {
     clientAddress: '203.0.113.7',
     userAgent: USER_AGENT,
     authorization: null,
+    account: null,
   }
 }

@@ -13,6 +13,9 @@ const WAIT_MS_MAX = 2_000
 const TURN_PAUSE_FACTOR_MAX = 9
 const TURN_PAUSE_MS_MAX = 50
 
+/** The number of memberships that a process remembers. The oldest are forgotten first. */
+const MEMBERSHIPS_MAX = 10_000
+
 export interface WaitOptions {
   /**
    * True means that the call waits without a limit. Something else must limit the number of such calls: they are the reads of an
@@ -35,6 +38,7 @@ interface Account {
 export class AccountQueue {
   readonly #callsMax: number
   readonly #accounts = new Map<string, Account>()
+  readonly #memberships = new Set<string>()
 
   /** @param callsMax The maximum number of calls of one account that run at the same time. */
   constructor(callsMax: number) {
@@ -44,6 +48,27 @@ export class AccountQueue {
   /** The number of accounts that have a call that runs or waits. */
   get size(): number {
     return this.#accounts.size
+  }
+
+  /**
+   * Returns where a call of a person on an account waits. All calls on an account wait in one queue, but a person who is not known
+   * to be a member waits in a queue of their own. So nobody can delay the calls of an account that is not theirs.
+   *
+   * @param memberId Null if the operator or Keymeter itself makes the call.
+   */
+  placeOf(accountId: string, memberId: string | null): string {
+    return memberId === null || this.#memberships.has(`${accountId} ${memberId}`) ? accountId : `person ${memberId}`
+  }
+
+  /** Remembers that a call has shown that the person is a member of the account, or that the person is not. */
+  noteMember(accountId: string, memberId: string, isMember: boolean): void {
+    const membership = `${accountId} ${memberId}`
+    if (!isMember) this.#memberships.delete(membership)
+    else if (!this.#memberships.has(membership)) {
+      this.#memberships.add(membership)
+      const [oldest] = this.#memberships
+      if (this.#memberships.size > MEMBERSHIPS_MAX && oldest !== undefined) this.#memberships.delete(oldest)
+    }
   }
 
   /**

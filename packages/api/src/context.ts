@@ -39,4 +39,6 @@ export interface Context extends ApiDeps, CallOrigin {
   log: Logger
   /** The `authorization` header, which is not verified yet. Only the base procedures in trpc.ts verify it. */
   authorization: string | null
+  /** The header `x-keymeter-account`: the account on which a member acts. Null means the account with the id of the user. */
+  account: string | null
 }

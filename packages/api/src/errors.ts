@@ -33,6 +33,21 @@ const REASONS = {
     code: 'UNAUTHORIZED',
     message: 'The service key is missing or wrong: send KEYMETER_SERVICE_KEY of the server as "authorization: Bearer <key>".',
   },
+  not_a_member: {
+    code: 'FORBIDDEN',
+    message: 'You are not a member of this account: choose another account, or ask its owner to invite you.',
+  },
+  role_insufficient: { code: 'FORBIDDEN', message: 'Your role in this account does not allow this: ask an owner or an admin.' },
+  second_factor_required: {
+    code: 'FORBIDDEN',
+    message: 'This account requires a second factor: sign in with the code of your authenticator app.',
+  },
+  member_not_found: { code: 'NOT_FOUND', message: 'This account has no such member: load the list of members again.' },
+  last_owner: {
+    code: 'CONFLICT',
+    message: 'An account always has an owner: make another member the owner first, or delete the account.',
+  },
+  account_exists: { code: 'CONFLICT', message: 'You already own an account: choose it in the list of your accounts.' },
   account_not_found: { code: 'NOT_FOUND', message: 'This account does not exist: check accountId.' },
   plan_not_found: { code: 'NOT_FOUND', message: 'There is no such plan: create it with "keymeter plan" first.' },
   top_up_not_found: {

@@ -60,8 +60,8 @@ beforeAll(async () => {
     [account.userId],
   )
   await owner.query(
-    `insert into audit_log (user_id, sequence, actor, action, api_key_id, detail, request_id, created_at, hash)
-     select user_id, 1000000 + row_number() over (), 'customer', 'key.created', id, '{}', 'x', now(), sha256('x') from api_keys`,
+    `insert into audit_log (user_id, sequence, actor, actor_id, action, api_key_id, detail, request_id, created_at, hash)
+     select user_id, 1000000 + row_number() over (), 'member', user_id, 'key.created', id, '{}', 'x', now(), sha256('x') from api_keys`,
   )
   await owner.query(
     `insert into ledger_entries (user_id, sequence, created_at, cycle_start, kind, credits)

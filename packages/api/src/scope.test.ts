@@ -3,7 +3,7 @@ import { createDb } from '@keymeter/db'
 import { withClient } from '@keymeter/local'
 import { sql } from 'kysely'
 import { beforeAll, describe, expect, it } from 'vitest'
-import { charge, contextOf, provisioned, signedIn } from '../test/caller.ts'
+import { byMember, charge, contextOf, provisioned, signedIn } from '../test/caller.ts'
 import { reconciledDatabase } from '../test/reconciled-database.ts'
 import { inAccount } from './scope.ts'
 
@@ -21,7 +21,7 @@ beforeAll(async () => {
 })
 
 const asOne = <T>(...[accessMode, operation]: [Parameters<typeof inAccount<T>>[1], Parameters<typeof inAccount<T>>[2]]) =>
-  inAccount({ ...contextOf(database, null), userId: one.userId }, accessMode, operation)
+  inAccount({ ...contextOf(database, null), userId: one.userId, by: byMember(one.userId) }, accessMode, operation)
 
 describe('row level security', () => {
   const TABLES = [

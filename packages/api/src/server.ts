@@ -1,6 +1,7 @@
 /** The entry of this package for the server and the CLI. */
 
 export { AccountQueue } from './account-queue.ts'
+export { accountOfCall } from './auth/account-of-call.ts'
 export { createSessionChecker } from './auth/check-session.ts'
 
 export { createAccessTokenVerifier } from './auth/verify-access-token.ts'

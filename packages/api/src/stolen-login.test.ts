@@ -46,7 +46,7 @@ async function attack(sql: string): Promise<string> {
   return await withClient(database.urls.api, async (client) => {
     try {
       await client.query('begin')
-      await client.query("select set_config('app.user_id', $1, true)", [victim.userId])
+      await client.query('select from keymeter.enter_account($1, $1)', [victim.userId])
       await client.query(statement)
       await client.query('commit')
       return NO_ERROR
@@ -117,9 +117,9 @@ const ATTACKS: [sqlState: string, sql: string][] = [
   [NO_ERROR, "select keymeter.change_plan($victim, 'gold', $origin)"],
   [NO_ERROR, 'select keymeter.change_plan($victim, null, $origin)'],
   [NO_ERROR, 'select keymeter.set_suspended($victim, null, $origin)'],
-  [NO_ERROR, "select keymeter.create_account($victim, sha256('another mailbox'), null, $origin)"],
-  [FOREIGN_KEY, "select keymeter.create_account(gen_random_uuid(), sha256('another mailbox'), null, $origin)"],
-  [NOT_NULL, 'select keymeter.create_account(null, null, null, $origin)'],
+  [NO_ERROR, "select keymeter.create_account($victim, $other, null, sha256('another mailbox'), null, $origin)"],
+  [FOREIGN_KEY, "select keymeter.create_account(gen_random_uuid(), gen_random_uuid(), null, sha256('another mailbox'), null, $origin)"],
+  [NOT_NULL, 'select keymeter.create_account(null, $other, null, null, null, $origin)'],
   [PERMISSION_DENIED, "insert into plans values ('gold', 1000000)"],
   [PERMISSION_DENIED, 'update plans set credits_per_cycle = 1000000'],
   [PERMISSION_DENIED, 'update billing_accounts set top_up_balance = 1000000'],
@@ -147,8 +147,8 @@ const ATTACKS: [sqlState: string, sql: string][] = [
   [PERMISSION_DENIED, 'update api_key_secrets set api_key_id = $live'],
   [PERMISSION_DENIED, 'delete from api_key_secrets'],
   [NO_ERROR, "select keymeter.end_secret($live, false, now() + interval '1 day')"],
-  [NO_ERROR, "select keymeter.end_secret($other_key, true, now() + interval '1 day')"],
-  [NO_ERROR, 'select keymeter.end_secret(null, true, now())'],
+  [PERMISSION_DENIED, "select keymeter.end_secret($other_key, true, now() + interval '1 day')"],
+  [PERMISSION_DENIED, 'select keymeter.end_secret(null, true, now())'],
   [INVALID_PARAMETER, "select keymeter.end_secret($live, true, now() + interval '7 days 1 minute')"],
   [INVALID_PARAMETER, "select keymeter.end_secret($live, true, 'infinity')"],
   [INVALID_PARAMETER, 'select keymeter.end_secret($live, true, null)'],
@@ -194,9 +194,9 @@ const ATTACKS: [sqlState: string, sql: string][] = [
   [PERMISSION_DENIED, "insert into api_keys (user_id, name) values ($other, 'x')"],
   [PERMISSION_DENIED, "insert into api_keys (user_id, name, revoked_at) values ($victim, 'x', now())"],
   [PERMISSION_DENIED, "insert into api_keys (user_id, id, name) values ($victim, $live, 'x')"],
-  [CHECK, "insert into api_keys (user_id, name, created_at) values ($victim, 'x', 'infinity')"],
-  [CHECK, "insert into api_keys (user_id, name, created_at) values ($victim, 'x', '1999-12-31Z')"],
-  [CHECK, "insert into api_keys (user_id, name, key_type) values ($victim, 'x', 'test')"],
+  [CHECK, "insert into api_keys (user_id, name, created_by, created_at) values ($victim, 'x', $victim, 'infinity')"],
+  [CHECK, "insert into api_keys (user_id, name, created_by, created_at) values ($victim, 'x', $victim, '1999-12-31Z')"],
+  [CHECK, "insert into api_keys (user_id, name, created_by, key_type) values ($victim, 'x', $victim, 'test')"],
   [CHECK, "update billing_accounts set alert_thresholds = '{NULL}'"],
   [CHECK, "update billing_accounts set alert_thresholds = '{50,NULL,80}'"],
   [CHECK, 'update billing_accounts set alert_thresholds = array(select 1::smallint from generate_series(1, 100000))'],
@@ -248,7 +248,7 @@ const ATTACKS: [sqlState: string, sql: string][] = [
   [PERMISSION_DENIED, 'truncate audit_log'],
   [
     PERMISSION_DENIED,
-    "select keymeter.append_audit_entry($victim, 'operator', 'account.topped_up', null, '{}', $origin, now())",
+    "select keymeter.append_audit_entry($victim, 'operator', null, 'account.topped_up', null, '{}', $origin, now())",
   ],
   [INVALID_PARAMETER, "select keymeter.record_audit('account.topped_up', $live, '{}', $origin)"],
   [INVALID_PARAMETER, "select keymeter.record_audit('key.revoked', $other_key, '{}', $origin)"],
@@ -265,6 +265,24 @@ const ATTACKS: [sqlState: string, sql: string][] = [
     CHECK,
     "select keymeter.record_audit('key.updated', $live, ('{\"a\":' || repeat('[', 900) || repeat(']', 900) || '}')::json, $origin)",
   ],
+  // Members.
+  [PERMISSION_DENIED, "insert into account_members (user_id, member_id, role) values ($victim, $other, 'owner')"],
+  [PERMISSION_DENIED, "update account_members set role = 'owner'"],
+  [PERMISSION_DENIED, 'delete from account_members'],
+  [PERMISSION_DENIED, 'select token_hash from account_invitations'],
+  [PERMISSION_DENIED, "update account_invitations set role = 'owner'"],
+  [NO_ERROR, 'select keymeter.set_member_role($victim, null, $origin)'],
+  [NO_ERROR, "select keymeter.set_member_role($victim, 'viewer', $origin)"],
+  [NO_ERROR, "select keymeter.set_member_role($other, 'owner', $origin)"],
+  [CHECK, "select keymeter.invite_member(sha256('x'), repeat('x', 255), 'viewer', $origin)"],
+  [CHECK, "select keymeter.invite_member(sha256('x'), 'a@example.com', 'king', $origin)"],
+  [CHECK, "select keymeter.invite_member('x', 'a@example.com', 'viewer', $origin)"],
+  [CHECK, "select keymeter.set_account_name('', $origin)"],
+  [CHECK, "select keymeter.set_account_name(repeat('x', 65), $origin)"],
+  [PERMISSION_DENIED, 'update billing_accounts set requires_second_factor = false'],
+  [PERMISSION_DENIED, 'update billing_accounts set closed_at = null'],
+  [PERMISSION_DENIED, 'update api_keys set created_by = $victim'],
+  [PERMISSION_DENIED, "insert into api_keys (user_id, name, created_by) values ($victim, 'x', $other)"],
   // The operator's log, and the operator's revoke.
   [PERMISSION_DENIED, 'select * from operator_log'],
   [PERMISSION_DENIED, 'delete from operator_log'],
@@ -339,7 +357,7 @@ describe('an attacker with the login of the server’s role', () => {
           await client.query(
             'set lock_timeout = 0; set statement_timeout = 0; set idle_in_transaction_session_timeout = 0; begin',
           )
-          await client.query("select set_config('app.user_id', $1, true)", [victim.userId])
+          await client.query('select from keymeter.enter_account($1, $1)', [victim.userId])
         }
         await first.query(record)
         const next = second.query(record)

@@ -1,12 +1,14 @@
 import { cutSecrets } from '@keymeter/contract'
 import { initTRPC } from '@trpc/server'
+import { isMemberCall, type MemberCall } from './access.ts'
+import { accountOfCall } from './auth/account-of-call.ts'
 import { verifyServiceKey } from './auth/verify-service-key.ts'
 import { decideFreeCredits, UNDECIDED } from './billing/free-credits.ts'
 import type { Context } from './context.ts'
 import { describeError } from './errors.ts'
 import type { Limits } from './limits/limits.ts'
 import { requestIds } from './request-id.ts'
-import { inAccount } from './scope.ts'
+import { type Caller, inAccount } from './scope.ts'
 
 /** The interval between two pings on a stream. Proxies close an idle connection, but only after a longer time. */
 const PING_INTERVAL_MS = 10_000
@@ -46,13 +48,22 @@ export const router = t.router
 export const publicProcedure = t.procedure
 
 /**
- * The base of every procedure for a signed-in person. `ctx.scope` contains a transaction on the person's own account. The
- * transaction is committed before the response is sent, and rolled back if the procedure fails. A query gets a read-only
- * transaction.
+ * Returns the call of a member on the account that the client chose.
+ *
+ * @throws Error if the table of roles (access.ts) does not contain the procedure, so a forgotten procedure is open to nobody.
  */
-export const signedInProcedure = t.procedure.use(async ({ ctx, type, next }) => {
-  const { userId } = await ctx.verifyAccessToken(ctx.authorization)
-  return await inAccount({ ...ctx, userId }, type === 'query' ? 'read only' : 'read write', async (scope) => {
+export function memberCall(ctx: Context, path: string, caller: Caller) {
+  if (!isMemberCall(path)) throw new Error(`access.ts does not contain ${path}`)
+  return { ...ctx, userId: accountOfCall(ctx, caller), by: { caller, call: path satisfies MemberCall } }
+}
+
+/**
+ * The base of every procedure on an account. `ctx.scope` contains a transaction on the account. The transaction is committed before
+ * the response is sent, and rolled back if the procedure fails. A query gets a read-only transaction.
+ */
+export const signedInProcedure = t.procedure.use(async ({ ctx, path, type, next }) => {
+  const call = memberCall(ctx, path, await ctx.verifyAccessToken(ctx.authorization))
+  return await inAccount(call, type === 'query' ? 'read only' : 'read write', async (scope) => {
     const result = await next({ ctx: { scope } })
     if (!result.ok) throw result.error
     return result
@@ -62,18 +73,22 @@ export const signedInProcedure = t.procedure.use(async ({ ctx, type, next }) => 
 /**
  * The base of every procedure that changes keys. It is like `signedInProcedure`, but each call first counts towards `limits`, which
  * are limits per account. Then a procedure with `checksSession` asks the auth server whether the session still exists. Both happen
- * before the transaction, so a refused call or a slow auth server does not occupy a connection.
+ * before the transaction, so a refused call or a slow auth server does not occupy a connection. Only the calls of members count.
+ * Otherwise everybody could use up the limits of every account.
  *
  * `ctx.freeCredits` is for a procedure that can create the account.
  */
 function changeProcedure({ limits, checksSession }: { limits: (keyof Limits)[]; checksSession: boolean }) {
-  return t.procedure.use(async ({ ctx, next }) => {
-    const { userId } = await ctx.verifyAccessToken(ctx.authorization)
-    for (const limit of limits) await ctx.limits[limit].attempt(userId)
-    const freeCredits = checksSession
-      ? decideFreeCredits(ctx.freeCredits, await ctx.checkSession(ctx.authorization, userId))
-      : UNDECIDED
-    return await inAccount({ ...ctx, userId }, 'read write', async (scope) => {
+  return t.procedure.use(async ({ ctx, path, next }) => {
+    const caller = await ctx.verifyAccessToken(ctx.authorization)
+    const call = memberCall(ctx, path, caller)
+    await inAccount(call, 'read only', async () => {})
+    for (const limit of limits) await ctx.limits[limit].attempt(call.userId)
+    const person = checksSession ? await ctx.checkSession(ctx.authorization, caller.userId) : null
+    // The free credits of an account belong to the mailbox of the person who opened it.
+    const isOwn = call.userId === caller.userId
+    const freeCredits = person !== null && isOwn ? decideFreeCredits(ctx.freeCredits, person) : UNDECIDED
+    return await inAccount(call, 'read write', async (scope) => {
       const result = await next({ ctx: { scope, freeCredits } })
       if (!result.ok) throw result.error
       return result
@@ -86,6 +101,8 @@ export const editProcedure = changeProcedure({ limits: ['keyChanges'], checksSes
 /** The base of every procedure that gives a key a new secret, or that makes a secret work again. */
 export const secretProcedure = changeProcedure({ limits: ['keyChanges'], checksSession: true })
 export const newKeyProcedure = changeProcedure({ limits: ['newKeys', 'keyChanges'], checksSession: true })
+/** The base of every procedure that changes the members or the settings of the account. */
+export const memberChangeProcedure = changeProcedure({ limits: ['memberChanges'], checksSession: true })
 /**
  * The bases of the procedures that stop a secret. They have a limit of their own, so that a leaked secret can be stopped after all
  * other changes are used up. `stopProcedure` does not need the auth server, so a key can be disabled during its outage.

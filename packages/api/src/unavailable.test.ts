@@ -3,7 +3,7 @@ import { withClient } from '@keymeter/local'
 import { sql } from 'kysely'
 import { pino } from 'pino'
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { contextOf, provisioned } from '../test/caller.ts'
+import { byMember, contextOf, provisioned } from '../test/caller.ts'
 import { reconciledDatabase } from '../test/reconciled-database.ts'
 import { Metering } from './metering/metering.ts'
 import { inAccount, type Scope } from './scope.ts'
@@ -25,7 +25,7 @@ beforeEach(() => {
 afterEach(async () => await db.destroy())
 
 const edit = async <T>(operation: (scope: Scope) => Promise<T>, on = db) =>
-  await inAccount({ ...contextOf({ db: on }, null), userId: account.userId }, 'read write', operation)
+  await inAccount({ ...contextOf({ db: on }, null), userId: account.userId, by: byMember(account.userId) }, 'read write', operation)
 const fail = async (sqlState: string) =>
   await edit(async (scope) => {
     await sql.raw(`do $$ begin raise exception 'simulated' using errcode = '${sqlState}'; end $$`).execute(scope.db)

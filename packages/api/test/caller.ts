@@ -4,6 +4,7 @@ import type { TestDatabase } from '@keymeter/local/testing'
 import { SignJWT } from 'jose'
 import { pino } from 'pino'
 
+import type { MemberCall } from '../src/access.ts'
 import { AccountQueue } from '../src/account-queue.ts'
 import { createSessionChecker } from '../src/auth/check-session.ts'
 
@@ -69,8 +70,14 @@ export function contextOf({ db }: Pick<TestDatabase, 'db'>, token: string | null
     clientAddress: '127.0.0.1',
     userAgent: 'a test',
     authorization: token === null ? null : `Bearer ${token}`,
+    account: null,
     ...replace,
   }
+}
+
+/** Returns the `by` of a call that the user makes as a member. By default, only an owner may make the call. */
+export function byMember(userId: string, call: MemberCall = 'auth.provision') {
+  return { caller: { userId, email: `${userId}@example.com`, isSecondFactor: false }, call }
 }
 
 /** Returns a caller of the router that is signed in as the user. */

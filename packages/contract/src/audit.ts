@@ -4,7 +4,7 @@ import { Output, Timestamp } from './output.ts'
 
 export const AUDIT_PAGE_MAX = 100
 
-/** What an audit entry records: a change of a key, or a change of the account's credits, plan or suspension. */
+/** What an audit entry records: a change of a key, of the account, or of its members. */
 export const AuditAction = z.enum([
   'key.created',
   'key.updated',
@@ -22,14 +22,23 @@ export const AuditAction = z.enum([
   'account.suspended',
   'account.resumed',
   'account.free_credits_granted',
+  'account.renamed',
+  'account.second_factor_changed',
+  'account.closed',
+  'member.invited',
+  'member.invitation_revoked',
+  'member.joined',
+  'member.role_changed',
+  'member.removed',
+  'member.left',
 ])
 export type AuditAction = z.infer<typeof AuditAction>
 
 /**
- * `customer` is the user of the account. `operator` is the company that runs Keymeter. `system` is Keymeter itself, which grants
+ * `member` is a member of the account. `operator` is the company that runs Keymeter. `system` is Keymeter itself, which grants
  * free credits by the operator's settings.
  */
-export const AuditActor = z.enum(['customer', 'operator', 'system'])
+export const AuditActor = z.enum(['member', 'operator', 'system'])
 export type AuditActor = z.infer<typeof AuditActor>
 
 /** One entry of the audit log: who changed what, when, and from where. `detail` never contains a secret. */
@@ -37,6 +46,11 @@ export const AuditEntry = z.object({
   /** The number of the entry in the account's audit log: 1 for the first entry, without gaps. */
   sequence: z.int().positive(),
   actor: AuditActor,
+  /**
+   * The member who made the change. Null if the actor is not a member. The address is null if it is unknown, or if the user was
+   * deleted since.
+   */
+  member: z.object({ id: z.guid(), email: z.string().nullable() }).nullable(),
   action: AuditAction,
   keyId: KeyId.nullable(),
   /** The current name of the key. Null if the entry is not about a key. */
@@ -45,7 +59,7 @@ export const AuditEntry = z.object({
   keyPrefix: z.string().nullable(),
   detail: z.record(z.string(), z.json()),
   /**
-   * Where the call came from. All three fields are null if the actor is not the customer, so a customer does not learn how the
+   * Where the call came from. All three fields are null if the actor is not a member, so a customer does not learn how the
    * operator works. The address and the user agent can also be unknown.
    */
   requestId: z.string().nullable(),

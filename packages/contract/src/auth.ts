@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { NewKey } from './keys.ts'
+import { MemberAccount } from './members.ts'
 import { Output, Timestamp } from './output.ts'
 import { HAS_WHOLE_SECRET, hasNoWholeSecret } from './whole-secret.ts'
 
@@ -74,4 +75,8 @@ export const SignUpOutput = Output.extend({
 })
 
 /** If this call created the first key, `defaultKey` contains the key with its secret. Otherwise it is null. */
-export const ProvisionOutput = Output.extend({ defaultKey: NewKey.nullable() })
+export const ProvisionOutput = Output.extend({
+  /** The accounts of which the person is a member, the oldest membership first. The first one is the default. */
+  accounts: z.array(MemberAccount),
+  defaultKey: NewKey.nullable(),
+})

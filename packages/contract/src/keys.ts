@@ -76,6 +76,10 @@ export const Key = z.object({
   expiresAt: Timestamp.nullable(),
   graceEndsAt: Timestamp.nullable(),
   disabledAt: Timestamp.nullable(),
+  /** The member who created the key. Null if no member did. The address is null if it is unknown or the user was deleted. */
+  createdBy: z.object({ id: z.guid(), email: z.string().nullable() }).nullable(),
+  /** True if the key belongs to no person, e.g. because a server uses it. Only owners and admins can change such a key. */
+  isService: z.boolean(),
   revokedAt: Timestamp.nullable(),
 })
 export type Key = z.infer<typeof Key>
@@ -103,6 +107,8 @@ export const CreateKey = z.strictObject({
   keyType: KeyType.default('dev'),
   expiresAt: ExpiresAt.default(null),
   creditLimit: CreditLimit.default(null),
+  /** True if the key shall belong to no person. Only owners and admins can create such a key. */
+  isService: z.boolean().default(false),
   idempotencyKey: RepeatedWith,
 })
 export type CreateKey = z.infer<typeof CreateKey>

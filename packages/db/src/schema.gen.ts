@@ -31,6 +31,50 @@ export type JsonValue = JsonArray | JsonObject | JsonPrimitive;
 
 export type Timestamp = ColumnType<Date, Date | string, Date | string>;
 
+export interface AccountInvitations {
+  accepted_at: Timestamp | null;
+  accepted_by: string | null;
+  created_at: Timestamp;
+  /**
+   * The address that is invited. Only a user with this confirmed address can accept.
+   */
+  email: string;
+  expires_at: Timestamp;
+  id: Generated<string>;
+  /**
+   * The member who invited. Null means that the operator did.
+   */
+  invited_by: string | null;
+  revoked_at: Timestamp | null;
+  role: string;
+  /**
+   * The SHA-256 hash of the token in the link.
+   */
+  token_hash: Buffer;
+  user_id: string;
+}
+
+export interface AccountMembers {
+  created_at: Generated<Timestamp>;
+  /**
+   * The e-mail address of the user when the user last opened the dashboard, for lists. It decides nothing. Null if it is unknown.
+   */
+  email: string | null;
+  /**
+   * The id of the user in Supabase Auth.
+   */
+  member_id: string;
+  /**
+   * The time when the user left the account or was removed from it.
+   */
+  removed_at: Timestamp | null;
+  /**
+   * Null means that the user is no longer a member.
+   */
+  role: string | null;
+  user_id: string;
+}
+
 export interface Alerts {
   created_at: Timestamp;
   credits_granted: number;
@@ -62,6 +106,10 @@ export interface Alerts {
 export interface ApiKeys {
   created_at: Generated<Timestamp>;
   /**
+   * The member who created the key. The key stays when the member leaves. Null means that no member created it. A developer can change only the keys with their own id.
+   */
+  created_by: string | null;
+  /**
    * The largest number of credits that the key may use and hold in one billing cycle. Null means that the key has no limit of its own.
    */
   credit_limit: number | null;
@@ -71,6 +119,10 @@ export interface ApiKeys {
    */
   expires_at: Timestamp | null;
   id: Generated<string>;
+  /**
+   * True if the key belongs to no person, e.g. because a server uses it. Only owners and admins can change such a key.
+   */
+  is_service: Generated<boolean>;
   /**
    * The label dev or prod. Keys of both types spend the same credits.
    */
@@ -176,6 +228,10 @@ export interface ApiKeyUsage {
 export interface AuditLog {
   action: string;
   actor: string;
+  /**
+   * The id of the member who made the change. Null means that no member made it.
+   */
+  actor_id: string | null;
   api_key_id: string | null;
   client_address: string | null;
   created_at: Timestamp;
@@ -223,6 +279,10 @@ export interface BillingAccounts {
    * The start of the cycle that credits_used, credits_held and topped_up_this_cycle belong to. If nobody used the account, this cycle may have ended months ago. The next charge then starts the current cycle. Until then, reads compute the current cycle and write nothing.
    */
   billing_cycle_start: Generated<Timestamp>;
+  /**
+   * The time when an owner deleted the account. Its keys are revoked, and nobody is a member. The operator can erase its data from then on.
+   */
+  closed_at: Timestamp | null;
   created_at: Generated<Timestamp>;
   /**
    * The credits of the open holds that were made in this cycle.
@@ -251,6 +311,10 @@ export interface BillingAccounts {
   last_event_sequence: Generated<number>;
   last_ledger_sequence: Generated<number>;
   /**
+   * What the members call the account. Null means that it has no name, so lists show the address of its owner.
+   */
+  name: string | null;
+  /**
    * False if a refused charge that asks for more credits than are left records no alert at 0.
    */
   next_alert_at_refusal: Generated<boolean>;
@@ -272,6 +336,10 @@ export interface BillingAccounts {
   next_plan: string | null;
   plan: Generated<string>;
   /**
+   * True if members must sign in with a second factor before they can act on the account.
+   */
+  requires_second_factor: Generated<boolean>;
+  /**
    * The time when the operator suspended the account. Nothing can be charged or held while the account is suspended. Null means that the account is not suspended.
    */
   suspended_at: Timestamp | null;
@@ -292,7 +360,7 @@ export interface BillingAccounts {
    */
   usage_by_day_until: Generated<Timestamp>;
   /**
-   * The id of the account. It is also the id of the account's user in Supabase Auth.
+   * The id of the account. It equals the id of the user who opened the account, but it is not the id of a user: only account_members refers to users.
    */
   user_id: string;
 }
@@ -523,6 +591,8 @@ export interface UsageRetention {
 }
 
 export interface DB {
+  account_invitations: AccountInvitations;
+  account_members: AccountMembers;
   alerts: Alerts;
   api_key_secrets: ApiKeySecrets;
   api_key_usage: ApiKeyUsage;

@@ -105,7 +105,7 @@ describe('schema', () => {
     )
     for (const userId of [gone, stays]) {
       await database.owner.query(
-        "select keymeter.create_account($1::uuid, sha256($1::uuid::text::bytea), null, row('test', null, null))",
+        "select keymeter.create_account($1::uuid, $1::uuid, null, sha256($1::uuid::text::bytea), null, row('test', null, null))",
         [userId],
       )
       await database.owner.query(

@@ -2,7 +2,7 @@ import { ALERT_THRESHOLDS_MAX, ALERTS_LISTED_MAX, SetAlertThresholds } from '@ke
 import { TRPCError } from '@trpc/server'
 import { pino } from 'pino'
 import { beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { accessToken, backend as backendOf, contextOf, provisioned, signedIn } from '../../test/caller.ts'
+import { byMember, accessToken, backend as backendOf, contextOf, provisioned, signedIn } from '../../test/caller.ts'
 import { replaceClock } from '../../test/clock.ts'
 import { reconciledDatabase } from '../../test/reconciled-database.ts'
 import { recordPlans, rowsRead } from '../../test/recorded-plans.ts'
@@ -461,7 +461,7 @@ describe('an account whose plan grants no credits', () => {
     const userId = await database.createUser()
     const unconfirmed = { email: 'late@example.com', isEmailConfirmed: false }
     const created = await inAccount(
-      { ...contextOf(database, null), userId },
+      { ...contextOf(database, null), userId, by: byMember(userId) },
       'read write',
       async (scope) => await provision(scope, decideFreeCredits('after_confirmation', unconfirmed)),
     )

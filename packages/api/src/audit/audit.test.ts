@@ -47,7 +47,7 @@ describe('audit.list', () => {
       [1, 'account.free_credits_granted', null],
     ])
     expect(data[7]).toMatchObject({
-      actor: 'customer',
+      actor: 'member',
       keyName: 'b',
       keyPrefix: expect.stringMatching(/^km_prod_[0-9A-Za-z]{8}$/),
       detail: { name: { from: 'a', to: 'b' }, creditLimit: { from: 5, to: null } },
@@ -146,6 +146,7 @@ describe('the hash of an audit entry', () => {
         userId: fc.uuid(),
         sequence: fc.integer({ min: 1, max: Number.MAX_SAFE_INTEGER }),
         actor: text,
+        actorId: fc.option(fc.uuid()),
         action: text,
         keyId: fc.option(fc.uuid()),
         detail: fc.dictionary(text, fc.option(text)).map((detail) => JSON.stringify(detail)),
@@ -160,7 +161,7 @@ describe('the hash of an audit entry', () => {
     )
     const { rows } = await database.owner.query<{ hash: string }>(
       `select encode(keymeter.audit_hash(decode(entry->>'previous', 'hex'),
-                row((entry->>'userId')::uuid, (entry->>'sequence')::bigint, entry->>'actor', entry->>'action', (entry->>'keyId')::uuid,
+                row((entry->>'userId')::uuid, (entry->>'sequence')::bigint, entry->>'actor', (entry->>'actorId')::uuid, entry->>'action', (entry->>'keyId')::uuid,
                     (entry->>'detail')::json, entry->>'requestId', entry->>'clientAddress', entry->>'userAgent',
                     (entry->>'createdAt')::timestamptz, null)::public.audit_log), 'hex') as hash
          from json_array_elements($1::json) with ordinality as entries (entry, n) order by n`,
@@ -187,7 +188,8 @@ describe('the hash of an audit entry', () => {
     const entry = {
       userId: 'a',
       sequence: 1,
-      actor: 'customer',
+      actor: 'member',
+      actorId: null,
       action: 'key.created',
       keyId: null,
       detail: '{}',
@@ -260,7 +262,7 @@ describe('the check of the audit chain', () => {
     ],
     [
       'an added entry',
-      `insert into audit_log select user_id, 8, actor, action, api_key_id, detail, request_id, client_address, user_agent, created_at, hash from audit_log where user_id = $1 and sequence = 7`,
+      `insert into audit_log select user_id, 8, actor, actor_id, action, api_key_id, detail, request_id, client_address, user_agent, created_at, hash from audit_log where user_id = $1 and sequence = 7`,
       8,
       'not counted',
     ],
@@ -287,7 +289,8 @@ describe('the check of the audit chain', () => {
     const forged = {
       userId,
       sequence: 3,
-      actor: 'customer',
+      actor: 'member',
+      actorId: userId,
       action: 'key.disabled',
       keyId: rows[2].api_key_id,
       detail: '{"forged":true}',

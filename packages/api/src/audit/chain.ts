@@ -5,6 +5,7 @@ export interface ChainedEntry {
   userId: string
   sequence: number
   actor: string
+  actorId: string | null
   action: string
   keyId: string | null
   detail: string
@@ -29,6 +30,7 @@ export function chainHash(previous: Buffer | null, entry: ChainedEntry): Buffer 
     entry.userId,
     String(entry.sequence),
     entry.actor,
+    entry.actorId,
     entry.action,
     entry.keyId,
     entry.detail,

@@ -21,8 +21,8 @@ async function accountWith(count: number): Promise<Account> {
   const keys = (await account.caller.keys.list({ sort: 'oldest' })).data.map(({ id }) => id)
   await database.owner.query('delete from audit_log where user_id = $1', [account.userId])
   await database.owner.query(
-    `insert into audit_log (user_id, sequence, actor, action, api_key_id, detail, request_id, created_at, hash)
-     select $1, n, 'customer', action, case when action not like 'account.%' then ($2::uuid[])[case when n % 9 = 4 then 2 when n % 301 = 7 then 3 else 1 end] end,
+    `insert into audit_log (user_id, sequence, actor, actor_id, action, api_key_id, detail, request_id, created_at, hash)
+     select $1, n, 'member', $1, action, case when action not like 'account.%' then ($2::uuid[])[case when n % 9 = 4 then 2 when n % 301 = 7 then 3 else 1 end] end,
             '{}', 'request', $3::timestamptz + n / 3 * interval '1 second' - case when n > $4 / 2 then interval '3 minutes' else '0' end, sha256('x')
        from generate_series(1, $4::int) as n,
             lateral (select case when n % 997 = 5 then 'account.topped_up' when n % 499 = 3 then 'key.disabled'

@@ -8,6 +8,8 @@ import type { Scope } from '../scope.ts'
 interface Row {
   sequence: number
   actor: string
+  memberId: string | null
+  memberEmail: string | null
   action: string
   keyId: string | null
   keyName: string | null
@@ -23,7 +25,7 @@ interface Row {
  * Returns one page of the account's audit log, newest entries first. The cursor is the sequence of an entry, so new entries do
  * not shift the pages.
  *
- * Only customers read this list. It contains where a call came from only for the customer's own calls. The table keeps the
+ * Only members read this list. It contains where a call came from only for the calls of members. The table keeps the
  * origin of every call, because the hash chain covers it, and because the operator needs it.
  *
  * A page reads only the entries that it returns. There is an index for each combination of the filters `action` and `keyId`
@@ -48,7 +50,7 @@ export async function listAudit(
   const start = await firstPlace(scope, to, cursor)
   await readInIndexOrder(scope)
   const { rows } = await sql<Row>`
-    select log.sequence, log.actor, log.action, log.api_key_id as "keyId", keys.name as "keyName",
+    select log.sequence, log.actor, log.actor_id as "memberId", members.email as "memberEmail", log.action, log.api_key_id as "keyId", keys.name as "keyName",
            ${currentKeyPrefix} as "keyPrefix", log.detail, origin.request_id as "requestId",
            origin.client_address as "clientAddress", origin.user_agent as "userAgent", log.created_at as "createdAt"
       from (select * from audit_log
@@ -56,11 +58,13 @@ export async function listAudit(
                and (${sql.join(columns)}) >= (${place(since)})
              order by ${sql.join(columns.map((column) => sql`${column} desc`))} limit ${limit + 1}) as log
       left join api_keys as keys on keys.user_id = ${userId} and keys.id = log.api_key_id
-      left join lateral (select log.request_id, log.client_address, log.user_agent) as origin on log.actor = 'customer'
+      left join lateral (select log.request_id, log.client_address, log.user_agent) as origin on log.actor = 'member'
+      left join account_members as members on members.user_id = ${userId} and members.member_id = log.actor_id
      order by log.created_at desc, log.sequence desc`.execute(db)
   const page = rows.slice(0, limit)
-  const data = page.map(({ createdAt, actor, action: done, ...row }) => ({
+  const data = page.map(({ createdAt, actor, action: done, memberId, memberEmail, ...row }) => ({
     ...row,
+    member: memberId === null ? null : { id: memberId, email: memberEmail },
     actor: AuditActor.parse(actor),
     action: AuditAction.parse(done),
     createdAt: createdAt.toISOString(),

@@ -10,7 +10,7 @@ export interface AuditRecord {
 }
 
 /**
- * Appends one entry to the account's audit log, in the transaction of the change. The database sets the actor (the customer),
+ * Appends one entry to the account's audit log, in the transaction of the change. The database sets the actor (the member of the call),
  * the time and the hash, because the server's role must not be able to forge them. The changes of the operator are recorded by
  * the SQL functions that make them.
  */

@@ -44,7 +44,7 @@ describe('auth.provision', () => {
   it('creates one key for an account that never had a key, even in 20 concurrent calls', async () => {
     const userId = await database.createUser()
     await database.owner.query(
-      "select keymeter.create_account($1::uuid, sha256($1::uuid::text::bytea), null, row('test', null, null))",
+      "select keymeter.create_account($1::uuid, $1::uuid, null, sha256($1::uuid::text::bytea), null, row('test', null, null))",
       [userId],
     )
     const caller = await signedIn(database, userId)

@@ -15,8 +15,8 @@ export const authRouter = {
   provision: signedInCall
     .meta({
       description:
-        'Creates the billing account and its first key, if they do not exist. Call it once in each session, after sign-in.',
+        'Returns the accounts of the person. If the person has none, it first opens an account with a first key. Call it once in each session, after sign-in.',
     })
     .output(ProvisionOutput)
-    .mutation(async ({ ctx }) => ({ defaultKey: await provisionCaller(ctx, ctx.caller.userId), requestId: ctx.requestId })),
+    .mutation(({ ctx }) => withRequestId(ctx, provisionCaller(ctx, ctx.caller))),
 } satisfies TRPCRouterRecord

@@ -55,7 +55,9 @@ export async function signUp(
 async function provisionOrWarn(ctx: Context, userId: string, person: Person): Promise<NewKey | null> {
   try {
     const freeCredits = decideFreeCredits(ctx.freeCredits, person)
-    return await inAccount({ ...ctx, userId }, 'read write', async (scope) => await provision(scope, freeCredits))
+    const caller = { userId, email: person.email, isSecondFactor: false }
+    const call = { ...ctx, userId, by: { caller, call: 'auth.provision' as const } }
+    return await inAccount(call, 'read write', async (scope) => await provision(scope, freeCredits))
   } catch (error) {
     ctx.log.warn({ err: error, userId }, 'a person signed up, but provisioning failed: the next auth.provision repeats it')
     return null

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { CREDITS_GIVEN_MAX, LEDGER_SINGLE_ENTRIES_MAX } from '@keymeter/contract'
 import { createDb } from '@keymeter/db'
 import { beforeAll, describe, expect, it } from 'vitest'
-import { backend as backendOf, contextOf, provisioned } from '../../test/caller.ts'
+import { byMember, backend as backendOf, contextOf, provisioned } from '../../test/caller.ts'
 import { replaceClock } from '../../test/clock.ts'
 import { reconciledDatabase } from '../../test/reconciled-database.ts'
 import { recordPlans } from '../../test/recorded-plans.ts'
@@ -533,7 +533,7 @@ describe('the ledger', () => {
         return result
       },
     })
-    const call = { ...contextOf(database, null), db, userId: accountId }
+    const call = { ...contextOf(database, null), db, userId: accountId, by: byMember(accountId) }
     const { entries, balance } = await inAccount(call, 'read only', async (scope) => await getLedger(scope, {}))
     expect(queries).toBeGreaterThan(2)
     expect(entries.map(({ kind, credits }) => [kind, credits])).toEqual([
@@ -617,7 +617,7 @@ describe('the ledger', () => {
     await database.owner.query('vacuum analyze ledger_entries')
     const recorded = await recordPlans(database, async (db) => {
       await inAccount(
-        { ...contextOf(database, null), db, userId: accountId },
+        { ...contextOf(database, null), db, userId: accountId, by: byMember(accountId) },
         'read only',
         async (scope) => await getLedger(scope, {}),
       )

@@ -13,7 +13,12 @@ import { lockAccount } from './lock-account.ts'
  * @throws AppError `not_signed_in` if the user is being deleted.
  */
 export async function ensureAccount(scope: Scope, { mailboxHash, refusal }: FreeCreditsDecision = UNDECIDED): Promise<void> {
-  await sql`select keymeter.create_account(${scope.userId}, ${mailboxHash}, ${refusal}, ${originOf(scope)})`.execute(scope.db)
+  const { userId, member } = scope
+  // The operator can act before the customer opens the dashboard. The user with the id of the account then becomes its owner.
+  const [owner, email] = [member?.id ?? userId, member?.email ?? null]
+  await sql`select keymeter.create_account(${userId}, ${owner}, ${email}, ${mailboxHash}, ${refusal}, ${originOf(scope)})`.execute(
+    scope.db,
+  )
   if (!(await lockAccount(scope))) throw new AppError('not_signed_in')
 }
 

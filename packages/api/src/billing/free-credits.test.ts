@@ -3,7 +3,7 @@ import type { FreeCreditsRefusal } from '@keymeter/contract'
 import { withClient } from '@keymeter/local'
 import { testDatabase } from '@keymeter/local/testing'
 import { afterEach, describe, expect, it } from 'vitest'
-import { backend, charge, contextOf, signedIn } from '../../test/caller.ts'
+import { byMember, backend, charge, contextOf, signedIn } from '../../test/caller.ts'
 import type { Person } from '../auth/check-session.ts'
 import { hashMailbox } from '../auth/mailbox.ts'
 import { provision } from '../auth/provision.ts'
@@ -24,7 +24,7 @@ async function provisionAs(
   const { isEmailConfirmed = true, setting = 'after_confirmation' } = options
   const decision = decideFreeCredits(setting, { email, isEmailConfirmed } satisfies Person)
   return await inAccount(
-    { ...contextOf(database, null), userId },
+    { ...contextOf(database, null), userId, by: byMember(userId) },
     'read write',
     async (scope) => await provision(scope, decision),
   )
@@ -94,7 +94,7 @@ describe('free credits', () => {
   it('a mailbox keeps them if the account could not be created', async () => {
     const email = `${newMailbox()}@example.com`
     const userId = await database.createUser()
-    const call = { ...contextOf(database, null), userId }
+    const call = { ...contextOf(database, null), userId, by: byMember(userId) }
     const decision = decideFreeCredits('after_confirmation', { email, isEmailConfirmed: true })
     await expect(
       inAccount(call, 'read write', async (scope) => {

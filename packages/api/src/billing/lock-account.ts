@@ -1,17 +1,22 @@
+import { MemberRole } from '@keymeter/contract'
 import { sql } from 'kysely'
-import type { Scope } from '../scope.ts'
+import { requireRole, type Scope } from '../scope.ts'
 
 /**
  * Locks the account until the transaction ends, so that changes of an account, its keys and its credits happen one after the
  * other. Every call takes this lock before any other lock, so two calls cannot deadlock. The lock also shows the charge engine
  * that the account is being edited, so charges of other accounts do not wait for it.
  *
- * The deletion of a user takes locks in another order, so it can deadlock with a call. Postgres then cancels the deletion or
- * the call. The call can fail with `database_unavailable` or `not_signed_in`.
+ * A change of members takes this lock too. So the role is read again under the lock, and it then stays valid until the transaction
+ * ends. Without this, a member who is removed while the call waits could still make the change.
  *
  * @returns False if the account does not exist.
+ * @throws AppError `not_a_member`, `role_insufficient`.
  */
-export async function lockAccount({ db, userId }: Scope): Promise<boolean> {
-  const { rows } = await sql<{ exists: boolean }>`select keymeter.lock_account(${userId}) as exists`.execute(db)
-  return rows[0]?.exists === true
+export async function lockAccount({ db, userId, member }: Scope): Promise<boolean> {
+  const { rows } = await sql<{ role: string | null }>`select role from keymeter.lock_for_call(${userId})`.execute(db)
+  const [locked] = rows
+  if (locked === undefined) return false
+  if (member !== null) member.role = requireRole(member.access, MemberRole.nullable().parse(locked.role))
+  return true
 }

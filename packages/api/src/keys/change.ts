@@ -17,6 +17,7 @@ type KeyChange = Omit<AuditRecord, 'keyId'> | null
  *
  * @returns The key after the change.
  * @throws AppError `key_not_found` if the id does not exist or belongs to another account.
+ * @throws AppError `role_insufficient` if a developer did not create the key, or if the key belongs to no person.
  * @throws AppError `key_revoked` if the key is revoked and `includingRevoked` is false.
  */
 export async function changeKey(
@@ -28,6 +29,9 @@ export async function changeKey(
   if (!(await lockAccount(scope))) throw new AppError('key_not_found')
   const now = await readClock(scope)
   const key = await getKey(scope, id, now)
+  const { member } = scope
+  const isOwn = key.createdBy?.id === member?.id && !key.isService
+  if (member?.access[member.role] === 'own keys' && !isOwn) throw new AppError('role_insufficient', { message: NOT_YOUR_KEY })
   if (key.revokedAt !== null && !includingRevoked) throw new AppError('key_revoked')
   const done = await change(key, now)
   if (done === null) return key
@@ -38,3 +42,5 @@ export async function changeKey(
 export async function setKey({ db, userId }: Scope, id: string, columns: Updateable<DB['api_keys']>): Promise<void> {
   await db.updateTable('api_keys').set(columns).where('user_id', '=', userId).where('id', '=', id).execute()
 }
+
+const NOT_YOUR_KEY = 'Developers change only the keys that they created themselves: ask an owner or an admin.'

@@ -19,15 +19,16 @@ import { addSecret, mintSecret } from './secret.ts'
  * A repeat returns the key of the first attempt with another secret. It does not check the input again: the key exists, and it
  * has perhaps been changed since.
  *
- * @throws AppError `key_limit_reached`.
+ * @throws AppError `key_limit_reached`, and `role_insufficient` if a developer creates a key that belongs to no person.
  * @throws AppError `bad_request` if the expiry is not in the future.
  * @throws AppError `idempotency_key_reused`, and for a repeat the errors of `repeatSecret`.
  */
 export async function createKey(scope: Scope, input: CreateKey, freeCredits?: FreeCreditsDecision): Promise<NewKey> {
-  const { name, keyType, expiresAt, creditLimit, idempotencyKey: _, ...unhandled } = input
+  const { name, keyType, expiresAt, creditLimit, isService, idempotencyKey: _, ...unhandled } = input
   unhandled satisfies Record<string, never>
-  const { db, userId } = scope
+  const { db, userId, member } = scope
   await ensureAccount(scope, freeCredits)
+  if (isService && member !== null && member.access[member.role] === 'own keys') throw new AppError('role_insufficient')
   const attempt = attemptOf('keys.create', input)
   const earlier = await findEarlierAttempt(scope, attempt)
   if (attempt !== null && earlier !== null) return await repeatSecret(scope, attempt, earlier)
@@ -50,6 +51,8 @@ export async function createKey(scope: Scope, input: CreateKey, freeCredits?: Fr
       key_type: keyType,
       expires_at: expiry,
       credit_limit: creditLimit,
+      created_by: member?.id ?? null,
+      is_service: isService,
       // The creation time of the new key must be later than that of every other key of the account. Otherwise the new key could
       // appear in the middle of a list that is sorted by time.
       created_at: sql<Date>`greatest(${now}::timestamptz,
@@ -58,7 +61,14 @@ export async function createKey(scope: Scope, input: CreateKey, freeCredits?: Fr
     .returning('id')
     .executeTakeFirstOrThrow()
   await addSecret(scope, id, minted, attempt, now)
-  const detail = { name, keyType, keyPrefix: minted.keyPrefix, expiresAt: expiry?.toISOString() ?? null, creditLimit }
+  const detail = {
+    name,
+    keyType,
+    keyPrefix: minted.keyPrefix,
+    expiresAt: expiry?.toISOString() ?? null,
+    creditLimit,
+    isService,
+  }
   await recordAudit(scope, { action: 'key.created', keyId: id, detail })
   return { ...(await getKey(scope, id, now)), secret: minted.secret }
 }

@@ -26,6 +26,14 @@ export function selectKeys({ db, userId }: Scope, now: Date) {
         'keys.expires_at as expiresAt',
         'keys.disabled_at as disabledAt',
         'keys.revoked_at as revokedAt',
+        'keys.created_by as creatorId',
+        'keys.is_service as isService',
+        eb
+          .selectFrom('account_members as creators')
+          .whereRef('creators.user_id', '=', 'keys.user_id')
+          .whereRef('creators.member_id', '=', 'keys.created_by')
+          .select('creators.email')
+          .as('creatorEmail'),
         keyStatus(now).as('status'),
         // With `exists`, Postgres could read the secrets of all keys that the account ever had, to hash them. It runs a subquery
         // with an aggregate only for the selected keys.
@@ -104,5 +112,7 @@ export function toKey(row: KeyRow): Key {
     graceEndsAt: row.revokedAt === null ? (row.graceEndsAt?.toISOString() ?? null) : null,
     disabledAt: row.disabledAt?.toISOString() ?? null,
     revokedAt: row.revokedAt?.toISOString() ?? null,
+    createdBy: row.creatorId === null ? null : { id: row.creatorId, email: row.creatorEmail },
+    isService: row.isService,
   }
 }

@@ -122,7 +122,7 @@ describe('a repeat', () => {
     const [entry, ...others] = (await caller.audit.list({ keyId: first.id })).data
     expect(entry).toMatchObject({
       action: 'key.secret_repeated',
-      actor: 'customer',
+      actor: 'member',
       detail: {
         call: 'keys.create',
         graceSeconds: GRACE_SECONDS_DEFAULT,

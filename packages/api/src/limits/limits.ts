@@ -11,6 +11,7 @@ export interface LimitSettings {
   keyChangesPerAccountPerHour: number
   keyRevokesPerAccountPerHour: number
   newKeysPerAccountPerDay: number
+  memberChangesPerAccountPerHour: number
   wrongServiceKeysPerAddressPerHour: number
 }
 
@@ -21,6 +22,7 @@ export const DEFAULT_LIMITS: LimitSettings = {
   keyChangesPerAccountPerHour: 300,
   keyRevokesPerAccountPerHour: 1_000,
   newKeysPerAccountPerDay: 200,
+  memberChangesPerAccountPerHour: 100,
   wrongServiceKeysPerAddressPerHour: 100,
 }
 
@@ -31,6 +33,7 @@ export const NO_LIMITS: LimitSettings = {
   keyChangesPerAccountPerHour: 0,
   keyRevokesPerAccountPerHour: 0,
   newKeysPerAccountPerDay: 0,
+  memberChangesPerAccountPerHour: 0,
   wrongServiceKeysPerAddressPerHour: 0,
 }
 
@@ -75,6 +78,13 @@ export function createLimits(db: Db, settings: LimitSettings) {
       reason: 'too_many_key_changes',
       refusal: 'This account has created too many keys',
       advice: 'You can still change and rotate the keys that exist.',
+    }),
+    memberChanges: new Limit(db, {
+      name: 'member-changes',
+      attemptsMax: settings.memberChangesPerAccountPerHour,
+      windowSeconds: HOUR_SECONDS,
+      reason: 'too_many_attempts',
+      refusal: 'This account has made too many changes of members and settings',
     }),
     wrongServiceKeys: new Limit(db, {
       name: 'wrong-service-key',

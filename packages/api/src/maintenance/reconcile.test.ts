@@ -201,7 +201,7 @@ describe('reconcile', () => {
     ],
     [
       'audit entry',
-      "insert into audit_log select user_id, 99, actor, action, api_key_id, '{\"credits\":1,\"ledgerSequence\":99}', request_id, client_address, user_agent, created_at, hash from audit_log where user_id = '$user' and action = 'account.topped_up' returning 1",
+      "insert into audit_log select user_id, 99, actor, actor_id, action, api_key_id, '{\"credits\":1,\"ledgerSequence\":99}', request_id, client_address, user_agent, created_at, hash from audit_log where user_id = '$user' and action = 'account.topped_up' returning 1",
       "delete from audit_log where user_id = '$user' and sequence = 99",
     ],
     [

@@ -140,6 +140,7 @@ async function* entriesOf(db: Transaction<DB>, accounts: Head[], limit: number):
         'user_id as userId',
         sql<string>`sequence::text`.as('sequence'),
         'actor',
+        'actor_id as actorId',
         'action',
         'api_key_id as keyId',
         sql<string>`detail::text`.as('detail'),

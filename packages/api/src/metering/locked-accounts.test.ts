@@ -3,7 +3,7 @@ import { createDb, type Db } from '@keymeter/db'
 import { type KyselyPlugin, type OperationNode, sql } from 'kysely'
 import { pino } from 'pino'
 import { afterAll, describe, expect, inject, it, onTestFinished } from 'vitest'
-import { contextOf, provisioned } from '../../test/caller.ts'
+import { byMember, contextOf, provisioned } from '../../test/caller.ts'
 import { reconciledDatabase } from '../../test/reconciled-database.ts'
 import { lockAccount } from '../billing/lock-account.ts'
 import { hashToken } from '../keys/token.ts'
@@ -62,7 +62,7 @@ async function lock(
 async function edit({ userId }: Account): Promise<Locked> {
   const locked = Promise.withResolvers<number>()
   const { promise: end, resolve } = Promise.withResolvers<void>()
-  const editing = inAccount({ ...contextOf(database, null), userId }, 'read write', async (scope) => {
+  const editing = inAccount({ ...contextOf(database, null), userId, by: byMember(userId) }, 'read write', async (scope) => {
     await lockAccount(scope)
     locked.resolve(await pidOf(scope.db))
     await end

@@ -27,7 +27,7 @@ export async function operate<T>(
   accountId: string,
   operation: (scope: Scope) => Promise<T>,
 ): Promise<{ result: T; account: BillingAccount }> {
-  const operated = await inAccount({ ...call, userId: accountId }, 'read write', async (scope) => {
+  const operated = await inAccount({ ...call, userId: accountId, by: null }, 'read write', async (scope) => {
     await ensureAccount(scope)
     const result = await operation(scope)
     const account = await getAccount(scope)

@@ -45,7 +45,11 @@ export async function readAsOperator<T>(
       await sql`select set_config('max_parallel_workers_per_gather', '0', true), set_config('random_page_cost', '1.1', true)`.execute(
         transaction,
       )
-      const { result, isShown = true, ...found } = await read(transaction, (userId) => ({ ...call, userId, db: transaction }))
+      const {
+        result,
+        isShown = true,
+        ...found
+      } = await read(transaction, (userId) => ({ ...call, userId, member: null, db: transaction }))
       if (isShown) await recordOperatorRead(transaction, { ...call, osUser }, { command, ...found })
       return result
     })

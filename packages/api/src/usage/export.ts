@@ -44,9 +44,11 @@ const COLUMNS = [
  *   would look complete.
  */
 export async function* exportUsage(
-  call: Omit<Scope, 'db'> & Pick<Context, 'db' | 'accountCalls' | 'accountExports'>,
+  call: MemberExport & Pick<Context, 'accountExports'>,
   filters: UsageEventFilters,
 ): AsyncGenerator<string> {
+  // Only members may take the places of the account.
+  await inAccount(call, 'read only', async () => {})
   const leave = await call.accountExports.enter(call.userId)
   try {
     yield* readExport(call, filters)
@@ -55,10 +57,9 @@ export async function* exportUsage(
   }
 }
 
-async function* readExport(
-  call: Omit<Scope, 'db'> & Pick<Context, 'db' | 'accountCalls'>,
-  filters: UsageEventFilters,
-): AsyncGenerator<string> {
+type MemberExport = Parameters<typeof inAccount>[0]
+
+async function* readExport(call: MemberExport, filters: UsageEventFilters): AsyncGenerator<string> {
   const read = async <T>(operation: (scope: Scope) => Promise<T>) =>
     await inAccount(call, 'read only', operation, { isPatient: true })
 

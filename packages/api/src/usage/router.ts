@@ -5,15 +5,17 @@ import {
   UsageTimeseries,
   UsageTimeseriesOutput,
   WatchUsage,
+  MEMBERS_MAX,
 } from '@keymeter/contract'
 import { type TRPCRouterRecord, tracked } from '@trpc/server'
 import { withRequestId } from '../request-id.ts'
-import { inAccountWithoutTurn } from '../scope.ts'
+import { inAccount, inAccountWithoutTurn, type Scope } from '../scope.ts'
 import { streamOf } from '../stream-of.ts'
-import { signedInCall, signedInProcedure } from '../trpc.ts'
+import { memberCall, signedInCall, signedInProcedure } from '../trpc.ts'
 import { listUsageEvents } from './events/page.ts'
 import { usageSnapshot } from './snapshot.ts'
 import { usageTimeseries } from './timeseries.ts'
+import type { AccountNow } from './watch.ts'
 
 export const usageRouter = {
   events: signedInProcedure
@@ -38,13 +40,28 @@ export const usageRouter = {
     })
     .input(WatchUsage.default({}))
     .output(streamOf(UsageSnapshot))
-    .subscription(({ ctx, signal }) => {
-      const { userId, expiresAt } = ctx.caller
-      const read = async () => await inAccountWithoutTurn({ ...ctx, userId }, 'read only', usageSnapshot)
-      return eventsOf(ctx.usageWatch.watch(userId, read, { endsAt: expiresAt, signal }), ctx.requestId)
+    .subscription(async ({ ctx, path, signal }) => {
+      const { caller } = ctx
+      const call = memberCall(ctx, path, caller)
+      await inAccount(call, 'read only', async () => {})
+      // All members who watch share the reads, so a read belongs to no member. Each read also returns who is a member by then.
+      const read = async () => await inAccountWithoutTurn({ ...call, by: null }, 'read only', readAccountNow)
+      const snapshots = ctx.usageWatch.watch(call.userId, caller.userId, read, { endsAt: caller.expiresAt, signal })
+      return eventsOf(snapshots, ctx.requestId)
     }),
 } satisfies TRPCRouterRecord
 
 async function* eventsOf(snapshots: AsyncIterable<Omit<UsageSnapshot, 'requestId'>>, requestId: string) {
   for await (const snapshot of snapshots) yield tracked(String(snapshot.sequence), { ...snapshot, requestId })
+}
+
+async function readAccountNow(scope: Scope): Promise<AccountNow> {
+  const members = await scope.db
+    .selectFrom('account_members')
+    .select('member_id as id')
+    .where('user_id', '=', scope.userId)
+    .where('role', 'is not', null)
+    .limit(MEMBERS_MAX)
+    .execute()
+  return { snapshot: await usageSnapshot(scope), memberIds: new Set(members.map(({ id }) => id)) }
 }

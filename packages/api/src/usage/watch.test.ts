@@ -36,13 +36,13 @@ beforeEach(async () => {
 afterEach(() => usageWatch.close())
 
 const readAs = (userId: string) => async () => {
-  const snapshot = await inAccount({ ...contextOf(database, null), userId }, 'read only', usageSnapshot)
+  const snapshot = await inAccount({ ...contextOf(database, null), userId, by: null }, 'read only', usageSnapshot)
   reads++
   lastRead = snapshot?.sequence ?? 0
-  return snapshot
+  return { snapshot, memberIds: new Set([userId]) }
 }
 const watch = (userId = account.userId, endsAt = new Date(Date.now() + HOUR_MS), signal?: AbortSignal) =>
-  usageWatch.watch(userId, readAs(userId), { endsAt, signal })
+  usageWatch.watch(userId, userId, readAs(userId), { endsAt, signal })
 const next = async (stream: ReturnType<typeof watch>) => (await stream.next()).value
 const spend = async (credits: number) => {
   expect(await charge(database, account.defaultKey.secret, credits)).toMatchObject({ verdict: 'charged' })
@@ -92,7 +92,7 @@ describe('a watcher of an account', () => {
       isFirst = false
       return snapshot
     }
-    const stream = usageWatch.watch(account.userId, read, { endsAt: new Date(Date.now() + HOUR_MS), signal: undefined })
+    const stream = usageWatch.watch(account.userId, account.userId, read, { endsAt: new Date(Date.now() + HOUR_MS), signal: undefined })
     expect(await next(stream)).toMatchObject({ creditsUsed: 0 })
     expect(await Promise.race([next(stream), sleep(BEFORE_REREAD_MS)])).toMatchObject({ creditsUsed: 6 })
   })
@@ -134,7 +134,7 @@ describe('a watcher of an account', () => {
       if (isFailing) throw new Error(`failure ${++failures}`)
       return await readAs(account.userId)()
     }
-    const stream = usageWatch.watch(account.userId, read, { endsAt: new Date(Date.now() + HOUR_MS), signal: undefined })
+    const stream = usageWatch.watch(account.userId, account.userId, read, { endsAt: new Date(Date.now() + HOUR_MS), signal: undefined })
     const first = next(stream)
     await expect.poll(() => failures).toBe(1)
     isFailing = false
@@ -147,7 +147,7 @@ describe('a watcher of an account', () => {
     const first = next(watch(userId))
     await expect.poll(() => reads).toBe(1)
     await database.owner.query(
-      "select keymeter.create_account($1::uuid, sha256($1::uuid::text::bytea), null, row('test', null, null))",
+      "select keymeter.create_account($1::uuid, $1::uuid, null, sha256($1::uuid::text::bytea), null, row('test', null, null))",
       [userId],
     )
     usageWatch.refreshAll()

@@ -18,8 +18,16 @@ const STREAM_MS_MAX = 3_600_000
 
 type Snapshot = Omit<UsageSnapshot, 'requestId'>
 
+/** A watched account. `snapshot` is null if the account does not exist yet. */
+export interface AccountNow {
+  snapshot: Snapshot | null
+  /** The ids of the members. Other people get no snapshot, and their streams end. */
+  memberIds: ReadonlySet<string>
+}
+
 interface Watcher {
-  read: () => Promise<Snapshot | null>
+  memberId: string
+  read: () => Promise<AccountNow>
   /** The latest snapshot that the client has not taken yet. A newer snapshot replaces it, so a slow client needs no queue. */
   next: Snapshot | null
   /** The last snapshot that the client took, as JSON. */
@@ -62,17 +70,20 @@ export class UsageWatch {
    *
    * A stream that is refused throws immediately, so that its response can have the status of the error.
    *
+   * @param memberId The member who watches. The caller has checked the membership. When it ends, the stream ends too.
    * @param read Reads the account. All watchers of the account share one read.
    * @throws AppError `too_many_streams`
    */
   watch(
     userId: string,
-    read: () => Promise<Snapshot | null>,
+    memberId: string,
+    read: () => Promise<AccountNow>,
     { endsAt, signal }: { endsAt: Date; signal: AbortSignal | undefined },
   ): AsyncGenerator<Snapshot, never> {
     const account = this.#accounts.get(userId) ?? { watchers: new Set(), isStale: false, isBusy: false }
     if (account.watchers.size >= STREAMS_PER_ACCOUNT_MAX) throw new AppError('too_many_streams')
     const watcher: Watcher = {
+      memberId,
       read,
       next: null,
       sent: '',
@@ -144,8 +155,8 @@ export class UsageWatch {
     account.isStale = false
     try {
       const [first] = account.watchers
-      const snapshot = (await first?.read()) ?? null
-      if (snapshot !== null) send(account, snapshot)
+      const { snapshot = null, memberIds } = (await first?.read()) ?? {}
+      if (snapshot !== null && memberIds !== undefined) send(account, snapshot, memberIds)
     } catch (error) {
       // The account is read again after the next announcement, after a reconnect of the listener, or at the next regular read.
       this.#log.warn({ err: error }, 'could not read the balance of a watched account; trying again within 15 seconds')
@@ -177,9 +188,16 @@ async function* snapshotsOf(watcher: Watcher, end: () => void): AsyncGenerator<S
   }
 }
 
-function send({ watchers }: Account, snapshot: Snapshot): void {
+function send({ watchers }: Account, snapshot: Snapshot, memberIds: ReadonlySet<string>): void {
   const text = JSON.stringify(snapshot)
   for (const watcher of watchers) {
+    if (!memberIds.has(watcher.memberId)) {
+      // Its stream ends without the snapshot. The client opens another stream, which is refused.
+      watcher.isEnded = true
+      watcher.next = null
+      watcher.wake()
+      continue
+    }
     watcher.next = text === watcher.sent ? null : snapshot
     watcher.wake()
   }

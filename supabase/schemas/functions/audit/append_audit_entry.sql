@@ -1,10 +1,10 @@
 -- Appends one entry to the audit log of an account. The caller must hold the lock of the account. Without the lock, two
 -- concurrent entries would continue the hash chain from the same entry, and the primary key would refuse the second one.
 --
--- The server's role cannot execute this function: it can only record the changes of a customer (keymeter.record_audit), and each
--- function of the operator records its own change.
+-- The server's role cannot execute this function: it can only record a member's changes of keys (keymeter.record_audit), and each
+-- other function records its own change.
 create function keymeter.append_audit_entry(
-  account uuid, actor text, action text, key_id uuid, detail json, origin keymeter.call_origin, moment timestamptz
+  account uuid, actor text, actor_id uuid, action text, key_id uuid, detail json, origin keymeter.call_origin, moment timestamptz
 ) returns void
   language plpgsql volatile set search_path = ''
   as $$
@@ -17,6 +17,7 @@ begin
     from public.billing_accounts as accounts where accounts.user_id = account;
   entry.user_id := account;
   entry.actor := actor;
+  entry.actor_id := actor_id;
   entry.action := action;
   entry.api_key_id := key_id;
   entry.detail := detail;

@@ -6,7 +6,7 @@ create function keymeter.audit_hash(previous bytea, entry public.audit_log) retu
   language sql stable set search_path = ''
   as $$
     select sha256(coalesce(previous, '') || convert_to(string_agg(coalesce(octet_length(field) || ':' || field, '-'), ',' order by n), 'UTF8'))
-      from unnest(array[entry.user_id::text, entry.sequence::text, entry.actor, entry.action, entry.api_key_id::text, entry.detail::text,
+      from unnest(array[entry.user_id::text, entry.sequence::text, entry.actor, entry.actor_id::text, entry.action, entry.api_key_id::text, entry.detail::text,
                         entry.request_id, entry.client_address, entry.user_agent, keymeter.iso_time(entry.created_at)])
              with ordinality as fields (field, n)
   $$;

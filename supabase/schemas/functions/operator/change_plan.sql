@@ -66,7 +66,7 @@ begin
   select accounts.last_ledger_sequence as ledger_sequence,
          case when accounts.next_plan is null then current.moment else accounts.billing_cycle_end end as effective_at
     into changed from public.billing_accounts as accounts where accounts.user_id = account;
-  perform keymeter.append_audit_entry(account, 'operator', 'account.plan_changed', null,
+  perform keymeter.append_audit_entry(account, 'operator', null, 'account.plan_changed', null,
     json_build_object('plan', wanted.plan, 'effectiveAt', keymeter.iso_time(changed.effective_at), 'ledgerSequence', changed.ledger_sequence),
     origin, current.moment);
   return query select false, changed.effective_at;

@@ -49,7 +49,7 @@ begin
       from topped_up
   returning entries.sequence, entries.created_at into granted;
   perform keymeter.begin_alert_period(account, false);
-  perform keymeter.append_audit_entry(account, 'operator', 'account.topped_up', null,
+  perform keymeter.append_audit_entry(account, 'operator', null, 'account.topped_up', null,
     json_build_object('credits', credits, 'note', note, 'ledgerSequence', granted.sequence), origin, granted.created_at);
   return query select false, false, false, granted.sequence, granted.created_at;
 end

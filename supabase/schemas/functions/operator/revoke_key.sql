@@ -13,7 +13,7 @@ begin
   if not found then
     return;
   end if;
-  perform keymeter.append_audit_entry(account, 'operator', 'key.revoked', key_id,
+  perform keymeter.append_audit_entry(account, 'operator', null, 'key.revoked', key_id,
     json_strip_nulls(json_build_object('reason', reason)), origin, v_now);
 end
 $$;

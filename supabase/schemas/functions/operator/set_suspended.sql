@@ -13,7 +13,7 @@ begin
   if not found then
     return;
   end if;
-  perform keymeter.append_audit_entry(account, 'operator', case when is_suspended then 'account.suspended' else 'account.resumed' end, null,
+  perform keymeter.append_audit_entry(account, 'operator', null, case when is_suspended then 'account.suspended' else 'account.resumed' end, null,
     '{}', origin, v_now);
 end
 $$;

@@ -75,7 +75,7 @@ begin
       from public.billing_accounts where user_id = account;
     perform keymeter.record_alerts(array[state]);
   end if;
-  perform keymeter.append_audit_entry(account, 'operator', 'account.top_up_taken_back', null,
+  perform keymeter.append_audit_entry(account, 'operator', null, 'account.top_up_taken_back', null,
     json_build_object('credits', v_taken, 'creditsSpent', v_wanted - v_taken, 'note', note, 'topUpSequence', top_up.sequence,
                       'ledgerSequence', entry.sequence),
     origin, entry.created_at);

@@ -1,0 +1,32 @@
+import { randomUUID } from 'node:crypto'
+import type { MemberAccount, NewKey } from '@keymeter/contract'
+import { provision } from '../auth/provision.ts'
+import { decideFreeCredits } from '../billing/free-credits.ts'
+import type { Context } from '../context.ts'
+import { AppError } from '../errors.ts'
+import { asPerson, type Caller, inAccount } from '../scope.ts'
+import { listMemberAccounts } from './list.ts'
+
+/**
+ * Opens an account for a person who owns none, e.g. after an invitation to the account of somebody else. The first account of a person
+ * has the id of the person, and a later one has a new id. Each mailbox gets free credits only once.
+ *
+ * @throws AppError `account_exists` if the person already owns an account.
+ */
+export async function openAccount(
+  ctx: Context,
+  caller: Caller,
+): Promise<{ account: MemberAccount; defaultKey: NewKey | null }> {
+  const person = { ...ctx, caller }
+  const known = await asPerson(person, 'read only', listMemberAccounts)
+  if (known.accounts.some(({ role }) => role === 'owner')) throw new AppError('account_exists')
+  const id = known.hasOpenedAccount ? randomUUID() : caller.userId
+  await ctx.limits.newKeys.attempt(caller.userId)
+  const freeCredits = decideFreeCredits(ctx.freeCredits, await ctx.checkSession(ctx.authorization, caller.userId))
+  const call = { ...ctx, userId: id, by: { caller, call: 'auth.provision' as const, opensAccount: true } }
+  const defaultKey = await inAccount(call, 'read write', async (scope) => await provision(scope, freeCredits))
+  const { accounts } = await asPerson(person, 'read only', listMemberAccounts)
+  const account = accounts.find((one) => one.id === id)
+  if (account === undefined) throw new Error('the new account is not in the list of the accounts of its owner')
+  return { account, defaultKey }
+}
