@@ -32,11 +32,11 @@ export async function explainCall(
     transformResult: async ({ result }) => result,
   }
   const captured = { db: database.db.withPlugin(capture) }
-  await call(await signedIn(captured, userId), { ...contextOf(captured, null), userId })
-  // Every transaction begins with a query that sets `app.user_id` for row level security. This query is not measured.
-  const queries = sent.filter(({ sql }) => sql.includes(only) && !sql.includes("set_config('app.user_id'"))
+  await call(await signedIn(captured, userId), { ...contextOf(captured, null), userId, by: null })
+  // Every transaction begins with keymeter.enter_account. This query is not measured.
+  const queries = sent.filter(({ sql }) => sql.includes(only) && !sql.includes('keymeter.enter_account'))
   if (queries.length === 0) throw new Error(`the call sent no query that contains "${only}"`)
-  return await inAccount({ ...contextOf(database, null), userId }, 'read only', async (scope) => {
+  return await inAccount({ ...contextOf(database, null), userId, by: null }, 'read only', async (scope) => {
     const times: number[] = []
     for (let run = 0; run < RUNS; run++) {
       let total = 0

@@ -1,4 +1,4 @@
-import { type ApiDeps, errorAnswer, exportUsage } from '@keymeter/api/server'
+import { type ApiDeps, accountOfCall, errorAnswer, exportUsage } from '@keymeter/api/server'
 import { UsageEventFilters } from '@keymeter/contract'
 import { getTRPCErrorFromUnknown, TRPCError } from '@trpc/server'
 import type { Context } from 'hono'

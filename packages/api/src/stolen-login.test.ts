@@ -118,7 +118,10 @@ const ATTACKS: [sqlState: string, sql: string][] = [
   [NO_ERROR, 'select keymeter.change_plan($victim, null, $origin)'],
   [NO_ERROR, 'select keymeter.set_suspended($victim, null, $origin)'],
   [NO_ERROR, "select keymeter.create_account($victim, $other, null, sha256('another mailbox'), null, $origin)"],
-  [FOREIGN_KEY, "select keymeter.create_account(gen_random_uuid(), gen_random_uuid(), null, sha256('another mailbox'), null, $origin)"],
+  [
+    FOREIGN_KEY,
+    "select keymeter.create_account(gen_random_uuid(), gen_random_uuid(), null, sha256('another mailbox'), null, $origin)",
+  ],
   [NOT_NULL, 'select keymeter.create_account(null, $other, null, null, null, $origin)'],
   [PERMISSION_DENIED, "insert into plans values ('gold', 1000000)"],
   [PERMISSION_DENIED, 'update plans set credits_per_cycle = 1000000'],

@@ -25,7 +25,11 @@ beforeEach(() => {
 afterEach(async () => await db.destroy())
 
 const edit = async <T>(operation: (scope: Scope) => Promise<T>, on = db) =>
-  await inAccount({ ...contextOf({ db: on }, null), userId: account.userId, by: byMember(account.userId) }, 'read write', operation)
+  await inAccount(
+    { ...contextOf({ db: on }, null), userId: account.userId, by: byMember(account.userId) },
+    'read write',
+    operation,
+  )
 const fail = async (sqlState: string) =>
   await edit(async (scope) => {
     await sql.raw(`do $$ begin raise exception 'simulated' using errcode = '${sqlState}'; end $$`).execute(scope.db)

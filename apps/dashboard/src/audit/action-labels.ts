@@ -18,4 +18,13 @@ export const ACTION_LABELS: Record<AuditAction, string> = {
   'account.suspended': 'Account suspended',
   'account.resumed': 'Account resumed',
   'account.free_credits_granted': 'Free credits granted',
+  'account.renamed': 'Account renamed',
+  'account.second_factor_changed': 'Second factor',
+  'account.closed': 'Account deleted',
+  'member.invited': 'Invited',
+  'member.invitation_revoked': 'Invitation revoked',
+  'member.joined': 'Joined',
+  'member.role_changed': 'Role changed',
+  'member.removed': 'Member removed',
+  'member.left': 'Left',
 }

@@ -31,12 +31,28 @@ export function describeEntry({ action, detail, createdAt }: AuditEntry): ReactN
       )
     case 'account.free_credits_granted':
       return `${label}: ${formatCredits(creditsOf(detail))} per cycle`
+    case 'account.renamed': {
+      const name = change(z.string().nullable(), detail['name'])
+      return name?.to == null ? `${label}: no name` : withText(label, name.to)
+    }
+    case 'account.second_factor_changed':
+      return `${label} ${detail['isRequired'] === true ? 'required' : 'no longer required'}`
+    case 'member.invited':
+    case 'member.joined':
+    case 'member.invitation_revoked':
+      return withText(`${label} as ${String(detail['role'])}`, detail['email'])
+    case 'member.role_changed': {
+      const role = change(z.string(), detail['role'])
+      return withText(role === null ? label : `${label} from ${role.from} to ${role.to}`, detail['email'])
+    }
+    case 'member.removed':
+      return withText(label, detail['email'])
     default:
       return label
   }
 }
 
-/** Adds a text that the operator wrote for the customer, if there is one. */
+/** Adds a text that a person wrote, e.g. a note of the operator, if there is one. */
 function withText(what: string, written: unknown): ReactNode {
   const text = z.string().safeParse(written).data
   if (text === undefined) return what

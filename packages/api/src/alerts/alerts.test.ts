@@ -2,7 +2,7 @@ import { ALERT_THRESHOLDS_MAX, ALERTS_LISTED_MAX, SetAlertThresholds } from '@ke
 import { TRPCError } from '@trpc/server'
 import { pino } from 'pino'
 import { beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { byMember, accessToken, backend as backendOf, contextOf, provisioned, signedIn } from '../../test/caller.ts'
+import { accessToken, backend as backendOf, byMember, contextOf, provisioned, signedIn } from '../../test/caller.ts'
 import { replaceClock } from '../../test/clock.ts'
 import { reconciledDatabase } from '../../test/reconciled-database.ts'
 import { recordPlans, rowsRead } from '../../test/recorded-plans.ts'

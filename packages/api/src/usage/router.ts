@@ -1,11 +1,11 @@
 import {
   ListUsageEvents,
   ListUsageEventsOutput,
+  MEMBERS_MAX,
   UsageSnapshot,
   UsageTimeseries,
   UsageTimeseriesOutput,
   WatchUsage,
-  MEMBERS_MAX,
 } from '@keymeter/contract'
 import { type TRPCRouterRecord, tracked } from '@trpc/server'
 import { withRequestId } from '../request-id.ts'

@@ -92,7 +92,10 @@ describe('a watcher of an account', () => {
       isFirst = false
       return snapshot
     }
-    const stream = usageWatch.watch(account.userId, account.userId, read, { endsAt: new Date(Date.now() + HOUR_MS), signal: undefined })
+    const stream = usageWatch.watch(account.userId, account.userId, read, {
+      endsAt: new Date(Date.now() + HOUR_MS),
+      signal: undefined,
+    })
     expect(await next(stream)).toMatchObject({ creditsUsed: 0 })
     expect(await Promise.race([next(stream), sleep(BEFORE_REREAD_MS)])).toMatchObject({ creditsUsed: 6 })
   })
@@ -134,7 +137,10 @@ describe('a watcher of an account', () => {
       if (isFailing) throw new Error(`failure ${++failures}`)
       return await readAs(account.userId)()
     }
-    const stream = usageWatch.watch(account.userId, account.userId, read, { endsAt: new Date(Date.now() + HOUR_MS), signal: undefined })
+    const stream = usageWatch.watch(account.userId, account.userId, read, {
+      endsAt: new Date(Date.now() + HOUR_MS),
+      signal: undefined,
+    })
     const first = next(stream)
     await expect.poll(() => failures).toBe(1)
     isFailing = false
