@@ -68,14 +68,15 @@ grant execute on function
   keymeter.cycle_index(timestamptz, timestamptz), keymeter.cycle_end(timestamptz, timestamptz),
   keymeter.max_credits(), keymeter.max_operations(), keymeter.max_open_holds(), keymeter.idempotency_window(),
   keymeter.current_account(), keymeter.current_member(), keymeter.role_of_call(), keymeter.may_change_key(uuid, boolean),
-  keymeter.lock_for_call(uuid), keymeter.max_members(), keymeter.find_invitation(bytea), keymeter.accounts_of_member(), keymeter.has_opened_account(),
+  keymeter.max_members(), keymeter.find_invitation(bytea), keymeter.accounts_of_member(), keymeter.has_opened_account(),
   keymeter.account_cycles(uuid, timestamptz), keymeter.credits_left_alerts(bigint[], bigint),
   keymeter.usage_totals(uuid, timestamptz, timestamptz, timestamptz, text, uuid[], text[]),
   keymeter.edit_lock(uuid), keymeter.lock_account(uuid), keymeter.missing_usage_partitions(int)
 to keymeter_api;
 -- Functions that write. They run with the rights of their owner.
 grant execute on function
-  keymeter.enter_account(uuid, uuid), keymeter.create_account(uuid, uuid, text, bytea, text, keymeter.call_origin),
+  keymeter.enter_account(uuid, uuid), keymeter.lock_for_call(uuid),
+  keymeter.create_account(uuid, uuid, text, bytea, text, keymeter.call_origin),
   keymeter.set_member_role(uuid, text, keymeter.call_origin), keymeter.invite_member(bytea, text, text, keymeter.call_origin),
   keymeter.revoke_invitation(uuid, keymeter.call_origin), keymeter.accept_invitation(bytea, uuid, text, keymeter.call_origin),
   keymeter.note_member_email(text), keymeter.set_account_name(text, keymeter.call_origin),

@@ -181,7 +181,8 @@ export const PERMISSIONS: Record<string, readonly string[]> = {
     "keymeter_api EXECUTE"
   ],
   "function keymeter.lock_for_call(account uuid)": [
-    "keymeter_api EXECUTE"
+    "keymeter_api EXECUTE",
+    "runs with the rights of its owner"
   ],
   "function keymeter.make_usage_partition(month timestamp with time zone)": [
     "keymeter_api EXECUTE",
