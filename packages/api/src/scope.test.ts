@@ -136,6 +136,7 @@ function keymeter.max_members
 function keymeter.max_open_holds
 function keymeter.max_operations
 function keymeter.may_change_key
+function keymeter.may_change_secrets
 function keymeter.meter_batch
 function keymeter.missing_usage_partitions
 function keymeter.note_member_email
