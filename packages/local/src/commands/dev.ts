@@ -125,6 +125,7 @@ async function startEmbedded(reset: boolean, signal: AbortSignal): Promise<Stack
     supabasePort: supabasePort(),
     siteUrl: appUrl(),
     google: googleCredentials(),
+    emailConfirmation: false,
     report,
     reset,
     signal,
