@@ -2,6 +2,7 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parse } from 'smol-toml'
 import { startAuthProxy } from './auth-proxy.ts'
+import { AUTH_SENDER } from './mail.ts'
 import type { Mailbox } from './mailbox.ts'
 import { REPOSITORY } from './migrate.ts'
 import { packageDir } from './package-dir.ts'
@@ -15,8 +16,6 @@ import type { Secrets } from './secrets.ts'
 const START_TIMEOUT_MS = 300_000
 const POLL_TIMEOUT_MS = 10_000
 const PASSWORD_LENGTH_MIN = 8
-/** The address from which the auth server sends its mails. */
-const AUTH_SENDER = 'auth@keymeter.invalid'
 
 interface AuthOptions {
   /** The folder in which the auth server's settings file is written. */

@@ -4,10 +4,10 @@ import { join } from 'node:path'
 import { type ParsedMail, simpleParser } from 'mailparser'
 import { generate } from 'selfsigned'
 import { SMTPServer, type SMTPServerDataStream, type SMTPServerSession } from 'smtp-server'
+import { MAILS_MAX, type Mail } from './mail.ts'
+import { startMailboxPages } from './mailbox-pages.ts'
 import { freePort } from './ports.ts'
 
-/** The mailbox keeps this number of mails. A further mail replaces the oldest one. */
-export const MAILS_MAX = 200
 /** The largest mail, with all its parts, that the mailbox accepts. */
 export const MAIL_BYTES_MAX = 1024 * 1024
 /** The mailbox refuses mails to this domain, so that a refusal can be tried out. No real address has this domain. */
@@ -18,30 +18,15 @@ const USER = 'mailbox'
 /** The embedded auth server ends with the mailbox, so the mailbox waits only briefly for deliveries that are not finished. */
 const CLOSE_TIMEOUT_MS = 100
 
-export interface Mail {
-  id: string
-  /** The header `From`, e.g. `Keymeter <auth@keymeter.invalid>`. */
-  from: string
-  /** The addresses to which the mail was delivered, in lower case. */
-  to: string[]
-  subject: string
-  /**
-   * The text part. Supabase sends no text part. The text part of the embedded auth server cannot be changed, and its link leads
-   * nowhere, so use `links`.
-   */
-  text: string
-  html: string | null
-  /** The addresses of all links, in their order: those of the HTML part, or those of the text part if there is no HTML part. */
-  links: string[]
-  receivedAt: Date
-}
-
 interface Waiter {
   isExpected: (mail: Mail) => boolean
   resolve: (mail: Mail) => void
 }
 
-/** An SMTP server on a free port of this machine that keeps all mails in memory and delivers none. */
+/**
+ * An SMTP server on a free port of this machine that keeps all mails in memory and delivers none. The development server shows
+ * them at `/dev/mail`.
+ */
 export class Mailbox {
   /**
    * `smtp://user:password@host:port`. The server accepts the password only over TLS. Its certificate is in `certificateFile`.
@@ -54,6 +39,7 @@ export class Mailbox {
   readonly #returned = new WeakSet<Mail>()
   readonly #waiters = new Set<Waiter>()
   #server: SMTPServer | null = null
+  #pages: Awaited<ReturnType<typeof startMailboxPages>> | null = null
 
   /** @param dir The folder in which the file of the certificate is written. */
   async start(dir: string): Promise<void> {
@@ -95,7 +81,18 @@ export class Mailbox {
       server.listen(port, '127.0.0.1', resolve)
     })
     this.#server = server
+    this.#pages = await startMailboxPages(() => this.#mails)
     this.smtpUrl = `smtp://${USER}:${password}@127.0.0.1:${port}`
+  }
+
+  /** Returns the settings with which Keymeter's server sends its mails to this mailbox, and the development server shows them. */
+  serverEnv(): Record<string, string> {
+    return {
+      SMTP_URL: this.smtpUrl,
+      MAIL_FROM: 'Keymeter <mails@keymeter.invalid>',
+      NODE_EXTRA_CA_CERTS: this.certificateFile,
+      DEV_MAILBOX_URL: this.#pages?.url ?? '',
+    }
   }
 
   /** Returns all mails, the newest first. */
@@ -120,6 +117,7 @@ export class Mailbox {
   async stop(): Promise<void> {
     const server = this.#server
     if (server !== null) await new Promise<void>((resolve) => server.close(() => resolve()))
+    await this.#pages?.stop()
   }
 
   async #receive(stream: SMTPServerDataStream, session: SMTPServerSession): Promise<void> {

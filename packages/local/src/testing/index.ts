@@ -14,6 +14,7 @@ import { insertUser } from './insert-user.ts'
 
 export { insertSecrets } from './insert-secrets.ts'
 export { type OwnPostgres, ownPostgres } from './own-postgres.ts'
+export { sendMail } from './send-mail.ts'
 
 /** The limit is long, because a busy machine may start the server slowly. If the start fails, the error comes immediately. */
 const SERVER_TIMEOUT_MS = 300_000
@@ -125,7 +126,7 @@ export function testServer(database: TestDatabase, auth: TestAuth, entry: 'main'
       command: process.execPath,
       args: [join(REPOSITORY, `apps/server/src/${entry}.ts`)],
       cwd: dir,
-      env: serverEnv(database, auth, Number(new URL(auth.siteUrl).port)),
+      env: { ...serverEnv(database, auth, Number(new URL(auth.siteUrl).port)), ...auth.mailbox.serverEnv() },
       logFile: join(dir, `${database.name}.server.log`),
       isReady: async () => (await fetch(`${server.url}/readyz`).catch(() => null))?.status === 200,
       readyTimeoutMs: SERVER_TIMEOUT_MS,
