@@ -3,7 +3,7 @@ export interface Mail {
   id: string
   /** The header `From`, e.g. `Keymeter <auth@keymeter.invalid>`. */
   from: string
-  /** The addresses to which the mail was delivered, in lower case. */
+  /** The addresses to which the mail was delivered, in lower case and with their domains in ASCII. */
   to: string[]
   subject: string
   /**

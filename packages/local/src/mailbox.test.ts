@@ -1,22 +1,11 @@
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { createTransport } from 'nodemailer'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { MAILS_MAX } from './mail.ts'
-import { MAIL_BYTES_MAX, Mailbox, REFUSED_DOMAIN } from './mailbox.ts'
-import { sendMail, testAuth, testDatabase } from './testing/index.ts'
+import { MAIL_BYTES_MAX, REFUSED_DOMAIN } from './mailbox.ts'
+import { sendMail, testAuth, testDatabase, testMailbox } from './testing/index.ts'
 
 describe('mailbox', () => {
-  const mailbox = new Mailbox()
-  const dir = mkdtempSync(join(tmpdir(), 'keymeter-mailbox-'))
-  beforeAll(async () => {
-    await mailbox.start(dir)
-  })
-  afterAll(async () => {
-    await mailbox.stop()
-    rmSync(dir, { recursive: true })
-  })
+  const mailbox = testMailbox()
   const send = async (to: string, mail: { subject: string; text?: string; html?: string }) => {
     await sendMail(mailbox, { to, ...mail })
   }
@@ -40,6 +29,8 @@ describe('mailbox', () => {
     await send('b@example.com', { subject: 'Last' })
     const subjects = (await Promise.all([reset, any, further])).map(({ subject }) => subject)
     expect(subjects).toEqual(['Your Reset', 'Welcome', 'Last'])
+    await send('b@example.com', { subject: 'After the waits' })
+    expect(await mailbox.next('b@example.com')).toMatchObject({ subject: 'After the waits' })
   })
 
   it('a mail that was skipped because of its subject is returned by a later call', async () => {

@@ -1,6 +1,7 @@
 import { randomBytes, randomUUID } from 'node:crypto'
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { domainToASCII } from 'node:url'
 import { type ParsedMail, simpleParser } from 'mailparser'
 import { generate } from 'selfsigned'
 import { SMTPServer, type SMTPServerDataStream, type SMTPServerSession } from 'smtp-server'
@@ -106,10 +107,10 @@ export class Mailbox {
    * @param subject If set, skips the mails whose subject does not contain this text. A later call can return them.
    */
   async next(to: string, subject = ''): Promise<Mail> {
-    const isExpected = (mail: Mail) =>
-      mail.to.includes(to.toLowerCase()) && mail.subject.includes(subject) && !this.#returned.has(mail)
-    const mail =
-      this.#mails.findLast(isExpected) ?? (await new Promise<Mail>((resolve) => this.#waiters.add({ isExpected, resolve })))
+    const address = normalize(to)
+    const isExpected = (mail: Mail) => mail.to.includes(address) && mail.subject.includes(subject) && !this.#returned.has(mail)
+    const mail = this.#mails.findLast(isExpected)
+    if (mail === undefined) return await new Promise((resolve) => this.#waiters.add({ isExpected, resolve }))
     this.#returned.add(mail)
     return mail
   }
@@ -130,7 +131,6 @@ export class Mailbox {
     for (const waiter of this.#waiters) {
       if (!waiter.isExpected(mail)) continue
       this.#waiters.delete(waiter)
-      // The waiting call continues only later, so mark the mail here. Otherwise a second call could return it, too.
       this.#returned.add(mail)
       waiter.resolve(mail)
       break
@@ -142,13 +142,19 @@ function mailOf({ from, subject = '', text = '', html }: ParsedMail, { envelope 
   return {
     id: randomUUID(),
     from: from?.text ?? '',
-    to: envelope.rcptTo.map(({ address }) => address.toLowerCase()),
+    to: envelope.rcptTo.map(({ address }) => normalize(address)),
     subject,
     text,
     html: html || null,
     links: html ? linksOfHtml(html) : [...text.matchAll(/https?:\/\/[^\s<>"]+/g)].map(([link]) => link),
     receivedAt: new Date(),
   }
+}
+
+/** The SMTP server decodes international domains, and Keymeter stores them in ASCII. */
+function normalize(address: string): string {
+  const [local = '', domain = ''] = address.toLowerCase().split('@')
+  return `${local}@${domainToASCII(domain)}`
 }
 
 /** In HTML, an `&` in an address is written as `&amp;`. */

@@ -5,16 +5,19 @@ import pg from 'pg'
 import { afterAll, beforeAll, inject } from 'vitest'
 import { startAuth } from '../auth.ts'
 import { type DatabaseUrls, databaseUrls, grantSupabaseDefaults, withClient } from '../database.ts'
-import { Mailbox } from '../mailbox.ts'
+import type { Mailbox } from '../mailbox.ts'
 import { REPOSITORY } from '../migrate.ts'
 import { freePort } from '../ports.ts'
 import { type ManagedProcess, startProcess } from '../process.ts'
 import { createDatabase, TEMPLATE_DATABASE } from './global-setup.ts'
 import { insertUser } from './insert-user.ts'
+import { testMailbox } from './test-mailbox.ts'
 
+export { REFUSED_DOMAIN } from '../mailbox.ts'
 export { insertSecrets } from './insert-secrets.ts'
 export { type OwnPostgres, ownPostgres } from './own-postgres.ts'
 export { sendMail } from './send-mail.ts'
+export { testMailbox } from './test-mailbox.ts'
 
 /** The limit is long, because a busy machine may start the server slowly. If the start fails, the error comes immediately. */
 const SERVER_TIMEOUT_MS = 300_000
@@ -79,7 +82,7 @@ export function testAuth(database: TestDatabase, options: { emailConfirmation?: 
   const auth = {
     supabaseUrl: '',
     siteUrl: '',
-    mailbox: new Mailbox(),
+    mailbox: testMailbox(),
     publishableKey: secrets.publishableKey,
     jwtSecret: secrets.jwtSecret,
     serviceKey: secrets.serviceKey,
@@ -90,7 +93,6 @@ export function testAuth(database: TestDatabase, options: { emailConfirmation?: 
     auth.supabaseUrl = `http://127.0.0.1:${port}`
     // Keymeter's server starts later, but the auth server needs its address for the links in mails.
     auth.siteUrl = `http://127.0.0.1:${await freePort()}`
-    await auth.mailbox.start(join(dir, database.name))
     server = await startAuth({
       ...options,
       mailbox: auth.mailbox,
@@ -103,10 +105,7 @@ export function testAuth(database: TestDatabase, options: { emailConfirmation?: 
       google: null,
     })
   })
-  afterAll(async () => {
-    await server?.stop()
-    await auth.mailbox.stop()
-  })
+  afterAll(async () => await server?.stop())
   return auth
 }
 
