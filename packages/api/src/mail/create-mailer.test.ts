@@ -107,8 +107,11 @@ describe('mailer', () => {
   it('the mailer gives up a mail if the server is silent, or if it answers for ever', async () => {
     const silent = await startServer(() => {})
     const endless = await startServer((socket) => {
-      const writing = setInterval(() => socket.write('220-wait\r\n'), TIMEOUT_MS / 10)
-      socket.on('close', () => clearInterval(writing))
+      socket.write('220 ready\r\n')
+      socket.once('data', () => {
+        const writing = setInterval(() => socket.write('250-more\r\n'), TIMEOUT_MS / 10)
+        socket.on('close', () => clearInterval(writing))
+      })
     })
     for (const { url, sockets } of [silent, endless]) {
       expect(await mailerOf(url, TIMEOUT_MS).send(mail)).toBe('unavailable')
