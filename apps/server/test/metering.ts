@@ -112,7 +112,15 @@ export function startClients(backend: Backend, count: number, nextAsk: (answered
 export function accessToken(jwtSecret: string, userId: string, ttlSeconds = 3600): string {
   const part = (value: object) => Buffer.from(JSON.stringify(value)).toString('base64url')
   const now = Math.floor(Date.now() / 1000)
-  const claims = { sub: userId, aud: 'authenticated', role: 'authenticated', iat: now, exp: now + ttlSeconds }
+  const claims = {
+    sub: userId,
+    aud: 'authenticated',
+    role: 'authenticated',
+    iat: now,
+    exp: now + ttlSeconds,
+    aal: 'aal1',
+    amr: [{ method: 'password', timestamp: now }],
+  }
   const unsigned = `${part({ alg: 'HS256' })}.${part(claims)}`
   return `${unsigned}.${createHmac('sha256', jwtSecret).update(unsigned).digest('base64url')}`
 }

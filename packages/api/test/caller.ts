@@ -27,7 +27,16 @@ const checkSession = createSessionChecker({ url, publishableKey: 'none' })
  */
 export async function accessToken(userId: string, claims: Record<string, unknown> = {}, secret = JWT_SECRET): Promise<string> {
   const now = Math.floor(Date.now() / 1000)
-  const payload = { sub: userId, aud: 'authenticated', role: 'authenticated', iat: now, exp: now + 3600, ...claims }
+  const payload = {
+    sub: userId,
+    aud: 'authenticated',
+    role: 'authenticated',
+    iat: now,
+    exp: now + 3600,
+    aal: 'aal1',
+    amr: [{ method: 'password', timestamp: now }],
+    ...claims,
+  }
   return await new SignJWT(JSON.parse(JSON.stringify(payload)))
     .setProtectedHeader({ alg: 'HS256' })
     .sign(new TextEncoder().encode(secret))

@@ -19,10 +19,81 @@ describe('with the shared secret of the project,', () => {
 
   it('a valid token returns its user', async () => {
     const exp = now() + 100
-    expect(await verify(await bearer(userId, { exp }))).toEqual({ userId, expiresAt: new Date(exp * 1000) })
+    const amr = [{ method: 'password', timestamp: exp - 100 }]
+    expect(await verify(await bearer(userId, { exp, amr, email: 'one@example.com' }))).toEqual({
+      userId,
+      email: 'one@example.com',
+      expiresAt: new Date(exp * 1000),
+      signedInAt: new Date((exp - 100) * 1000),
+      isSecondFactor: false,
+    })
     const lowest = '00000000-0000-0000-0000-000000000001'
     expect(await verify(await bearer(lowest))).toMatchObject({ userId: lowest })
     expect(await verify((await bearer(userId)).replace('Bearer', 'bearer'))).toMatchObject({ userId })
+  })
+
+  it.each([undefined, null, '', 7, ['one@example.com']])('a token with the address %j has no address', async (email) => {
+    expect(await verify(await bearer(userId, { email }))).toMatchObject({ userId, email: null })
+  })
+
+  it('the time of the sign-in is the newest time of a first factor', async () => {
+    const methods = [
+      'password',
+      'otp',
+      'magiclink',
+      'recovery',
+      'invite',
+      'email/signup',
+      'oauth',
+      'sso/saml',
+      'web3',
+      'passkey',
+    ]
+    for (const method of methods) {
+      const amr = [
+        { method: 'password', timestamp: 500 },
+        { method, timestamp: 1_000 },
+        { method: 'password', timestamp: 700 },
+      ]
+      expect(await verify(await bearer(userId, { amr }))).toMatchObject({ signedInAt: new Date(1_000_000) })
+    }
+  })
+
+  it('a refresh, a second factor, or a change of the address does not count as a sign-in', async () => {
+    for (const method of ['token_refresh', 'totp', 'mfa/phone', 'mfa/webauthn', 'email_change', 'anonymous', 'unknown']) {
+      const later = { method, timestamp: now() }
+      const amr = [later, { method: 'password', timestamp: 1_000 }]
+      expect(await verify(await bearer(userId, { amr }))).toMatchObject({ signedInAt: new Date(1_000_000) })
+      expect(await verify(await bearer(userId, { amr: [later] }))).toMatchObject({ signedInAt: null })
+    }
+  })
+
+  it.each([
+    undefined,
+    null,
+    'password',
+    [],
+    ['password'],
+    [null],
+    [{ method: 'password' }],
+    [{ method: 'password', timestamp: null }],
+    [{ method: 'password', timestamp: '1000' }],
+    [{ method: 'password', timestamp: 1e300 }],
+    [{ timestamp: 1_000 }],
+  ])('a token with the methods %j has no time of the sign-in', async (amr) => {
+    expect(await verify(await bearer(userId, { amr }))).toMatchObject({ userId, signedInAt: null })
+  })
+
+  it.each([
+    ['aal2', true],
+    ['aal1', false],
+    ['aal3', false],
+    ['AAL2', false],
+    [2, false],
+    [['aal2'], false],
+    [undefined, false],
+  ])('a token with the level %j has a second factor: %j', async (aal, isSecondFactor) => {
+    expect(await verify(await bearer(userId, { aal }))).toMatchObject({ userId, isSecondFactor })
   })
 
   it.each([

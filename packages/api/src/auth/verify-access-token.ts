@@ -2,12 +2,34 @@ import { createRemoteJWKSet, errors, type JWTVerifyGetKey, type JWTVerifyOptions
 import { z } from 'zod'
 import { AppError } from '../errors.ts'
 
+/** What an access token proves about its user. */
+export interface VerifiedToken {
+  userId: string
+  /** The address of the user when the token was issued, or null if the user has none. It is perhaps not confirmed. */
+  email: string | null
+  /** When the access token expires. */
+  expiresAt: Date
+  /**
+   * When the user last proved who they are with a first factor, e.g. a password or a code in an e-mail. A refresh of the session
+   * does not change this time. Null if the token does not contain the time, so the sign-in must count as old.
+   */
+  signedInAt: Date | null
+  /** True if the user has also given a code of a second factor in this session (`aal2`). */
+  isSecondFactor: boolean
+}
+
 /**
- * Verifies an `authorization` header. Returns the user's id, and the time when the access token expires.
+ * Verifies an `authorization` header.
  *
  * @throws AppError `not_signed_in`, or `auth_unavailable` if the project's public keys cannot be fetched.
  */
-export type AccessTokenVerifier = (authorization: string | null) => Promise<{ userId: string; expiresAt: Date }>
+export type AccessTokenVerifier = (authorization: string | null) => Promise<VerifiedToken>
+
+/**
+ * The methods of `amr` that count as a sign-in. All other methods can be reached from a stolen session without a first factor. E.g.
+ * whoever has stolen a session of a user without a second factor can enrol one (`totp`).
+ */
+const SIGN_INS = ['password', 'otp', 'magiclink', 'recovery', 'invite', 'email/signup', 'oauth', 'sso/saml', 'web3', 'passkey']
 
 /**
  * The claims of a signed-in user's access token. The project's `anon` and `service_role` keys are tokens with the same
@@ -19,11 +41,19 @@ const Claims = z.object({
   exp: z.number(),
   role: z.literal('authenticated'),
   is_anonymous: z.literal(false).optional(),
+  // These claims prove less if they are missing or have an unknown form, but the token is still valid.
+  email: z.string().nullish().catch(null),
+  aal: z.unknown().optional(),
+  amr: z.array(z.unknown()).catch([]),
 })
 
 const CLOCK_TOLERANCE_SECONDS = 5
 /** The clock of the auth server may be ahead of this machine's clock by this time. A later token was not issued yet. */
 const ISSUED_AHEAD_SECONDS_MAX = 60
+/** The maximum of a JavaScript date, in seconds. */
+const TIMESTAMP_SECONDS_MAX = 8_640_000_000_000
+/** An entry of `amr` with its time, in seconds. Other forms of an entry contain no time. */
+const AuthenticationMethod = z.object({ method: z.string(), timestamp: z.number().int().min(0).max(TIMESTAMP_SECONDS_MAX) })
 const BEARER = /^Bearer ([\w-]+\.[\w-]+\.[\w-]+)$/i
 
 /**
@@ -50,12 +80,26 @@ export function createAccessTokenVerifier({
     const token = authorization?.match(BEARER)?.[1]
     if (token === undefined) throw new AppError('not_signed_in')
     try {
-      const { sub, exp } = Claims.parse(await verifySignature(token))
-      return { userId: sub, expiresAt: new Date(exp * 1000) }
+      const { sub, email, exp, aal, amr } = Claims.parse(await verifySignature(token))
+      return {
+        userId: sub,
+        email: email || null,
+        expiresAt: new Date(exp * 1000),
+        signedInAt: newestSignIn(amr),
+        isSecondFactor: aal === 'aal2',
+      }
     } catch (cause) {
       throw cause instanceof AppError ? cause : new AppError('not_signed_in', { cause })
     }
   }
+}
+
+function newestSignIn(amr: unknown[]): Date | null {
+  const times = amr.flatMap((entry) => {
+    const { data } = AuthenticationMethod.safeParse(entry)
+    return data !== undefined && SIGN_INS.includes(data.method) ? [data.timestamp] : []
+  })
+  return times.length === 0 ? null : new Date(Math.max(...times) * 1000)
 }
 
 const REQUIRED: JWTVerifyOptions = {
