@@ -1,5 +1,6 @@
 import { cutSecrets } from '@keymeter/contract'
 import { initTRPC } from '@trpc/server'
+import { requireRecentSignIn } from './auth/require-recent-sign-in.ts'
 import { verifyServiceKey } from './auth/verify-service-key.ts'
 import { decideFreeCredits, UNDECIDED } from './billing/free-credits.ts'
 import type { Context } from './context.ts'
@@ -59,16 +60,25 @@ export const signedInProcedure = t.procedure.use(async ({ ctx, type, next }) => 
   })
 })
 
+interface ChangeOptions {
+  limits: (keyof Limits)[]
+  checksSession: boolean
+  needsRecentSignIn?: boolean
+}
+
 /**
  * The base of every procedure that changes keys. It is like `signedInProcedure`, but each call first counts towards `limits`, which
  * are limits per account. Then a procedure with `checksSession` asks the auth server whether the session still exists. Both happen
- * before the transaction, so a refused call or a slow auth server does not occupy a connection.
+ * before the transaction, so a refused call or a slow auth server does not occupy a connection. A procedure with
+ * `needsRecentSignIn` first refuses a caller whose sign-in is too old. Such a call does not count, because the dashboard repeats it.
  *
  * `ctx.freeCredits` is for a procedure that can create the account.
  */
-function changeProcedure({ limits, checksSession }: { limits: (keyof Limits)[]; checksSession: boolean }) {
+function changeProcedure({ limits, checksSession, needsRecentSignIn = false }: ChangeOptions) {
   return t.procedure.use(async ({ ctx, next }) => {
-    const { userId } = await ctx.verifyAccessToken(ctx.authorization)
+    const caller = await ctx.verifyAccessToken(ctx.authorization)
+    const { userId } = caller
+    if (needsRecentSignIn) requireRecentSignIn(caller)
     for (const limit of limits) await ctx.limits[limit].attempt(userId)
     const freeCredits = checksSession
       ? decideFreeCredits(ctx.freeCredits, await ctx.checkSession(ctx.authorization, userId))
@@ -84,8 +94,12 @@ function changeProcedure({ limits, checksSession }: { limits: (keyof Limits)[]; 
 /** The base of every procedure that changes a key or the account without a new secret. A signed-out user can call it. */
 export const editProcedure = changeProcedure({ limits: ['keyChanges'], checksSession: false })
 /** The base of every procedure that gives a key a new secret, or that makes a secret work again. */
-export const secretProcedure = changeProcedure({ limits: ['keyChanges'], checksSession: true })
-export const newKeyProcedure = changeProcedure({ limits: ['newKeys', 'keyChanges'], checksSession: true })
+export const secretProcedure = changeProcedure({ limits: ['keyChanges'], checksSession: true, needsRecentSignIn: true })
+export const newKeyProcedure = changeProcedure({
+  limits: ['newKeys', 'keyChanges'],
+  checksSession: true,
+  needsRecentSignIn: true,
+})
 /**
  * The bases of the procedures that stop a secret. They have a limit of their own, so that a leaked secret can be stopped after all
  * other changes are used up. `stopProcedure` does not need the auth server, so a key can be disabled during its outage.

@@ -1,6 +1,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { startAuthProxy } from './auth-proxy.ts'
+import { createTokenCompleter } from './complete-token.ts'
 import { packageDir } from './package-dir.ts'
 import { freePort } from './ports.ts'
 import { type ManagedProcess, startProcess } from './process.ts'
@@ -75,7 +76,8 @@ export async function startAuth(options: AuthOptions): Promise<ManagedProcess> {
     readyTimeoutMs: START_TIMEOUT_MS,
   })
   try {
-    const proxy = await startAuthProxy(port, innerPort)
+    const completeToken = createTokenCompleter({ databaseUrl, jwtSecret: secrets.jwtSecret })
+    const proxy = await startAuthProxy({ port, innerPort, completeToken })
     return {
       exited: server.exited,
       stop: async () => {
