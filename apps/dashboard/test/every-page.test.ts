@@ -149,6 +149,15 @@ describe('all pages', () => {
         await page.getByText(`to ${max}.`, { exact: false }).waitFor()
       }
       await inspect()
+      await page.getByRole('link', { name: /^Settings/ }).click()
+      await page.getByRole('heading', { name: 'Settings' }).waitFor()
+      await page.getByLabel('New address').fill('another@example.com')
+      await page.getByRole('button', { name: 'Change address' }).click()
+      await page.getByText('Your address will change to', { exact: false }).waitFor()
+      await inspect()
+      await page.getByRole('button', { name: 'Sign out everywhere…' }).click()
+      await page.getByRole('alertdialog', { name: 'Sign out everywhere?' }).waitFor()
+      await inspect()
       expect(complaints).toEqual([])
     })
   }

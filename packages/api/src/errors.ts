@@ -29,6 +29,14 @@ const REASONS = {
     code: 'UNAUTHORIZED',
     message: 'You are not signed in: sign in, and send the access token as "authorization: Bearer <token>".',
   },
+  sign_in_too_old: {
+    code: 'FORBIDDEN',
+    message: 'This change needs a sign-in of the last 30 minutes: sign in again, then send the call again.',
+  },
+  second_factor_required: {
+    code: 'FORBIDDEN',
+    message: 'This call needs a session with your second factor: enter a code of your authenticator app, then send it again.',
+  },
   service_key_invalid: {
     code: 'UNAUTHORIZED',
     message: 'The service key is missing or wrong: send KEYMETER_SERVICE_KEY of the server as "authorization: Bearer <key>".',

@@ -8,6 +8,8 @@ import { z } from 'zod'
 export const Reason = z.enum([
   'bad_request',
   'not_signed_in',
+  'sign_in_too_old',
+  'second_factor_required',
   'service_key_invalid',
   'not_a_member',
   'role_insufficient',

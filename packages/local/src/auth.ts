@@ -2,6 +2,7 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parse } from 'smol-toml'
 import { startAuthProxy } from './auth-proxy.ts'
+import { createTokenCompleter } from './complete-token.ts'
 import { AUTH_SENDER } from './mail.ts'
 import type { Mailbox } from './mailbox.ts'
 import { REPOSITORY } from './migrate.ts'
@@ -81,7 +82,8 @@ export async function startAuth(options: AuthOptions): Promise<ManagedProcess> {
     readyTimeoutMs: START_TIMEOUT_MS,
   })
   try {
-    const proxy = await startAuthProxy(port, innerPort)
+    const completeToken = createTokenCompleter({ databaseUrl, jwtSecret: secrets.jwtSecret })
+    const proxy = await startAuthProxy({ port, innerPort, completeToken })
     return {
       exited: server.exited,
       stop: async () => {
