@@ -1,6 +1,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { startAuthProxy } from './auth-proxy.ts'
+import { type OAuthCredentials, oauthSettings, oauthVariables } from './oauth-credentials.ts'
 import { packageDir } from './package-dir.ts'
 import { freePort } from './ports.ts'
 import { type ManagedProcess, startProcess } from './process.ts'
@@ -24,9 +25,9 @@ interface AuthOptions {
    */
   databaseUrl: string
   secrets: Secrets
-  /** The page to which people return after they sign in with Google or follow a link in an e-mail. */
+  /** The page to which people return after they sign in with an OAuth provider or follow a link in an e-mail. */
   siteUrl: string
-  google: { clientId: string; clientSecret: string } | null
+  oauth?: OAuthCredentials
   /**
    * If true, people must confirm their e-mail address before their first session. The auth server writes e-mails to its log.
    */
@@ -41,7 +42,7 @@ interface AuthOptions {
  * send REST requests to the auth server, and the auth server would run these requests as `service_role`.
  */
 export async function startAuth(options: AuthOptions): Promise<ManagedProcess> {
-  const { dir, logFile, port, databaseUrl, secrets, google } = options
+  const { dir, logFile, port, databaseUrl, secrets, oauth = new Map() } = options
   const innerPort = await freePort()
   mkdirSync(join(dir, 'supabase'), { recursive: true })
   writeFileSync(join(dir, 'supabase', 'config.toml'), settings(options, innerPort))
@@ -59,8 +60,7 @@ export async function startAuth(options: AuthOptions): Promise<ManagedProcess> {
       AUTH_JWT_SECRET: secrets.jwtSecret,
       AUTH_PUBLISHABLE_KEY: secrets.publishableKey,
       AUTH_SECRET_KEY: secrets.secretKey,
-      AUTH_GOOGLE_CLIENT_ID: google?.clientId,
-      AUTH_GOOGLE_CLIENT_SECRET: google?.clientSecret,
+      ...oauthVariables(oauth),
     },
     logFile,
     signal: options.signal,
@@ -93,7 +93,7 @@ export async function startAuth(options: AuthOptions): Promise<ManagedProcess> {
  * Returns the settings file of the auth server. It contains no secrets, because the auth server reads them from its
  * environment.
  */
-function settings({ port, siteUrl, google, emailConfirmation = false }: AuthOptions, innerPort: number): string {
+function settings({ port, siteUrl, oauth = new Map(), emailConfirmation = false }: AuthOptions, innerPort: number): string {
   return `[api]
 port = ${innerPort}
 external_url = "http://127.0.0.1:${port}"
@@ -116,9 +116,5 @@ minimum_password_length = ${PASSWORD_LENGTH_MIN}
 [auth.email]
 enable_confirmations = ${emailConfirmation}
 
-[auth.external.google]
-enabled = ${google !== null}
-client_id = "env(AUTH_GOOGLE_CLIENT_ID)"
-secret = "env(AUTH_GOOGLE_CLIENT_SECRET)"
-`
+${oauthSettings(oauth)}`
 }

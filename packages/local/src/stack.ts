@@ -4,6 +4,7 @@ import { startAuth } from './auth.ts'
 import { hasOtherBaseline } from './baseline.ts'
 import { createSupabaseRoles, type DatabaseUrls, databaseUrls, grantSupabaseDefaults, letServerIn } from './database.ts'
 import { migrate } from './migrate.ts'
+import type { OAuthCredentials } from './oauth-credentials.ts'
 import { startPostgres } from './postgres.ts'
 import type { ManagedProcess } from './process.ts'
 import { loadSecrets } from './secrets.ts'
@@ -14,7 +15,7 @@ export interface StackOptions {
   postgresPort: number
   supabasePort: number
   siteUrl: string
-  google: { clientId: string; clientSecret: string } | null
+  oauth: OAuthCredentials
   report: (line: string) => void
   /** If true, the database and the secrets are deleted before the stack starts. */
   reset?: boolean

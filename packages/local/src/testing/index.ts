@@ -88,7 +88,6 @@ export function testAuth(database: TestDatabase, options: { emailConfirmation?: 
       databaseUrl: database.urls.auth,
       secrets,
       siteUrl: 'http://127.0.0.1:3000',
-      google: null,
     })
   })
   afterAll(async () => await server?.stop())
