@@ -41,6 +41,7 @@ const DELETE_LIMITS_INTERVAL_MS = 300_000
 export interface Pages {
   dashboard?: Hono<HttpEnv>
   panel?: MiddlewareHandler<HttpEnv>
+  mailbox?: MiddlewareHandler<HttpEnv>
   /**
    * Receives the listener for requests to the API, and returns the listener for all requests. The development server uses it to
    * send all other requests to Vite.
