@@ -44,10 +44,12 @@ interface VisitOptions extends BrowserContextOptions {
 /**
  * Starts a database, an auth server, a Keymeter server and a browser for one test file. Returns functions that create users and
  * act for them.
+ *
+ * @param options.emailConfirmation If true, people must confirm their address before their first session.
  */
-export function testDashboard() {
+export function testDashboard(options: { emailConfirmation?: boolean } = {}) {
   const database = testDatabase()
-  const auth = testAuth(database)
+  const auth = testAuth(database, options)
   const server = testServer(database, auth)
   const browser = testBrowser()
   let people = 0
@@ -99,7 +101,7 @@ export function testDashboard() {
     return email
   }
 
-  /** Signs in a user whom the auth server knows, but who has no Keymeter account, as after a first sign-in with Google. */
+  /** Signs in a user whom the auth server knows, but who has no Keymeter account, as after a first sign-in with an OAuth provider. */
   const signInUnprovisioned = async ({ page }: Visitor): Promise<void> => {
     const email = newEmail()
     await fetch(`${auth.supabaseUrl}/auth/v1/signup`, {
@@ -136,7 +138,7 @@ export function testDashboard() {
     return charged
   }
 
-  return { database, auth, server, visit, signUp, signUpOnPage, signInUnprovisioned, asBackend, charge, once }
+  return { auth, database, server, visit, newEmail, signUp, signUpOnPage, signInUnprovisioned, asBackend, charge, once }
 }
 
 function visitor(page: Page): Visitor {

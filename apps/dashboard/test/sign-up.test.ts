@@ -51,7 +51,7 @@ describe('sign-up', () => {
     expect(complaints).toEqual([])
   })
 
-  it('a user who signs in without our sign-up, e.g. with Google, gets an account and a key and sees the secret of the key', async () => {
+  it('a user who signs in without our sign-up, e.g. with an OAuth provider, gets an account and a key and sees the secret of the key', async () => {
     const visitor = await visit()
     await signInUnprovisioned(visitor)
     await visitor.secretDialog.waitFor()
@@ -90,12 +90,23 @@ describe('sign-up', () => {
 })
 
 describe('before sign-in', () => {
-  it('a visitor cannot use Google sign-in if the server is not configured for it', async () => {
+  it('a visitor sees the OAuth providers of the server in their order, and no provider if the server has none', async () => {
     const { page } = await visit()
-    await page.goto(`${server.url}/sign-in`)
-    const google = page.getByRole('button', { name: 'Continue with Google' })
-    expect(await google.getAttribute('aria-disabled')).toBe('true')
-    await page.getByText(/not configured/i).waitFor()
+    const providers = page.getByRole('button', { name: 'Continue with' })
+    for (const path of ['/sign-in', '/sign-up']) {
+      await page.goto(server.url + path)
+      await page.getByLabel('E-mail').waitFor()
+      expect(await providers.count()).toBe(0)
+    }
+    await page.route('**/config.json', async (route) => {
+      const settings = await (await route.fetch()).json()
+      await route.fulfill({ json: { ...settings, oauthProviders: ['github', 'linkedin_oidc'] } })
+    })
+    for (const path of ['/sign-in', '/sign-up']) {
+      await page.goto(server.url + path)
+      await providers.first().waitFor()
+      expect(await providers.allTextContents()).toEqual(['Continue with GitHub', 'Continue with LinkedIn'])
+    }
   })
 
   it('a visitor who is not signed in is redirected to the sign-in page', async () => {
@@ -146,7 +157,7 @@ describe('dialog with a new secret', () => {
 
   it('a new secret stays on the page if the session ends before the user has saved the secret', async () => {
     const visitor = await visit()
-    const { page, secretDialog } = visitor
+    const { page, secretDialog, saveSecret } = visitor
     await signUpOnPage(visitor)
     await page.getByText('1,000 left').waitFor()
     await page.route(
@@ -154,8 +165,11 @@ describe('dialog with a new secret', () => {
       async (route) => await route.fulfill({ status: 401, contentType: 'application/json', body: '[]' }),
     )
     await comeBackTo(page)
-    await page.getByText('Your session has expired.').waitFor({ state: 'attached' })
+    await expect.poll(async () => await page.evaluate(() => localStorage.getItem('keymeter-session'))).toBeNull()
     expect(await secretDialog.getByRole('textbox').inputValue()).toMatch(/^km_dev_/)
+    expect(await page.getByRole('dialog', { name: 'Sign in again' }).count()).toBe(0)
+    await saveSecret()
+    await page.getByRole('dialog', { name: 'Sign in again' }).waitFor()
   })
 
   it('a new secret that the user has not copied disappears only after a warning', async () => {

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { parseEnv } from 'node:util'
 import { DEFAULT_LIMITS, type LimitSettings } from '@keymeter/api/server'
+import { OAuthProvider } from '@keymeter/contract'
 import { describe, expect, it } from 'vitest'
 import { readEnv, secretsOf } from './env.ts'
 
@@ -23,16 +24,36 @@ describe('environment variables', () => {
     expect(faulty).not.toThrow(/too-short|My_Brand/)
   })
 
-  it('`readEnv` has defaults for optional variables, and turns Google sign-in off for the placeholder of .env.example', () => {
-    expect(readEnv({ ...required, PORT: '', GOOGLE_OAUTH_CLIENT_ID: 'your-google-oauth-client-id' })).toMatchObject({
+  it('`readEnv` has defaults for optional variables', () => {
+    expect(readEnv({ ...required, PORT: '' })).toMatchObject({
       port: 3000,
       databaseDirectUrl: required.DATABASE_URL,
       keyBrand: 'km',
       jwtSecret: null,
-      googleSignIn: false,
+      oauthProviders: [],
+      publicUrl: null,
       accountCallsMax: 2,
     })
-    expect(readEnv({ ...required, GOOGLE_OAUTH_CLIENT_ID: 'real' }).googleSignIn).toBe(true)
+  })
+
+  it('`OAUTH_PROVIDERS` is a list of providers of Supabase Auth, each once, and an unknown name is refused with the list', () => {
+    const providers = (list: string) => readEnv({ ...required, OAUTH_PROVIDERS: list }).oauthProviders
+    expect(providers('')).toEqual([])
+    expect(providers(' , ')).toEqual([])
+    expect(providers('github')).toEqual(['github'])
+    expect(providers('github, google,github,')).toEqual(['github', 'google'])
+    for (const wrong of ['myspace', 'google,myspace', 'Google', 'google github', 'constructor'])
+      expect(() => providers(wrong)).toThrow(/OAUTH_PROVIDERS: must be a list of these names: apple, .*google.*, zoom/)
+    const example = readFileSync(new URL('../../../.env.example', import.meta.url), 'utf8')
+    const [, names = ''] = /Names: ([^.]*)\./.exec(example.replaceAll('\n#', '')) ?? []
+    expect(names.split(', ').map((name) => name.replace(/ \(.*/, ''))).toEqual(OAuthProvider.options)
+  })
+
+  it('`PUBLIC_URL` is optional, and must be an http or https URL', () => {
+    const publicUrl = (url: string) => readEnv({ ...required, PUBLIC_URL: url }).publicUrl
+    expect([publicUrl(''), publicUrl('https://keys.example')]).toEqual([null, 'https://keys.example'])
+    for (const wrong of ['keys.example', 'javascript:alert(1)', 'ftp://keys.example'])
+      expect(() => publicUrl(wrong)).toThrow('PUBLIC_URL: ')
   })
 
   it('the server reaches Supabase at SUPABASE_INTERNAL_URL if it is set, otherwise at SUPABASE_URL, and tells browsers only SUPABASE_URL', () => {
@@ -85,6 +106,8 @@ describe('environment variables', () => {
     const names = {
       SIGN_UPS_PER_ADDRESS_PER_HOUR: 'signUpsPerAddressPerHour',
       SIGN_UPS_PER_MAILBOX_PER_HOUR: 'signUpsPerMailboxPerHour',
+      LINK_REQUESTS_PER_ADDRESS_PER_HOUR: 'linkRequestsPerAddressPerHour',
+      LINK_REQUESTS_PER_MAILBOX_PER_HOUR: 'linkRequestsPerMailboxPerHour',
       KEY_CHANGES_PER_ACCOUNT_PER_HOUR: 'keyChangesPerAccountPerHour',
       KEY_REVOKES_PER_ACCOUNT_PER_HOUR: 'keyRevokesPerAccountPerHour',
       NEW_KEYS_PER_ACCOUNT_PER_DAY: 'newKeysPerAccountPerDay',
@@ -163,6 +186,8 @@ describe('environment variables', () => {
       'POSTGRES_PORT',
       'KEYMETER_LOCAL_DIR',
       'GOOGLE_OAUTH_CLIENT_SECRET',
+      'GITHUB_OAUTH_CLIENT_ID',
+      'GITHUB_OAUTH_CLIENT_SECRET',
     ])
       expect(example).toMatch(new RegExp(`^(# )?${name}=`, 'm'))
   })

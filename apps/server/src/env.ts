@@ -9,7 +9,7 @@ import {
   METERING_CONNECTIONS_MIN,
   SmtpUrl,
 } from '@keymeter/api/server'
-
+import { OAuthProvider } from '@keymeter/contract'
 import { z } from 'zod'
 
 const Port = z.coerce.number().int().min(0).max(65_535)
@@ -22,8 +22,18 @@ const limit = (name: keyof LimitSettings) =>
 /** The largest number of attempts that a limit can allow. The database counts attempts in an integer. */
 const ATTEMPTS_MAX = 1_000_000_000
 
-/** The placeholder in .env.example. It counts as not set, so Google sign-in is off. */
-const GOOGLE_PLACEHOLDER = 'your-google-oauth-client-id'
+/** A list of OAuth providers, e.g. `google, github`. A name that occurs twice counts once. */
+const OAuthProviders = z
+  .string()
+  .transform((list) => [
+    ...new Set(
+      list
+        .split(',')
+        .map((name) => name.trim())
+        .filter(Boolean),
+    ),
+  ])
+  .pipe(z.array(z.enum(OAuthProvider.options, { error: `must be a list of these names: ${OAuthProvider.options.join(', ')}` })))
 
 const Env = z
   .object({
@@ -42,10 +52,13 @@ const Env = z
         .regex(/^\S{32,}$/, 'must be at least 32 characters long, without spaces')
         .optional(),
     ),
-    GOOGLE_OAUTH_CLIENT_ID: blankIsUnset(z.string().optional()),
+    PUBLIC_URL: blankIsUnset(z.url({ protocol: /^https?$/, error: 'must be an http or https URL' }).optional()),
+    OAUTH_PROVIDERS: blankIsUnset(OAuthProviders.default([])),
     FREE_CREDITS: blankIsUnset(z.enum(FREE_CREDITS).default('after_confirmation')),
     SIGN_UPS_PER_ADDRESS_PER_HOUR: limit('signUpsPerAddressPerHour'),
     SIGN_UPS_PER_MAILBOX_PER_HOUR: limit('signUpsPerMailboxPerHour'),
+    LINK_REQUESTS_PER_ADDRESS_PER_HOUR: limit('linkRequestsPerAddressPerHour'),
+    LINK_REQUESTS_PER_MAILBOX_PER_HOUR: limit('linkRequestsPerMailboxPerHour'),
     KEY_CHANGES_PER_ACCOUNT_PER_HOUR: limit('keyChangesPerAccountPerHour'),
     KEY_REVOKES_PER_ACCOUNT_PER_HOUR: limit('keyRevokesPerAccountPerHour'),
     NEW_KEYS_PER_ACCOUNT_PER_DAY: limit('newKeysPerAccountPerDay'),
@@ -77,13 +90,16 @@ const Env = z
     limits: {
       signUpsPerAddressPerHour: env.SIGN_UPS_PER_ADDRESS_PER_HOUR,
       signUpsPerMailboxPerHour: env.SIGN_UPS_PER_MAILBOX_PER_HOUR,
+      linkRequestsPerAddressPerHour: env.LINK_REQUESTS_PER_ADDRESS_PER_HOUR,
+      linkRequestsPerMailboxPerHour: env.LINK_REQUESTS_PER_MAILBOX_PER_HOUR,
       keyChangesPerAccountPerHour: env.KEY_CHANGES_PER_ACCOUNT_PER_HOUR,
       keyRevokesPerAccountPerHour: env.KEY_REVOKES_PER_ACCOUNT_PER_HOUR,
       newKeysPerAccountPerDay: env.NEW_KEYS_PER_ACCOUNT_PER_DAY,
       memberChangesPerAccountPerHour: env.MEMBER_CHANGES_PER_ACCOUNT_PER_HOUR,
       wrongServiceKeysPerAddressPerHour: env.WRONG_SERVICE_KEYS_PER_ADDRESS_PER_HOUR,
     } satisfies LimitSettings,
-    googleSignIn: ![undefined, GOOGLE_PLACEHOLDER].includes(env.GOOGLE_OAUTH_CLIENT_ID),
+    publicUrl: env.PUBLIC_URL ?? null,
+    oauthProviders: env.OAUTH_PROVIDERS,
     keyBrand: env.KEYMETER_KEY_BRAND,
     mail: env.SMTP_URL === undefined || env.MAIL_FROM === undefined ? null : { smtpUrl: env.SMTP_URL, from: env.MAIL_FROM },
     host: env.HOST,

@@ -504,7 +504,7 @@ describe('paths of the server', () => {
     expect(await (await fetch(`${url}/config.json`)).json()).toEqual({
       supabaseUrl: auth.supabaseUrl,
       supabasePublishableKey: auth.publishableKey,
-      googleSignIn: false,
+      oauthProviders: [],
     })
   })
 

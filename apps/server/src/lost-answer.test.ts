@@ -81,7 +81,7 @@ async function call(url: string, token: string, procedure: string, input?: unkno
   return answer.result
 }
 
-/** Creates a user only at the auth server. The user has no Keymeter account yet, as after a first sign-in with Google. */
+/** Creates a user only at the auth server. The user has no Keymeter account yet, as after a first sign-in with an OAuth provider. */
 async function signIn(email: string): Promise<string> {
   const response = await fetch(`${auth.supabaseUrl}/auth/v1/signup`, {
     method: 'POST',

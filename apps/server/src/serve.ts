@@ -102,6 +102,7 @@ export async function serve(env: Env, log: Logger, createPages: (server: Server)
       db,
       log,
       supabase,
+      publicUrl: env.publicUrl,
       verifyAccessToken: createAccessTokenVerifier(env),
       checkSession: createSessionChecker(supabase),
       limits: createLimits(db, env.limits),
@@ -117,7 +118,7 @@ export async function serve(env: Env, log: Logger, createPages: (server: Server)
     settings: {
       supabaseUrl: env.supabaseUrl,
       supabasePublishableKey: env.supabasePublishableKey,
-      googleSignIn: env.googleSignIn,
+      oauthProviders: env.oauthProviders,
     },
     trustedProxyHops: env.trustedProxyHops,
     isReady: readiness.isReady,

@@ -46,6 +46,7 @@ export function testApp(database: TestDatabase, auth: TestAuth, options: Options
       db: database.db,
       log,
       supabase: { url: auth.supabaseUrl, publishableKey: auth.publishableKey, secretKey: null },
+      publicUrl: null,
       verifyAccessToken: createAccessTokenVerifier(auth),
       checkSession: createSessionChecker({ url: auth.supabaseUrl, publishableKey: auth.publishableKey }),
       limits: createLimits(database.db, NO_LIMITS),
@@ -61,7 +62,7 @@ export function testApp(database: TestDatabase, auth: TestAuth, options: Options
     const listener = createRequestListener(
       createHttpApp({
         api: app.api,
-        settings: { supabaseUrl: auth.supabaseUrl, supabasePublishableKey: auth.publishableKey, googleSignIn: false },
+        settings: { supabaseUrl: auth.supabaseUrl, supabasePublishableKey: auth.publishableKey, oauthProviders: [] },
         trustedProxyHops: 0,
         dashboard: new Hono<HttpEnv>().get('*', (c) => c.html('the dashboard')),
         isReady: () => ping(database.db).then(() => true),

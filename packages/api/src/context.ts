@@ -16,8 +16,10 @@ import type { UsageWatch } from './usage/watch.ts'
 export interface ApiDeps {
   db: Db
   log: Logger
-  /** The secret key is null if Supabase need not know the addresses of clients. Only the sign-up uses it. */
+  /** The secret key is null if Supabase need not know the addresses of clients. Only calls of people who are not signed in use it. */
   supabase: { url: string; publishableKey: string; secretKey: string | null }
+  /** The URL of the dashboard, for links in mails. Null means that these links lead to the "Site URL" of the Supabase project. */
+  publicUrl: string | null
   verifyAccessToken: AccessTokenVerifier
   checkSession: SessionChecker
   limits: Limits

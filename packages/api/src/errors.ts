@@ -46,10 +46,6 @@ const REASONS = {
     message: 'You are not a member of this account: choose another account, or ask its owner to invite you.',
   },
   role_insufficient: { code: 'FORBIDDEN', message: 'Your role in this account does not allow this: ask an owner or an admin.' },
-  second_factor_required: {
-    code: 'FORBIDDEN',
-    message: 'This account requires a second factor: sign in with the code of your authenticator app.',
-  },
   member_not_found: { code: 'NOT_FOUND', message: 'This account has no such member: load the list of members again.' },
   last_owner: {
     code: 'CONFLICT',

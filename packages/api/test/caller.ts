@@ -61,6 +61,7 @@ export function contextOf({ db }: Pick<TestDatabase, 'db'>, token: string | null
     accountExports: new AccountQueue(2),
     serviceKey: SERVICE_KEY,
     supabase: { url: 'http://127.0.0.1:1', publishableKey: 'none', secretKey: null },
+    publicUrl: null,
     verifyAccessToken,
     checkSession,
     limits: createLimits(db, NO_LIMITS),

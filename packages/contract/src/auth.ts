@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { NewKey } from './keys.ts'
 import { MemberAccount } from './members.ts'
+import { NEXT_PATH_LENGTH_MAX, nextPath } from './next-path.ts'
 import { Output, Timestamp } from './output.ts'
 import { HAS_WHOLE_SECRET, hasNoWholeSecret } from './whole-secret.ts'
 
@@ -57,8 +58,30 @@ export const Password = z
   // Supabase Auth stores users in Postgres, and a text in Postgres cannot contain NUL.
   .refine((password) => password.isWellFormed() && !password.includes('\0'), 'Leave out control characters.')
 
-export const SignUp = z.strictObject({ email: Email.refine(hasNoWholeSecret, HAS_WHOLE_SECRET), password: Password })
+/** The page to which the link in a mail leads in the end. `nextPath` returns such a path. */
+export const NextPath = z
+  .string()
+  .max(NEXT_PATH_LENGTH_MAX, `Use at most ${NEXT_PATH_LENGTH_MAX} characters.`)
+  .refine((path) => nextPath(path) === path, 'Use a path of this site, like /usage.')
+
+/** The fields of every call that sends a mail with a link. */
+const withLink = { email: Email.refine(hasNoWholeSecret, HAS_WHOLE_SECRET), next: NextPath.optional() }
+
+export const SignUp = z.strictObject({ ...withLink, password: Password })
 export type SignUp = z.infer<typeof SignUp>
+
+/**
+ * Supabase Auth sends at most one mail of a kind to an address in this time, by default. An earlier request sends nothing, so the
+ * dashboard offers "Send again" only after this time.
+ */
+export const MAIL_PAUSE_SECONDS = 60
+
+/** The input of a call that asks for a mail with a link. */
+export const RequestLink = z.strictObject(withLink)
+export type RequestLink = z.infer<typeof RequestLink>
+
+/** The output never depends on whether the address has an account. */
+export const RequestLinkOutput = Output
 
 /** The session from Supabase Auth. A client passes both tokens to `supabase.auth.setSession(…)` of supabase-js. */
 export const Session = z.object({ accessToken: z.string(), refreshToken: z.string(), expiresAt: Timestamp })

@@ -13,7 +13,6 @@ export const Reason = z.enum([
   'service_key_invalid',
   'not_a_member',
   'role_insufficient',
-  'second_factor_required',
   'member_not_found',
   'last_owner',
   'account_exists',

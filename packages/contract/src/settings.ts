@@ -1,11 +1,39 @@
 import { z } from 'zod'
 
+/** The OAuth providers of Supabase Auth that need no more settings than credentials, with the names that people read. */
+export const OAUTH_PROVIDER_NAMES = {
+  apple: 'Apple',
+  azure: 'Microsoft',
+  bitbucket: 'Bitbucket',
+  discord: 'Discord',
+  facebook: 'Facebook',
+  figma: 'Figma',
+  fly: 'Fly.io',
+  github: 'GitHub',
+  gitlab: 'GitLab',
+  google: 'Google',
+  kakao: 'Kakao',
+  keycloak: 'Keycloak',
+  linkedin_oidc: 'LinkedIn',
+  notion: 'Notion',
+  slack_oidc: 'Slack',
+  spotify: 'Spotify',
+  twitch: 'Twitch',
+  workos: 'WorkOS',
+  x: 'X',
+  zoom: 'Zoom',
+} as const
+
+export type OAuthProvider = keyof typeof OAUTH_PROVIDER_NAMES
+export const OAuthProvider = z.enum(Object.keys(OAUTH_PROVIDER_NAMES) as [OAuthProvider, ...OAuthProvider[]])
+
 /**
  * The public settings of a deployment. The dashboard loads them from `/config.json`, so one build works in every deployment.
  */
 export const Settings = z.object({
   supabaseUrl: z.url(),
   supabasePublishableKey: z.string(),
-  googleSignIn: z.boolean(),
+  /** The providers with which people can sign in, in the order of their buttons. */
+  oauthProviders: z.array(OAuthProvider),
 })
 export type Settings = z.infer<typeof Settings>

@@ -6,6 +6,7 @@ import { createTokenCompleter } from './complete-token.ts'
 import { AUTH_SENDER } from './mail.ts'
 import type { Mailbox } from './mailbox.ts'
 import { REPOSITORY } from './migrate.ts'
+import { type OAuthCredentials, oauthSettings, oauthVariables } from './oauth-credentials.ts'
 import { packageDir } from './package-dir.ts'
 import { freePort } from './ports.ts'
 import { type ManagedProcess, startProcess } from './process.ts'
@@ -29,9 +30,9 @@ interface AuthOptions {
    */
   databaseUrl: string
   secrets: Secrets
-  /** The page to which people return after they sign in with Google or follow a link in an e-mail. */
+  /** The page to which people return after they sign in with an OAuth provider or follow a link in an e-mail. */
   siteUrl: string
-  google: { clientId: string; clientSecret: string } | null
+  oauth?: OAuthCredentials
   /** If true, people must confirm their e-mail address before their first session. */
   emailConfirmation?: boolean
   /** Receives the mails of the auth server. Without a mailbox, the auth server writes its mails to its log. */
@@ -46,7 +47,7 @@ interface AuthOptions {
  * send REST requests to the auth server, and the auth server would run these requests as `service_role`.
  */
 export async function startAuth(options: AuthOptions): Promise<ManagedProcess> {
-  const { dir, logFile, port, databaseUrl, secrets, google, mailbox } = options
+  const { dir, logFile, port, databaseUrl, secrets, oauth = new Map(), mailbox } = options
   const innerPort = await freePort()
   mkdirSync(join(dir, 'supabase'), { recursive: true })
   writeFileSync(join(dir, 'supabase', 'config.toml'), settings(options, innerPort))
@@ -64,8 +65,7 @@ export async function startAuth(options: AuthOptions): Promise<ManagedProcess> {
       AUTH_JWT_SECRET: secrets.jwtSecret,
       AUTH_PUBLISHABLE_KEY: secrets.publishableKey,
       AUTH_SECRET_KEY: secrets.secretKey,
-      AUTH_GOOGLE_CLIENT_ID: google?.clientId,
-      AUTH_GOOGLE_CLIENT_SECRET: google?.clientSecret,
+      ...oauthVariables(oauth),
       AUTH_SMTP_PASSWORD: mailbox && new URL(mailbox.smtpUrl).password,
       NODE_EXTRA_CA_CERTS: mailbox?.certificateFile,
     },
@@ -102,7 +102,7 @@ export async function startAuth(options: AuthOptions): Promise<ManagedProcess> {
  * environment.
  */
 function settings(options: AuthOptions, innerPort: number): string {
-  const { port, siteUrl, google, emailConfirmation = false, mailbox } = options
+  const { port, siteUrl, oauth = new Map(), emailConfirmation = false, mailbox } = options
   return `[api]
 port = ${innerPort}
 external_url = "http://127.0.0.1:${port}"
@@ -126,11 +126,7 @@ minimum_password_length = ${PASSWORD_LENGTH_MIN}
 enable_confirmations = ${emailConfirmation}
 ${mailbox === undefined ? '' : smtp(mailbox)}
 ${templates()}
-[auth.external.google]
-enabled = ${google !== null}
-client_id = "env(AUTH_GOOGLE_CLIENT_ID)"
-secret = "env(AUTH_GOOGLE_CLIENT_SECRET)"
-`
+${oauthSettings(oauth)}`
 }
 
 /** The real auth server of Supabase sends its mails with these settings, too. */

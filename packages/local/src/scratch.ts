@@ -78,7 +78,6 @@ export async function createAuthSchema(dir: string, databaseUrl: string, secrets
     databaseUrl,
     secrets,
     siteUrl: 'http://127.0.0.1:3000',
-    google: null,
   })
   await auth.stop()
 }

@@ -5,6 +5,7 @@ import { hasOtherBaseline } from './baseline.ts'
 import { createSupabaseRoles, type DatabaseUrls, databaseUrls, grantSupabaseDefaults, letServerIn } from './database.ts'
 import { Mailbox } from './mailbox.ts'
 import { migrate } from './migrate.ts'
+import type { OAuthCredentials } from './oauth-credentials.ts'
 import { startPostgres } from './postgres.ts'
 import type { ManagedProcess } from './process.ts'
 import { loadSecrets } from './secrets.ts'
@@ -15,7 +16,7 @@ export interface StackOptions {
   postgresPort: number
   supabasePort: number
   siteUrl: string
-  google: { clientId: string; clientSecret: string } | null
+  oauth: OAuthCredentials
   /** If true, people must confirm their e-mail address before their first session. */
   emailConfirmation: boolean
   report: (line: string) => void

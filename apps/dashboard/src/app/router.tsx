@@ -1,9 +1,12 @@
+import { nextPath } from '@keymeter/contract'
 import { createRootRoute, createRoute, createRouter, Link, lazyRouteComponent, Outlet, redirect } from '@tanstack/react-router'
 import { parseActivitySearch } from '../audit/activity-search.ts'
+import { nextSearch, parseNextSearch } from '../auth/next-search.ts'
+import { SignInAgainDialog } from '../auth/sign-in-again-dialog.tsx'
 import { SignInPage } from '../auth/sign-in-page.tsx'
 import { SignUpPage } from '../auth/sign-up-page.tsx'
 import { parseBillingSearch } from '../billing/billing-search.ts'
-import { currentSession } from '../call/session.ts'
+import { currentSession, hasSignedOut } from '../call/session.ts'
 import { KeysPage } from '../keys/keys-page.tsx'
 import { parseKeysSearch } from '../keys/keys-search.ts'
 import { SecretDialog } from '../keys/secret-dialog.tsx'
@@ -16,6 +19,7 @@ const rootRoute = createRootRoute({
     <>
       <Outlet />
       <SecretDialog />
+      <SignInAgainDialog />
       <Toasts />
     </>
   ),
@@ -23,10 +27,12 @@ const rootRoute = createRootRoute({
 })
 
 const onlySignedIn = () => {
-  if (currentSession() === null) throw redirect({ to: '/sign-in' })
+  if (currentSession() !== null) return
+  const here = nextPath(location.pathname + location.search + location.hash)
+  throw redirect({ to: '/sign-in', search: hasSignedOut() ? {} : nextSearch(here) })
 }
 const onlySignedOut = () => {
-  if (currentSession() !== null) throw redirect({ to: '/' })
+  if (currentSession() !== null) throw redirect({ href: nextPath(new URLSearchParams(location.search).get('next')) })
 }
 
 const signedInRoute = createRoute({
@@ -35,6 +41,8 @@ const signedInRoute = createRoute({
   beforeLoad: onlySignedIn,
   component: SignedInPage,
 })
+
+const authRoute = createRoute({ getParentRoute: () => rootRoute, id: 'auth', validateSearch: parseNextSearch })
 
 const routeTree = rootRoute.addChildren([
   signedInRoute.addChildren([
@@ -68,8 +76,25 @@ const routeTree = rootRoute.addChildren([
       component: lazyRouteComponent(() => import('../settings/settings-page.tsx'), 'SettingsPage'),
     }),
   ]),
-  createRoute({ getParentRoute: () => rootRoute, path: '/sign-in', beforeLoad: onlySignedOut, component: SignInPage }),
-  createRoute({ getParentRoute: () => rootRoute, path: '/sign-up', beforeLoad: onlySignedOut, component: SignUpPage }),
+  authRoute.addChildren([
+    createRoute({ getParentRoute: () => authRoute, path: '/sign-in', beforeLoad: onlySignedOut, component: SignInPage }),
+    createRoute({ getParentRoute: () => authRoute, path: '/sign-up', beforeLoad: onlySignedOut, component: SignUpPage }),
+    createRoute({
+      getParentRoute: () => authRoute,
+      path: '/confirm',
+      component: lazyRouteComponent(() => import('../auth/confirm-page.tsx'), 'ConfirmPage'),
+    }),
+    createRoute({
+      getParentRoute: () => authRoute,
+      path: '/forgot',
+      component: lazyRouteComponent(() => import('../auth/forgot-page.tsx'), 'ForgotPage'),
+    }),
+    createRoute({
+      getParentRoute: () => authRoute,
+      path: '/reset',
+      component: lazyRouteComponent(() => import('../auth/reset-page.tsx'), 'ResetPage'),
+    }),
+  ]),
 ])
 
 export const router = createRouter({ routeTree })

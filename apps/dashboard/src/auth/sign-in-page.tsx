@@ -1,48 +1,57 @@
 import { standardSchemaResolver } from '@hookform/resolvers/standard-schema'
 import { Email } from '@keymeter/contract'
-import { Link, useNavigate } from '@tanstack/react-router'
+import { useNavigate } from '@tanstack/react-router'
 import { useState } from 'react'
 import { useForm } from 'react-hook-form'
 import { z } from 'zod'
-import { hasReturnedRefused, signIn, useSessionExpired } from '../call/session.ts'
+import { hasReturnedRefused, type SignInRefusal, signIn } from '../call/session.ts'
+import { api } from '../call/trpc.ts'
 import { Button } from '../ui/button.tsx'
 import { TextField } from '../ui/field.tsx'
 import { Notice } from '../ui/notice.tsx'
+import { AuthLink } from './auth-link.tsx'
 import { AuthPage } from './auth-page.tsx'
+import { OAuthButtons } from './oauth-buttons.tsx'
+import { SendAgain } from './send-again.tsx'
+import { useNext } from './use-next.ts'
 
 /** The sign-in page does not check a minimum length. The minimum was perhaps smaller when the user chose the password. */
 const SignIn = z.object({ email: Email, password: z.string().min(1, 'Enter your password.') })
 
+const RETURNED_REFUSED: SignInRefusal = {
+  message: 'Signing in with the provider failed. Try again, or use your e-mail address.',
+  isUnconfirmed: false,
+}
+
 export function SignInPage() {
   const navigate = useNavigate()
-  const hasExpired = useSessionExpired()
-  const [fault, setFault] = useState(
-    hasReturnedRefused ? 'Signing in with Google failed. Try again, or use your e-mail address.' : null,
-  )
+  const next = useNext()
+  const [refusal, setRefusal] = useState(hasReturnedRefused ? RETURNED_REFUSED : null)
+  const [email, setEmail] = useState('')
   const { register, handleSubmit, formState } = useForm({
     resolver: standardSchemaResolver(SignIn),
     defaultValues: { email: '', password: '' },
   })
-  const submit = handleSubmit(async ({ email, password }) => {
-    const refusal = await signIn(email, password)
-    setFault(refusal)
-    if (refusal === null) await navigate({ to: '/' })
+  const submit = handleSubmit(async (input) => {
+    setEmail(input.email)
+    const refusal = await signIn(input.email, input.password)
+    setRefusal(refusal)
+    if (refusal === null) await navigate({ href: next })
   })
   return (
     <AuthPage
       title="Sign in"
       footer={
         <>
-          New here?{' '}
-          <Link to="/sign-up" className="font-medium text-accent underline underline-offset-2">
-            Create an account
-          </Link>
+          New here? <AuthLink to="/sign-up">Create an account</AuthLink>
         </>
       }
     >
       <form noValidate onSubmit={submit} className="grid gap-4">
-        {hasExpired && fault === null && <Notice>Your session has expired. Sign in again.</Notice>}
-        {fault !== null && <Notice tone="danger">{fault}</Notice>}
+        {refusal !== null && <Notice tone="danger">{refusal.message}</Notice>}
+        {refusal?.isUnconfirmed && (
+          <SendAgain key={email} request={{ email, next }} call={api.auth.resendConfirmation.mutate} isSent={false} />
+        )}
         <TextField
           label="E-mail"
           type="email"
@@ -57,10 +66,14 @@ export function SignInPage() {
           error={formState.errors.password?.message}
           {...register('password')}
         />
+        <p className="text-sm">
+          <AuthLink to="/forgot">Forgot your password?</AuthLink>
+        </p>
         <Button type="submit" isPending={formState.isSubmitting}>
           Sign in
         </Button>
       </form>
+      <OAuthButtons next={next} />
     </AuthPage>
   )
 }

@@ -1,6 +1,7 @@
 import type { AppRouter } from '@keymeter/api'
 import type { Issue } from '@keymeter/contract'
 import { TRPCClientError } from '@trpc/client'
+import { SessionEndedError } from './session.ts'
 
 /** The error of a failed call, described for the user. */
 export interface CallError {
@@ -20,9 +21,21 @@ export function describeCallError(error: unknown): CallError {
   if (error instanceof TRPCClientError) {
     const { data, message } = error as TRPCClientError<AppRouter>
     if (data) return { message, requestId: data.requestId, issues: data.issues, ...passingOf(data) }
+    if (error.cause instanceof SessionEndedError) return ENDED
   }
+  if (error instanceof SessionEndedError) return ENDED
   const message = 'The server cannot be reached. Check your connection and try again.'
   return { message, requestId: null, issues: [], isPassing: true, retryAfterMs: 0, isPerhapsDone: true }
+}
+
+/** The call was not sent. The same call works after the next sign-in. */
+const ENDED: CallError = {
+  message: 'Your session has ended. Sign in again, then repeat this.',
+  requestId: null,
+  issues: [],
+  isPassing: false,
+  retryAfterMs: 0,
+  isPerhapsDone: false,
 }
 
 /** Returns whether a call with this error can succeed a moment later, and when, and whether it has perhaps succeeded. */

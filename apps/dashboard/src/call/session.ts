@@ -1,62 +1,110 @@
-import { AuthClient, isAuthApiError, isAuthRetryableFetchError, type Session } from '@supabase/auth-js'
+import type { OAuthProvider } from '@keymeter/contract'
+import { AuthClient, type AuthError, isAuthApiError, isAuthRetryableFetchError, type Session } from '@supabase/auth-js'
 import { createStore } from '../ui/store.ts'
+import { type LinkType, type MailLink, takeArrival } from './arrival.ts'
 import { settings } from './settings.ts'
 
 /** The key of the session in the browser's local storage. */
 const STORAGE_KEY = 'keymeter-session'
+/** The prefix of the keys under which the browser keeps the PKCE verifier while a person signs in at an OAuth provider. */
+const OAUTH_STORAGE_KEY = 'keymeter-oauth'
+/** The page to which a person returns after a sign-in at an OAuth provider. It is in the storage of the tab. */
+const NEXT_STORAGE_KEY = 'keymeter-next'
 
-const AUTH_SERVER = {
+const connection = {
   url: new URL('/auth/v1', settings.supabaseUrl).href,
-  // A client replaces `Authorization` by the user's token, and finds only this spelling.
+  // The client replaces `Authorization` by the user's token, and finds only this spelling.
   headers: { apikey: settings.supabasePublishableKey, Authorization: `Bearer ${settings.supabasePublishableKey}` },
+  // arrival.ts reads the URL. The client would sign in another person without a question.
+  detectSessionInUrl: false,
 }
 
 /**
  * Only this file, credentials.ts and second-factor.ts call Supabase Auth. The client keeps the session in local storage and refreshes it. The dashboard uses no
  * other part of Supabase, so its bundle does not contain the rest of supabase-js.
+ *
+ * The client does not use PKCE, because a mail is perhaps opened in a browser that does not have the verifier.
  */
-export const auth = new AuthClient({
-  ...AUTH_SERVER,
-  storageKey: STORAGE_KEY,
+export const auth = new AuthClient({ ...connection, storageKey: STORAGE_KEY })
+
+/** The client for sign-ins at OAuth providers, which use PKCE. It keeps verifiers, but no session. */
+const oauth = new AuthClient({
+  ...connection,
+  storageKey: OAUTH_STORAGE_KEY,
   flowType: 'pkce',
+  autoRefreshToken: false,
+  storage: {
+    getItem: (key) => localStorage.getItem(key),
+    setItem: (key, value) => {
+      if (key.endsWith('-code-verifier')) localStorage.setItem(key, value)
+    },
+    removeItem: (key) => localStorage.removeItem(key),
+  },
 })
 
 /** Creates a client that stores nothing. A sign-in with it does not change the session of this browser. */
-export function temporaryAuth(): AuthClient {
+export function temporaryAuth() {
   return new AuthClient({
-    ...AUTH_SERVER,
+    ...connection,
     storageKey: `${STORAGE_KEY}-temporary`,
     persistSession: false,
     autoRefreshToken: false,
-    detectSessionInUrl: false,
   })
+}
+
+/** The client for links of mails. It keeps its session in memory, until the person has agreed to the sign-in. */
+const linkAuth = temporaryAuth()
+
+const arrival = takeArrival(localStorage.getItem(`${OAUTH_STORAGE_KEY}-code-verifier`) !== null)
+/** The link of a mail with which the page was opened, or null. It is kept only in memory. */
+export const arrivedLink: MailLink | null = arrival.link
+/** True if an OAuth provider or Supabase Auth refused the sign-in and redirected here. */
+export let hasReturnedRefused = arrival.isRefused
+if (arrival.code !== null) {
+  const { data } = await oauth.exchangeCodeForSession(arrival.code)
+  if (data.session === null) hasReturnedRefused = true
+  else await adopt(data.session)
+}
+if (arrival.code !== null || hasReturnedRefused) {
+  const next = sessionStorage.getItem(NEXT_STORAGE_KEY) ?? '/'
+  sessionStorage.removeItem(NEXT_STORAGE_KEY)
+  history.replaceState(null, '', hasReturnedRefused ? `/sign-in?${new URLSearchParams({ next })}` : next)
 }
 
 const { data: kept, error: fault } = await auth.getSession()
 // If Supabase cannot be reached, the session may still be valid. So fail to start, because the sign-in page would be wrong.
 if (isAuthRetryableFetchError(fault)) throw fault
+
 const sessionStore = createStore<Session | null>(kept.session)
-const expiredStore = createStore(false)
+const endedStore = createStore(false)
 const userListeners = new Set<(userId: string | null) => void>()
+let isLeaving = false
+let hasLeft = false
 auth.onAuthStateChange((_, session) => {
-  const previous = sessionStore.get()?.user.id ?? null
-  sessionStore.set(session)
-  if (session !== null) expiredStore.set(false)
-  const userId = session?.user.id ?? null
-  if (userId !== previous) for (const listener of userListeners) listener(userId)
+  // The session has ended, but the person has not signed out here. The page and its forms stay until somebody signs in.
+  if (session === null && sessionStore.get() !== null && !isLeaving) endedStore.set(true)
+  else setSession(session)
 })
 
-/**
- * True if Google or Supabase refused the sign-in and redirected here with an error. The value is computed before the router
- * changes the URL.
- */
-export const hasReturnedRefused = /[?&#]error(_code|_description)?=/.test(location.search + location.hash)
+function setSession(session: Session | null): void {
+  const previous = sessionStore.get()?.user.id ?? null
+  sessionStore.set(session)
+  endedStore.set(false)
+  if (session !== null) hasLeft = false
+  const userId = session?.user.id ?? null
+  if (userId !== previous) for (const listener of userListeners) listener(userId)
+}
 
-/** Returns the session of the signed-in user, or null. */
+/** Returns the session of the person whose page this is, or null. If `useHasSessionEnded` is true, the session no longer works. */
 export const useSession = sessionStore.use
 export const currentSession = sessionStore.get
-/** Returns true if the session has ended because the server refused its token. */
-export const useSessionExpired = expiredStore.use
+/**
+ * Returns true if the session of this page has ended: the server refused its token, it could not be refreshed, or the person has
+ * signed out in another tab.
+ */
+export const useHasSessionEnded = endedStore.use
+/** Returns true if the person has signed out on this page. The next person must not continue on the page of this one. */
+export const hasSignedOut = () => hasLeft
 
 /** Returns what an access token contains: its lifetime, and the level of the session (`aal2` after a code of a second factor). */
 export function readAccessToken({ access_token }: Session): { lifetimeSeconds: number; level: unknown } {
@@ -70,22 +118,36 @@ export function onUserChange(listener: (userId: string | null) => void): void {
   userListeners.add(listener)
 }
 
+/** The session has ended, so a call would be refused. The call is not sent. */
+export class SessionEndedError extends Error {}
+
 /**
  * Returns a valid access token, or null if nobody is signed in. Refreshes a token that is about to expire.
  *
  * @throws AuthError if the token must be refreshed and Supabase cannot be reached. The caller must not end the session then.
+ * @throws SessionEndedError
  */
 export async function accessToken(): Promise<string | null> {
   const { data, error } = await auth.getSession()
   if (isAuthRetryableFetchError(error)) throw error
+  if (endedStore.get()) throw new SessionEndedError()
   return data.session?.access_token ?? null
 }
 
-/** Signs in. Resolves to null, or to an error message for the user. */
-export async function signIn(email: string, password: string): Promise<string | null> {
+/** Why Supabase Auth refused a sign-in. `isUnconfirmed` is true if the person must first open the link in a mail. */
+export interface SignInRefusal {
+  message: string
+  isUnconfirmed: boolean
+}
+
+/** Signs in. Resolves to null, or to the reason why not. */
+export async function signIn(email: string, password: string): Promise<SignInRefusal | null> {
   const { error } = await auth.signInWithPassword({ email, password })
-  if (error === null) return null
-  if (!isAuthApiError(error)) return 'The sign-in server cannot be reached. Check your connection and try again.'
+  return error === null ? null : { message: describeSignInFault(error), isUnconfirmed: error.code === 'email_not_confirmed' }
+}
+
+function describeSignInFault(error: AuthError): string {
+  if (!isAuthApiError(error)) return UNREACHABLE
   switch (error.code) {
     case 'invalid_credentials':
       return 'Wrong e-mail address or password.'
@@ -97,22 +159,100 @@ export async function signIn(email: string, password: string): Promise<string | 
       return 'Signing in failed. Try again in a moment.'
   }
 }
+const UNREACHABLE = 'The sign-in server cannot be reached. Check your connection and try again.'
 
 /** Starts the session that `auth.signup` returned. */
 export async function adoptSession(session: { accessToken: string; refreshToken: string }): Promise<void> {
-  const { error } = await auth.setSession({ access_token: session.accessToken, refresh_token: session.refreshToken })
+  await adopt({ access_token: session.accessToken, refresh_token: session.refreshToken })
+}
+
+async function adopt({ access_token, refresh_token }: Pick<Session, 'access_token' | 'refresh_token'>): Promise<void> {
+  const { error } = await auth.setSession({ access_token, refresh_token })
   if (error !== null) throw error
 }
 
-/** Navigates to Google, which redirects back to this origin. */
-export async function signInWithGoogle(): Promise<void> {
-  const { error } = await auth.signInWithOAuth({ provider: 'google', options: { redirectTo: location.origin } })
+/** Navigates to an OAuth provider, which redirects back to this origin. The page `next` is shown then. */
+export async function signInWithProvider(provider: OAuthProvider, next: string): Promise<void> {
+  sessionStorage.setItem(NEXT_STORAGE_KEY, next)
+  const { error } = await oauth.signInWithOAuth({ provider, options: { redirectTo: location.origin } })
   if (error !== null) throw error
 }
 
-/** Ends the session in this browser, even if Supabase cannot be reached. */
+/**
+ * What an opened link led to. `session` is not started yet, because it can belong to another person than the one who is signed in.
+ * `half` means that the other address of a change must be confirmed too. `used` means that the link has expired or was already
+ * used. Supabase Auth does not distinguish the two.
+ */
+export type OpenedLink =
+  | { outcome: 'session'; session: Session; type: LinkType }
+  | { outcome: 'half' | 'used' | 'unreachable' | 'limited' | 'refused' }
+
+/** Opens the link of a mail. The token of the link is used up, unless the outcome is `unreachable` or `limited`. */
+export async function openLink(link: MailLink): Promise<OpenedLink> {
+  if (link.kind === 'half') return { outcome: 'half' }
+  if (link.kind === 'refused') return { outcome: 'used' }
+  const { type } = link
+  const { data, error } =
+    link.kind === 'unused'
+      ? await linkAuth.verifyOtp({ token_hash: link.tokenHash, type })
+      : await linkAuth.setSession({ access_token: link.accessToken, refresh_token: link.refreshToken })
+  if (error === null) return data.session === null ? { outcome: 'half' } : { outcome: 'session', session: data.session, type }
+  if (!isAuthApiError(error)) return { outcome: isAuthRetryableFetchError(error) ? 'unreachable' : 'used' }
+  if (error.status === 429) return { outcome: 'limited' }
+  return { outcome: error.code === 'user_banned' ? 'refused' : 'used' }
+}
+
+/**
+ * Signs in the person of an opened link. If another person is signed in, signs that person out first, so that nothing of the
+ * previous person remains.
+ */
+export async function startLinkSession(session: Session): Promise<void> {
+  const current = sessionStore.get()
+  if (current !== null && current.user.id !== session.user.id) await signOut()
+  await adopt(session)
+}
+
+/** Ends the session of an opened link that the person does not want. */
+export async function dropLinkSession(): Promise<void> {
+  await linkAuth.signOut({ scope: 'local' })
+}
+
+/** The result of a new password. `isElsewhereSignedIn` is true if the other sessions of the person could not be ended. */
+export type PasswordChange = { fault: string } | { isElsewhereSignedIn: boolean }
+
+/** Sets the password of the signed-in person, and ends all other sessions of this person. */
+export async function setPassword(password: string): Promise<PasswordChange> {
+  const { error } = await auth.updateUser({ password })
+  if (error !== null) return { fault: describePasswordFault(error) }
+  // Supabase Auth ends the other sessions with the change, but the auth server of `pnpm dev` does not.
+  const { error: others } = await auth.signOut({ scope: 'others' })
+  return { isElsewhereSignedIn: others !== null }
+}
+
+function describePasswordFault(error: AuthError): string {
+  if (isAuthRetryableFetchError(error)) return UNREACHABLE
+  switch (error.code) {
+    case 'same_password':
+      return 'This is your present password. Choose another one, or sign in with it.'
+    case 'weak_password':
+      return 'This password is too weak. Choose a longer one with more kinds of characters.'
+    case 'over_request_rate_limit':
+      return 'Too many attempts. Wait a minute, then try again.'
+    default:
+      return 'The password could not be changed. Ask for another link and try again.'
+  }
+}
+
+/** Ends the session in this browser, even if Supabase cannot be reached, and leaves the pages of the person. */
 export async function signOut(): Promise<void> {
-  await auth.signOut({ scope: 'local' })
+  isLeaving = true
+  hasLeft = true
+  try {
+    await auth.signOut({ scope: 'local' })
+  } finally {
+    isLeaving = false
+    if (sessionStore.get() !== null) setSession(null)
+  }
 }
 
 /**
@@ -121,7 +261,7 @@ export async function signOut(): Promise<void> {
  */
 export async function endExpiredSession(refusedAuthorization: string | null): Promise<void> {
   const session = sessionStore.get()
-  if (session === null || refusedAuthorization !== `Bearer ${session.access_token}`) return
-  expiredStore.set(true)
-  await signOut()
+  if (session === null || endedStore.get() || refusedAuthorization !== `Bearer ${session.access_token}`) return
+  endedStore.set(true)
+  await auth.signOut({ scope: 'local' })
 }

@@ -1,5 +1,5 @@
 import { Field as BaseField } from '@base-ui/react/field'
-import type { ComponentProps } from 'react'
+import type { ComponentProps, ReactNode } from 'react'
 
 interface TextFieldProps extends ComponentProps<'input'> {
   label: string
@@ -7,10 +7,12 @@ interface TextFieldProps extends ComponentProps<'input'> {
   error?: string | undefined
   /** Shown beside the input. Screen readers do not read it, so the label must contain it too. */
   unit?: string
+  /** A button beside the input. */
+  action?: ReactNode
 }
 
 /** A labelled input. Screen readers also read its error, or its hint if there is no error. */
-export function TextField({ label, hint, error, unit, ...input }: TextFieldProps) {
+export function TextField({ label, hint, error, unit, action, ...input }: TextFieldProps) {
   return (
     <BaseField.Root invalid={error !== undefined} className="grid gap-1.5">
       <BaseField.Label className="text-sm font-medium">{label}</BaseField.Label>
@@ -25,6 +27,7 @@ export function TextField({ label, hint, error, unit, ...input }: TextFieldProps
             {unit}
           </span>
         )}
+        {action}
       </div>
       {error !== undefined && (
         <BaseField.Error match className="text-sm text-danger">

@@ -1,7 +1,7 @@
 import type { ErrorData } from '@keymeter/api'
 import type { UsageEventFilters } from '@keymeter/contract'
-import { type CallError, passingOf } from '../call/call-error.ts'
-import { accessToken, endExpiredSession } from '../call/session.ts'
+import { type CallError, describeCallError, passingOf } from '../call/call-error.ts'
+import { accessToken, endExpiredSession, SessionEndedError } from '../call/session.ts'
 
 interface DownloadOptions {
   signal: AbortSignal
@@ -75,6 +75,7 @@ function queryOf(filters: UsageEventFilters): URLSearchParams {
 
 /** Returns null if the user cancelled. A cancellation or a file error is a DOMException. A network error is not. */
 function faultOf(error: unknown): CallError | null {
+  if (error instanceof SessionEndedError) return describeCallError(error)
   const isOfFile = error instanceof DOMException
   if (isOfFile && error.name === 'AbortError') return null
   const message = isOfFile

@@ -6,7 +6,8 @@ import { GoTrueClient } from '@supabase/auth-js'
  *
  * @param options.url The URL of the Supabase project, without `/auth/v1`.
  * @param options.apiKey The publishable key or a secret key of the project.
- * @param options.timeoutMs A request that takes longer fails with a retryable error.
+ * @param options.timeoutMs A request that takes longer fails with a retryable error with the status 504. A request that did not
+ *   reach the server has the status 0.
  */
 export function createAuthClient({
   url,
@@ -26,6 +27,14 @@ export function createAuthClient({
     persistSession: false,
     autoRefreshToken: false,
     detectSessionInUrl: false,
-    fetch: (input, init) => fetch(input, { ...init, signal: AbortSignal.timeout(timeoutMs) }),
+    fetch: async (input, init) => {
+      const signal = AbortSignal.timeout(timeoutMs)
+      try {
+        return await fetch(input, { ...init, signal })
+      } catch (error) {
+        if (signal.aborted) return new Response(null, { status: 504 })
+        throw error
+      }
+    },
   })
 }

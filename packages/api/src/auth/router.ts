@@ -1,8 +1,10 @@
-import { ProvisionOutput, SignUp, SignUpOutput } from '@keymeter/contract'
+import { ProvisionOutput, RequestLink, RequestLinkOutput, SignUp, SignUpOutput } from '@keymeter/contract'
 import type { TRPCRouterRecord } from '@trpc/server'
 import { withRequestId } from '../request-id.ts'
 import { publicProcedure, signedInCall } from '../trpc.ts'
 import { provisionCaller } from './provision-caller.ts'
+import { requestPasswordReset } from './request-password-reset.ts'
+import { resendConfirmation } from './resend-confirmation.ts'
 import { signUp } from './sign-up.ts'
 
 export const authRouter = {
@@ -11,6 +13,30 @@ export const authRouter = {
     .input(SignUp)
     .output(SignUpOutput)
     .mutation(({ ctx, input }) => withRequestId(ctx, signUp(ctx, input))),
+
+  requestPasswordReset: publicProcedure
+    .meta({
+      description:
+        'Sends a mail with a link for a new password, if the address has an account. The answer is the same if it has none.',
+    })
+    .input(RequestLink)
+    .output(RequestLinkOutput)
+    .mutation(async ({ ctx, input }) => {
+      await requestPasswordReset(ctx, input)
+      return { requestId: ctx.requestId }
+    }),
+
+  resendConfirmation: publicProcedure
+    .meta({
+      description:
+        'Sends another mail with the link that confirms an address, if the address waits for it. The answer is always the same.',
+    })
+    .input(RequestLink)
+    .output(RequestLinkOutput)
+    .mutation(async ({ ctx, input }) => {
+      await resendConfirmation(ctx, input)
+      return { requestId: ctx.requestId }
+    }),
 
   provision: signedInCall
     .meta({

@@ -7,7 +7,7 @@ const WEAK_BECAUSE: Record<string, string> = {
   pwned: 'It is in a public list of leaked passwords.',
 }
 /** The error codes with which Supabase Auth refuses the server's own API key. The operator must correct the settings. */
-const REFUSES_SERVER = /^(no_authorization|bad_jwt|not_admin)$/
+export const REFUSES_SERVER = /^(no_authorization|bad_jwt|not_admin)$/
 const CONFLICT_RETRY_AFTER_MS = 1_000
 const HOOK_RETRY_AFTER_MS = 60_000
 

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import type { NewKey, SignUp, SignUpOutput } from '@keymeter/contract'
 import type { z } from 'zod'
 import { decideFreeCredits } from '../billing/free-credits.ts'
@@ -5,13 +6,12 @@ import type { Context } from '../context.ts'
 import { AppError } from '../errors.ts'
 import { networkOf } from '../limits/network.ts'
 import { inAccount } from '../scope.ts'
-import { createAuthClient } from './auth-client.ts'
+import { createCallersAuthClient } from './callers-auth-client.ts'
 import { type Person, personOf } from './check-session.ts'
+import { linkTarget } from './link-target.ts'
 import { hashMailbox } from './mailbox.ts'
 import { provision } from './provision.ts'
 import { signUpRefusal } from './sign-up-refusal.ts'
-
-const SUPABASE_TIMEOUT_MS = 10_000
 
 /**
  * Signs a person up with Supabase Auth, and creates the account and its first key. If the account or the key cannot be
@@ -23,15 +23,22 @@ const SUPABASE_TIMEOUT_MS = 10_000
  */
 export async function signUp(
   ctx: Context,
-  { email, password }: SignUp,
+  { email, password, next }: SignUp,
 ): Promise<Omit<z.infer<typeof SignUpOutput>, 'requestId'>> {
   await ctx.limits.signUpsPerAddress.attempt(networkOf(ctx.clientAddress))
   await ctx.limits.signUpsPerMailbox.attempt(hashMailbox(email).toString('hex'))
-  const auth = authFor(ctx)
-  let { data, error } = await auth.signUp({ email, password })
+  const auth = createCallersAuthClient(ctx)
+  const request = { email, password, options: linkTarget(ctx, next, 'emailRedirectTo') }
+  let { data, error } = await auth.signUp(request)
   // If two requests sign up the same address concurrently, the second request violates a unique key of Supabase and gets status
   // 500. A retry gets the actual reason: the address is taken.
-  if (error?.status === 500) ({ data, error } = await auth.signUp({ email, password }))
+  if (error?.status === 500) ({ data, error } = await auth.signUp(request))
+  // Supabase Auth limits the mails to an address, but sends no mail to an address that has an account. So this error would show
+  // that the address has none. The answer is the same as for an address that has an account: an invented user and no session.
+  if (error?.code === 'over_email_send_rate_limit') {
+    ctx.log.warn({ err: error }, 'Supabase Auth sent no mail for a sign-up, because it has sent too many')
+    return { user: { id: randomUUID(), email: email.toLowerCase() }, session: null, defaultKey: null }
+  }
   if (error !== null) throw signUpRefusal(error)
   if (data.user === null)
     throw new AppError('auth_unavailable', { message: 'The auth server did not return a user: try again shortly.' })
@@ -46,7 +53,7 @@ export async function signUp(
   return {
     user,
     session: { accessToken: access_token, refreshToken: refresh_token, expiresAt: expiresAt.toISOString() },
-    // People who sign in with Google never call `signUp`. For them, the dashboard calls `auth.provision` when it first loads a
+    // People who sign in with an OAuth provider never call `signUp`. For them, the dashboard calls `auth.provision` when it first loads a
     // session.
     defaultKey: await provisionOrWarn(ctx, user.id, personOf(data.user)),
   }
@@ -62,18 +69,4 @@ async function provisionOrWarn(ctx: Context, userId: string, person: Person): Pr
     ctx.log.warn({ err: error, userId }, 'a person signed up, but provisioning failed: the next auth.provision repeats it')
     return null
   }
-}
-
-/**
- * Returns a client for one request. It sends the caller's address, so that Supabase applies its rate limits to the caller instead
- * of this server. Supabase uses the address only if "IP address forwarding" is on in the settings of the project and the request
- * has a secret key of the project.
- */
-function authFor({ supabase, clientAddress }: Context) {
-  return createAuthClient({
-    url: supabase.url,
-    apiKey: supabase.secretKey ?? supabase.publishableKey,
-    headers: clientAddress === null ? {} : { 'sb-forwarded-for': clientAddress },
-    timeoutMs: SUPABASE_TIMEOUT_MS,
-  })
 }

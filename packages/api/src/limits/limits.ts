@@ -8,6 +8,8 @@ const DAY_SECONDS = 86_400
 export interface LimitSettings {
   signUpsPerAddressPerHour: number
   signUpsPerMailboxPerHour: number
+  linkRequestsPerAddressPerHour: number
+  linkRequestsPerMailboxPerHour: number
   keyChangesPerAccountPerHour: number
   keyRevokesPerAccountPerHour: number
   newKeysPerAccountPerDay: number
@@ -19,6 +21,8 @@ export interface LimitSettings {
 export const DEFAULT_LIMITS: LimitSettings = {
   signUpsPerAddressPerHour: 20,
   signUpsPerMailboxPerHour: 10,
+  linkRequestsPerAddressPerHour: 30,
+  linkRequestsPerMailboxPerHour: 6,
   keyChangesPerAccountPerHour: 300,
   keyRevokesPerAccountPerHour: 1_000,
   newKeysPerAccountPerDay: 200,
@@ -30,6 +34,8 @@ export const DEFAULT_LIMITS: LimitSettings = {
 export const NO_LIMITS: LimitSettings = {
   signUpsPerAddressPerHour: 0,
   signUpsPerMailboxPerHour: 0,
+  linkRequestsPerAddressPerHour: 0,
+  linkRequestsPerMailboxPerHour: 0,
   keyChangesPerAccountPerHour: 0,
   keyRevokesPerAccountPerHour: 0,
   newKeysPerAccountPerDay: 0,
@@ -55,6 +61,20 @@ export function createLimits(db: Db, settings: LimitSettings) {
       windowSeconds: HOUR_SECONDS,
       reason: 'too_many_attempts',
       refusal: 'Too many sign-ups with this e-mail address',
+    }),
+    linkRequestsPerAddress: new Limit(db, {
+      name: 'link-address',
+      attemptsMax: settings.linkRequestsPerAddressPerHour,
+      windowSeconds: HOUR_SECONDS,
+      reason: 'too_many_attempts',
+      refusal: 'Too many requests for a mail from your network',
+    }),
+    linkRequestsPerMailbox: new Limit(db, {
+      name: 'link-mailbox',
+      attemptsMax: settings.linkRequestsPerMailboxPerHour,
+      windowSeconds: HOUR_SECONDS,
+      reason: 'too_many_attempts',
+      refusal: 'Too many requests for a mail to this address',
     }),
     keyChanges: new Limit(db, {
       name: 'key-changes',

@@ -12,6 +12,7 @@ import { parseArgs, promisify } from 'node:util'
 import { DEMO } from '../demo.ts'
 import { lock } from '../lock.ts'
 import { REPOSITORY } from '../migrate.ts'
+import { readOAuthCredentials } from '../oauth-credentials.ts'
 import { isPortFree } from '../ports.ts'
 import { type ManagedProcess, startProcess } from '../process.ts'
 import { type Stack, startStack } from '../stack.ts'
@@ -133,7 +134,7 @@ async function startEmbedded(reset: boolean, emailConfirmation: boolean, signal:
     postgresPort: postgresPort(),
     supabasePort: supabasePort(),
     siteUrl: appUrl(),
-    google: googleCredentials(),
+    oauth: readOAuthCredentials(process.env),
     emailConfirmation,
     report,
     reset,
@@ -175,9 +176,9 @@ async function startServer(stack: Stack | null, signal: AbortSignal): Promise<Ma
           SUPABASE_PUBLISHABLE_KEY: stack.publishableKey,
           SUPABASE_JWT_SECRET: stack.jwtSecret,
           KEYMETER_SERVICE_KEY: process.env['KEYMETER_SERVICE_KEY'] || stack.serviceKey,
-          // The embedded auth server needs both the client id and the client secret. If one is missing, the dashboard must not
-          // offer sign-in with Google.
-          GOOGLE_OAUTH_CLIENT_ID: googleCredentials()?.clientId ?? '',
+          // The dashboard must offer only the providers whose credentials the embedded auth server has.
+          OAUTH_PROVIDERS: [...readOAuthCredentials(process.env).keys()].join(),
+          PUBLIC_URL: appUrl(),
           // Also if `.env` contains a mail server: with invented addresses, a development server must not send mails to anybody.
           ...stack.mailbox.serverEnv(),
         },
@@ -227,12 +228,6 @@ const appPort = () => port('PORT', 3000)
 const supabasePort = () => port('SUPABASE_PORT', 54_321)
 const postgresPort = () => port('POSTGRES_PORT', 54_322)
 const appUrl = () => `http://127.0.0.1:${appPort()}`
-
-function googleCredentials() {
-  const clientId = process.env['GOOGLE_OAUTH_CLIENT_ID'] ?? ''
-  const clientSecret = process.env['GOOGLE_OAUTH_CLIENT_SECRET'] ?? ''
-  return [clientId, clientSecret].some((value) => value === '' || value.startsWith('your-')) ? null : { clientId, clientSecret }
-}
 
 function envFile({ urls, supabaseUrl, publishableKey, jwtSecret, serviceKey }: Stack): string {
   return `# The settings of the embedded stack, for your own tools. Each \`pnpm dev\` overwrites this file.

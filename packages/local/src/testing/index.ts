@@ -102,7 +102,6 @@ export function testAuth(database: TestDatabase, options: { emailConfirmation?: 
       databaseUrl: database.urls.auth,
       secrets,
       siteUrl: auth.siteUrl,
-      google: null,
     })
   })
   afterAll(async () => await server?.stop())
@@ -144,6 +143,7 @@ export function serverEnv(
   return {
     HOST: '127.0.0.1',
     PORT: String(port),
+    PUBLIC_URL: `http://127.0.0.1:${port}`,
     DATABASE_URL: urls.api,
     SUPABASE_URL: auth.supabaseUrl,
     SUPABASE_PUBLISHABLE_KEY: auth.publishableKey,
