@@ -9,6 +9,9 @@ import { setRole } from '../members/set-role.ts'
 import { asPerson, type Caller, inAccount } from '../scope.ts'
 import { deleteUser } from './delete-user.ts'
 
+/** Enough for 10,000 accounts. */
+const PASSES_MAX = 100
+
 /**
  * Deletes the sign-in of a person. First deletes the accounts of which the person is the last owner, and leaves all others, each in a
  * transaction of its own. The user in Supabase comes last. So the call can be repeated after any failure, and an account never loses
@@ -32,8 +35,8 @@ export async function deleteMe(
     })
   await ctx.limits.memberChanges.attempt(caller.userId)
   await ctx.checkSession(ctx.authorization, caller.userId)
-  // A list contains at most 100 accounts. Each pass ends the membership in all accounts of the list, so the loop ends.
-  for (;;) {
+  // A list contains at most 100 accounts, and each pass ends the membership in all of them.
+  for (let pass = 0; pass < PASSES_MAX; pass++) {
     const accounts = await asPerson({ ...ctx, caller }, 'read only', getDeletion)
     if (accounts.length === 0) return { isSignInDeleted: await deleteUser(ctx, caller.userId) }
     const closing = accounts.filter(({ isLastOwner }) => isLastOwner)
@@ -48,6 +51,7 @@ export async function deleteMe(
       await (mayClose ? closeOrLeave(ctx, caller, id) : leave(ctx, caller, id))
     }
   }
+  throw new Error('a person is still a member of accounts after they were deleted or left')
 }
 
 /**

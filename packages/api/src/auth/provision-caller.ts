@@ -4,6 +4,7 @@ import { listMemberAccounts } from '../accounts/list.ts'
 import { isAccountDecided } from '../billing/ensure-account.ts'
 import { decideFreeCredits, UNDECIDED } from '../billing/free-credits.ts'
 import type { Context } from '../context.ts'
+import { storableEmail } from '../members/storable-email.ts'
 import { asPerson, type Caller, inAccount } from '../scope.ts'
 import { provision } from './provision.ts'
 
@@ -29,7 +30,7 @@ export async function provisionCaller(
   // The page of the second factor comes first.
   const isUsable = own !== undefined && (!own.requiresSecondFactor || caller.isSecondFactor)
   const defaultKey = isFirstVisit || isUsable ? await completeAccount(ctx, caller) : null
-  const { email } = caller
+  const email = storableEmail(caller.email)
   if (email !== null && known.storedEmails.some((stored) => stored !== email))
     await asPerson(person, 'read write', async ({ db }) => await sql`select keymeter.note_member_email(${email})`.execute(db))
   const { accounts } = isFirstVisit ? await asPerson(person, 'read only', listMemberAccounts) : known
