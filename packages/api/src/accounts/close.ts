@@ -42,8 +42,13 @@ const WRONG_CONFIRMATION = 'This is not the name of the account: type its name, 
 
 /** Deletes the account of the scope. The caller has checked that the person confirmed it, and has locked the account. */
 export async function closeInScope(scope: Scope, usageWatch: Context['usageWatch']): Promise<void> {
-  await sql`select keymeter.close_account(${originOf(scope)})`.execute(scope.db)
+  await closeLockedAccount(scope)
   await announceMembers(scope, usageWatch)
+}
+
+/** Deletes the account of the scope, also in the name of the operator. A repeat by the operator changes nothing. */
+export async function closeLockedAccount(scope: Scope): Promise<void> {
+  await sql`select keymeter.close_account(${originOf(scope)})`.execute(scope.db)
 }
 
 async function hasClosedAccount(ctx: Context, caller: Caller, accountId: string): Promise<boolean> {

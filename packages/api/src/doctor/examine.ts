@@ -3,6 +3,7 @@ import { type AuthSettings, checkAuthServer } from './check-auth-server.ts'
 import { checkConnections, type DatabaseUrls } from './check-connection.ts'
 import { checkConnectionLimit, checkDatabaseSettings } from './check-database.ts'
 import { checkMigrations } from './check-migrations.ts'
+import { checkOwners } from './check-owners.ts'
 import { checkPermissions } from './check-permissions.ts'
 import type { Finding } from './finding.ts'
 
@@ -14,7 +15,7 @@ export interface Deployment {
 }
 
 /**
- * Examines a deployment: the migrations, the role of the server, rights, policies, clocks, connections and the auth server.
+ * Examines a deployment: the migrations, the role of the server, rights, policies, clocks, owners of accounts, connections and the auth server.
  * Changes nothing. `db` must be the handle of the database's owner.
  */
 export async function examine(db: Db, { urls, auth, migrations }: Deployment): Promise<Finding[]> {
@@ -26,6 +27,7 @@ export async function examine(db: Db, { urls, auth, migrations }: Deployment): P
     ...(await checkPermissions(db)),
     await checkDatabaseSettings(db),
     await checkConnectionLimit(db),
+    await checkOwners(db),
     ...(await checkConnections(urls)),
     await checkAuthServer(auth),
   ]
