@@ -86,6 +86,7 @@ describe('environment variables', () => {
       KEY_CHANGES_PER_ACCOUNT_PER_HOUR: 'keyChangesPerAccountPerHour',
       KEY_REVOKES_PER_ACCOUNT_PER_HOUR: 'keyRevokesPerAccountPerHour',
       NEW_KEYS_PER_ACCOUNT_PER_DAY: 'newKeysPerAccountPerDay',
+      MEMBER_CHANGES_PER_ACCOUNT_PER_HOUR: 'memberChangesPerAccountPerHour',
       WRONG_SERVICE_KEYS_PER_ADDRESS_PER_HOUR: 'wrongServiceKeysPerAddressPerHour',
     } satisfies Record<string, keyof LimitSettings>
     expect(Object.values(names).sort()).toEqual(Object.keys(DEFAULT_LIMITS).sort())

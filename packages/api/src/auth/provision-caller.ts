@@ -25,6 +25,8 @@ export async function provisionCaller(
 ): Promise<{ accounts: MemberAccount[]; defaultKey: NewKey | null }> {
   const person = { ...ctx, caller }
   const known = await asPerson(person, 'read only', listMemberAccounts)
+  // The user was perhaps deleted since the access token was issued.
+  if (known.accounts.length === 0) await ctx.checkSession(ctx.authorization, caller.userId)
   const isFirstVisit = known.accounts.length === 0 && !known.hasOpenedAccount
   const own = known.accounts.find(({ id, role }) => id === caller.userId && role === 'owner')
   // The page of the second factor comes first.
