@@ -254,6 +254,7 @@ create table public.billing_accounts (
   created_at timestamptz not null default now(),
   suspended_at timestamptz(3),
   closed_at timestamptz(3),
+  erased_at timestamptz(3),
   name text check (char_length(name) between 1 and 64 and name !~ '[a-z0-9]_(dev|prod)_[0-9A-Za-z]{20}'),
   requires_second_factor boolean not null default false,
 
@@ -298,6 +299,8 @@ comment on column public.billing_accounts.billing_cycle_start is
 comment on column public.billing_accounts.suspended_at is 'The time when the operator suspended the account. Nothing can be charged or held while the account is suspended. Null means that the account is not suspended.';
 comment on column public.billing_accounts.closed_at is
   'The time when an owner deleted the account. Its keys are revoked, and nobody is a member. The operator can erase its data from then on.';
+comment on column public.billing_accounts.erased_at is
+  'The time when the operator began to erase the data of the closed account. Its totals are not reconciled from then on. Null means that the data is kept.';
 comment on column public.billing_accounts.name is 'What the members call the account. Null means that it has no name, so lists show the address of its owner.';
 comment on column public.billing_accounts.requires_second_factor is 'True if members must sign in with a second factor before they can act on the account.';
 comment on column public.billing_accounts.credits_held is 'The credits of the open holds that were made in this cycle.';
@@ -409,8 +412,7 @@ comment on column public.account_invitations.invited_by is 'The member who invit
 create index account_invitations_open_idx on public.account_invitations (user_id, created_at desc, id)
   where accepted_at is null and revoked_at is null;
 
--- keys.sql explains why n_distinct is set.
-alter table public.account_members alter column user_id set (n_distinct = 20);
+-- keys.sql explains why n_distinct is set. All accounts have few members, so account_members needs no such setting.
 alter table public.account_invitations alter column user_id set (n_distinct = 20);
 
 alter table public.account_members enable row level security;
@@ -807,7 +809,7 @@ create table public.audit_log (
     'key.created', 'key.updated', 'key.disabled', 'key.enabled', 'key.rotated', 'key.grace_ended', 'key.secret_saved',
     'key.secret_replaced', 'key.secret_repeated', 'key.revoked', 'account.topped_up', 'account.top_up_taken_back', 'account.plan_changed',
     'account.suspended', 'account.resumed',
-    'account.free_credits_granted', 'account.renamed', 'account.second_factor_changed', 'account.closed', 'member.invited',
+    'account.free_credits_granted', 'account.renamed', 'account.second_factor_changed', 'account.closed', 'account.erased', 'member.invited',
     'member.invitation_revoked', 'member.joined', 'member.role_changed', 'member.removed', 'member.left')),
   api_key_id uuid,
   -- The type is json, because the hash covers the text exactly as it was written. jsonb would store a different text.
@@ -1386,30 +1388,62 @@ create function keymeter.append_member_entry(account uuid, action text, detail j
 
 -- Deletes the account of the call for its customers: revokes its keys and its open invitations, removes all members, and adds an
 -- entry to the audit log. The events, the ledger and the audit log stay until the operator erases them, so the audit chain can be
--- verified. A closed account cannot be opened again.
+-- verified. Open holds can still be settled or released. A closed account cannot be opened again, and a repeat by the operator changes
+-- nothing.
 create function keymeter.close_account(origin keymeter.call_origin) returns void
   language plpgsql volatile security definer set search_path = '' set timezone = 'UTC'
   as $$
 declare
   account constant uuid := keymeter.current_account();
   v_now timestamptz;
-  revoked int;
+  v_revoked int;
+  v_members int;
 begin
   perform keymeter.lock_account(account);
-  if keymeter.role_of_call() not in ('owner', 'operator') then
+  -- The role is null if the member was removed while this call waited for the lock.
+  if coalesce(keymeter.role_of_call(), '') not in ('owner', 'operator') then
     raise exception 'close_account: only an owner can delete the account' using errcode = '42501';
   end if;
-  v_now := keymeter.now();
+  -- Members who were removed by this call have exactly this time as removed_at.
+  v_now := date_trunc('milliseconds', keymeter.now());
+  update public.billing_accounts set closed_at = v_now where user_id = account and closed_at is null;
+  if not found then
+    return;
+  end if;
   update public.api_keys as keys set revoked_at = v_now where keys.user_id = account and keys.revoked_at is null;
-  get diagnostics revoked = row_count;
-  update public.billing_accounts set closed_at = v_now where user_id = account;
-  update public.account_invitations as open set revoked_at = date_trunc('milliseconds', v_now)
+  get diagnostics v_revoked = row_count;
+  update public.account_invitations as open set revoked_at = v_now
    where open.user_id = account and open.accepted_at is null and open.revoked_at is null;
-  perform keymeter.append_member_entry(account, 'account.closed', json_build_object('keysRevoked', revoked), origin);
-  update public.account_members as members set role = null, removed_at = date_trunc('milliseconds', v_now)
+  select count(*) into v_members from public.account_members as members where members.user_id = account and members.role is not null;
+  perform keymeter.append_member_entry(account, 'account.closed',
+    json_build_object('keysRevoked', v_revoked, 'membersRemoved', v_members), origin);
+  update public.account_members as members set role = null, removed_at = v_now
    where members.user_id = account and members.role is not null;
 end
 $$;
+
+-- supabase/schemas/functions/members/deletion_of_member.sql
+
+-- Returns what the member of the call would lose, for each account in keymeter.accounts_of_member: `is_last_owner` is true if the account
+-- would have no owner without the member. `other_members` is the number of all other members. The
+-- counts are scalar: for `exists`, Postgres could read the members of all accounts.
+create function keymeter.deletion_of_member()
+  returns table (account uuid, name text, owner text, role text, needs_second_factor boolean, is_last_owner boolean, other_members int, live_keys int,
+                 credits_left bigint, credits_held bigint)
+  language sql stable security definer set search_path = ''
+  as $$
+    select mine.account, mine.name, mine.owner, mine.role, mine.needs_second_factor,
+           mine.role = 'owner' and (select count(*) from public.account_members as owners
+                                     where owners.user_id = mine.account and owners.role = 'owner'
+                                       and owners.member_id <> keymeter.current_member()) = 0,
+           (select count(*) from public.account_members as others
+             where others.user_id = mine.account and others.role is not null and others.member_id <> keymeter.current_member())::int,
+           (select count(*) from public.api_keys as keys where keys.user_id = mine.account and keys.revoked_at is null)::int,
+           greatest(0, cycles.credits_carried + cycles.credits_granted + cycles.credits_topped_up - cycles.credits_used - cycles.credits_held),
+           cycles.credits_held
+      from keymeter.accounts_of_member() as mine
+      left join lateral keymeter.account_cycles(mine.account, keymeter.now()) as cycles on cycles.is_current
+  $$;
 
 -- supabase/schemas/functions/members/enter_account.sql
 
@@ -1451,6 +1485,17 @@ create function keymeter.find_invitation(token_hash bytea)
       from public.account_invitations as found
       join public.billing_accounts as accounts on accounts.user_id = found.user_id
      where found.token_hash = find_invitation.token_hash
+  $$;
+
+-- supabase/schemas/functions/members/has_closed_account.sql
+
+-- Returns true if the member of the call has deleted this account. A person whose answer was lost repeats the call, but is no longer a
+-- member. Relies on audit_log_action_idx.
+create function keymeter.has_closed_account(account uuid) returns boolean
+  language sql stable security definer set search_path = ''
+  as $$
+    select exists (select from public.audit_log as log
+                    where log.user_id = account and log.action = 'account.closed' and log.actor_id = keymeter.current_member())
   $$;
 
 -- supabase/schemas/functions/members/has_opened_account.sql
@@ -3086,6 +3131,51 @@ begin
 end
 $$;
 
+-- supabase/schemas/functions/operator/add_owner.sql
+
+-- Makes a user an owner of an account, in the name of the operator, and adds an entry to the audit log. It repairs an account without an
+-- owner: only the deletion of a user in Supabase can leave one. The foreign key refuses a member that is not a user.
+--
+-- Returns `added`, `unchanged`, `closed`, `too_many`, or `account_not_found`. Only `added` changes something.
+create function keymeter.add_owner(account uuid, member uuid, email text, origin keymeter.call_origin) returns text
+  language plpgsql volatile security definer set search_path = '' set timezone = 'UTC'
+  as $$
+declare
+  v_role text;
+  v_now timestamptz;
+begin
+  if not keymeter.lock_account(account) then
+    return 'account_not_found';
+  end if;
+  if exists (select from public.billing_accounts as accounts where accounts.user_id = account and accounts.closed_at is not null) then
+    return 'closed';
+  end if;
+  select members.role into v_role from public.account_members as members
+   where members.user_id = account and members.member_id = add_owner.member;
+  if v_role = 'owner' then
+    return 'unchanged';
+  end if;
+  if v_role is null and (select count(*) from public.account_members as members
+                          where members.user_id = account and members.role is not null) >= keymeter.max_members() then
+    return 'too_many';
+  end if;
+  v_now := date_trunc('milliseconds', keymeter.now());
+  insert into public.account_members (user_id, member_id, role, email, created_at)
+  values (account, add_owner.member, 'owner', add_owner.email, v_now)
+  on conflict (user_id, member_id) do update
+     set role = 'owner', email = excluded.email, removed_at = null,
+         created_at = case when account_members.role is null then excluded.created_at else account_members.created_at end;
+  if v_role is null then
+    perform keymeter.append_audit_entry(account, 'operator', null, 'member.joined', null,
+      json_build_object('memberId', add_owner.member, 'email', add_owner.email, 'role', 'owner'), origin, v_now);
+  else
+    perform keymeter.append_audit_entry(account, 'operator', null, 'member.role_changed', null,
+      json_build_object('memberId', add_owner.member, 'email', add_owner.email, 'role', json_build_object('from', v_role, 'to', 'owner')), origin, v_now);
+  end if;
+  return 'added';
+end
+$$;
+
 -- supabase/schemas/functions/operator/change_plan.sql
 
 -- Changes the plan of an account. A plan with more credits applies immediately, and the account gets the difference. A plan
@@ -3095,10 +3185,10 @@ $$;
 -- The plan `free` gives 0 credits to an account whose free credits were refused (free_credits_refusal). Otherwise a change to
 -- another plan and back would give them to each account of a mailbox.
 --
--- `is_too_much` is true if the account would have more than keymeter.max_credits() credits. Then nothing changes. Returns no
--- row if the account or the plan does not exist.
+-- `is_too_much` is true if the account would have more than keymeter.max_credits() credits. `is_closed` is true if the account is
+-- closed. In both cases, nothing changes. Returns no row if the account or the plan does not exist.
 create function keymeter.change_plan(account uuid, plan text, origin keymeter.call_origin)
-  returns table (is_too_much boolean, effective_at timestamptz)
+  returns table (is_too_much boolean, is_closed boolean, effective_at timestamptz)
   language plpgsql volatile security definer set search_path = '' set timezone = 'UTC'
   as $$
 #variable_conflict use_column
@@ -3120,18 +3210,22 @@ begin
   if not found then
     return;
   end if;
+  if exists (select from public.billing_accounts as accounts where accounts.user_id = account and accounts.closed_at is not null) then
+    return query select false, true, null::timestamptz;
+    return;
+  end if;
   v_now := keymeter.now();
   perform keymeter.advance_accounts(array[account], v_now);
   select accounts.plan, accounts.next_plan, accounts.credits_per_cycle, accounts.billing_cycle_start, accounts.billing_cycle_end,
          keymeter.account_time(v_now, accounts.last_event_at, accounts.billing_cycle_start) as moment
     into current from public.billing_accounts as accounts where accounts.user_id = account;
   if coalesce(current.next_plan, current.plan) = wanted.plan then
-    return query select false, case when current.next_plan is null then current.moment else current.billing_cycle_end end;
+    return query select false, false, case when current.next_plan is null then current.moment else current.billing_cycle_end end;
     return;
   end if;
   v_added := greatest(0, wanted.credits_per_cycle - current.credits_per_cycle);
   if v_added > 0 and not keymeter.may_add_credits(account, v_added) then
-    return query select true, null::timestamptz;
+    return query select true, false, null::timestamptz;
     return;
   end if;
 
@@ -3159,7 +3253,7 @@ begin
   perform keymeter.append_audit_entry(account, 'operator', null, 'account.plan_changed', null,
     json_build_object('plan', wanted.plan, 'effectiveAt', keymeter.iso_time(changed.effective_at), 'ledgerSequence', changed.ledger_sequence),
     origin, current.moment);
-  return query select false, changed.effective_at;
+  return query select false, false, changed.effective_at;
 end
 $$;
 
@@ -3172,10 +3266,10 @@ $$;
 -- the operator.
 --
 -- `is_conflict` is true if the original top-up had a different number of credits, or if the idempotency key belongs to a request
--- that took a top-up back. `is_too_much` is true if the account would have more than keymeter.max_credits() credits. Then nothing is
--- granted. Returns no row if the account does not exist.
+-- that took a top-up back. `is_too_much` is true if the account would have more than keymeter.max_credits() credits. `is_closed` is true if
+-- the account is closed. In all three cases, nothing is granted. Returns no row if the account does not exist.
 create function keymeter.grant_top_up(account uuid, credits bigint, idempotency_key text, note text, origin keymeter.call_origin)
-  returns table (is_replayed boolean, is_conflict boolean, is_too_much boolean, sequence bigint, created_at timestamptz)
+  returns table (is_replayed boolean, is_conflict boolean, is_too_much boolean, is_closed boolean, sequence bigint, created_at timestamptz)
   language plpgsql volatile security definer set search_path = '' set timezone = 'UTC'
   as $$
 #variable_conflict use_column
@@ -3193,13 +3287,17 @@ begin
   select entries.sequence, entries.created_at, entries.credits, entries.kind into original from public.ledger_entries as entries
    where entries.user_id = account and entries.idempotency_key = grant_top_up.idempotency_key;
   if found then
-    return query select true, original.kind <> 'top_up' or original.credits <> grant_top_up.credits, false, original.sequence, original.created_at;
+    return query select true, original.kind <> 'top_up' or original.credits <> grant_top_up.credits, false, false, original.sequence, original.created_at;
+    return;
+  end if;
+  if exists (select from public.billing_accounts where user_id = account and closed_at is not null) then
+    return query select false, false, false, true, null::bigint, null::timestamptz;
     return;
   end if;
   v_now := keymeter.now();
   perform keymeter.advance_accounts(array[account], v_now);
   if not keymeter.may_add_credits(account, grant_top_up.credits) then
-    return query select false, false, true, null::bigint, null::timestamptz;
+    return query select false, false, true, false, null::bigint, null::timestamptz;
     return;
   end if;
   with topped_up as (
@@ -3218,7 +3316,7 @@ begin
   perform keymeter.begin_alert_period(account, false);
   perform keymeter.append_audit_entry(account, 'operator', null, 'account.topped_up', null,
     json_build_object('credits', credits, 'note', note, 'ledgerSequence', granted.sequence), origin, granted.created_at);
-  return query select false, false, false, granted.sequence, granted.created_at;
+  return query select false, false, false, false, granted.sequence, granted.created_at;
 end
 $$;
 
@@ -3437,6 +3535,7 @@ grant execute on function
   keymeter.max_credits(), keymeter.max_operations(), keymeter.max_open_holds(), keymeter.idempotency_window(),
   keymeter.current_account(), keymeter.current_member(), keymeter.role_of_call(), keymeter.may_change_key(uuid, boolean), keymeter.may_change_secrets(uuid),
   keymeter.max_members(), keymeter.find_invitation(bytea), keymeter.accounts_of_member(), keymeter.has_opened_account(),
+  keymeter.has_closed_account(uuid), keymeter.deletion_of_member(),
   keymeter.account_cycles(uuid, timestamptz), keymeter.credits_left_alerts(bigint[], bigint),
   keymeter.usage_totals(uuid, timestamptz, timestamptz, timestamptz, text, uuid[], text[]),
   keymeter.edit_lock(uuid), keymeter.lock_account(uuid), keymeter.missing_usage_partitions(int)

@@ -51,6 +51,7 @@ create table public.billing_accounts (
   created_at timestamptz not null default now(),
   suspended_at timestamptz(3),
   closed_at timestamptz(3),
+  erased_at timestamptz(3),
   name text check (char_length(name) between 1 and 64 and name !~ '[a-z0-9]_(dev|prod)_[0-9A-Za-z]{20}'),
   requires_second_factor boolean not null default false,
 
@@ -95,6 +96,8 @@ comment on column public.billing_accounts.billing_cycle_start is
 comment on column public.billing_accounts.suspended_at is 'The time when the operator suspended the account. Nothing can be charged or held while the account is suspended. Null means that the account is not suspended.';
 comment on column public.billing_accounts.closed_at is
   'The time when an owner deleted the account. Its keys are revoked, and nobody is a member. The operator can erase its data from then on.';
+comment on column public.billing_accounts.erased_at is
+  'The time when the operator began to erase the data of the closed account. Its totals are not reconciled from then on. Null means that the data is kept.';
 comment on column public.billing_accounts.name is 'What the members call the account. Null means that it has no name, so lists show the address of its owner.';
 comment on column public.billing_accounts.requires_second_factor is 'True if members must sign in with a second factor before they can act on the account.';
 comment on column public.billing_accounts.credits_held is 'The credits of the open holds that were made in this cycle.';

@@ -15,7 +15,7 @@ create table public.audit_log (
     'key.created', 'key.updated', 'key.disabled', 'key.enabled', 'key.rotated', 'key.grace_ended', 'key.secret_saved',
     'key.secret_replaced', 'key.secret_repeated', 'key.revoked', 'account.topped_up', 'account.top_up_taken_back', 'account.plan_changed',
     'account.suspended', 'account.resumed',
-    'account.free_credits_granted', 'account.renamed', 'account.second_factor_changed', 'account.closed', 'member.invited',
+    'account.free_credits_granted', 'account.renamed', 'account.second_factor_changed', 'account.closed', 'account.erased', 'member.invited',
     'member.invitation_revoked', 'member.joined', 'member.role_changed', 'member.removed', 'member.left')),
   api_key_id uuid,
   -- The type is json, because the hash covers the text exactly as it was written. jsonb would store a different text.

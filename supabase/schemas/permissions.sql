@@ -69,6 +69,7 @@ grant execute on function
   keymeter.max_credits(), keymeter.max_operations(), keymeter.max_open_holds(), keymeter.idempotency_window(),
   keymeter.current_account(), keymeter.current_member(), keymeter.role_of_call(), keymeter.may_change_key(uuid, boolean), keymeter.may_change_secrets(uuid),
   keymeter.max_members(), keymeter.find_invitation(bytea), keymeter.accounts_of_member(), keymeter.has_opened_account(),
+  keymeter.has_closed_account(uuid), keymeter.deletion_of_member(),
   keymeter.account_cycles(uuid, timestamptz), keymeter.credits_left_alerts(bigint[], bigint),
   keymeter.usage_totals(uuid, timestamptz, timestamptz, timestamptz, text, uuid[], text[]),
   keymeter.edit_lock(uuid), keymeter.lock_account(uuid), keymeter.missing_usage_partitions(int)

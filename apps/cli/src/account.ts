@@ -15,7 +15,7 @@ import { type BillingAccount, ChangePlan, GrantTopUp, TakeBackTopUp } from '@key
 import type { CommandResult } from './command-result.ts'
 import { countCredits } from './count-credits.ts'
 
-/** @param account is the id of the account or the e-mail address of its user. All commands of this file accept both. */
+/** @param account is the id of the account or the e-mail address of a member. All commands of this file accept both. */
 export async function showAccount(call: OperatorCall, account: string): Promise<CommandResult> {
   const accountId = await findAccount(call.db, account)
   const now = await readAsOperator(call, 'account', async (_, scopeOf) => ({
@@ -28,7 +28,8 @@ export async function showAccount(call: OperatorCall, account: string): Promise<
     return { json: { accountId, account: null }, text, isOk: true }
   }
   const suspended = now.suspendedAt === null ? '' : `, suspended since ${now.suspendedAt}`
-  return describe(now, { accountId }, `${accountId}${suspended}`)
+  const closed = now.closedAt === null ? '' : `, deleted since ${now.closedAt}`
+  return describe(now, { accountId }, `${accountId}${suspended}${closed}`)
 }
 
 /**

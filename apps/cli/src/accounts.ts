@@ -15,7 +15,11 @@ export interface AccountsOptions {
 const COLUMNS: Column<AccountSummary>[] = [
   { title: 'ADDRESS', value: ({ email }) => email, widthMax: 40 },
   { title: 'ID', value: ({ accountId }) => accountId },
-  { title: 'PLAN', value: ({ plan, status }) => (status === 'no_account' ? '(no account yet)' : plan) },
+  {
+    title: 'PLAN',
+    value: ({ plan, status }) =>
+      status === 'no_account' ? '(no account yet)' : status === 'closed' ? `${plan} (deleted)` : plan,
+  },
   { title: 'USED', value: ({ creditsUsed }) => creditsUsed },
   { title: 'LEFT', value: ({ creditsRemaining }) => creditsRemaining },
   { title: 'KEYS', value: ({ liveKeys }) => liveKeys },

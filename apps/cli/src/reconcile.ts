@@ -5,7 +5,7 @@ import type { CommandResult } from './command-result.ts'
 /**
  * Compares all stored totals with the usage events, and reports each difference.
  *
- * @param account is the id of the account or the e-mail address of its user. Without it, the command checks all accounts.
+ * @param account is the id of the account or the e-mail address of a member. Without it, the command checks all accounts.
  * @param onCheck receives the name of each check before the check runs.
  */
 export async function reconcileUsage(

@@ -5,9 +5,12 @@ import { Command, CommanderError, InvalidArgumentError, Option } from 'commander
 import { prettifyError, ZodError } from 'zod'
 import { putOnPlan, resume, showAccount, suspend, takeBack, topUp } from './account.ts'
 import { type AccountsOptions, showAccounts } from './accounts.ts'
+import { addOwnerToAccount } from './add-owner.ts'
+import { closeAccountOfCustomer } from './close-account.ts'
 import type { CommandResult } from './command-result.ts'
 import { examineDeployment } from './doctor.ts'
 import { type DropUsageOptions, dropOldUsage } from './drop-usage.ts'
+import { eraseClosedAccount } from './erase-account.ts'
 import { showKeys } from './find-key.ts'
 import { type MigrateOptions, migrateDatabase } from './migrate.ts'
 import { operatorCall } from './operator-call.ts'
@@ -37,7 +40,7 @@ interface OutputOptions {
   json?: boolean
 }
 
-const ACCOUNT = 'Name the account by its id or by the e-mail address of its user.'
+const ACCOUNT = 'Name the account by its id or by the e-mail address of a member.'
 const SECRET_ON_INPUT = 'With -, the command reads a whole secret from the standard input, and never prints it.'
 const SECRET_IN_ARGUMENT = `Error: An argument contains a whole secret. Other users of this machine can see arguments, and the shell keeps them in its history.
 Pass the secret on standard input, e.g. \`keymeter find-key - < file\`. Then delete it from the history of the shell.
@@ -256,6 +259,41 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
   command('resume', `Ends the suspension of an account. ${ACCOUNT}`)
     .argument('<account>')
     .action(async (account: string, options: OutputOptions) => await execute(options, (call) => resume(call, account)))
+
+  command('add-owner', `Makes a user an owner of an account, e.g. because its last owner was deleted in Supabase. ${ACCOUNT}`)
+    .argument('<account>')
+    .argument('<address>', 'the confirmed e-mail address of the user')
+    .action(
+      async (account: string, address: string, options: OutputOptions) =>
+        await execute(options, (call) => addOwnerToAccount(call, account, address)),
+    )
+
+  command(
+    'close-account',
+    `Deletes an account for its customers: revokes its keys and removes its members. This cannot be undone. ${ACCOUNT}`,
+  )
+    .argument('<account>')
+    .option('--yes', 'do not ask for a confirmation. Required if the standard input is not a terminal')
+    .action(
+      async (account: string, options: OutputOptions & { yes?: true }) =>
+        await execute(options, (call) => closeAccountOfCustomer(call, account, options, terminal.confirm)),
+    )
+
+  command(
+    'erase-account',
+    `Erases the data of a deleted account, except its audit log. A repeat continues after an interruption. ${ACCOUNT}`,
+  )
+    .argument('<account>')
+    .option('--with-audit', 'also erase the audit log and the row of the account')
+    .option('--yes', 'do not ask for a confirmation. Required if the standard input is not a terminal')
+    .action(
+      async (account: string, options: OutputOptions & { withAudit?: true; yes?: true }) =>
+        await execute(options, (call) =>
+          eraseClosedAccount(call, account, options, terminal.confirm, (rows) =>
+            showProgress(options, `${rows} rows erased\r`),
+          ),
+        ),
+    )
 
   command(
     'drop-usage',

@@ -85,7 +85,7 @@ describe('the table of calls and roles', () => {
   it('contains every procedure on an account, and the calls of this file cover the table', () => {
     const { procedures } = appRouter._def
     const paths = Object.keys(procedures).filter((path) => !/^(metering|operator)\./.test(path))
-    const ofPeople = ['accounts.list', 'accounts.open', 'auth.signup']
+    const ofPeople = ['accounts.getDeletion', 'accounts.list', 'accounts.open', 'auth.deleteMe', 'auth.signup']
     expect([...paths, 'export.usage'].filter((path) => !ofPeople.includes(path)).sort()).toEqual(Object.keys(ACCESS).sort())
     expect(Object.keys(CALLS).sort()).toEqual(Object.keys(ACCESS).sort())
   })

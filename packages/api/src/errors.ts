@@ -52,6 +52,10 @@ const REASONS = {
     message: 'An account always has an owner: make another member the owner first, or delete the account.',
   },
   account_exists: { code: 'CONFLICT', message: 'You already own an account: choose it in the list of your accounts.' },
+  account_closed: {
+    code: 'CONFLICT',
+    message: 'This account was deleted, and nobody can use its credits: choose another account.',
+  },
   account_not_found: { code: 'NOT_FOUND', message: 'This account does not exist: check accountId.' },
   plan_not_found: { code: 'NOT_FOUND', message: 'There is no such plan: create it with "keymeter plan" first.' },
   top_up_not_found: {

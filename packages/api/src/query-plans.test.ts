@@ -171,6 +171,7 @@ describe(`every statement uses an index, with ${ACCOUNTS * KEYS_EACH} keys in th
         verdict: 'refunded',
       })
     },
+    'accounts.getDeletion': async ({ accounts }) => await accounts.getDeletion(),
     'accounts.list': async ({ accounts }) => await accounts.list(),
     'accounts.open': async ({ accounts }) => await accounts.open().catch(() => {}),
     'accounts.rename': async ({ accounts }) => await accounts.rename({ name: 'renamed' }),
@@ -255,13 +256,15 @@ describe(`every statement uses an index, with ${ACCOUNTS * KEYS_EACH} keys in th
   /** The calls after which the caller is no member any more. They are made by `leaver`. */
   const lastCalls: Record<string, (caller: Caller) => Promise<unknown>> = {
     'members.leave': async ({ members }) => await members.leave(),
+    'auth.deleteMe': async ({ auth }) => await auth.deleteMe({ confirmation: 'delete', closedAccounts: [leaver.userId] }),
     'accounts.close': async ({ accounts }) => await accounts.close({ confirmation: 'delete' }),
   }
   it.each(Object.entries(lastCalls))('%s reads no whole table and no whole index', async (_, call) => {
     const statements = await statementsOf(call, await accessToken(leaver.userId))
-    await database.owner.query("update account_members set role = 'owner', removed_at = null where user_id = $1", [
-      leaver.userId,
-    ])
+    await database.owner.query(
+      "with opened as (update billing_accounts set closed_at = null where user_id = $1) update account_members set role = 'owner', removed_at = null where user_id = $1",
+      [leaver.userId],
+    )
     expect(wholeScans(statements)).toEqual([])
   })
 

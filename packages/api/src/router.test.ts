@@ -159,6 +159,7 @@ describe('the data of another account', () => {
    */
   const attacks: Record<string, { input?: (keyId: string) => unknown; reason?: Reason; code?: string }> = {
     'accounts.close': { input: () => ({ confirmation: 'no' }), code: 'BAD_REQUEST' },
+    'accounts.getDeletion': {},
     'accounts.list': {},
     'accounts.open': { reason: 'account_exists', code: 'CONFLICT' },
     'accounts.rename': { input: () => ({ name: 'mine' }) },
@@ -166,6 +167,7 @@ describe('the data of another account', () => {
     'alerts.list': {},
     'alerts.setThresholds': { input: () => ({ thresholds: [1] }) },
     'audit.list': { input: (keyId) => ({ keyId }) },
+    'auth.deleteMe': { input: () => ({ confirmation: 'no', closedAccounts: [other.userId] }), code: 'BAD_REQUEST' },
     'auth.provision': {},
     'billing.get': {},
     'billing.ledger': {},

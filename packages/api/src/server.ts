@@ -1,6 +1,7 @@
 /** The entry of this package for the server and the CLI. */
 
 export { AccountQueue } from './account-queue.ts'
+export { closeLockedAccount } from './accounts/close.ts'
 export { accountOfCall } from './auth/account-of-call.ts'
 export { createSessionChecker } from './auth/check-session.ts'
 
@@ -28,8 +29,10 @@ export { type Difference, reconcile } from './maintenance/reconcile.ts'
 export { type AuditFault, type AuditVerdict, verifyAudit } from './maintenance/verify-audit.ts'
 export { METERING_CONNECTIONS_MIN } from './metering/lanes.ts'
 export { Metering } from './metering/metering.ts'
+export { addOwner, findNewOwner } from './operator/add-owner.ts'
 export { changeAsOperator } from './operator/change-as-operator.ts'
 export { changePlan } from './operator/change-plan.ts'
+export { type ErasedAccount, eraseAccount } from './operator/erase-account.ts'
 export { findAccount } from './operator/find-account.ts'
 export { findKeys, type SecretFault } from './operator/find-keys.ts'
 export { getAccountUsage } from './operator/get-account-usage.ts'

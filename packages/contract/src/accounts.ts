@@ -16,12 +16,12 @@ export const REPORT_REFUSALS_MAX = 10
 export const AccountSort = z.enum(['newest', 'oldest'])
 export type AccountSort = z.infer<typeof AccountSort>
 
-/** `no_account` is a user who has signed up, but has no account yet. */
-export const AccountStatus = z.enum(['active', 'suspended', 'no_account'])
+/** `closed` is a deleted account. `no_account` is a user who has signed up, but belongs to no account yet. */
+export const AccountStatus = z.enum(['active', 'suspended', 'closed', 'no_account'])
 export type AccountStatus = z.infer<typeof AccountStatus>
 
 /**
- * Lists accounts. `search` is an id, an e-mail address or a part of an address. Users without an account are found by their id or
+ * Lists accounts. `search` is an id, an e-mail address of a member, or a part of an address. Users without an account are found by their id or
  * their whole address, and listed with the status `no_account`, in the order of their ids.
  */
 export const ListAccounts = z
@@ -49,7 +49,7 @@ export type ListAccounts = z.infer<typeof ListAccounts>
 /** An account in a list. For a user without an account, `plan`, `creditsUsed` and `creditsRemaining` are null. */
 export const AccountSummary = z.object({
   accountId: z.guid(),
-  /** Null if the user has no e-mail address. The domain is in ASCII. */
+  /** The address of the first owner. Null if the account has no members, or if the user has no address. The domain is in ASCII. */
   email: z.string().nullable(),
   status: AccountStatus,
   /** The creation of the account, or the sign-up of a user without an account. Null if the auth server does not know it. */

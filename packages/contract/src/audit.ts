@@ -25,6 +25,7 @@ export const AuditAction = z.enum([
   'account.renamed',
   'account.second_factor_changed',
   'account.closed',
+  'account.erased',
   'member.invited',
   'member.invitation_revoked',
   'member.joined',

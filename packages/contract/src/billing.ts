@@ -46,6 +46,8 @@ export const BillingAccount = z.object({
    * suspended.
    */
   suspendedAt: Timestamp.nullable(),
+  /** The time when an owner deleted the account. Only the operator sees such an account. Null if the account is not deleted. */
+  closedAt: Timestamp.nullable(),
   billingCycle: BillingCycle,
 })
 export type BillingAccount = z.infer<typeof BillingAccount>

@@ -16,6 +16,7 @@ export const Reason = z.enum([
   'member_not_found',
   'last_owner',
   'account_exists',
+  'account_closed',
   'account_not_found',
   'plan_not_found',
   'top_up_not_found',

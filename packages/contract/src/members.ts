@@ -49,8 +49,6 @@ export const MemberRef = z.strictObject({ memberId: MemberId })
 export const SetMemberRole = MemberRef.extend({ role: MemberRole })
 export const RenameAccount = z.strictObject({ name: AccountName.nullable() })
 export const RequireSecondFactor = z.strictObject({ isRequired: z.boolean() })
-/** `confirmation` is the text that the person must type, so that nobody deletes an account by one click. */
-export const CloseAccount = z.strictObject({ confirmation: z.literal('delete', { error: 'Type the word delete.' }) })
 
 /** `defaultKey` is the first key of the new account, with its secret. */
 export const OpenAccountOutput = Output.extend({ account: MemberAccount, defaultKey: NewKey.nullable() })

@@ -116,6 +116,9 @@ export const PERMISSIONS: Record<string, readonly string[]> = {
     "keymeter_api EXECUTE",
     "runs with the rights of its owner"
   ],
+  "function keymeter.add_owner(account uuid, member uuid, email text, origin keymeter.call_origin)": [
+    "runs with the rights of its owner"
+  ],
   "function keymeter.change_plan(account uuid, plan text, origin keymeter.call_origin)": [
     "keymeter_api EXECUTE",
     "runs with the rights of its owner"
@@ -147,6 +150,10 @@ export const PERMISSIONS: Record<string, readonly string[]> = {
   "function keymeter.cycle_index(anchor timestamp with time zone, moment timestamp with time zone)": [
     "keymeter_api EXECUTE"
   ],
+  "function keymeter.deletion_of_member()": [
+    "keymeter_api EXECUTE",
+    "runs with the rights of its owner"
+  ],
   "function keymeter.edit_lock(account uuid)": [
     "keymeter_api EXECUTE"
   ],
@@ -163,6 +170,10 @@ export const PERMISSIONS: Record<string, readonly string[]> = {
     "runs with the rights of its owner"
   ],
   "function keymeter.grant_top_up(account uuid, credits bigint, idempotency_key text, note text, origin keymeter.call_origin)": [
+    "keymeter_api EXECUTE",
+    "runs with the rights of its owner"
+  ],
+  "function keymeter.has_closed_account(account uuid)": [
     "keymeter_api EXECUTE",
     "runs with the rights of its owner"
   ],

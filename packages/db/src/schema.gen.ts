@@ -294,6 +294,10 @@ export interface BillingAccounts {
   credits_per_cycle: number;
   credits_used: Generated<number>;
   /**
+   * The time when the operator began to erase the data of the closed account. Its totals are not reconciled from then on. Null means that the data is kept.
+   */
+  erased_at: Timestamp | null;
+  /**
    * Why the plan free grants no credits to this account. mailbox_used: another account has got free credits for the same mailbox. not_confirmed: the e-mail address was not confirmed when the account was created. not_offered: the operator offers no free credits. Null means that the account got free credits.
    */
   free_credits_refusal: string | null;

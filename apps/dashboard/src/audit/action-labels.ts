@@ -21,6 +21,7 @@ export const ACTION_LABELS: Record<AuditAction, string> = {
   'account.renamed': 'Account renamed',
   'account.second_factor_changed': 'Second factor',
   'account.closed': 'Account deleted',
+  'account.erased': 'Data erased',
   'member.invited': 'Invited',
   'member.invitation_revoked': 'Invitation revoked',
   'member.joined': 'Joined',

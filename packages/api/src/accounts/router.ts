@@ -1,12 +1,21 @@
-import { AccountsOutput, CloseAccount, OpenAccountOutput, Output, RenameAccount, RequireSecondFactor } from '@keymeter/contract'
+import {
+  AccountsOutput,
+  CloseAccount,
+  GetDeletionOutput,
+  OpenAccountOutput,
+  Output,
+  RenameAccount,
+  RequireSecondFactor,
+} from '@keymeter/contract'
 import type { TRPCRouterRecord } from '@trpc/server'
 import { sql } from 'kysely'
 import { originOf } from '../audit/record.ts'
 import { lockAccount } from '../billing/lock-account.ts'
-import { announceMembers } from '../members/announce-members.ts'
 import { withRequestId } from '../request-id.ts'
 import { asPerson } from '../scope.ts'
 import { memberChangeProcedure, signedInCall } from '../trpc.ts'
+import { closeAccount } from './close.ts'
+import { getDeletion } from './get-deletion.ts'
 import { listMemberAccounts } from './list.ts'
 import { openAccount } from './open.ts'
 
@@ -44,17 +53,24 @@ export const accountsRouter = {
       return { requestId: scope.requestId }
     }),
 
-  close: memberChangeProcedure
+  getDeletion: signedInCall
+    .meta({ description: 'Returns what the deletion of each account of the person, or of the person’s sign-in, would end.' })
+    .output(GetDeletionOutput)
+    .query(async ({ ctx }) => ({
+      data: await asPerson(ctx, 'read only', getDeletion),
+      canDeleteSignIn: ctx.supabase.secretKey !== null,
+      requestId: ctx.requestId,
+    })),
+
+  close: signedInCall
     .meta({
       description:
-        'Deletes the account: revokes its keys, and removes all its members. The operator erases its data later. Nobody can undo this.',
+        'Deletes the account: revokes its keys, and removes all its members. The operator erases its data later. Nobody can undo this, and a repeat by the same person changes nothing.',
     })
     .input(CloseAccount)
     .output(Output)
-    .mutation(async ({ ctx: { scope, usageWatch } }) => {
-      await lockAccount(scope)
-      await sql`select keymeter.close_account(${originOf(scope)})`.execute(scope.db)
-      await announceMembers(scope, usageWatch)
-      return { requestId: scope.requestId }
+    .mutation(async ({ ctx, input: { confirmation } }) => {
+      await closeAccount(ctx, ctx.caller, confirmation)
+      return { requestId: ctx.requestId }
     }),
 } satisfies TRPCRouterRecord

@@ -1,7 +1,16 @@
-import { ProvisionOutput, RequestLink, RequestLinkOutput, SignUp, SignUpOutput } from '@keymeter/contract'
+import {
+  DeleteMe,
+  DeleteMeOutput,
+  ProvisionOutput,
+  RequestLink,
+  RequestLinkOutput,
+  SignUp,
+  SignUpOutput,
+} from '@keymeter/contract'
 import type { TRPCRouterRecord } from '@trpc/server'
 import { withRequestId } from '../request-id.ts'
 import { publicProcedure, signedInCall } from '../trpc.ts'
+import { deleteMe } from './delete-me.ts'
 import { provisionCaller } from './provision-caller.ts'
 import { requestPasswordReset } from './request-password-reset.ts'
 import { resendConfirmation } from './resend-confirmation.ts'
@@ -45,4 +54,13 @@ export const authRouter = {
     })
     .output(ProvisionOutput)
     .mutation(({ ctx }) => withRequestId(ctx, provisionCaller(ctx, ctx.caller))),
+
+  deleteMe: signedInCall
+    .meta({
+      description:
+        'Deletes the sign-in of the person, and the accounts without another owner, if the person confirms them. Leaves all other accounts.',
+    })
+    .input(DeleteMe)
+    .output(DeleteMeOutput)
+    .mutation(({ ctx, input }) => withRequestId(ctx, deleteMe(ctx, ctx.caller, input))),
 } satisfies TRPCRouterRecord

@@ -13,6 +13,7 @@ interface Row {
   used: number
   held: number
   suspendedAt: Date | null
+  closedAt: Date | null
   refusal: string | null
   sequence: number
 }
@@ -36,7 +37,7 @@ export async function getAccountAndSequence({
     select cycles.plan, case when cycles.cycle_start = accounts.billing_cycle_start then accounts.next_plan end as "nextPlan",
            cycles.cycle_start as "cycleStart", cycles.cycle_end as "cycleEnd", credits_carried as carried,
            credits_granted as granted, cycles.credits_topped_up as "toppedUp", cycles.credits_used as used,
-           cycles.credits_held as held, accounts.suspended_at as "suspendedAt",
+           cycles.credits_held as held, accounts.suspended_at as "suspendedAt", accounts.closed_at as "closedAt",
            case when cycles.plan = 'free' and credits_granted = 0 then accounts.free_credits_refusal end as refusal,
            accounts.last_event_sequence as sequence
       from keymeter.account_cycles(${userId}, keymeter.now()) as cycles
@@ -57,6 +58,7 @@ export async function getAccountAndSequence({
     // number.
     creditsRemaining: Math.min(Number.MAX_SAFE_INTEGER, Math.max(0, row.granted + topUps - row.used - row.held)),
     suspendedAt: row.suspendedAt?.toISOString() ?? null,
+    closedAt: row.closedAt?.toISOString() ?? null,
     billingCycle: { start: row.cycleStart.toISOString(), end: row.cycleEnd.toISOString() },
   }
   return { account, sequence: row.sequence }

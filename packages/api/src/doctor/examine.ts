@@ -4,6 +4,7 @@ import { checkConnections, type DatabaseUrls } from './check-connection.ts'
 import { checkConnectionLimit, checkDatabaseSettings } from './check-database.ts'
 import { checkMailServer } from './check-mail-server.ts'
 import { checkMigrations } from './check-migrations.ts'
+import { checkOwners } from './check-owners.ts'
 import { checkPermissions } from './check-permissions.ts'
 import type { Finding } from './finding.ts'
 
@@ -17,7 +18,8 @@ export interface Deployment {
 }
 
 /**
- * Examines a deployment: the migrations, the role of the server, rights, policies, clocks, connections, the auth server and the mail server.
+ * Examines a deployment: the migrations, the role of the server, rights, policies, clocks, owners of accounts, connections, the auth
+ * server and the mail server.
  * Changes nothing. `db` must be the handle of the database's owner.
  */
 export async function examine(db: Db, { urls, auth, smtpUrl, migrations }: Deployment): Promise<Finding[]> {
@@ -29,6 +31,7 @@ export async function examine(db: Db, { urls, auth, smtpUrl, migrations }: Deplo
     ...(await checkPermissions(db)),
     await checkDatabaseSettings(db),
     await checkConnectionLimit(db),
+    await checkOwners(db),
     ...(await checkConnections(urls)),
     await checkAuthServer(auth),
     await checkMailServer(smtpUrl),

@@ -111,7 +111,7 @@ async function findObstacles(db: Db, before: Date): Promise<Obstacle[]> {
       remedy: 'Use --close-cycles. It brings these accounts into their current cycle, as their next charge would.',
     })
   }
-  const differences = await reconcile(db)
+  const differences = await reconcile(db, { onlyTotals: true })
   if (differences.length > 0) {
     obstacles.push({
       reason: 'differences',

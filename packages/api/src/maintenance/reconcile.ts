@@ -1,5 +1,6 @@
 import type { Db } from '@keymeter/db'
 import { type RawBuilder, sql } from 'kysely'
+import { ERASED_TABLES } from '../operator/erase-account.ts'
 
 /** A stored value that differs from the expected value, which is computed from the usage events and the ledger. */
 export interface Difference {
@@ -32,7 +33,7 @@ const isKept = (userId: string, moment: string) =>
  * One query for each check. Each query returns the rows whose stored value differs from the recomputed value. The usage events
  * and the ledger entries count as correct. The credits that a plan granted are not checked, because they are stored only once.
  */
-const CHECKS: Record<string, RawBuilder<Row>> = {
+const TOTALS_WITH_ERASED: Record<string, RawBuilder<Row>> = {
   balance: sql`
     select accounts.user_id as "userId", 'cycle ' || ${utc('billing_cycle_start')} as subject,
            credits_used::text as stored, coalesce(expected.credits, 0)::text as expected
@@ -289,8 +290,43 @@ const CHECKS: Record<string, RawBuilder<Row>> = {
      where since < interval '35 days' group by user_id, idempotency_key`,
 }
 
+/** The checks of totals, without the accounts whose events the operator has begun to erase. */
+const TOTALS: Record<string, RawBuilder<Row>> = Object.fromEntries(
+  Object.entries(TOTALS_WITH_ERASED).map(([what, check]) => [
+    what,
+    sql<Row>`
+      select * from (${check}) as found
+       where not exists (select from public.billing_accounts as erased
+                          where erased.user_id = found."userId" and erased.erased_at is not null)`,
+  ]),
+)
+
+/**
+ * Checks of other facts than totals. They do not keep usage events from being dropped.
+ */
+const OTHER_CHECKS: Record<string, RawBuilder<Row>> = {
+  // Only the deletion of a user in Supabase can leave an account without an owner.
+  owner: sql`
+    select accounts.user_id as "userId", 'account' as subject, 'no owner' as stored, 'an owner' as expected
+      from billing_accounts as accounts
+      left join account_members as owners on owners.user_id = accounts.user_id and owners.role = 'owner'
+     where accounts.closed_at is null and owners.user_id is null`,
+  // The command that erases an account was interrupted. A repeat erases the rest.
+  'erased account': sql`
+    select accounts.user_id as "userId", 'data of an erased account' as subject, 'rows' as stored, 'no rows' as expected
+      from billing_accounts as accounts
+     where accounts.erased_at is not null
+       and (${sql.join(
+         [...ERASED_TABLES, 'api_key_usage'].map(
+           (name) => sql`exists (select from ${sql.table(name)} as rest where rest.user_id = accounts.user_id)`,
+         ),
+         sql` or `,
+       )})`,
+}
+
 /** The tables that the checks read. If `userIds` is set, each table name refers only to the rows of these accounts. */
 const TABLES = [
+  'account_members',
   'billing_accounts',
   'billing_cycles',
   'api_key_usage',
@@ -307,15 +343,20 @@ const TABLES = [
 export interface ReconcileOptions {
   /** The accounts to check. By default, all accounts are checked. */
   userIds?: readonly string[]
+  /** True if only totals are checked. The default is false. */
+  onlyTotals?: boolean
   /** Receives the name of each check before it runs. */
   onCheck?: (what: string) => void
 }
 
 /**
  * Recomputes balances, roll-ups, holds, the ledger and the cycles from the usage events, compares the ledger with the audit log,
- * and returns every difference from the stored values. All checks read one snapshot. `db` must be the handle of the database's owner, which sees all accounts.
+ * checks that every account has an owner, and returns every difference from the stored values. All checks read one snapshot. `db` must be the handle of the database's owner, which sees all accounts.
  */
-export async function reconcile(db: Db, { userIds, onCheck = () => {} }: ReconcileOptions = {}): Promise<Difference[]> {
+export async function reconcile(
+  db: Db,
+  { userIds, onlyTotals = false, onCheck = () => {} }: ReconcileOptions = {},
+): Promise<Difference[]> {
   const only = TABLES.map(
     (table) =>
       sql`${sql.ref(table)} as (select * from ${sql.table(`public.${table}`)} where user_id = any(${userIds}::uuid[]))`,
@@ -334,7 +375,7 @@ export async function reconcile(db: Db, { userIds, onCheck = () => {} }: Reconci
       // and the first check.
       await sql`lock table api_key_usage in access share mode`.execute(snapshot)
       const differences: Difference[] = []
-      for (const [what, check] of Object.entries(CHECKS)) {
+      for (const [what, check] of Object.entries({ ...TOTALS, ...(onlyTotals ? {} : OTHER_CHECKS) })) {
         onCheck(what)
         const query = userIds === undefined ? check : sql<Row>`with ${sql.join(only)} ${check}`
         const { rows } = await query.execute(snapshot)

@@ -5,6 +5,7 @@ import { readClock } from '../clock.ts'
 import { selectKeys, toKey } from '../keys/key.ts'
 import { hashToken, parseToken } from '../keys/token.ts'
 import type { Scope } from '../scope.ts'
+import { addressOfAccount } from './address-of-account.ts'
 
 /** What is wrong with a text that should be a secret. It contains no part of the text. */
 export type SecretFault = 'not_a_secret' | 'wrong_checksum' | 'other_brand' | 'unknown'
@@ -53,7 +54,7 @@ interface Row {
 
 async function selectSecrets(db: Transaction<DB>, condition: RawBuilder<boolean>): Promise<Row[]> {
   const { rows } = await sql<Row>`
-    select secrets.user_id as "accountId", (select email from auth.users where id = secrets.user_id) as email,
+    select secrets.user_id as "accountId", ${addressOfAccount(sql`secrets.user_id`)} as email,
            secrets.api_key_id as "keyId", secrets.key_prefix as "secretPrefix", secrets.created_at as "createdAt",
            secrets.valid_until as "validUntil", secrets.last_used_at as "lastUsedAt"
       from api_key_secrets as secrets where ${condition}

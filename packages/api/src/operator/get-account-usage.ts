@@ -15,6 +15,7 @@ import { selectKeys, toKey } from '../keys/key.ts'
 import type { Scope } from '../scope.ts'
 import { listUsageEvents } from '../usage/events/page.ts'
 import { usageTimeseries } from '../usage/timeseries.ts'
+import { addressOfAccount } from './address-of-account.ts'
 
 /** A page of usage events can be empty, because it examines a limited number of events. So read several pages, but not all. */
 const REFUSAL_PAGES_MAX = 20
@@ -69,7 +70,7 @@ async function readBalance({ db, userId }: Scope, cycleStart: Date, now: Date): 
     }
   >`
     select * from (
-      select (select email from auth.users where id = ${userId}) as email,
+      select ${addressOfAccount(sql`${userId}::uuid`)} as email,
              (select suspended_at from billing_accounts where user_id = ${userId}) as "suspendedAt",
              lag(cycle_start) over (order by cycle_start) as "previousCycleStart", cycle_start, is_current as "isCurrent", plan,
              credits_carried as "creditsCarried", credits_granted as "creditsGranted", credits_topped_up as "creditsToppedUp",

@@ -5,10 +5,10 @@
 -- The plan `free` gives 0 credits to an account whose free credits were refused (free_credits_refusal). Otherwise a change to
 -- another plan and back would give them to each account of a mailbox.
 --
--- `is_too_much` is true if the account would have more than keymeter.max_credits() credits. Then nothing changes. Returns no
--- row if the account or the plan does not exist.
+-- `is_too_much` is true if the account would have more than keymeter.max_credits() credits. `is_closed` is true if the account is
+-- closed. In both cases, nothing changes. Returns no row if the account or the plan does not exist.
 create function keymeter.change_plan(account uuid, plan text, origin keymeter.call_origin)
-  returns table (is_too_much boolean, effective_at timestamptz)
+  returns table (is_too_much boolean, is_closed boolean, effective_at timestamptz)
   language plpgsql volatile security definer set search_path = '' set timezone = 'UTC'
   as $$
 #variable_conflict use_column
@@ -30,18 +30,22 @@ begin
   if not found then
     return;
   end if;
+  if exists (select from public.billing_accounts as accounts where accounts.user_id = account and accounts.closed_at is not null) then
+    return query select false, true, null::timestamptz;
+    return;
+  end if;
   v_now := keymeter.now();
   perform keymeter.advance_accounts(array[account], v_now);
   select accounts.plan, accounts.next_plan, accounts.credits_per_cycle, accounts.billing_cycle_start, accounts.billing_cycle_end,
          keymeter.account_time(v_now, accounts.last_event_at, accounts.billing_cycle_start) as moment
     into current from public.billing_accounts as accounts where accounts.user_id = account;
   if coalesce(current.next_plan, current.plan) = wanted.plan then
-    return query select false, case when current.next_plan is null then current.moment else current.billing_cycle_end end;
+    return query select false, false, case when current.next_plan is null then current.moment else current.billing_cycle_end end;
     return;
   end if;
   v_added := greatest(0, wanted.credits_per_cycle - current.credits_per_cycle);
   if v_added > 0 and not keymeter.may_add_credits(account, v_added) then
-    return query select true, null::timestamptz;
+    return query select true, false, null::timestamptz;
     return;
   end if;
 
@@ -69,6 +73,6 @@ begin
   perform keymeter.append_audit_entry(account, 'operator', null, 'account.plan_changed', null,
     json_build_object('plan', wanted.plan, 'effectiveAt', keymeter.iso_time(changed.effective_at), 'ledgerSequence', changed.ledger_sequence),
     origin, current.moment);
-  return query select false, changed.effective_at;
+  return query select false, false, changed.effective_at;
 end
 $$;

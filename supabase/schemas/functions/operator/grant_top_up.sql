@@ -5,10 +5,10 @@
 -- the operator.
 --
 -- `is_conflict` is true if the original top-up had a different number of credits, or if the idempotency key belongs to a request
--- that took a top-up back. `is_too_much` is true if the account would have more than keymeter.max_credits() credits. Then nothing is
--- granted. Returns no row if the account does not exist.
+-- that took a top-up back. `is_too_much` is true if the account would have more than keymeter.max_credits() credits. `is_closed` is true if
+-- the account is closed. In all three cases, nothing is granted. Returns no row if the account does not exist.
 create function keymeter.grant_top_up(account uuid, credits bigint, idempotency_key text, note text, origin keymeter.call_origin)
-  returns table (is_replayed boolean, is_conflict boolean, is_too_much boolean, sequence bigint, created_at timestamptz)
+  returns table (is_replayed boolean, is_conflict boolean, is_too_much boolean, is_closed boolean, sequence bigint, created_at timestamptz)
   language plpgsql volatile security definer set search_path = '' set timezone = 'UTC'
   as $$
 #variable_conflict use_column
@@ -26,13 +26,17 @@ begin
   select entries.sequence, entries.created_at, entries.credits, entries.kind into original from public.ledger_entries as entries
    where entries.user_id = account and entries.idempotency_key = grant_top_up.idempotency_key;
   if found then
-    return query select true, original.kind <> 'top_up' or original.credits <> grant_top_up.credits, false, original.sequence, original.created_at;
+    return query select true, original.kind <> 'top_up' or original.credits <> grant_top_up.credits, false, false, original.sequence, original.created_at;
+    return;
+  end if;
+  if exists (select from public.billing_accounts where user_id = account and closed_at is not null) then
+    return query select false, false, false, true, null::bigint, null::timestamptz;
     return;
   end if;
   v_now := keymeter.now();
   perform keymeter.advance_accounts(array[account], v_now);
   if not keymeter.may_add_credits(account, grant_top_up.credits) then
-    return query select false, false, true, null::bigint, null::timestamptz;
+    return query select false, false, true, false, null::bigint, null::timestamptz;
     return;
   end if;
   with topped_up as (
@@ -51,6 +55,6 @@ begin
   perform keymeter.begin_alert_period(account, false);
   perform keymeter.append_audit_entry(account, 'operator', null, 'account.topped_up', null,
     json_build_object('credits', credits, 'note', note, 'ledgerSequence', granted.sequence), origin, granted.created_at);
-  return query select false, false, false, granted.sequence, granted.created_at;
+  return query select false, false, false, false, granted.sequence, granted.created_at;
 end
 $$;
