@@ -8,7 +8,7 @@ const SEND_TIMEOUT_MS = 15_000
 /** The mails that one process sends at the same time. A server that hangs keeps no more connections than this. */
 export const MAILS_IN_FLIGHT_MAX = 20
 
-export interface OutgoingMail {
+interface OutgoingMail {
   /** One e-mail address. */
   to: string
   /** One line. */
@@ -24,7 +24,7 @@ export interface OutgoingMail {
  * - `unavailable`: the mail server does not answer, refuses the login or the mail, or too many mails are being sent. A later
  *   attempt can succeed.
  */
-export type MailVerdict = 'sent' | 'invalid' | 'recipient_refused' | 'unavailable'
+type MailVerdict = 'sent' | 'invalid' | 'recipient_refused' | 'unavailable'
 
 /** Sends the mails of Keymeter itself. Supabase Auth sends its own mails. */
 export interface Mailer {
