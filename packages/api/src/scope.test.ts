@@ -120,11 +120,13 @@ function keymeter.current_member
 function keymeter.cycle_boundary
 function keymeter.cycle_end
 function keymeter.cycle_index
+function keymeter.deletion_of_member
 function keymeter.edit_lock
 function keymeter.end_secret
 function keymeter.enter_account
 function keymeter.find_invitation
 function keymeter.grant_top_up
+function keymeter.has_closed_account
 function keymeter.has_opened_account
 function keymeter.idempotency_window
 function keymeter.invite_member

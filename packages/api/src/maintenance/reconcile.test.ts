@@ -230,6 +230,16 @@ describe('reconcile', () => {
       "update billing_accounts set free_credits_refusal = null where user_id = '$user'",
     ],
     [
+      'owner',
+      "update account_members set role = 'admin' where user_id = '$user' and role = 'owner' returning 1",
+      "update account_members set role = 'owner' where user_id = '$user'",
+    ],
+    [
+      'erased account',
+      "update billing_accounts set erased_at = now() where user_id = '$user' returning 1",
+      "update billing_accounts set erased_at = null where user_id = '$user'",
+    ],
+    [
       'operation',
       "insert into operations values ('$user', 'never-used') returning 1",
       "delete from operations where user_id = '$user' and operation = 'never-used'",

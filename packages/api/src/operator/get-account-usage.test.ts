@@ -122,7 +122,7 @@ describe('the operator’s report about an account', () => {
         restOfHolds: null,
       })
       // The account has a future that the real clock does not know.
-      await database.owner.query('delete from auth.users where id = $1', [userId])
+      await database.owner.query('delete from billing_accounts where user_id = $1', [userId])
     } finally {
       await clock.remove()
     }
@@ -165,7 +165,7 @@ describe('the operator’s report about an account', () => {
         issues: [{ field: 'cycleStart' }],
       })
       // The account has a future that the real clock does not know.
-      await database.owner.query('delete from auth.users where id = $1', [userId])
+      await database.owner.query('delete from billing_accounts where user_id = $1', [userId])
     } finally {
       await clock.remove()
     }
