@@ -126,7 +126,7 @@ describe('mails of the embedded auth server', () => {
 
     await post('otp', { email })
     const magicLink = await auth.mailbox.next(email)
-    expect(magicLink.links).toEqual([expect.stringMatching(/&type=magiclink$/)])
+    expect(magicLink.links).toEqual([expect.stringMatching(/&type=magiclink&/)])
     const { access_token } = await verify(magicLink.links[0] ?? '')
 
     await post('user', { email: 'new@example.com' }, access_token, 'PUT')
