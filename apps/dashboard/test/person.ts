@@ -75,6 +75,22 @@ export function testDashboard() {
     return { ...visitor, email, accountId: user.id, secret: defaultKey.secret }
   }
 
+  /**
+   * Makes the sign-in of the person older than a sensitive change allows. The page gets another access token of the same session,
+   * which contains the earlier time.
+   */
+  const ageSignIn = async ({ page, email }: Pick<Person, 'page' | 'email'>): Promise<void> => {
+    await database.owner.query(
+      `update auth.sessions set created_at = created_at - interval '31 minutes'
+        where user_id = (select id from auth.users where email = $1)`,
+      [email],
+    )
+    await page.evaluate(() => {
+      const kept = JSON.parse(localStorage.getItem('keymeter-session') ?? '')
+      localStorage.setItem('keymeter-session', JSON.stringify({ ...kept, expires_at: 1 }))
+    })
+  }
+
   /** Returns the browser storage of a signed-in user, as the client of Supabase Auth writes it. */
   const signedInState = (user: SignUp['user'], session: NonNullable<SignUp['session']>) => {
     const kept = {
@@ -136,7 +152,7 @@ export function testDashboard() {
     return charged
   }
 
-  return { database, auth, server, visit, signUp, signUpOnPage, signInUnprovisioned, asBackend, charge, once }
+  return { database, auth, server, visit, signUp, ageSignIn, signUpOnPage, signInUnprovisioned, asBackend, charge, once }
 }
 
 function visitor(page: Page): Visitor {

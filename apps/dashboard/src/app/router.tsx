@@ -7,6 +7,7 @@ import { currentSession } from '../call/session.ts'
 import { KeysPage } from '../keys/keys-page.tsx'
 import { parseKeysSearch } from '../keys/keys-search.ts'
 import { SecretDialog } from '../keys/secret-dialog.tsx'
+import { StepUpDialog } from '../step-up/step-up-dialog.tsx'
 import { Toasts } from '../ui/toasts.tsx'
 import { parseUsageSearch } from '../usage/usage-search.ts'
 import { SignedInPage } from './signed-in-page.tsx'
@@ -16,6 +17,7 @@ const rootRoute = createRootRoute({
     <>
       <Outlet />
       <SecretDialog />
+      <StepUpDialog />
       <Toasts />
     </>
   ),

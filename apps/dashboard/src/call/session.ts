@@ -12,7 +12,7 @@ const AUTH_SERVER = {
 }
 
 /**
- * Only this file, credentials.ts and second-factor.ts call Supabase Auth. The client keeps the session in local storage and refreshes it. The dashboard uses no
+ * Only this file, credentials.ts and new-sign-in.ts call Supabase Auth. The client keeps the session in local storage and refreshes it. The dashboard uses no
  * other part of Supabase, so its bundle does not contain the rest of supabase-js.
  */
 export const auth = new AuthClient({
@@ -58,11 +58,11 @@ export const currentSession = sessionStore.get
 /** Returns true if the session has ended because the server refused its token. */
 export const useSessionExpired = expiredStore.use
 
-/** Returns what an access token contains: its lifetime, and the level of the session (`aal2` after a code of a second factor). */
-export function readAccessToken({ access_token }: Session): { lifetimeSeconds: number; level: unknown } {
+/** Returns claims of the access token. `level` is `aal2` after a code of a second factor, and otherwise `aal1`. */
+export function readAccessToken({ access_token }: Session): { lifetimeSeconds: number; level: unknown; sessionId: unknown } {
   const [, payload = ''] = access_token.split('.')
-  const { iat, exp, aal } = JSON.parse(atob(payload.replaceAll('-', '+').replaceAll('_', '/')))
-  return { lifetimeSeconds: exp - iat, level: aal }
+  const { iat, exp, aal, session_id } = JSON.parse(atob(payload.replaceAll('-', '+').replaceAll('_', '/')))
+  return { lifetimeSeconds: exp - iat, level: aal, sessionId: session_id }
 }
 
 /** Calls `listener` with the user's id when another user signs in, and with null when the user signs out. */
