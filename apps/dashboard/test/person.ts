@@ -45,9 +45,9 @@ interface VisitOptions extends BrowserContextOptions {
  * Starts a database, an auth server, a Keymeter server and a browser for one test file. Returns functions that create users and
  * act for them.
  */
-export function testDashboard() {
+export function testDashboard(options: { secondFactor?: boolean } = {}) {
   const database = testDatabase()
-  const auth = testAuth(database)
+  const auth = testAuth(database, options)
   const server = testServer(database, auth)
   const browser = testBrowser()
   let people = 0

@@ -116,7 +116,7 @@ describe('an old sign-in', () => {
     const form = page.getByRole('dialog', { name: 'Create a key' })
     await form.getByLabel('Name').fill('by mail')
     await form.getByRole('button', { name: 'Create key' }).click()
-    await question(page).getByRole('button', { name: 'Send the code' }).click()
+    await question(page).getByRole('button', { name: 'Send the e-mail' }).click()
     await question(page).getByLabel('Code').fill('000000')
     await question(page).getByRole('button', { name: 'Confirm' }).click()
     await question(page).getByText('This code is wrong or has expired.', { exact: false }).waitFor()
@@ -125,6 +125,25 @@ describe('an old sign-in', () => {
       .getByLabel('Code')
       .fill(/\b\d{6}\b/.exec(text)?.[0] ?? text)
     await question(page).getByRole('button', { name: 'Confirm' }).click()
+    await person.saveSecret()
+  })
+
+  it('a sign-in in another tab answers the question in this tab', async () => {
+    const person = await signUp()
+    const { page } = person
+    await ageSignIn(person)
+    const ask = async (tab: Page, name: string) => {
+      await tab.getByRole('button', { name: 'Create key' }).click()
+      await tab.getByRole('dialog').getByLabel('Name').fill(name)
+      await tab.getByRole('dialog').getByRole('button', { name: 'Create key' }).click()
+      await question(tab).waitFor()
+    }
+    await ask(page, 'here')
+    const tab = await page.context().newPage()
+    await tab.goto(page.url())
+    await ask(tab, 'there')
+    await confirm(tab)
+    await tab.getByRole('dialog', { name: 'Save your secret' }).waitFor()
     await person.saveSecret()
   })
 

@@ -118,6 +118,7 @@ export async function serve(env: Env, log: Logger, createPages: (server: Server)
       supabaseUrl: env.supabaseUrl,
       supabasePublishableKey: env.supabasePublishableKey,
       googleSignIn: env.googleSignIn,
+      secondFactor: env.secondFactor,
     },
     trustedProxyHops: env.trustedProxyHops,
     isReady: readiness.isReady,

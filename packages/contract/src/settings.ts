@@ -7,5 +7,7 @@ export const Settings = z.object({
   supabaseUrl: z.url(),
   supabasePublishableKey: z.string(),
   googleSignIn: z.boolean(),
+  /** True if people can set up a second factor. */
+  secondFactor: z.boolean(),
 })
 export type Settings = z.infer<typeof Settings>

@@ -7,6 +7,7 @@ import { currentSession } from '../call/session.ts'
 import { KeysPage } from '../keys/keys-page.tsx'
 import { parseKeysSearch } from '../keys/keys-search.ts'
 import { SecretDialog } from '../keys/secret-dialog.tsx'
+import { SecondFactorGate } from '../step-up/second-factor-gate.tsx'
 import { StepUpDialog } from '../step-up/step-up-dialog.tsx'
 import { Toasts } from '../ui/toasts.tsx'
 import { parseUsageSearch } from '../usage/usage-search.ts'
@@ -35,7 +36,11 @@ const signedInRoute = createRoute({
   getParentRoute: () => rootRoute,
   id: 'signed-in',
   beforeLoad: onlySignedIn,
-  component: SignedInPage,
+  component: () => (
+    <SecondFactorGate>
+      <SignedInPage />
+    </SecondFactorGate>
+  ),
 })
 
 const routeTree = rootRoute.addChildren([

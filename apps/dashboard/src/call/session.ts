@@ -12,7 +12,7 @@ const AUTH_SERVER = {
 }
 
 /**
- * Only this file, credentials.ts and new-sign-in.ts call Supabase Auth. The client keeps the session in local storage and refreshes it. The dashboard uses no
+ * Only this folder calls Supabase Auth. The client keeps the session in local storage and refreshes it. The dashboard uses no
  * other part of Supabase, so its bundle does not contain the rest of supabase-js.
  */
 export const auth = new AuthClient({

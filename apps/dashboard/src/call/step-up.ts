@@ -60,10 +60,14 @@ function askForSignIn(): Promise<boolean> {
   const shown = store.get()
   if (shown !== null) return shown.answer
   const { promise, resolve } = Promise.withResolvers<boolean>()
-  const end = (isSignedIn: boolean) => {
-    store.set(null)
-    resolve(isSignedIn)
+  const question: StepUp = {
+    answer: promise,
+    end: (isSignedIn) => {
+      // The page perhaps shows a later question by now.
+      if (store.get() === question) store.set(null)
+      resolve(isSignedIn)
+    },
   }
-  store.set({ answer: promise, end })
+  store.set(question)
   return promise
 }

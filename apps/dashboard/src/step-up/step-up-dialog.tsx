@@ -3,7 +3,7 @@ import { type FormEvent, useEffect, useState } from 'react'
 import { hasPassword } from '../call/credentials.ts'
 import { beginNewSignIn, type SignInStep } from '../call/new-sign-in.ts'
 import type { SecondFactor } from '../call/second-factor.ts'
-import { currentSession } from '../call/session.ts'
+import { readAccessToken, useSession } from '../call/session.ts'
 import { useStepUp } from '../call/step-up.ts'
 import { Button } from '../ui/button.tsx'
 import { Dialog } from '../ui/dialog.tsx'
@@ -15,7 +15,7 @@ import { TextButton } from '../ui/text-button.tsx'
 /** Asks the user to sign in again when the server wants a recent sign-in. The page and its forms stay behind the dialog. */
 export function StepUpDialog() {
   const stepUp = useStepUp()
-  const session = currentSession()
+  const session = useSession()
   return (
     <Dialog title="Confirm that it is you" isOpen={stepUp !== null} onCloseRequest={() => stepUp?.end(false)}>
       {session !== null && stepUp !== null && <StepUpForm session={session} onEnd={stepUp.end} />}
@@ -34,6 +34,12 @@ function StepUpForm({ session, onEnd }: { session: Session; onEnd: (isSignedIn: 
   const [fault, setFault] = useState<string | null>(null)
   const [isPending, setIsPending] = useState(false)
   useEffect(() => () => signIn.discard(), [signIn])
+  const { sessionId } = readAccessToken(session)
+  const [firstSessionId] = useState(sessionId)
+  useEffect(() => {
+    // The user has signed in in another tab, e.g. with the link of the e-mail.
+    if (!isPending && sessionId !== firstSessionId) onEnd(true)
+  }, [isPending, sessionId, firstSessionId, onEnd])
 
   const ask = (next: Asked) => {
     setAsked(next)
@@ -103,13 +109,13 @@ function StepUpForm({ session, onEnd }: { session: Session; onEnd: (isSignedIn: 
           onChange={(event) => setText(event.target.value)}
         />
       )}
-      {asked.what === 'password' && <TextButton onClick={sendCode}>No password? Get a code by e-mail.</TextButton>}
+      {asked.what === 'password' && <TextButton onClick={sendCode}>No password? Get an e-mail.</TextButton>}
       <div className="flex justify-end gap-2">
         <Button variant="secondary" onClick={() => onEnd(false)}>
           Cancel
         </Button>
         <Button type="submit" isPending={isPending}>
-          {asked.what === 'address' ? 'Send the code' : 'Confirm'}
+          {asked.what === 'address' ? 'Send the e-mail' : 'Confirm'}
         </Button>
       </div>
     </form>
@@ -118,7 +124,7 @@ function StepUpForm({ session, onEnd }: { session: Session; onEnd: (isSignedIn: 
 
 const EXPLANATIONS = {
   password: 'Enter your password.',
-  address: 'We can send a code to your address.',
-  code: 'Enter the code that we have sent to your address.',
+  address: 'We can send an e-mail to your address.',
+  code: 'Enter the code from the e-mail that we have sent, or open its link in this browser.',
   app: 'Enter the current code of your authenticator app.',
 } satisfies Record<Asked['what'], string>

@@ -177,6 +177,7 @@ async function startServer(stack: Stack | null, signal: AbortSignal): Promise<Ma
           KEYMETER_SERVICE_KEY: process.env['KEYMETER_SERVICE_KEY'] || stack.serviceKey,
           // The embedded auth server needs both the client id and the client secret. If one is missing, the dashboard must not
           // offer sign-in with Google.
+          SECOND_FACTOR: 'off',
           GOOGLE_OAUTH_CLIENT_ID: googleCredentials()?.clientId ?? '',
           // Also if `.env` contains a mail server: with invented addresses, a development server must not send mails to anybody.
           ...stack.mailbox.serverEnv(),
