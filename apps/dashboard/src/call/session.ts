@@ -22,7 +22,7 @@ export const auth = new AuthClient({
 })
 
 /** Creates a client that stores nothing. A sign-in with it does not change the session of this browser. */
-export function temporaryAuth(): AuthClient {
+export function temporaryAuth(): typeof auth {
   return new AuthClient({
     ...AUTH_SERVER,
     storageKey: `${STORAGE_KEY}-temporary`,

@@ -74,7 +74,8 @@ function StepUpForm({ session, onEnd }: { session: Session; onEnd: (isSignedIn: 
   return (
     <form noValidate onSubmit={submit} className="grid gap-4">
       <p className="text-sm text-ink-soft">
-        You signed in some time ago. {EXPLANATIONS[asked.what]} Your change is then made, and nothing you have typed is lost.
+        This change needs a new sign-in. {EXPLANATIONS[asked.what]} Your change is then made, and nothing you have typed is
+        lost.
       </p>
       {fault !== null && <Notice tone="danger">{fault}</Notice>}
       {asked.what === 'password' && (
@@ -109,7 +110,11 @@ function StepUpForm({ session, onEnd }: { session: Session; onEnd: (isSignedIn: 
           onChange={(event) => setText(event.target.value)}
         />
       )}
-      {asked.what === 'password' && <TextButton onClick={sendCode}>No password? Get an e-mail.</TextButton>}
+      {asked.what === 'password' && (
+        <div className="text-sm">
+          <TextButton onClick={sendCode}>No password? Get an e-mail.</TextButton>
+        </div>
+      )}
       <div className="flex justify-end gap-2">
         <Button variant="secondary" onClick={() => onEnd(false)}>
           Cancel
