@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest'
 import { ALL_RULES, COLOR_RULES, violationsOn } from './axe.ts'
 import { hasFocus, testDashboard } from './person.ts'
 
-const { server, visit, signUp, signUpOnPage, asBackend, charge, once } = testDashboard()
+const { server, visit, signUp, ageSignIn, signUpOnPage, asBackend, charge, once } = testDashboard()
 
 /** The sum of all answers of the first visit, with their headers, as they are on the network. */
 const FIRST_LOAD_KIB_MAX = 300
@@ -60,7 +60,7 @@ describe('all pages', () => {
       await page.goto(`${server.url}/sign-up`)
       await page.getByRole('button', { name: 'Create account' }).waitFor()
       await inspect()
-      await signUpOnPage(visitor)
+      const email = await signUpOnPage(visitor)
       await inspect()
       const hidden = await secretDialog.getByRole('textbox').evaluate((field) => field.scrollHeight - field.clientHeight)
       expect(hidden).toBeLessThanOrEqual(0)
@@ -157,6 +157,15 @@ describe('all pages', () => {
       await inspect()
       await page.getByRole('button', { name: 'Sign out everywhere…' }).click()
       await page.getByRole('alertdialog', { name: 'Sign out everywhere?' }).waitFor()
+      await inspect()
+      await page.keyboard.press('Escape')
+      await page.getByRole('alertdialog').waitFor({ state: 'detached' })
+      await ageSignIn({ page, email })
+      await page.getByRole('link', { name: 'API keys' }).click()
+      await page.getByRole('button', { name: 'Create key' }).click()
+      await create.getByLabel('Name').fill('late')
+      await create.getByRole('button', { name: 'Create key' }).click()
+      await page.getByRole('dialog', { name: 'Confirm that it is you' }).waitFor()
       await inspect()
       expect(complaints).toEqual([])
     })

@@ -47,7 +47,7 @@ interface VisitOptions extends BrowserContextOptions {
  *
  * @param options.emailConfirmation If true, people must confirm their address before their first session.
  */
-export function testDashboard(options: { emailConfirmation?: boolean } = {}) {
+export function testDashboard(options: { emailConfirmation?: boolean; secondFactor?: boolean } = {}) {
   const database = testDatabase()
   const auth = testAuth(database, options)
   const server = testServer(database, auth)
@@ -75,6 +75,22 @@ export function testDashboard(options: { emailConfirmation?: boolean } = {}) {
     await visitor.page.goto(server.url)
     await visitor.row('default').getByRole('button', { name: 'Actions for default' }).waitFor()
     return { ...visitor, email, accountId: user.id, secret: defaultKey.secret }
+  }
+
+  /**
+   * Makes the sign-in of the person older than a sensitive change allows. The page gets another access token of the same session,
+   * which contains the earlier time.
+   */
+  const ageSignIn = async ({ page, email }: Pick<Person, 'page' | 'email'>): Promise<void> => {
+    await database.owner.query(
+      `update auth.sessions set created_at = created_at - interval '31 minutes'
+        where user_id = (select id from auth.users where email = $1)`,
+      [email],
+    )
+    await page.evaluate(() => {
+      const kept = JSON.parse(localStorage.getItem('keymeter-session') ?? '')
+      localStorage.setItem('keymeter-session', JSON.stringify({ ...kept, expires_at: 1 }))
+    })
   }
 
   /** Returns the browser storage of a signed-in user, as the client of Supabase Auth writes it. */
@@ -138,7 +154,20 @@ export function testDashboard(options: { emailConfirmation?: boolean } = {}) {
     return charged
   }
 
-  return { auth, database, server, visit, newEmail, signUp, signUpOnPage, signInUnprovisioned, asBackend, charge, once }
+  return {
+    auth,
+    database,
+    server,
+    visit,
+    newEmail,
+    signUp,
+    ageSignIn,
+    signUpOnPage,
+    signInUnprovisioned,
+    asBackend,
+    charge,
+    once,
+  }
 }
 
 function visitor(page: Page): Visitor {

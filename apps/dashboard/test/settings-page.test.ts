@@ -100,6 +100,8 @@ describe('password', () => {
     const form = person.page.getByRole('region', { name: 'Password' })
     expect(await form.getByRole('link', { name: 'Set one by e-mail' }).getAttribute('href')).toBe('/forgot')
     expect(await form.getByLabel('Current password').count()).toBe(0)
+    // This test's project has no second factor (SECOND_FACTOR=off).
+    expect(await person.page.getByRole('region', { name: 'Second factor' }).count()).toBe(0)
   })
 })
 

@@ -56,6 +56,12 @@ describe('environment variables', () => {
       expect(() => publicUrl(wrong)).toThrow('PUBLIC_URL: ')
   })
 
+  it('a second factor is offered unless SECOND_FACTOR is off', () => {
+    const offers = (value: string) => readEnv({ ...required, SECOND_FACTOR: value }).secondFactor
+    expect([offers(''), offers('on'), offers('off')]).toEqual([true, true, false])
+    expect(() => offers('false')).toThrow(/SECOND_FACTOR: /)
+  })
+
   it('the server reaches Supabase at SUPABASE_INTERNAL_URL if it is set, otherwise at SUPABASE_URL, and tells browsers only SUPABASE_URL', () => {
     const internal = { ...required, SUPABASE_INTERNAL_URL: 'http://gateway:9998' }
     expect(readEnv(internal)).toMatchObject({

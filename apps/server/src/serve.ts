@@ -119,6 +119,7 @@ export async function serve(env: Env, log: Logger, createPages: (server: Server)
       supabaseUrl: env.supabaseUrl,
       supabasePublishableKey: env.supabasePublishableKey,
       oauthProviders: env.oauthProviders,
+      secondFactor: env.secondFactor,
     },
     trustedProxyHops: env.trustedProxyHops,
     isReady: readiness.isReady,

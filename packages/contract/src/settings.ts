@@ -35,5 +35,7 @@ export const Settings = z.object({
   supabasePublishableKey: z.string(),
   /** The providers with which people can sign in, in the order of their buttons. */
   oauthProviders: z.array(OAuthProvider),
+  /** True if people can set up a second factor. */
+  secondFactor: z.boolean(),
 })
 export type Settings = z.infer<typeof Settings>

@@ -10,6 +10,8 @@ interface AuthProxyOptions {
   /** The port of the auth server. */
   innerPort: number
   completeToken: TokenCompleter
+  /** Adds endpoints that the embedded auth server does not have. */
+  extend?: ((app: Hono, passOn: (c: Context) => Promise<Response>) => void) | undefined
 }
 
 /** The headers that supabase-js sends from a browser. */
@@ -20,16 +22,23 @@ const REQUEST_HEADERS = ['apikey', 'authorization', 'content-type', 'x-client-in
  * gateway does. Without these headers, a page of another origin, e.g. the dashboard, cannot sign in. It also adds the missing claims
  * to access tokens.
  */
-export async function startAuthProxy({ port, innerPort, completeToken }: AuthProxyOptions): Promise<{ stop(): Promise<void> }> {
+export async function startAuthProxy({
+  port,
+  innerPort,
+  completeToken,
+  extend,
+}: AuthProxyOptions): Promise<{ stop(): Promise<void> }> {
   const app = new Hono()
   app.use(cors({ origin: '*', allowHeaders: REQUEST_HEADERS, exposeHeaders: ['x-supabase-api-version'] }))
-  // Only /auth/v1 is passed on. Supabase's Data API, /rest/v1, is not, because only Keymeter's server may read our tables.
-  app.all('/auth/v1/*', async (c) => {
+  const passOnCompleted = async (c: Context) => {
     const response = await passOn(c, innerPort)
     // A browser rejects an answer that contains a CORS header twice.
     for (const name of [...response.headers.keys()]) if (name.startsWith('access-control-')) response.headers.delete(name)
     return await withCompleteTokens(response, completeToken)
-  })
+  }
+  extend?.(app, passOnCompleted)
+  // Only /auth/v1 is passed on. Supabase's Data API, /rest/v1, is not, because only Keymeter's server may read our tables.
+  app.all('/auth/v1/*', passOnCompleted)
   app.onError((_, c) => c.json({ msg: 'Supabase Auth does not answer. Read its log, auth.log in the data folder.' }, 502))
   const server = createServer(getRequestListener(app.fetch))
   await new Promise<void>((resolve, reject) => server.once('error', reject).listen(port, '127.0.0.1', resolve))

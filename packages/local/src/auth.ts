@@ -1,8 +1,9 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import type { Context, Hono } from 'hono'
 import { parse } from 'smol-toml'
 import { startAuthProxy } from './auth-proxy.ts'
-import { createTokenCompleter } from './complete-token.ts'
+import { createTokenCompleter, type TokenCompleter } from './complete-token.ts'
 import { AUTH_SENDER } from './mail.ts'
 import type { Mailbox } from './mailbox.ts'
 import { REPOSITORY } from './migrate.ts'
@@ -38,6 +39,8 @@ interface AuthOptions {
   /** Receives the mails of the auth server. Without a mailbox, the auth server writes its mails to its log. */
   mailbox?: Mailbox
   signal?: AbortSignal | undefined
+  /** Adds endpoints that the embedded auth server does not have, for tests. */
+  extend?: (completeToken: TokenCompleter, app: Hono, passOn: (c: Context) => Promise<Response>) => void
 }
 
 /**
@@ -83,7 +86,8 @@ export async function startAuth(options: AuthOptions): Promise<ManagedProcess> {
   })
   try {
     const completeToken = createTokenCompleter({ databaseUrl, jwtSecret: secrets.jwtSecret })
-    const proxy = await startAuthProxy({ port, innerPort, completeToken })
+    const extend = options.extend?.bind(null, completeToken)
+    const proxy = await startAuthProxy({ port, innerPort, completeToken, extend })
     return {
       exited: server.exited,
       stop: async () => {

@@ -10,6 +10,8 @@ import { currentSession, hasSignedOut } from '../call/session.ts'
 import { KeysPage } from '../keys/keys-page.tsx'
 import { parseKeysSearch } from '../keys/keys-search.ts'
 import { SecretDialog } from '../keys/secret-dialog.tsx'
+import { SecondFactorGate } from '../step-up/second-factor-gate.tsx'
+import { StepUpDialog } from '../step-up/step-up-dialog.tsx'
 import { Toasts } from '../ui/toasts.tsx'
 import { parseUsageSearch } from '../usage/usage-search.ts'
 import { SignedInPage } from './signed-in-page.tsx'
@@ -20,6 +22,7 @@ const rootRoute = createRootRoute({
       <Outlet />
       <SecretDialog />
       <SignInAgainDialog />
+      <StepUpDialog />
       <Toasts />
     </>
   ),
@@ -39,7 +42,11 @@ const signedInRoute = createRoute({
   getParentRoute: () => rootRoute,
   id: 'signed-in',
   beforeLoad: onlySignedIn,
-  component: SignedInPage,
+  component: () => (
+    <SecondFactorGate>
+      <SignedInPage />
+    </SecondFactorGate>
+  ),
 })
 
 const authRoute = createRoute({ getParentRoute: () => rootRoute, id: 'auth', validateSearch: parseNextSearch })

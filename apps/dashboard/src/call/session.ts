@@ -20,7 +20,7 @@ const connection = {
 }
 
 /**
- * Only this file, credentials.ts and second-factor.ts call Supabase Auth. The client keeps the session in local storage and refreshes it. The dashboard uses no
+ * Only this folder calls Supabase Auth. The client keeps the session in local storage and refreshes it. The dashboard uses no
  * other part of Supabase, so its bundle does not contain the rest of supabase-js.
  *
  * The client does not use PKCE, because a mail is perhaps opened in a browser that does not have the verifier.
@@ -43,7 +43,7 @@ const oauth = new AuthClient({
 })
 
 /** Creates a client that stores nothing. A sign-in with it does not change the session of this browser. */
-export function temporaryAuth() {
+export function temporaryAuth(): typeof auth {
   return new AuthClient({
     ...connection,
     storageKey: `${STORAGE_KEY}-temporary`,
@@ -106,11 +106,11 @@ export const useHasSessionEnded = endedStore.use
 /** Returns true if the person has signed out on this page. The next person must not continue on the page of this one. */
 export const hasSignedOut = () => hasLeft
 
-/** Returns what an access token contains: its lifetime, and the level of the session (`aal2` after a code of a second factor). */
-export function readAccessToken({ access_token }: Session): { lifetimeSeconds: number; level: unknown } {
+/** Returns claims of the access token. `level` is `aal2` after a code of a second factor, and otherwise `aal1`. */
+export function readAccessToken({ access_token }: Session): { lifetimeSeconds: number; level: unknown; sessionId: unknown } {
   const [, payload = ''] = access_token.split('.')
-  const { iat, exp, aal } = JSON.parse(atob(payload.replaceAll('-', '+').replaceAll('_', '/')))
-  return { lifetimeSeconds: exp - iat, level: aal }
+  const { iat, exp, aal, session_id } = JSON.parse(atob(payload.replaceAll('-', '+').replaceAll('_', '/')))
+  return { lifetimeSeconds: exp - iat, level: aal, sessionId: session_id }
 }
 
 /** Calls `listener` with the user's id when another user signs in, and with null when the user signs out. */

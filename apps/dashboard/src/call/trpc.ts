@@ -5,6 +5,7 @@ import { createTRPCClient, httpBatchLink } from '@trpc/client'
 import { createTRPCOptionsProxy } from '@trpc/tanstack-react-query'
 import { describeCallError } from './call-error.ts'
 import { accessToken, endExpiredSession } from './session.ts'
+import { stepUpLink } from './step-up.ts'
 
 const RETRIES_MAX = 2
 /** The pause before the first retry. Each further pause is twice as long. */
@@ -20,6 +21,7 @@ export const REFRESH_INTERVAL_MS = 10_000
 /** A tRPC client without a cache. Use it for calls whose answer contains a secret, because no cache may contain a secret. */
 export const api = createTRPCClient<AppRouter>({
   links: [
+    stepUpLink,
     httpBatchLink({
       url: '/trpc',
       maxItems: BATCH_CALLS_MAX,

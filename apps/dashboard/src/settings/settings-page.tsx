@@ -4,6 +4,7 @@ import { useSession } from '../call/session.ts'
 import { AddressSection } from './address-section.tsx'
 import { DisplaySection } from './display-section.tsx'
 import { PasswordSection } from './password-section.tsx'
+import { SecondFactorSection } from './second-factor-section.tsx'
 import { SessionsSection } from './sessions-section.tsx'
 
 export function SettingsPage() {
@@ -19,6 +20,7 @@ export function SettingsPage() {
         <>
           <AddressSection user={user} />
           <PasswordSection user={user} />
+          <SecondFactorSection user={user} />
         </>
       )}
       {session !== null && <SessionsSection session={session} />}

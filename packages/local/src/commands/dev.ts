@@ -179,6 +179,7 @@ async function startServer(stack: Stack | null, signal: AbortSignal): Promise<Ma
           // The dashboard must offer only the providers whose credentials the embedded auth server has.
           OAUTH_PROVIDERS: [...readOAuthCredentials(process.env).keys()].join(),
           PUBLIC_URL: appUrl(),
+          SECOND_FACTOR: 'off',
           // Also if `.env` contains a mail server: with invented addresses, a development server must not send mails to anybody.
           ...stack.mailbox.serverEnv(),
         },

@@ -11,6 +11,7 @@ import { freePort } from '../ports.ts'
 import { type ManagedProcess, startProcess } from '../process.ts'
 import { createDatabase, TEMPLATE_DATABASE } from './global-setup.ts'
 import { insertUser } from './insert-user.ts'
+import { addSecondFactor } from './second-factor.ts'
 import { testMailbox } from './test-mailbox.ts'
 
 export { REFUSED_DOMAIN } from '../mailbox.ts'
@@ -74,10 +75,15 @@ export interface TestAuth {
   publishableKey: string
   jwtSecret: string
   serviceKey: string
+  /** True if people can set up a second factor. */
+  hasSecondFactor?: boolean
 }
 
 /** Starts an auth server on the database for the calling test file, and stops it after the last test of the file. */
-export function testAuth(database: TestDatabase, options: { emailConfirmation?: boolean } = {}): TestAuth {
+export function testAuth(
+  database: TestDatabase,
+  { secondFactor = false, ...options }: { emailConfirmation?: boolean; secondFactor?: boolean } = {},
+): TestAuth {
   const { dir, secrets } = inject('cluster')
   const auth = {
     supabaseUrl: '',
@@ -86,6 +92,7 @@ export function testAuth(database: TestDatabase, options: { emailConfirmation?: 
     publishableKey: secrets.publishableKey,
     jwtSecret: secrets.jwtSecret,
     serviceKey: secrets.serviceKey,
+    hasSecondFactor: secondFactor,
   }
   let server: ManagedProcess
   beforeAll(async () => {
@@ -102,6 +109,10 @@ export function testAuth(database: TestDatabase, options: { emailConfirmation?: 
       databaseUrl: database.urls.auth,
       secrets,
       siteUrl: auth.siteUrl,
+      ...(secondFactor && {
+        extend: (completeToken, app, passOn) =>
+          addSecondFactor(app, { databaseUrl: database.urls.auth, completeToken, passOn }),
+      }),
     })
   })
   afterAll(async () => await server?.stop())
@@ -149,6 +160,7 @@ export function serverEnv(
     SUPABASE_PUBLISHABLE_KEY: auth.publishableKey,
     SUPABASE_JWT_SECRET: auth.jwtSecret,
     KEYMETER_SERVICE_KEY: auth.serviceKey,
+    SECOND_FACTOR: auth.hasSecondFactor ? 'on' : 'off',
     // All calls of a test come from one address.
     SIGN_UPS_PER_ADDRESS_PER_HOUR: '0',
   }

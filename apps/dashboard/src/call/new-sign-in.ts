@@ -1,0 +1,50 @@
+import type { AuthError, Session } from '@supabase/auth-js'
+import { describeAuthError } from './credentials.ts'
+import { type SecondFactor, secondFactorsOf } from './second-factor.ts'
+import { auth, currentSession, temporaryAuth } from './session.ts'
+
+/** A step of a sign-in: it is complete, it needs a code of one of these apps, or it was refused with a sentence for the user. */
+export type SignInStep = { done: true } | { factors: SecondFactor[] } | { fault: string }
+
+/** Another sign-in of the signed-in user. The session of this browser stays until the new sign-in is complete. */
+export interface NewSignIn {
+  withPassword(password: string): Promise<SignInStep>
+  /** Sends a code to the address of the user. Resolves to null, or to a sentence for the user. */
+  sendCode(): Promise<string | null>
+  withCode(code: string): Promise<SignInStep>
+  withSecondFactor(factorId: string, code: string): Promise<SignInStep>
+  /** Ends a sign-in that is not complete. */
+  discard(): void
+}
+
+export function beginNewSignIn({ access_token: previousToken, user }: Session): NewSignIn {
+  const client = temporaryAuth()
+  const { id: userId, email = '' } = user
+  const step = async (error: AuthError | null): Promise<SignInStep> => {
+    if (error !== null) return { fault: describeAuthError(error) }
+    const { session } = (await client.getSession()).data
+    if (session === null || session.user.id !== userId)
+      return { fault: 'This is not your account. Sign out, and sign in again.' }
+    const factors = secondFactorsOf(session)
+    if (factors.length > 0) return { factors }
+    const adopted = await auth.setSession(session)
+    if (adopted.error !== null) return { fault: describeAuthError(adopted.error) }
+    // Otherwise each new sign-in would leave a session behind. If this fails, the session ends later by itself.
+    await auth.admin.signOut(previousToken, 'local')
+    return { done: true }
+  }
+  return {
+    withPassword: async (password) => await step((await client.signInWithPassword({ email, password })).error),
+    sendCode: async () => {
+      const { error } = await client.signInWithOtp({ email, options: { shouldCreateUser: false } })
+      return error && describeAuthError(error)
+    },
+    // Supabase Auth names a code from an e-mail `magiclink` or `email`. The embedded auth server knows only the first name.
+    withCode: async (code) => await step((await client.verifyOtp({ email, token: code.trim(), type: 'magiclink' })).error),
+    withSecondFactor: async (factorId, code) =>
+      await step((await client.mfa.challengeAndVerify({ factorId, code: code.trim() })).error),
+    discard: () => {
+      if (currentSession()?.access_token === previousToken) void client.signOut({ scope: 'local' })
+    },
+  }
+}
