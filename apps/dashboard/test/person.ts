@@ -95,7 +95,7 @@ export function testDashboard(options: { emailConfirmation?: boolean } = {}) {
     const email = newEmail()
     await page.goto(`${server.url}/sign-up`)
     await page.getByLabel('E-mail').fill(email)
-    await page.getByLabel('Password').fill(PASSWORD)
+    await page.getByLabel('Password', { exact: true }).fill(PASSWORD)
     await page.getByRole('button', { name: 'Create account' }).click()
     await secretDialog.waitFor()
     return email
