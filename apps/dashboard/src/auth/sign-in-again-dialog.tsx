@@ -52,7 +52,7 @@ function SignInAgainForm({ email, passwordRef }: { email: string; passwordRef: R
       <form noValidate onSubmit={submit} className="grid gap-4">
         {fault !== null && <Notice tone="danger">{fault}</Notice>}
         <p className="text-sm">
-          Signed in as <UserText>{writtenAddress(email)}</UserText>
+          You were signed in as <UserText>{writtenAddress(email)}</UserText>.
         </p>
         <input type="text" autoComplete="username" value={email} readOnly hidden />
         <TextField ref={passwordRef} label="Password" type="password" autoComplete="current-password" />
