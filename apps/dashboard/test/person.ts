@@ -46,11 +46,12 @@ interface VisitOptions extends BrowserContextOptions {
  * act for them.
  *
  * @param options.emailConfirmation If true, people must confirm their address before their first session.
+ * @param options.settings Further environment variables of the server.
  */
-export function testDashboard(options: { emailConfirmation?: boolean } = {}) {
+export function testDashboard(options: { emailConfirmation?: boolean; settings?: Record<string, string> } = {}) {
   const database = testDatabase()
   const auth = testAuth(database, options)
-  const server = testServer(database, auth)
+  const server = testServer(database, auth, 'main', options.settings)
   const browser = testBrowser()
   let people = 0
   let requests = 0

@@ -505,6 +505,7 @@ describe('paths of the server', () => {
       supabaseUrl: auth.supabaseUrl,
       supabasePublishableKey: auth.publishableKey,
       oauthProviders: [],
+      captcha: null,
     })
   })
 

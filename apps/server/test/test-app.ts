@@ -61,7 +61,12 @@ export function testApp(database: TestDatabase, auth: TestAuth, options: Options
     const listener = createRequestListener(
       createHttpApp({
         api: app.api,
-        settings: { supabaseUrl: auth.supabaseUrl, supabasePublishableKey: auth.publishableKey, oauthProviders: [] },
+        settings: {
+          supabaseUrl: auth.supabaseUrl,
+          supabasePublishableKey: auth.publishableKey,
+          oauthProviders: [],
+          captcha: null,
+        },
         trustedProxyHops: 0,
         dashboard: new Hono<HttpEnv>().get('*', (c) => c.html('the dashboard')),
         isReady: () => ping(database.db).then(() => true),

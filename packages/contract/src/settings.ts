@@ -27,6 +27,10 @@ export const OAUTH_PROVIDER_NAMES = {
 export type OAuthProvider = keyof typeof OAUTH_PROVIDER_NAMES
 export const OAuthProvider = z.enum(Object.keys(OAUTH_PROVIDER_NAMES) as [OAuthProvider, ...OAuthProvider[]])
 
+/** The captchas that Supabase Auth can verify. */
+export const CaptchaProvider = z.enum(['turnstile', 'hcaptcha'])
+export type CaptchaProvider = z.infer<typeof CaptchaProvider>
+
 /**
  * The public settings of a deployment. The dashboard loads them from `/config.json`, so one build works in every deployment.
  */
@@ -35,5 +39,7 @@ export const Settings = z.object({
   supabasePublishableKey: z.string(),
   /** The providers with which people can sign in, in the order of their buttons. */
   oauthProviders: z.array(OAuthProvider),
+  /** The captcha that Supabase Auth requires, or null. */
+  captcha: z.object({ provider: CaptchaProvider, siteKey: z.string() }).nullable(),
 })
 export type Settings = z.infer<typeof Settings>
