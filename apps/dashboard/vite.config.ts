@@ -15,6 +15,30 @@ const SHARED_BYTES_MIN = 30_000
  */
 const OF_MAIN = /zod\/v4\/core\/(core|util)\.js|vite\/preload-helper/
 
+/**
+ * Only menus, lists and pickers need these modules, and only pages loaded later have them. Files of `@base-ui/react` that export many
+ * modules import them too, so start.tsx seems to need them.
+ */
+const OF_POPUPS =
+  /@floating-ui\/|\/use(AnchorPositioning|ListNavigation|Typeahead|Click|Floating)\.mjs$|\/middleware\/arrow\.mjs$/
+
+const START = /\/src\/app\/start\.tsx$/
+
+/**
+ * Returns true if start.tsx imports the module, directly or through other modules, and not only when a page is opened. All these
+ * modules are in one file, so no file of the first load can import from a file that imports from it.
+ */
+function isOfStart(id: string, modules: { getModuleInfo(id: string): { importers: readonly string[] } | null }): boolean {
+  const found = new Set([id])
+  for (const module of found) {
+    for (const importer of modules.getModuleInfo(module)?.importers ?? []) {
+      if (START.test(importer)) return true
+      found.add(importer)
+    }
+  }
+  return false
+}
+
 export default defineConfig({
   // The server sends the compressed files that the build has made, so it does not compress a file for each request.
   plugins: [react(), tailwind(), compression({ algorithms: ['gzip', 'brotliCompress'], threshold: COMPRESSED_BYTES_MIN })],
@@ -22,21 +46,19 @@ export default defineConfig({
     target: 'es2023',
     // Vite's warning about size is off, because bundle.test.ts limits the size of the bundle.
     chunkSizeWarningLimit: Number.POSITIVE_INFINITY,
-    // Code that several pages share goes into one file. By default, the bundler makes many small files, which compress worse.
+    // The code of the first load goes into one file. By default, the bundler makes many small files, which compress worse.
     rolldownOptions: {
       output: {
         codeSplitting: {
           groups: [
+            { name: 'message', priority: 2, test: OF_MAIN, includeDependenciesRecursively: false },
             {
-              name: 'shared',
-              minShareCount: 2,
-              // Code that only pages loaded later share, e.g. the filter by key, gets a file of its own. Otherwise the first
-              // load would contain it.
-              entriesAware: true,
-              entriesAwareMergeThreshold: SHARED_BYTES_MIN,
-              test: (id) => !OF_MAIN.test(id),
-              includeDependenciesRecursively: false,
+              name: (id, modules) => (isOfStart(id, modules) ? 'shared' : null),
+              priority: 1,
+              test: (id) => !OF_POPUPS.test(id),
             },
+            // Code that only pages loaded later share, e.g. the filter by key. Otherwise the first load would contain it.
+            { name: 'later', minShareCount: 2, minSize: SHARED_BYTES_MIN },
           ],
         },
       },

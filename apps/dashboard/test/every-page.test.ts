@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest'
 import { ALL_RULES, COLOR_RULES, violationsOn } from './axe.ts'
 import { hasFocus, testDashboard } from './person.ts'
 
-const { server, visit, signUp, ageSignIn, signUpOnPage, asBackend, charge, once } = testDashboard()
+const { auth, server, visit, signUp, ageSignIn, signUpOnPage, asBackend, charge, once } = testDashboard()
 
 /** The sum of all answers of the first visit, with their headers, as they are on the network. */
 const FIRST_LOAD_KIB_MAX = 300
@@ -14,6 +14,17 @@ const STREAM_SHOWS_WITHIN_MS = 1_000
 
 const realTime = (page: Page) => page.getByText('Real time')
 const isWatch = (request: Request) => request.url().includes('/trpc/usage.watch')
+
+/** Checks that the page is accessible in both colour schemes and does not scroll sideways. */
+async function inspectPage(page: Page): Promise<void> {
+  await page.emulateMedia({ colorScheme: 'light' })
+  expect(await violationsOn(page, ALL_RULES)).toEqual([])
+  await page.emulateMedia({ colorScheme: 'dark' })
+  expect(await violationsOn(page, COLOR_RULES)).toEqual([])
+  expect(
+    await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth),
+  ).toBeLessThanOrEqual(0)
+}
 
 describe('all pages', () => {
   it(`the first load transfers at most ${FIRST_LOAD_KIB_MAX} KiB, and the page shows that it loads before any script runs`, async () => {
@@ -45,15 +56,7 @@ describe('all pages', () => {
     it(`every page is accessible and does not scroll sideways at a width of ${width} px, in light and dark mode`, async () => {
       const visitor = await visit({ viewport: { width, height: 800 }, reducedMotion: 'reduce' })
       const { page, row, choose, confirm, secretDialog, saveSecret, complaints } = visitor
-      const inspect = async () => {
-        await page.emulateMedia({ colorScheme: 'light' })
-        expect(await violationsOn(page, ALL_RULES)).toEqual([])
-        await page.emulateMedia({ colorScheme: 'dark' })
-        expect(await violationsOn(page, COLOR_RULES)).toEqual([])
-        expect(
-          await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth),
-        ).toBeLessThanOrEqual(0)
-      }
+      const inspect = async () => await inspectPage(page)
       await page.goto(`${server.url}/sign-in`)
       await page.getByRole('heading', { name: 'Sign in' }).waitFor()
       await inspect()
@@ -167,6 +170,66 @@ describe('all pages', () => {
       await create.getByRole('button', { name: 'Create key' }).click()
       await page.getByRole('dialog', { name: 'Confirm that it is you' }).waitFor()
       await inspect()
+      expect(complaints).toEqual([])
+    })
+  }
+})
+
+describe('the pages for links of mails', () => {
+  for (const width of [1280, 360]) {
+    it(`they are accessible and do not scroll sideways at a width of ${width} px, in light and dark mode`, async () => {
+      const person = await signUp()
+      const other = await signUp()
+      const { page, complaints } = await visit({ viewport: { width, height: 800 }, reducedMotion: 'reduce' })
+      const inspect = async (heading: string) => {
+        await page.getByRole('heading', { name: heading }).waitFor()
+        await inspectPage(page)
+      }
+      /** Opens a link in a page that is loaded anew. A link that differs only in its hash would not load the page. */
+      const open = async (link: string) => {
+        await page.goto('about:blank')
+        await page.goto(link)
+      }
+      const recoveryOf = async ({ email }: { email: string }) => {
+        await open(`${server.url}/forgot`)
+        await inspect('Set a new password')
+        await page.getByLabel('E-mail').fill(email)
+        await page.getByRole('button', { name: 'Send the link' }).click()
+        await inspect('Check your e-mail')
+        const { links } = await auth.mailbox.next(email)
+        return links.find((link) => link.includes('/confirm?')) ?? ''
+      }
+      await open(`${server.url}/confirm`)
+      await inspect('Open the link again')
+      for (const [type, title, button] of [
+        ['signup', 'Confirm your address', 'Confirm address'],
+        ['recovery', 'Set a new password', 'Continue'],
+        ['email_change', 'Change your address', 'Confirm change'],
+        ['invite', 'Accept the invitation', 'Accept'],
+      ] as const) {
+        await open(`${server.url}/confirm?token_hash=wrong&type=${type}`)
+        await inspect(title)
+        await page.getByRole('button', { name: button }).click()
+        await inspect('This link no longer works')
+      }
+      await open(`${server.url}/#message=half`)
+      await inspect('One of two addresses is confirmed')
+      await open(`${server.url}/reset`)
+      await page.getByText('To set a new password, open the link in the mail.').waitFor()
+      await inspect('Set a new password')
+      await open(await recoveryOf(person))
+      await page.getByRole('button', { name: 'Continue' }).click()
+      await page.getByLabel('New password').waitFor()
+      await inspect('Set a new password')
+      await open(await recoveryOf(other))
+      await page.getByRole('button', { name: 'Continue' }).click()
+      await inspect('This link is for another person')
+      await page.getByRole('button', { name: 'Stay signed in' }).click()
+      await page.getByRole('button', { name: 'Actions for default' }).waitFor()
+      const tab = await page.context().newPage()
+      await tab.goto(server.url)
+      await tab.getByRole('button', { name: 'Sign out' }).click()
+      await inspect('Sign in again')
       expect(complaints).toEqual([])
     })
   }

@@ -46,11 +46,14 @@ interface VisitOptions extends BrowserContextOptions {
  * act for them.
  *
  * @param options.emailConfirmation If true, people must confirm their address before their first session.
+ * @param options.settings Further environment variables of the server.
  */
-export function testDashboard(options: { emailConfirmation?: boolean; secondFactor?: boolean } = {}) {
+export function testDashboard(
+  options: { emailConfirmation?: boolean; secondFactor?: boolean; settings?: Record<string, string> } = {},
+) {
   const database = testDatabase()
   const auth = testAuth(database, options)
-  const server = testServer(database, auth)
+  const server = testServer(database, auth, 'main', options.settings)
   const browser = testBrowser()
   let people = 0
   let requests = 0
@@ -111,7 +114,7 @@ export function testDashboard(options: { emailConfirmation?: boolean; secondFact
     const email = newEmail()
     await page.goto(`${server.url}/sign-up`)
     await page.getByLabel('E-mail').fill(email)
-    await page.getByLabel('Password').fill(PASSWORD)
+    await page.getByLabel('Password', { exact: true }).fill(PASSWORD)
     await page.getByRole('button', { name: 'Create account' }).click()
     await secretDialog.waitFor()
     return email

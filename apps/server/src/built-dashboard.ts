@@ -1,7 +1,9 @@
 import { existsSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { serveStatic } from '@hono/node-server/serve-static'
+import type { CaptchaProvider } from '@keymeter/contract'
 import { Hono } from 'hono'
+import type { Env } from './env.ts'
 import type { HttpEnv } from './http-env.ts'
 
 const BUILD = fileURLToPath(new URL('../../dashboard/dist', import.meta.url))
@@ -15,7 +17,7 @@ const FILES = { root: BUILD, precompressed: true }
  *
  * @throws Error if the dashboard is not built.
  */
-export function builtDashboard(supabaseUrl: string): Hono<HttpEnv> {
+export function builtDashboard(settings: Pick<Env, 'supabaseUrl' | 'captcha'>): Hono<HttpEnv> {
   if (!existsSync(`${BUILD}/index.html`)) throw new Error('The dashboard is not built. Run `pnpm build` first.')
   const app = new Hono<HttpEnv>()
   app.get(
@@ -27,7 +29,7 @@ export function builtDashboard(supabaseUrl: string): Hono<HttpEnv> {
   )
   app.get('/assets/*', (c) => c.notFound())
   app.get('*', async (c, next) => {
-    c.header('content-security-policy', contentSecurityPolicy(supabaseUrl))
+    c.header('content-security-policy', contentSecurityPolicy(settings))
     c.header('cache-control', 'no-cache')
     await next()
   })
@@ -36,18 +38,27 @@ export function builtDashboard(supabaseUrl: string): Hono<HttpEnv> {
   return app
 }
 
+const HCAPTCHA = ' https://hcaptcha.com https://*.hcaptcha.com'
+/** What the documentation of each captcha demands. */
+const CAPTCHA_SOURCES = {
+  turnstile: { scripts: ' https://challenges.cloudflare.com', styles: '', calls: '' },
+  hcaptcha: { scripts: HCAPTCHA, styles: HCAPTCHA, calls: HCAPTCHA },
+} satisfies Record<CaptchaProvider, { scripts: string; styles: string; calls: string }>
+
 /**
  * The value of the Content-Security-Policy header. The page may load only files of this origin and images in `data:` URLs, and
- * may call only this origin and Supabase.
+ * may call only this origin and Supabase. With a captcha, it may also load and show the captcha.
  */
-function contentSecurityPolicy(supabaseUrl: string): string {
+function contentSecurityPolicy({ supabaseUrl, captcha }: Pick<Env, 'supabaseUrl' | 'captcha'>): string {
+  const { scripts = '', styles = '', calls = '' } = captcha === null ? {} : CAPTCHA_SOURCES[captcha.provider]
   return [
     "default-src 'none'",
-    "script-src 'self'",
-    "style-src 'self'",
+    `script-src 'self'${scripts}`,
+    ...(scripts === '' ? [] : [`frame-src${scripts}`]),
+    `style-src 'self'${styles}`,
     "img-src 'self' data:",
     "font-src 'self'",
-    `connect-src 'self' ${new URL(supabaseUrl).origin}`,
+    `connect-src 'self' ${new URL(supabaseUrl).origin}${calls}`,
     "form-action 'self'",
     "frame-ancestors 'none'",
     "base-uri 'none'",

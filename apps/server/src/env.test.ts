@@ -49,6 +49,17 @@ describe('environment variables', () => {
     expect(names.split(', ').map((name) => name.replace(/ \(.*/, ''))).toEqual(OAuthProvider.options)
   })
 
+  it('a captcha needs a provider that Supabase Auth knows, and a site key', () => {
+    const captcha = (provider: string, siteKey: string) =>
+      readEnv({ ...required, CAPTCHA_PROVIDER: provider, CAPTCHA_SITE_KEY: siteKey }).captcha
+    expect(captcha('', '')).toBeNull()
+    expect(captcha('turnstile', '1x00')).toEqual({ provider: 'turnstile', siteKey: '1x00' })
+    expect(captcha('hcaptcha', '1000')).toEqual({ provider: 'hcaptcha', siteKey: '1000' })
+    expect(() => captcha('recaptcha', '1000')).toThrow('CAPTCHA_PROVIDER: ')
+    expect(() => captcha('hcaptcha', '')).toThrow('CAPTCHA_SITE_KEY is missing')
+    expect(() => captcha('', '1000')).toThrow('CAPTCHA_PROVIDER is missing')
+  })
+
   it('`PUBLIC_URL` is optional, and must be an http or https URL', () => {
     const publicUrl = (url: string) => readEnv({ ...required, PUBLIC_URL: url }).publicUrl
     expect([publicUrl(''), publicUrl('https://keys.example')]).toEqual([null, 'https://keys.example'])

@@ -9,7 +9,7 @@ import {
   METERING_CONNECTIONS_MIN,
   SmtpUrl,
 } from '@keymeter/api/server'
-import { OAuthProvider } from '@keymeter/contract'
+import { CaptchaProvider, OAuthProvider } from '@keymeter/contract'
 import { z } from 'zod'
 
 const Port = z.coerce.number().int().min(0).max(65_535)
@@ -35,6 +35,12 @@ const OAuthProviders = z
   ])
   .pipe(z.array(z.enum(OAuthProvider.options, { error: `must be a list of these names: ${OAuthProvider.options.join(', ')}` })))
 
+/** A captcha needs both settings. */
+const CAPTCHA_PAIRS = [
+  ['CAPTCHA_PROVIDER', 'CAPTCHA_SITE_KEY'],
+  ['CAPTCHA_SITE_KEY', 'CAPTCHA_PROVIDER'],
+] as const
+
 const Env = z
   .object({
     DATABASE_URL: blankIsUnset(z.string().startsWith('postgres', 'must be a postgresql:// URL')),
@@ -55,6 +61,8 @@ const Env = z
     PUBLIC_URL: blankIsUnset(z.url({ protocol: /^https?$/, error: 'must be an http or https URL' }).optional()),
     OAUTH_PROVIDERS: blankIsUnset(OAuthProviders.default([])),
     SECOND_FACTOR: blankIsUnset(z.enum(['on', 'off']).default('on')),
+    CAPTCHA_PROVIDER: blankIsUnset(CaptchaProvider.optional()),
+    CAPTCHA_SITE_KEY: blankIsUnset(z.string().optional()),
     FREE_CREDITS: blankIsUnset(z.enum(FREE_CREDITS).default('after_confirmation')),
     SIGN_UPS_PER_ADDRESS_PER_HOUR: limit('signUpsPerAddressPerHour'),
     SIGN_UPS_PER_MAILBOX_PER_HOUR: limit('signUpsPerMailboxPerHour'),
@@ -76,6 +84,11 @@ const Env = z
     LOG_LEVEL: blankIsUnset(z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal']).default('info')),
   })
   .refine((env) => env.SMTP_URL === undefined || env.MAIL_FROM !== undefined, { path: ['MAIL_FROM'] })
+  .superRefine((env, faults) => {
+    for (const [one, other] of CAPTCHA_PAIRS)
+      if (env[one] !== undefined && env[other] === undefined)
+        faults.addIssue({ code: 'custom', path: [other], message: `must be set too, because ${one} is set` })
+  })
   .transform((env) => ({
     databaseUrl: env.DATABASE_URL,
     databaseDirectUrl: env.DATABASE_DIRECT_URL ?? env.DATABASE_URL,
@@ -102,6 +115,10 @@ const Env = z
     publicUrl: env.PUBLIC_URL ?? null,
     oauthProviders: env.OAUTH_PROVIDERS,
     secondFactor: env.SECOND_FACTOR === 'on',
+    captcha:
+      env.CAPTCHA_PROVIDER === undefined || env.CAPTCHA_SITE_KEY === undefined
+        ? null
+        : { provider: env.CAPTCHA_PROVIDER, siteKey: env.CAPTCHA_SITE_KEY },
     keyBrand: env.KEYMETER_KEY_BRAND,
     mail: env.SMTP_URL === undefined || env.MAIL_FROM === undefined ? null : { smtpUrl: env.SMTP_URL, from: env.MAIL_FROM },
     host: env.HOST,

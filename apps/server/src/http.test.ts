@@ -506,6 +506,7 @@ describe('paths of the server', () => {
       supabasePublishableKey: auth.publishableKey,
       oauthProviders: [],
       secondFactor: false,
+      captcha: null,
     })
   })
 

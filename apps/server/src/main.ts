@@ -9,7 +9,7 @@ try {
   const env = readEnv(process.env)
   const log = createLog({ level: env.logLevel, secrets: secretsOf(env) })
   warnAboutPlainConnections(env, log)
-  await serve(env, log, () => ({ dashboard: builtDashboard(env.supabaseUrl) }))
+  await serve(env, log, () => ({ dashboard: builtDashboard(env) }))
 } catch (error) {
   console.error(error instanceof Error ? error.message : error)
   process.exit(1)

@@ -92,7 +92,8 @@ export async function serve(env: Env, log: Logger, createPages: (server: Server)
   const supabase = {
     url: env.supabaseInternalUrl,
     publishableKey: env.supabasePublishableKey,
-    secretKey: env.supabaseSecretKey,
+    // Supabase Auth asks for no captcha in a request with a secret key. A robot could then sign up without one.
+    secretKey: env.captcha === null ? env.supabaseSecretKey : null,
   }
   const announcer = createUsageAnnouncer(meteringDb, usageWatch, log)
   const { inFront = (listener) => listener, close: closePages, ...pages } = await createPages(server)
@@ -120,6 +121,7 @@ export async function serve(env: Env, log: Logger, createPages: (server: Server)
       supabasePublishableKey: env.supabasePublishableKey,
       oauthProviders: env.oauthProviders,
       secondFactor: env.secondFactor,
+      captcha: env.captcha,
     },
     trustedProxyHops: env.trustedProxyHops,
     isReady: readiness.isReady,

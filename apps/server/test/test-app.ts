@@ -67,6 +67,7 @@ export function testApp(database: TestDatabase, auth: TestAuth, options: Options
           supabasePublishableKey: auth.publishableKey,
           oauthProviders: [],
           secondFactor: false,
+          captcha: null,
         },
         trustedProxyHops: 0,
         dashboard: new Hono<HttpEnv>().get('*', (c) => c.html('the dashboard')),

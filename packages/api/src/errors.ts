@@ -109,7 +109,7 @@ const REASONS = {
   sign_up_refused: { code: 'FORBIDDEN', message: 'This sign-up was refused: ask the operator for an account.' },
   captcha_failed: {
     code: 'BAD_REQUEST',
-    message: 'Signing up needs a captcha, and this form has none: ask the operator for an account.',
+    message: 'The captcha is missing, or was not accepted: solve it again.',
   },
   too_many_attempts: {
     code: 'TOO_MANY_REQUESTS',

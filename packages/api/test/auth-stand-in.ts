@@ -1,4 +1,5 @@
 import { createServer, type IncomingHttpHeaders } from 'node:http'
+import { Readable } from 'node:stream'
 import { decodeJwt } from 'jose'
 
 /** One response of the stand-in: an HTTP status and a JSON body. */
@@ -12,6 +13,8 @@ export interface Received {
   method: string
   path: string
   headers: IncomingHttpHeaders
+  /** The parsed JSON of the request, or null if it has no body. */
+  body: unknown
 }
 
 /**
@@ -25,7 +28,9 @@ export async function startAuthStandIn(answer: (request: Received) => Answer | P
 }> {
   const received: Received[] = []
   const server = createServer(async (request, response) => {
-    const call = { method: request.method ?? '', path: request.url ?? '', headers: request.headers }
+    const text = await new Response(Readable.toWeb(request) as ReadableStream).text()
+    const { method = '', url: path = '', headers: sent } = request
+    const call = { method, path, headers: sent, body: text === '' ? null : JSON.parse(text) }
     received.push(call)
     const { status, body, headers } = await answer(call)
     response.writeHead(status, { 'content-type': 'application/json', ...headers }).end(JSON.stringify(body))

@@ -64,8 +64,16 @@ export const NextPath = z
   .max(NEXT_PATH_LENGTH_MAX, `Use at most ${NEXT_PATH_LENGTH_MAX} characters.`)
   .refine((path) => nextPath(path) === path, 'Use a path of this site, like /usage.')
 
+/** Tokens of Turnstile have at most 2,048 characters. Those of hCaptcha are longer, without a documented maximum. */
+export const CAPTCHA_TOKEN_LENGTH_MAX = 8_192
+
 /** The fields of every call that sends a mail with a link. */
-const withLink = { email: Email.refine(hasNoWholeSecret, HAS_WHOLE_SECRET), next: NextPath.optional() }
+const withLink = {
+  email: Email.refine(hasNoWholeSecret, HAS_WHOLE_SECRET),
+  next: NextPath.optional(),
+  /** Required if the Supabase project requires a captcha. A token works once. */
+  captchaToken: z.string().max(CAPTCHA_TOKEN_LENGTH_MAX).optional(),
+}
 
 export const SignUp = z.strictObject({ ...withLink, password: Password })
 export type SignUp = z.infer<typeof SignUp>

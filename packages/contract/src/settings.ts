@@ -27,6 +27,10 @@ export const OAUTH_PROVIDER_NAMES = {
 export type OAuthProvider = keyof typeof OAUTH_PROVIDER_NAMES
 export const OAuthProvider = z.enum(Object.keys(OAUTH_PROVIDER_NAMES) as [OAuthProvider, ...OAuthProvider[]])
 
+/** The captchas that Supabase Auth can verify. */
+export const CaptchaProvider = z.enum(['turnstile', 'hcaptcha'])
+export type CaptchaProvider = z.infer<typeof CaptchaProvider>
+
 /**
  * The public settings of a deployment. The dashboard loads them from `/config.json`, so one build works in every deployment.
  */
@@ -37,5 +41,7 @@ export const Settings = z.object({
   oauthProviders: z.array(OAuthProvider),
   /** True if people can set up a second factor. */
   secondFactor: z.boolean(),
+  /** The captcha that Supabase Auth requires, or null. */
+  captcha: z.object({ provider: CaptchaProvider, siteKey: z.string() }).nullable(),
 })
 export type Settings = z.infer<typeof Settings>

@@ -3,8 +3,6 @@ import { createRootRoute, createRoute, createRouter, Link, lazyRouteComponent, O
 import { parseActivitySearch } from '../audit/activity-search.ts'
 import { nextSearch, parseNextSearch } from '../auth/next-search.ts'
 import { SignInAgainDialog } from '../auth/sign-in-again-dialog.tsx'
-import { SignInPage } from '../auth/sign-in-page.tsx'
-import { SignUpPage } from '../auth/sign-up-page.tsx'
 import { parseBillingSearch } from '../billing/billing-search.ts'
 import { currentSession, hasSignedOut } from '../call/session.ts'
 import { KeysPage } from '../keys/keys-page.tsx'
@@ -84,8 +82,18 @@ const routeTree = rootRoute.addChildren([
     }),
   ]),
   authRoute.addChildren([
-    createRoute({ getParentRoute: () => authRoute, path: '/sign-in', beforeLoad: onlySignedOut, component: SignInPage }),
-    createRoute({ getParentRoute: () => authRoute, path: '/sign-up', beforeLoad: onlySignedOut, component: SignUpPage }),
+    createRoute({
+      getParentRoute: () => authRoute,
+      path: '/sign-in',
+      beforeLoad: onlySignedOut,
+      component: lazyRouteComponent(() => import('../auth/sign-in-page.tsx'), 'SignInPage'),
+    }),
+    createRoute({
+      getParentRoute: () => authRoute,
+      path: '/sign-up',
+      beforeLoad: onlySignedOut,
+      component: lazyRouteComponent(() => import('../auth/sign-up-page.tsx'), 'SignUpPage'),
+    }),
     createRoute({
       getParentRoute: () => authRoute,
       path: '/confirm',

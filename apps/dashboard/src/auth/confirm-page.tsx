@@ -107,8 +107,8 @@ function Confirm({ link }: { link: MailLink }) {
           <Button isPending={isPending} onClick={() => enter(opened)}>
             Sign out and continue
           </Button>
-          <Button variant="secondary" isPending={isPending} onClick={stay}>
-            <span className="min-w-0 truncate">
+          <Button variant="secondary" isPending={isPending} onClick={stay} className="min-w-0 py-2">
+            <span className="min-w-0 wrap-anywhere">
               Stay signed in{user?.email !== undefined && ` as ${writtenAddress(user.email)}`}
             </span>
           </Button>

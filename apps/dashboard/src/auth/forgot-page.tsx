@@ -10,6 +10,7 @@ import { UserText } from '../ui/user-text.tsx'
 import { AuthLink } from './auth-link.tsx'
 import { AuthPage } from './auth-page.tsx'
 import { SendAgain } from './send-again.tsx'
+import { useCaptcha } from './use-captcha.tsx'
 import { useNext } from './use-next.ts'
 import { writtenAddress } from './written-address.ts'
 
@@ -18,8 +19,9 @@ export function ForgotPage() {
   const next = useNext()
   const [sentTo, setSentTo] = useState<string | null>(null)
   const { register, submit, errors, formState, fault } = useCallForm(RequestLink, { email: '' })
+  const captcha = useCaptcha()
   const request = submit(async ({ email }) => {
-    await api.auth.requestPasswordReset.mutate({ email, next })
+    await api.auth.requestPasswordReset.mutate({ email, next, ...captcha.input }).finally(captcha.renew)
     setSentTo(email)
   })
   return (
@@ -32,7 +34,8 @@ export function ForgotPage() {
           {fault !== null && <ErrorNotice error={fault} />}
           <p className="text-sm text-ink-soft">Enter the address of your account. You get a mail with a link.</p>
           <TextField label="E-mail" type="email" autoComplete="email" error={errors.email?.message} {...register('email')} />
-          <Button type="submit" isPending={formState.isSubmitting}>
+          {captcha.widget}
+          <Button type="submit" isPending={formState.isSubmitting} disabled={captcha.isMissing}>
             Send the link
           </Button>
         </form>

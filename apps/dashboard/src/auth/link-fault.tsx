@@ -12,6 +12,7 @@ import { UserText } from '../ui/user-text.tsx'
 import { AuthLink } from './auth-link.tsx'
 import { AuthPage } from './auth-page.tsx'
 import { SendAgain } from './send-again.tsx'
+import { useCaptcha } from './use-captcha.tsx'
 import { useNext } from './use-next.ts'
 import { writtenAddress } from './written-address.ts'
 
@@ -89,8 +90,9 @@ function AnotherConfirmation() {
   const next = useNext()
   const [sentTo, setSentTo] = useState<string | null>(null)
   const { register, submit, errors, formState, fault } = useCallForm(RequestLink, { email: '' })
+  const captcha = useCaptcha()
   const request = submit(async ({ email }) => {
-    await api.auth.resendConfirmation.mutate({ email, next })
+    await api.auth.resendConfirmation.mutate({ email, next, ...captcha.input }).finally(captcha.renew)
     setSentTo(email)
   })
   if (sentTo !== null) {
@@ -108,7 +110,8 @@ function AnotherConfirmation() {
       </p>
       {fault !== null && <ErrorNotice error={fault} />}
       <TextField label="E-mail" type="email" autoComplete="email" error={errors.email?.message} {...register('email')} />
-      <Button type="submit" isPending={formState.isSubmitting}>
+      {captcha.widget}
+      <Button type="submit" isPending={formState.isSubmitting} disabled={captcha.isMissing}>
         Send another link
       </Button>
     </form>

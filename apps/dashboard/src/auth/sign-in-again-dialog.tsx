@@ -9,6 +9,7 @@ import { Notice } from '../ui/notice.tsx'
 import { POPUP } from '../ui/popup.ts'
 import { UserText } from '../ui/user-text.tsx'
 import { OAuthButtons } from './oauth-buttons.tsx'
+import { useCaptcha } from './use-captcha.tsx'
 import { writtenAddress } from './written-address.ts'
 
 /**
@@ -37,12 +38,14 @@ export function SignInAgainDialog() {
 }
 
 function SignInAgainForm({ email, passwordRef }: { email: string; passwordRef: React.RefObject<HTMLInputElement | null> }) {
+  const captcha = useCaptcha()
   const [fault, setFault] = useState<string | null>(null)
   const [isPending, setIsPending] = useState(false)
   const submit = async (event: React.FormEvent) => {
     event.preventDefault()
     setIsPending(true)
-    const refusal = await signIn(email, passwordRef.current?.value ?? '')
+    const refusal = await signIn(email, passwordRef.current?.value ?? '', captcha.input)
+    captcha.renew()
     setIsPending(false)
     setFault(refusal?.message ?? null)
     if (refusal === null) await queryClient.invalidateQueries()
@@ -52,15 +55,16 @@ function SignInAgainForm({ email, passwordRef }: { email: string; passwordRef: R
       <form noValidate onSubmit={submit} className="grid gap-4">
         {fault !== null && <Notice tone="danger">{fault}</Notice>}
         <p className="text-sm">
-          Signed in as <UserText>{writtenAddress(email)}</UserText>
+          You were signed in as <UserText>{writtenAddress(email)}</UserText>.
         </p>
         <input type="text" autoComplete="username" value={email} readOnly hidden />
         <TextField ref={passwordRef} label="Password" type="password" autoComplete="current-password" />
+        {captcha.widget}
         <div className="flex flex-wrap justify-end gap-2">
           <Button variant="secondary" onClick={signOut}>
             Leave this page
           </Button>
-          <Button type="submit" isPending={isPending}>
+          <Button type="submit" isPending={isPending} disabled={captcha.isMissing}>
             Sign in
           </Button>
         </div>

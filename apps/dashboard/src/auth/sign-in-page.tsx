@@ -13,6 +13,7 @@ import { AuthLink } from './auth-link.tsx'
 import { AuthPage } from './auth-page.tsx'
 import { OAuthButtons } from './oauth-buttons.tsx'
 import { SendAgain } from './send-again.tsx'
+import { useCaptcha } from './use-captcha.tsx'
 import { useNext } from './use-next.ts'
 
 /** The sign-in page does not check a minimum length. The minimum was perhaps smaller when the user chose the password. */
@@ -28,13 +29,15 @@ export function SignInPage() {
   const next = useNext()
   const [refusal, setRefusal] = useState(hasReturnedRefused ? RETURNED_REFUSED : null)
   const [email, setEmail] = useState('')
+  const captcha = useCaptcha()
   const { register, handleSubmit, formState } = useForm({
     resolver: standardSchemaResolver(SignIn),
     defaultValues: { email: '', password: '' },
   })
   const submit = handleSubmit(async (input) => {
     setEmail(input.email)
-    const refusal = await signIn(input.email, input.password)
+    const refusal = await signIn(input.email, input.password, captcha.input)
+    captcha.renew()
     setRefusal(refusal)
     if (refusal === null) await navigate({ href: next })
   })
@@ -69,7 +72,8 @@ export function SignInPage() {
         <p className="text-sm">
           <AuthLink to="/forgot">Forgot your password?</AuthLink>
         </p>
-        <Button type="submit" isPending={formState.isSubmitting}>
+        {captcha.widget}
+        <Button type="submit" isPending={formState.isSubmitting} disabled={captcha.isMissing}>
           Sign in
         </Button>
       </form>

@@ -15,6 +15,7 @@ import { AuthPage } from './auth-page.tsx'
 import { OAuthButtons } from './oauth-buttons.tsx'
 import { PasswordField } from './password-field.tsx'
 import { SendAgain } from './send-again.tsx'
+import { useCaptcha } from './use-captcha.tsx'
 import { useNext } from './use-next.ts'
 import { writtenAddress } from './written-address.ts'
 
@@ -23,8 +24,11 @@ export function SignUpPage() {
   const next = useNext()
   const [unconfirmed, setUnconfirmed] = useState<string | null>(null)
   const { register, submit, errors, formState, fault } = useCallForm(SignUp, { email: '', password: '' })
+  const captcha = useCaptcha()
   const signUp = submit(async (input) => {
-    const { user, session, defaultKey } = await api.auth.signup.mutate({ ...input, next })
+    const { user, session, defaultKey } = await api.auth.signup
+      .mutate({ ...input, next, ...captcha.input })
+      .finally(captcha.renew)
     if (session === null) return setUnconfirmed(input.email)
     try {
       await adoptSession(session)
@@ -54,7 +58,8 @@ export function SignUpPage() {
               error={errors.password?.message}
               {...register('password')}
             />
-            <Button type="submit" isPending={formState.isSubmitting}>
+            {captcha.widget}
+            <Button type="submit" isPending={formState.isSubmitting} disabled={captcha.isMissing}>
               Create account
             </Button>
           </form>

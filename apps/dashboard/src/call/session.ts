@@ -141,8 +141,12 @@ export interface SignInRefusal {
 }
 
 /** Signs in. Resolves to null, or to the reason why not. */
-export async function signIn(email: string, password: string): Promise<SignInRefusal | null> {
-  const { error } = await auth.signInWithPassword({ email, password })
+export async function signIn(
+  email: string,
+  password: string,
+  options: { captchaToken?: string },
+): Promise<SignInRefusal | null> {
+  const { error } = await auth.signInWithPassword({ email, password, options })
   return error === null ? null : { message: describeSignInFault(error), isUnconfirmed: error.code === 'email_not_confirmed' }
 }
 
@@ -153,6 +157,8 @@ function describeSignInFault(error: AuthError): string {
       return 'Wrong e-mail address or password.'
     case 'email_not_confirmed':
       return 'Confirm your address first: the link is in your e-mail.'
+    case 'captcha_failed':
+      return 'The captcha is missing, or was not accepted. Solve it again.'
     case 'over_request_rate_limit':
       return 'Too many attempts. Wait a minute, then try again.'
     default:

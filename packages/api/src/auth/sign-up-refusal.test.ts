@@ -38,7 +38,6 @@ describe('a sign-up that Supabase Auth refuses', () => {
     [400, 'email_address_not_provided', 'email_invalid', 'BAD_REQUEST'],
     [400, 'validation_failed', 'email_invalid', 'BAD_REQUEST'],
     [429, 'over_request_rate_limit', 'too_many_attempts', 'TOO_MANY_REQUESTS'],
-    [429, 'over_email_send_rate_limit', 'too_many_attempts', 'TOO_MANY_REQUESTS'],
     [429, 'over_sms_send_rate_limit', 'too_many_attempts', 'TOO_MANY_REQUESTS'],
     [429, 'unknown_limit', 'too_many_attempts', 'TOO_MANY_REQUESTS'],
     [409, 'conflict', 'too_many_attempts', 'TOO_MANY_REQUESTS'],
@@ -98,6 +97,19 @@ describe('a sign-up that Supabase Auth refuses', () => {
   ])('because of a weak password (%j) says why', async (reasons, message) => {
     const error = await refusalOf(withCode(422, 'weak_password', { weak_password: { reasons } }))
     expect(error).toMatchObject({ reason: 'password_weak', message, issues: [{ field: 'password', message }] })
+  })
+})
+
+describe('a sign-up for which Supabase Auth sends no mail, because it has sent too many', () => {
+  it('looks like a first sign-up, because Supabase Auth reports this only for addresses without a confirmed account', async () => {
+    for (const answer of [withCode(429, 'over_email_send_rate_limit'), withVersion(429, 'over_email_send_rate_limit')]) {
+      const outcome = await refusalOf(answer)
+      expect(outcome).toEqual({
+        user: { id: expect.stringMatching(/^[0-9a-f-]{36}$/), email: 'someone@example.com' },
+        session: null,
+        defaultKey: null,
+      })
+    }
   })
 })
 

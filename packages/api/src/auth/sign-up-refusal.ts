@@ -40,7 +40,6 @@ export function signUpRefusal(error: AuthError): AppError {
     case 'captcha_failed':
       return new AppError('captcha_failed', { cause })
     case 'over_request_rate_limit':
-    case 'over_email_send_rate_limit':
     case 'over_sms_send_rate_limit':
       return new AppError('too_many_attempts', { cause })
     case 'conflict': {

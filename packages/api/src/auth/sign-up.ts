@@ -23,12 +23,16 @@ import { signUpRefusal } from './sign-up-refusal.ts'
  */
 export async function signUp(
   ctx: Context,
-  { email, password, next }: SignUp,
+  { email, password, next, captchaToken }: SignUp,
 ): Promise<Omit<z.infer<typeof SignUpOutput>, 'requestId'>> {
   await ctx.limits.signUpsPerAddress.attempt(networkOf(ctx.clientAddress))
   await ctx.limits.signUpsPerMailbox.attempt(hashMailbox(email).toString('hex'))
   const auth = createCallersAuthClient(ctx)
-  const request = { email, password, options: linkTarget(ctx, next, 'emailRedirectTo') }
+  const request = {
+    email,
+    password,
+    options: { ...linkTarget(ctx, next, 'emailRedirectTo'), ...(captchaToken !== undefined && { captchaToken }) },
+  }
   let { data, error } = await auth.signUp(request)
   // If two requests sign up the same address concurrently, the second request violates a unique key of Supabase and gets status
   // 500. A retry gets the actual reason: the address is taken.

@@ -122,9 +122,14 @@ export function testAuth(
 /**
  * Starts Keymeter's server at `auth.siteUrl` for the calling test file, and stops it after the last test of the file. The entry
  * `main` is the production server and serves the built dashboard. The entry `dev` is the development server: it serves the
- * dashboard from its sources, and the tRPC panel. `url` is empty until the `beforeAll` hook has run.
+ * dashboard from its sources, and the tRPC panel. `settings` are further environment variables. `url` is empty until the `beforeAll` hook has run.
  */
-export function testServer(database: TestDatabase, auth: TestAuth, entry: 'main' | 'dev' = 'main'): { url: string } {
+export function testServer(
+  database: TestDatabase,
+  auth: TestAuth,
+  entry: 'main' | 'dev' = 'main',
+  settings: Record<string, string> = {},
+): { url: string } {
   const { dir } = inject('cluster')
   const server = { url: '' }
   let running: ManagedProcess
@@ -135,7 +140,7 @@ export function testServer(database: TestDatabase, auth: TestAuth, entry: 'main'
       command: process.execPath,
       args: [join(REPOSITORY, `apps/server/src/${entry}.ts`)],
       cwd: dir,
-      env: { ...serverEnv(database, auth, Number(new URL(auth.siteUrl).port)), ...auth.mailbox.serverEnv() },
+      env: { ...serverEnv(database, auth, Number(new URL(auth.siteUrl).port)), ...auth.mailbox.serverEnv(), ...settings },
       logFile: join(dir, `${database.name}.server.log`),
       isReady: async () => (await fetch(`${server.url}/readyz`).catch(() => null))?.status === 200,
       readyTimeoutMs: SERVER_TIMEOUT_MS,
