@@ -136,7 +136,7 @@ export function testDashboard() {
     return charged
   }
 
-  return { database, server, visit, signUp, signUpOnPage, signInUnprovisioned, asBackend, charge, once }
+  return { database, auth, server, visit, signUp, signUpOnPage, signInUnprovisioned, asBackend, charge, once }
 }
 
 function visitor(page: Page): Visitor {

@@ -29,6 +29,14 @@ const REASONS = {
     code: 'UNAUTHORIZED',
     message: 'You are not signed in: sign in, and send the access token as "authorization: Bearer <token>".',
   },
+  sign_in_too_old: {
+    code: 'FORBIDDEN',
+    message: 'This change needs a sign-in of the last 30 minutes: sign in again, then send the call again.',
+  },
+  second_factor_required: {
+    code: 'FORBIDDEN',
+    message: 'This call needs a session with your second factor: enter a code of your authenticator app, then send it again.',
+  },
   service_key_invalid: {
     code: 'UNAUTHORIZED',
     message: 'The service key is missing or wrong: send KEYMETER_SERVICE_KEY of the server as "authorization: Bearer <key>".',
@@ -38,10 +46,6 @@ const REASONS = {
     message: 'You are not a member of this account: choose another account, or ask its owner to invite you.',
   },
   role_insufficient: { code: 'FORBIDDEN', message: 'Your role in this account does not allow this: ask an owner or an admin.' },
-  second_factor_required: {
-    code: 'FORBIDDEN',
-    message: 'This account requires a second factor: sign in with the code of your authenticator app.',
-  },
   member_not_found: { code: 'NOT_FOUND', message: 'This account has no such member: load the list of members again.' },
   last_owner: {
     code: 'CONFLICT',

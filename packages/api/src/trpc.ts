@@ -2,6 +2,7 @@ import { cutSecrets } from '@keymeter/contract'
 import { initTRPC } from '@trpc/server'
 import { isMemberCall, type MemberCall } from './access.ts'
 import { accountOfCall } from './auth/account-of-call.ts'
+import { requireRecentSignIn } from './auth/require-recent-sign-in.ts'
 import { verifyServiceKey } from './auth/verify-service-key.ts'
 import { decideFreeCredits, UNDECIDED } from './billing/free-credits.ts'
 import type { Context } from './context.ts'
@@ -70,19 +71,27 @@ export const signedInProcedure = t.procedure.use(async ({ ctx, path, type, next 
   })
 })
 
+interface ChangeOptions {
+  limits: (keyof Limits)[]
+  checksSession: boolean
+  needsRecentSignIn?: boolean
+}
+
 /**
  * The base of every procedure that changes keys. It is like `signedInProcedure`, but each call first counts towards `limits`, which
  * are limits per account. Then a procedure with `checksSession` asks the auth server whether the session still exists. Both happen
  * before the transaction, so a refused call or a slow auth server does not occupy a connection. Only the calls of members count.
- * Otherwise everybody could use up the limits of every account.
+ * Otherwise everybody could use up the limits of every account. A procedure with `needsRecentSignIn` first refuses a caller whose
+ * sign-in is too old. Such a call does not count, because the dashboard repeats it.
  *
  * `ctx.freeCredits` is for a procedure that can create the account.
  */
-function changeProcedure({ limits, checksSession }: { limits: (keyof Limits)[]; checksSession: boolean }) {
+function changeProcedure({ limits, checksSession, needsRecentSignIn = false }: ChangeOptions) {
   return t.procedure.use(async ({ ctx, path, next }) => {
     const caller = await ctx.verifyAccessToken(ctx.authorization)
     const call = memberCall(ctx, path, caller)
     await inAccount(call, 'read only', async () => {})
+    if (needsRecentSignIn) requireRecentSignIn(caller)
     for (const limit of limits) await ctx.limits[limit].attempt(call.userId)
     const person = checksSession ? await ctx.checkSession(ctx.authorization, caller.userId) : null
     // The free credits of an account belong to the mailbox of the person who opened it.
@@ -99,10 +108,18 @@ function changeProcedure({ limits, checksSession }: { limits: (keyof Limits)[]; 
 /** The base of every procedure that changes a key or the account without a new secret. A signed-out user can call it. */
 export const editProcedure = changeProcedure({ limits: ['keyChanges'], checksSession: false })
 /** The base of every procedure that gives a key a new secret, or that makes a secret work again. */
-export const secretProcedure = changeProcedure({ limits: ['keyChanges'], checksSession: true })
-export const newKeyProcedure = changeProcedure({ limits: ['newKeys', 'keyChanges'], checksSession: true })
+export const secretProcedure = changeProcedure({ limits: ['keyChanges'], checksSession: true, needsRecentSignIn: true })
+export const newKeyProcedure = changeProcedure({
+  limits: ['newKeys', 'keyChanges'],
+  checksSession: true,
+  needsRecentSignIn: true,
+})
 /** The base of every procedure that changes the members or the settings of the account. */
-export const memberChangeProcedure = changeProcedure({ limits: ['memberChanges'], checksSession: true })
+export const memberChangeProcedure = changeProcedure({
+  limits: ['memberChanges'],
+  checksSession: true,
+  needsRecentSignIn: true,
+})
 /**
  * The bases of the procedures that stop a secret. They have a limit of their own, so that a leaked secret can be stopped after all
  * other changes are used up. `stopProcedure` does not need the auth server, so a key can be disabled during its outage.

@@ -8,10 +8,11 @@ import { z } from 'zod'
 export const Reason = z.enum([
   'bad_request',
   'not_signed_in',
+  'sign_in_too_old',
+  'second_factor_required',
   'service_key_invalid',
   'not_a_member',
   'role_insufficient',
-  'second_factor_required',
   'member_not_found',
   'last_owner',
   'account_exists',

@@ -1,4 +1,6 @@
+import { randomUUID } from 'node:crypto'
 import { networkInterfaces } from 'node:os'
+import { decodeJwt, jwtVerify } from 'jose'
 import { describe, expect, it } from 'vitest'
 import { testAuth, testDatabase } from './testing/index.ts'
 
@@ -33,6 +35,29 @@ describe('embedded auth server', () => {
         expect((await fetch(auth.supabaseUrl + path, { headers })).status).toBe(404)
       }
     }
+  })
+
+  it('an access token contains when its user signed in, and a refresh does not change this time', async () => {
+    const call = async (path: string, body: object) => {
+      const headers = { apikey: auth.publishableKey, 'content-type': 'application/json' }
+      const response = await fetch(`${auth.supabaseUrl}/auth/v1/${path}`, {
+        method: 'POST',
+        headers,
+        body: JSON.stringify(body),
+      })
+      return (await response.json()) as { access_token: string; refresh_token: string; user: { id: string } }
+    }
+    const { user, ...session } = await call('signup', { email: `${randomUUID()}@example.com`, password: 'a long password' })
+    const { iat = 0, session_id } = decodeJwt(session.access_token)
+    const signedInAt = iat - 7_200
+    await database.owner.query('update auth.sessions set created_at = to_timestamp($1) where id = $2', [signedInAt, session_id])
+    const refreshed = await call('token?grant_type=refresh_token', { refresh_token: session.refresh_token })
+    const { payload } = await jwtVerify(refreshed.access_token, new TextEncoder().encode(auth.jwtSecret))
+    expect(payload).toMatchObject({ sub: user.id, session_id, aal: 'aal1' })
+    expect(payload['amr']).toEqual([{ method: 'password', timestamp: signedInAt }])
+    const headers = { apikey: auth.publishableKey, authorization: `Bearer ${refreshed.access_token}` }
+    const asked = await fetch(`${auth.supabaseUrl}/auth/v1/user`, { headers })
+    expect(await asked.json()).toMatchObject({ id: user.id })
   })
 
   it('the embedded auth server has no rights on our tables', async () => {

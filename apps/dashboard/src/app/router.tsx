@@ -62,6 +62,11 @@ const routeTree = rootRoute.addChildren([
       validateSearch: parseActivitySearch,
       component: lazyRouteComponent(() => import('../audit/activity-page.tsx'), 'ActivityPage'),
     }),
+    createRoute({
+      getParentRoute: () => signedInRoute,
+      path: '/settings',
+      component: lazyRouteComponent(() => import('../settings/settings-page.tsx'), 'SettingsPage'),
+    }),
   ]),
   createRoute({ getParentRoute: () => rootRoute, path: '/sign-in', beforeLoad: onlySignedOut, component: SignInPage }),
   createRoute({ getParentRoute: () => rootRoute, path: '/sign-up', beforeLoad: onlySignedOut, component: SignUpPage }),

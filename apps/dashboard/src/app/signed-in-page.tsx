@@ -1,4 +1,5 @@
 import { Link, type LinkProps, Outlet } from '@tanstack/react-router'
+import { Settings } from 'lucide-react'
 import { useEffect } from 'react'
 import { provision, provisionOnce, useProvisioning } from '../account/provisioning.ts'
 import { writtenAddress } from '../auth/written-address.ts'
@@ -27,8 +28,23 @@ export function SignedInPage() {
             <PageLink to="/billing">Billing</PageLink>
             <PageLink to="/activity">Activity</PageLink>
           </nav>
-          <span className="ml-auto min-w-0 flex-1 truncate text-right text-sm text-ink-soft">
-            {user?.email !== undefined && <UserText>{writtenAddress(user.email)}</UserText>}
+          <span className="flex min-w-0 flex-1 justify-end">
+            <Link
+              to="/settings"
+              preload="intent"
+              className="flex min-h-10 min-w-0 items-center gap-2 rounded-lg px-3 text-sm text-ink-soft hover:bg-raised hover:text-ink aria-[current=page]:bg-accent-soft aria-[current=page]:text-accent"
+            >
+              <Settings className="size-4 shrink-0" aria-hidden="true" />
+              <span className="truncate">
+                <span className={user?.email ? 'sr-only' : ''}>Settings</span>
+                {user?.email && (
+                  <>
+                    {' '}
+                    <UserText>{writtenAddress(user.email)}</UserText>
+                  </>
+                )}
+              </span>
+            </Link>
           </span>
           {userId !== undefined && <RealTime userId={userId} />}
           <Button variant="quiet" className="shrink-0" onClick={signOut}>

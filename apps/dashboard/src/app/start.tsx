@@ -7,9 +7,11 @@ import { keepSecretsOf } from '../account/new-secret.ts'
 import { forgetProvisioning } from '../account/provisioning.ts'
 import { onUserChange } from '../call/session.ts'
 import { queryClient } from '../call/trpc.ts'
+import { followTheme } from '../ui/theme.ts'
 import { router } from './router.tsx'
 
 export function start(root: HTMLElement): void {
+  followTheme()
   onUserChange((userId) => {
     // Forget the data of the previous user, because the next user must not see it.
     queryClient.clear()

@@ -5,17 +5,32 @@ import { settings } from './settings.ts'
 /** The key of the session in the browser's local storage. */
 const STORAGE_KEY = 'keymeter-session'
 
+const AUTH_SERVER = {
+  url: new URL('/auth/v1', settings.supabaseUrl).href,
+  // A client replaces `Authorization` by the user's token, and finds only this spelling.
+  headers: { apikey: settings.supabasePublishableKey, Authorization: `Bearer ${settings.supabasePublishableKey}` },
+}
+
 /**
- * Only this file calls Supabase Auth. The client keeps the session in local storage and refreshes it. The dashboard uses no
+ * Only this file, credentials.ts and second-factor.ts call Supabase Auth. The client keeps the session in local storage and refreshes it. The dashboard uses no
  * other part of Supabase, so its bundle does not contain the rest of supabase-js.
  */
-const auth = new AuthClient({
-  url: new URL('/auth/v1', settings.supabaseUrl).href,
-  // The client replaces `Authorization` by the user's token, and finds only this spelling.
-  headers: { apikey: settings.supabasePublishableKey, Authorization: `Bearer ${settings.supabasePublishableKey}` },
+export const auth = new AuthClient({
+  ...AUTH_SERVER,
   storageKey: STORAGE_KEY,
   flowType: 'pkce',
 })
+
+/** Creates a client that stores nothing. A sign-in with it does not change the session of this browser. */
+export function temporaryAuth(): AuthClient {
+  return new AuthClient({
+    ...AUTH_SERVER,
+    storageKey: `${STORAGE_KEY}-temporary`,
+    persistSession: false,
+    autoRefreshToken: false,
+    detectSessionInUrl: false,
+  })
+}
 
 const { data: kept, error: fault } = await auth.getSession()
 // If Supabase cannot be reached, the session may still be valid. So fail to start, because the sign-in page would be wrong.
@@ -42,6 +57,13 @@ export const useSession = sessionStore.use
 export const currentSession = sessionStore.get
 /** Returns true if the session has ended because the server refused its token. */
 export const useSessionExpired = expiredStore.use
+
+/** Returns what an access token contains: its lifetime, and the level of the session (`aal2` after a code of a second factor). */
+export function readAccessToken({ access_token }: Session): { lifetimeSeconds: number; level: unknown } {
+  const [, payload = ''] = access_token.split('.')
+  const { iat, exp, aal } = JSON.parse(atob(payload.replaceAll('-', '+').replaceAll('_', '/')))
+  return { lifetimeSeconds: exp - iat, level: aal }
+}
 
 /** Calls `listener` with the user's id when another user signs in, and with null when the user signs out. */
 export function onUserChange(listener: (userId: string | null) => void): void {

@@ -1,12 +1,13 @@
 import { hasNoWholeSecret, type Key, KeyName, UpdateKey } from '@keymeter/contract'
 import type { FormEvent } from 'react'
 import { z } from 'zod'
+import { parseLocalText, toLocalText } from '../ui/time-zone.ts'
 
-/** The value of the browser's date field: local time, to the minute. An empty value means that the key never expires. */
+/** The value of the browser's date field: the time in the chosen time zone, to the minute. An empty value means that the key never expires. */
 const ExpiryText = z
   .string()
-  .refine((text) => text === '' || !Number.isNaN(Date.parse(text)), 'Enter a date and time, or nothing.')
-  .transform((text) => (text === '' ? null : new Date(text).toISOString()))
+  .refine((text) => text === '' || !Number.isNaN(parseLocalText(text)), 'Enter a date and time, or nothing.')
+  .transform((text) => (text === '' ? null : new Date(parseLocalText(text)).toISOString()))
 
 /**
  * An empty text means that there is no limit. The field is a text field, because a browser reports a number field with invalid
@@ -26,13 +27,11 @@ export const KeyForm = z.object({ name: NameText, expiresAt: ExpiryText, creditL
 export type KeyFormInput = z.input<typeof KeyForm>
 
 export function toKeyForm({ name, expiresAt, creditLimit }: Pick<Key, 'name' | 'expiresAt' | 'creditLimit'>): KeyFormInput {
-  return { name, expiresAt: toLocalText(expiresAt), creditLimit: creditLimit === null ? '' : String(creditLimit) }
-}
-
-function toLocalText(iso: string | null): string {
-  if (iso === null) return ''
-  const moment = new Date(iso)
-  return new Date(moment.getTime() - moment.getTimezoneOffset() * 60_000).toISOString().slice(0, 'YYYY-MM-DDTHH:mm'.length)
+  return {
+    name,
+    expiresAt: expiresAt === null ? '' : toLocalText(Date.parse(expiresAt)),
+    creditLimit: creditLimit === null ? '' : String(creditLimit),
+  }
 }
 
 /**

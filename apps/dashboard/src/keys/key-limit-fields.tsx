@@ -2,6 +2,7 @@ import type { ComponentProps } from 'react'
 import { TextField } from '../ui/field.tsx'
 import { countCredits } from '../ui/format.ts'
 import { Notice } from '../ui/notice.tsx'
+import { describeLocalTime } from '../ui/time-zone.ts'
 import { ExpiryNotice } from './expiry-notice.tsx'
 import { KeyForm, type KeyFormInput } from './key-form.ts'
 
@@ -21,7 +22,7 @@ export function KeyLimitFields({ expiresAt, creditLimit, chosen, creditsUsed }: 
   return (
     <div className="grid gap-4">
       <div className="grid items-start gap-5 sm:grid-cols-[auto_minmax(0,1fr)]">
-        <TextField label="Expires" type="datetime-local" hint="Your local time. Optional." {...expiresAt} />
+        <TextField label="Expires" type="datetime-local" hint={`${describeLocalTime()} Optional.`} {...expiresAt} />
         <TextField
           label="Credit limit"
           inputMode="numeric"

@@ -9,6 +9,7 @@ import { Dialog } from '../ui/dialog.tsx'
 import { TextField } from '../ui/field.tsx'
 import { formatMoment } from '../ui/format.ts'
 import { Notice } from '../ui/notice.tsx'
+import { describeLocalTime } from '../ui/time-zone.ts'
 import { ExpiryNotice } from './expiry-notice.tsx'
 import { InUseWarning } from './in-use-warning.tsx'
 import { isInUse } from './is-in-use.ts'
@@ -95,7 +96,7 @@ function RotateKeyForm({ apiKey, onClose }: Omit<KeyDialogProps, 'isOpen'>) {
             <TextField
               label="Expires"
               type="datetime-local"
-              hint="Your local time."
+              hint={describeLocalTime()}
               error={expiryFault}
               value={expiryText}
               onChange={(event) => {

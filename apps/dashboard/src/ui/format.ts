@@ -1,3 +1,5 @@
+import { BROWSER_TIME_ZONE, timeZone } from './time-zone.ts'
+
 const whole = new Intl.NumberFormat('en')
 /** Each moment shows its time zone, because the pages contain moments in the user's time zone and moments in UTC. */
 const MOMENT = {
@@ -8,7 +10,10 @@ const MOMENT = {
   minute: '2-digit',
   timeZoneName: 'short',
 } as const
-const momentLocal = new Intl.DateTimeFormat(undefined, MOMENT)
+let momentLocal = localFormat()
+timeZone.listen(() => {
+  momentLocal = localFormat()
+})
 const momentUtc = new Intl.DateTimeFormat('en-GB', { ...MOMENT, timeZone: 'UTC' })
 const dayUtc = new Intl.DateTimeFormat('en-GB', { day: 'numeric', month: 'short', timeZone: 'UTC' })
 const relative = new Intl.RelativeTimeFormat('en', { numeric: 'always' })
@@ -38,7 +43,7 @@ export function creditNoun(credits: number): string {
   return Math.abs(credits) === 1 ? 'credit' : 'credits'
 }
 
-/** Returns e.g. `24 Dec 2026, 13:00 CET`: date and time in the user's language and time zone. */
+/** Returns e.g. `24 Dec 2026, 13:00 CET`: date and time in the user's language and chosen time zone. */
 export function formatMoment(iso: string): string {
   return momentLocal.format(new Date(iso))
 }
@@ -81,4 +86,9 @@ function formatRounded(seconds: number): string {
   })
   const [unit, length] = UNITS[i] ?? UNITS[0]
   return relative.format(Math.sign(seconds) * Math.round(size / length), unit)
+}
+
+function localFormat(): Intl.DateTimeFormat {
+  const chosen = timeZone.get()
+  return new Intl.DateTimeFormat(undefined, chosen === BROWSER_TIME_ZONE ? MOMENT : { ...MOMENT, timeZone: chosen })
 }

@@ -8,6 +8,8 @@ export interface Store<T> {
   get(): T
   set(value: T): void
   use(): T
+  /** Calls `listener` with each later value. */
+  listen(listener: (value: T) => void): void
 }
 
 export function createStore<T>(initial: T): Store<T> {
@@ -25,5 +27,6 @@ export function createStore<T>(initial: T): Store<T> {
       for (const listener of listeners) listener()
     },
     use: () => useSyncExternalStore(subscribe, get),
+    listen: (listener) => void subscribe(() => listener(value)),
   }
 }

@@ -17,10 +17,11 @@ import { eventPages } from './event-pages.ts'
 import { describeVerdict, explainVerdict, isRefusal, verdictsOf } from './event-verdicts.ts'
 import { ExportEvents } from './export-events.tsx'
 import { askFor } from './usage-range.ts'
-import type { UsageSearch } from './usage-search.ts'
+import { defaultRange, type UsageSearch } from './usage-search.ts'
 
 export function UsageEvents() {
-  const { range = 'cycle', when, keyId, operation, action, verdict } = useSearch({ from: '/signed-in/usage' })
+  const chosenDefault = defaultRange.use()
+  const { range = chosenDefault, when, keyId, operation, action, verdict } = useSearch({ from: '/signed-in/usage' })
   useMinute()
   const billing = useQuery(trpc.billing.get.queryOptions())
   /** The events are loaded after the account, because the account contains the start of the billing cycle. */

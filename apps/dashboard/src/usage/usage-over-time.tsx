@@ -6,6 +6,7 @@ import { KeyName, keyNameText } from '../keys/key-name.tsx'
 import { EmptyState } from '../ui/empty-state.tsx'
 import { formatCredits } from '../ui/format.ts'
 import { useMinute } from '../ui/minute.ts'
+import { timeZoneName } from '../ui/time-zone.ts'
 import { isolated, UserText } from '../ui/user-text.tsx'
 import { CHART_SERIES_MAX, type ChartSeries, UsageChart } from './usage-chart.tsx'
 import { askFor } from './usage-range.ts'
@@ -13,14 +14,15 @@ import type { UsageRange } from './usage-search.ts'
 import { UsageTotals } from './usage-totals.tsx'
 
 /**
- * The time zone of the user, so that each day starts at the user's midnight. If the server does not accept this zone, UTC is
- * used.
+ * Returns the chosen time zone, so that each day starts at its midnight. If the server does not accept this zone, UTC is used.
  */
-const TIME_ZONE = UsageTimeseries.shape.timeZone.safeParse(Intl.DateTimeFormat().resolvedOptions().timeZone).data ?? 'UTC'
+function acceptedTimeZone(): string {
+  return UsageTimeseries.shape.timeZone.safeParse(timeZoneName()).data ?? 'UTC'
+}
 
 export function UsageOverTime({ range, by }: { range: UsageRange; by: UsageTimeseries['by'] }) {
   useMinute()
-  const input = { ...askFor(range, Date.now()), by, timeZone: TIME_ZONE }
+  const input = { ...askFor(range, Date.now()), by, timeZone: acceptedTimeZone() }
   const usage = useQuery({
     queryKey: [...trpc.usage.pathKey(), 'timeseries', input],
     // The result contains its own input. It stays visible while the next result loads, and is then shown with its own input.
@@ -43,6 +45,7 @@ export function UsageOverTime({ range, by }: { range: UsageRange; by: UsageTimes
 }
 
 interface ShownProps extends Pick<UsageTimeseries, 'unit' | 'by'> {
+  timeZone: string
   buckets: string[]
   series: UsageSeries[]
   rest: UsageRest | null
@@ -50,12 +53,12 @@ interface ShownProps extends Pick<UsageTimeseries, 'unit' | 'by'> {
   isBusy: boolean
 }
 
-function Shown({ buckets, series, rest, unit, by, range, isBusy }: ShownProps) {
+function Shown({ buckets, series, rest, unit, by, range, timeZone, isBusy }: ShownProps) {
   const named = series.map((one) => ({ ...one, id: one.keyId ?? one.operation ?? '', ...namesOf(one, series) }))
   const others = rest === null ? [] : [{ ...rest, id: 'others', ...nameOthers(rest.count, by) }]
-  const starts = buckets.map(formatStart(unit))
+  const starts = buckets.map(formatStart(unit, timeZone))
   // When clocks are turned back, two hours of a day have the same name. Their names then contain the time zone.
-  const withZone = formatStart(unit, { timeZoneName: 'short' })
+  const withZone = formatStart(unit, timeZone, { timeZoneName: 'short' })
   // The user's clock may be slow. A bucket with usage has begun, even if the clock shows an earlier time.
   const used = buckets.findLastIndex((_, i) => [...named, ...others].some(({ credits }) => credits[i] !== 0))
   const current = Math.max(
@@ -74,7 +77,7 @@ function Shown({ buckets, series, rest, unit, by, range, isBusy }: ShownProps) {
             .slice(0, range === 'cycle' ? undefined : current + 1)}
           series={chartSeries(named, rest, by)}
           current={current}
-          timeZone={TIME_ZONE}
+          timeZone={timeZone}
         />
       </div>
       <UsageTotals series={[...named, ...others]} by={by} />
@@ -96,12 +99,12 @@ function isUnique<T>(one: T, all: T[]): boolean {
   return all.indexOf(one) === all.lastIndexOf(one)
 }
 
-function formatStart(unit: TimeseriesUnit, more: Intl.DateTimeFormatOptions = {}): (start: string) => string {
+function formatStart(unit: TimeseriesUnit, timeZone: string, more: Intl.DateTimeFormatOptions = {}): (start: string) => string {
   const time = { hour: '2-digit', minute: '2-digit', ...more } as const
   const format = new Intl.DateTimeFormat('en-GB', {
     day: 'numeric',
     month: 'short',
-    timeZone: TIME_ZONE,
+    timeZone,
     ...(unit === 'hour' && time),
   })
   return (start) => format.format(new Date(start))

@@ -2,20 +2,16 @@ import { useNavigate, useSearch } from '@tanstack/react-router'
 import { Select } from '../ui/select.tsx'
 import { UsageEvents } from './usage-events.tsx'
 import { UsageOverTime } from './usage-over-time.tsx'
-import type { UsageSearch } from './usage-search.ts'
+import { defaultRange, RANGES, type UsageSearch } from './usage-search.ts'
 
-const RANGES = [
-  { value: 'cycle', text: 'This billing cycle' },
-  { value: 'month', text: 'Last 30 days' },
-  { value: 'day', text: 'Last 24 hours' },
-] as const
 const GROUPS = [
   { value: 'key', text: 'Key' },
   { value: 'operation', text: 'Operation' },
 ] as const
 
 export function UsagePage() {
-  const { range = 'cycle', by = 'key' } = useSearch({ from: '/signed-in/usage' })
+  const chosenDefault = defaultRange.use()
+  const { range = chosenDefault, by = 'key' } = useSearch({ from: '/signed-in/usage' })
   const navigate = useNavigate({ from: '/usage' })
   return (
     <section aria-labelledby="usage" className="grid gap-4">

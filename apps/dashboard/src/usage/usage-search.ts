@@ -1,5 +1,6 @@
 import { KeyId } from '@keymeter/contract'
 import { z } from 'zod'
+import { createStored } from '../ui/stored.ts'
 
 export const UsageRange = z.enum(['cycle', 'month', 'day'])
 export type UsageRange = z.infer<typeof UsageRange>
@@ -10,7 +11,16 @@ const UsageGroup = z.enum(['key', 'operation'])
  */
 const Label = /^[a-z0-9._:-]{1,64}$/
 
-/** The search parameters of the usage page. Default values are left out. */
+export const RANGES = [
+  { value: 'cycle', text: 'This billing cycle' },
+  { value: 'month', text: 'Last 30 days' },
+  { value: 'day', text: 'Last 24 hours' },
+] as const satisfies { value: UsageRange; text: string }[]
+
+/** The range of the usage page if its URL contains none. Each person chooses it on the settings page. */
+export const defaultRange = createStored<UsageRange>('keymeter-usage-range', UsageRange, 'cycle')
+
+/** The search parameters of the usage page. Default values are left out, except of `range`, because people choose its default. */
 export interface UsageSearch {
   range?: UsageRange | undefined
   by?: z.infer<typeof UsageGroup> | undefined
@@ -24,10 +34,9 @@ export interface UsageSearch {
 
 /** Ignores invalid parameters, because a URL can contain anything. Leaves out default values. */
 export function parseUsageSearch(raw: Record<string, unknown>): UsageSearch {
-  const range = UsageRange.safeParse(raw['range']).data
   const by = UsageGroup.safeParse(raw['by']).data
   return {
-    range: range === 'cycle' ? undefined : range,
+    range: UsageRange.safeParse(raw['range']).data,
     by: by === 'key' ? undefined : by,
     keyId: KeyId.safeParse(raw['keyId']).data,
     operation: label(raw['operation']),

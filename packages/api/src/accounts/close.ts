@@ -3,6 +3,8 @@ import { sql } from 'kysely'
 import type { MemberCall } from '../access.ts'
 import { originOf } from '../audit/record.ts'
 import { accountOfCall } from '../auth/account-of-call.ts'
+import { requireRecentSignIn } from '../auth/require-recent-sign-in.ts'
+import type { VerifiedToken } from '../auth/verify-access-token.ts'
 import { lockAccount } from '../billing/lock-account.ts'
 import type { Context } from '../context.ts'
 import { AppError } from '../errors.ts'
@@ -16,10 +18,10 @@ const CALL = 'accounts.close' satisfies MemberCall
  * nobody is a member any more. If the caller has already deleted the account, e.g. because an answer was lost, nothing changes.
  *
  * @param confirmation is compared with the name of the account of the call. So a page that shows another account deletes nothing.
- * @throws AppError `not_a_member`, `role_insufficient`, `second_factor_required`, `too_many_attempts`, `not_signed_in`,
+ * @throws AppError `not_a_member`, `role_insufficient`, `second_factor_required`, `sign_in_too_old`, `too_many_attempts`, `not_signed_in`,
  *   `auth_unavailable`, and `bad_request` if the confirmation is wrong.
  */
-export async function closeAccount(ctx: Context, caller: Caller, confirmation: string): Promise<void> {
+export async function closeAccount(ctx: Context, caller: VerifiedToken, confirmation: string): Promise<void> {
   const accountId = accountOfCall(ctx, caller)
   try {
     await inAccount({ ...ctx, userId: accountId, by: { caller, call: CALL } }, 'read only', async () => {})
@@ -28,6 +30,7 @@ export async function closeAccount(ctx: Context, caller: Caller, confirmation: s
     if (isGone && (await hasClosedAccount(ctx, caller, accountId))) return
     throw error
   }
+  requireRecentSignIn(caller)
   await ctx.limits.memberChanges.attempt(accountId)
   await ctx.checkSession(ctx.authorization, caller.userId)
   await inAccount({ ...ctx, userId: accountId, by: { caller, call: CALL } }, 'read write', async (scope) => {

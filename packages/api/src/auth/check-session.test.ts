@@ -141,6 +141,29 @@ describe('other answers of Supabase Auth', () => {
     await expect(caller.keys.create({ name: 'x' })).rejects.toMatchObject({ reason: 'not_signed_in' })
   })
 
+  it('a user with a second factor needs a session with it, and a factor that is not verified does not count', async () => {
+    let status = 'unverified'
+    const withFactor = (request: Parameters<typeof userOf>[0]): Answer => {
+      const { status: http, body } = userOf(request)
+      return { status: http, body: { ...(body as object), factors: [{ id: randomUUID(), factor_type: 'totp', status }] } }
+    }
+    const { caller, userId, key } = await checkedAt(withFactor)
+    await caller.keys.create({ name: 'x' })
+    status = 'verified'
+    const before = await stateOf(userId)
+    for (const [name, call] of CALLS) {
+      const error = await call(caller, key).catch((error) => error)
+      expect([name, error]).toMatchObject([name, { code: 'FORBIDDEN', reason: 'second_factor_required' }])
+    }
+    expect(await stateOf(userId)).toEqual(before)
+    const standIn = await startAuthStandIn(withFactor)
+    closing.push(standIn.close)
+    const checkSession = createSessionChecker({ url: standIn.url, publishableKey: 'none' })
+    const token = await accessToken(userId, { aal: 'aal2' })
+    const second = appRouter.createCaller(contextOf(database, token, { checkSession }))
+    expect(await second.keys.create({ name: 'y' })).toMatchObject({ name: 'y' })
+  })
+
   it.each([
     ['a fault', refusal(500, 'unexpected_failure')],
     ['a gateway without an auth server', refusal(502)],

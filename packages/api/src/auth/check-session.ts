@@ -1,4 +1,5 @@
 import { type AuthError, isAuthSessionMissingError, type User } from '@supabase/auth-js'
+import { decodeJwt } from 'jose'
 import { AppError } from '../errors.ts'
 import { createAuthClient } from './auth-client.ts'
 import { RequestQueue } from './request-queue.ts'
@@ -18,6 +19,9 @@ export interface Person {
  * already verified.
  *
  * @throws AppError `not_signed_in` if the user has signed out, is banned or was deleted since the token was issued.
+ * @throws AppError `second_factor_required` if the user has a second factor, but gave no code of it in this session. An access token
+ *   does not contain whether its user has a second factor. Without this check, a stolen password would be enough for a thief who
+ *   calls the API without the dashboard.
  * @throws AppError `auth_unavailable` if the auth server does not answer, and `account_busy` if the user has too many requests in
  *   progress.
  */
@@ -39,12 +43,18 @@ export function createSessionChecker({ url, publishableKey }: { url: string; pub
     const { data, error } = await queue.run(userId, async () => await auth.getUser(token))
     if (error !== null) throw refusal(error)
     if (data.user.id !== userId || isBanned(data.user)) throw new AppError('not_signed_in')
+    if (hasSecondFactor(data.user) && decodeJwt(token)['aal'] !== 'aal2') throw new AppError('second_factor_required')
     return personOf(data.user)
   }
 }
 
 export function personOf({ email, email_confirmed_at }: User): Person {
   return { email: email || null, isEmailConfirmed: Boolean(email_confirmed_at) }
+}
+
+/** A factor without its first correct code is not verified, and does not count. */
+function hasSecondFactor({ factors = [] }: User): boolean {
+  return factors.some(({ status }) => status === 'verified')
 }
 
 /** Supabase Auth refuses banned users since version 2.195. Earlier versions return them. */

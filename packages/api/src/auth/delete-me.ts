@@ -8,6 +8,8 @@ import { announceMembers } from '../members/announce-members.ts'
 import { setRole } from '../members/set-role.ts'
 import { asPerson, type Caller, inAccount } from '../scope.ts'
 import { deleteUser } from './delete-user.ts'
+import { requireRecentSignIn } from './require-recent-sign-in.ts'
+import type { VerifiedToken } from './verify-access-token.ts'
 
 /** Enough for 10,000 accounts. */
 const PASSES_MAX = 100
@@ -21,11 +23,11 @@ const PASSES_MAX = 100
  * @throws AppError `bad_request` if the confirmation is wrong.
  * @throws AppError `last_owner` if the person has not confirmed the deletion of each account without another owner. Then nothing was
  *   changed, unless the person became the last owner during the call.
- * @throws AppError `second_factor_required` if an account needs it, `too_many_attempts`, `not_signed_in`, `auth_unavailable`.
+ * @throws AppError `second_factor_required`, `sign_in_too_old`, `too_many_attempts`, `not_signed_in`, `auth_unavailable`.
  */
 export async function deleteMe(
   ctx: Context,
-  caller: Caller,
+  caller: VerifiedToken,
   { confirmation, closedAccounts }: DeleteMe,
 ): Promise<{ isSignInDeleted: boolean }> {
   if (!isConfirmed(confirmation, caller.email ?? DELETION_WORD))
@@ -33,6 +35,7 @@ export async function deleteMe(
       field: 'confirmation',
       message: 'This is not your address: type the address with which you sign in.',
     })
+  requireRecentSignIn(caller)
   await ctx.limits.memberChanges.attempt(caller.userId)
   await ctx.checkSession(ctx.authorization, caller.userId)
   // A list contains at most 100 accounts, and each pass ends the membership in all of them.

@@ -78,10 +78,16 @@ describe('with the shared secret of the project,', () => {
     [{ method: 'password' }],
     [{ method: 'password', timestamp: null }],
     [{ method: 'password', timestamp: '1000' }],
+    [{ method: 'password', timestamp: 8_640_000_000_001 }],
     [{ method: 'password', timestamp: 1e300 }],
     [{ timestamp: 1_000 }],
   ])('a token with the methods %j has no time of the sign-in', async (amr) => {
     expect(await verify(await bearer(userId, { amr }))).toMatchObject({ userId, signedInAt: null })
+  })
+
+  it('the latest time of a sign-in is the latest time of a JavaScript date', async () => {
+    const amr = [{ method: 'password', timestamp: 8_640_000_000_000 }]
+    expect(await verify(await bearer(userId, { amr }))).toMatchObject({ signedInAt: new Date(8_640_000_000_000_000) })
   })
 
   it.each([

@@ -1,0 +1,28 @@
+import { useQuery } from '@tanstack/react-query'
+import { currentUser } from '../call/credentials.ts'
+import { useSession } from '../call/session.ts'
+import { AddressSection } from './address-section.tsx'
+import { DisplaySection } from './display-section.tsx'
+import { PasswordSection } from './password-section.tsx'
+import { SessionsSection } from './sessions-section.tsx'
+
+export function SettingsPage() {
+  const session = useSession()
+  const asked = useQuery({ queryKey: ['user'], queryFn: currentUser })
+  // If Supabase Auth does not answer, the user of the session is a good enough copy.
+  const user = asked.data ?? session?.user
+  return (
+    <>
+      <title>Settings · Keymeter</title>
+      <h1 className="text-xl font-semibold">Settings</h1>
+      {user !== undefined && (
+        <>
+          <AddressSection user={user} />
+          <PasswordSection user={user} />
+        </>
+      )}
+      {session !== null && <SessionsSection session={session} />}
+      <DisplaySection />
+    </>
+  )
+}
