@@ -6,6 +6,7 @@ import { fetchRequestHandler } from '@trpc/server/adapters/fetch'
 import { type Context, Hono, type MiddlewareHandler } from 'hono'
 import { bodyLimit } from 'hono/body-limit'
 import type { ContentfulStatusCode } from 'hono/utils/http-status'
+import { ACCOUNT_EXPORT_PATH, serveAccountExport } from './account-export.ts'
 import { allowedMethods } from './allowed-methods.ts'
 import { clientAddress } from './client-address.ts'
 import type { HttpEnv } from './http-env.ts'
@@ -81,6 +82,7 @@ export function createHttpApp(options: HttpOptions): Hono<HttpEnv> {
 
   app.use('/export/*', noStore)
   app.get(EXPORT_PATH, async (c) => await serveUsageExport(contextOf(options, c), c))
+  app.get(ACCOUNT_EXPORT_PATH, async (c) => await serveAccountExport(contextOf(options, c), c))
   app.get('/export/*', notFound)
 
   app.get('/panel', options.panel ?? notFound)

@@ -5,6 +5,7 @@ import { accessToken, byMember, contextOf, provisioned } from '../test/caller.ts
 import { actingOn, team } from '../test/members.ts'
 import { reconciledDatabase } from '../test/reconciled-database.ts'
 import { ACCESS, type MemberCall } from './access.ts'
+import { exportAccount } from './accounts/export.ts'
 import { appRouter } from './router.ts'
 import { exportUsage } from './usage/export.ts'
 
@@ -33,6 +34,10 @@ const CALLS: Record<MemberCall, (caller: Caller, subject: Subject) => Promise<un
   'auth.provision': async ({ auth }) => await auth.provision(),
   'billing.get': async ({ billing }) => await billing.get(),
   'billing.ledger': async ({ billing }) => await billing.ledger(),
+  'export.account': async (_, { accountId, userId }) => {
+    const call = { ...contextOf(database, null), userId: accountId, by: byMember(userId, 'export.account') }
+    for await (const part of exportAccount(call)) expect(part).toBeTypeOf('string')
+  },
   'export.usage': async (_, { accountId, userId }) => {
     const call = { ...contextOf(database, null), userId: accountId, by: byMember(userId, 'export.usage') }
     for await (const line of exportUsage(call, {})) expect(line).toBeTypeOf('string')
@@ -86,7 +91,9 @@ describe('the table of calls and roles', () => {
     const { procedures } = appRouter._def
     const paths = Object.keys(procedures).filter((path) => !/^(metering|operator)\./.test(path))
     const ofPeople = ['accounts.getDeletion', 'accounts.list', 'accounts.open', 'auth.deleteMe', 'auth.signup']
-    expect([...paths, 'export.usage'].filter((path) => !ofPeople.includes(path)).sort()).toEqual(Object.keys(ACCESS).sort())
+    expect([...paths, 'export.account', 'export.usage'].filter((path) => !ofPeople.includes(path)).sort()).toEqual(
+      Object.keys(ACCESS).sort(),
+    )
     expect(Object.keys(CALLS).sort()).toEqual(Object.keys(ACCESS).sort())
   })
 

@@ -23,6 +23,8 @@ export const ACCESS = {
   'auth.provision': OWNERS,
   'billing.get': EVERY_MEMBER,
   'billing.ledger': EVERY_MEMBER,
+  // The file contains the addresses of all members, and where their calls came from.
+  'export.account': ADMINS,
   'export.usage': EVERY_MEMBER,
   'keys.confirmSecretSaved': DEVELOPERS,
   'keys.create': DEVELOPERS,

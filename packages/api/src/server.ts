@@ -2,6 +2,7 @@
 
 export { AccountQueue } from './account-queue.ts'
 export { closeLockedAccount } from './accounts/close.ts'
+export { exportAccount } from './accounts/export.ts'
 export { accountOfCall } from './auth/account-of-call.ts'
 export { createSessionChecker } from './auth/check-session.ts'
 

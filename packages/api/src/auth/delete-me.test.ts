@@ -147,7 +147,7 @@ describe('the deletion of a sign-in', () => {
   it('a wrong secret key is a fault of the server, and its key is in no message', async () => {
     const { userId } = await provisioned(database)
     const me = await callerOf(userId, {
-      answer: () => ({ status: 403, body: { code: 403, error_code: 'not_admin', msg: `User not allowed ${SECRET_KEY}` } }),
+      answer: async () => ({ status: 403, body: { code: 403, error_code: 'not_admin', msg: `User not allowed ${SECRET_KEY}` } }),
     })
     const error = await me.api.auth.deleteMe({ confirmation: me.email, closedAccounts: [userId] }).catch((error) => error)
     expect(error).toMatchObject({ reason: 'auth_unavailable' })

@@ -23,7 +23,7 @@ const PASSES_MAX = 100
  * @throws AppError `bad_request` if the confirmation is wrong.
  * @throws AppError `last_owner` if the person has not confirmed the deletion of each account without another owner. Then nothing was
  *   changed, unless the person became the last owner during the call.
- * @throws AppError `sign_in_too_old`, `second_factor_required` if an account needs it, `too_many_attempts`, `not_signed_in`, `auth_unavailable`.
+ * @throws AppError `second_factor_required`, `sign_in_too_old`, `too_many_attempts`, `not_signed_in`, `auth_unavailable`.
  */
 export async function deleteMe(
   ctx: Context,

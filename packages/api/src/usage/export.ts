@@ -1,8 +1,8 @@
 import type { UsageEvent, UsageEventFilters } from '@keymeter/contract'
 import { stringify } from 'csv-stringify/sync'
 import { sql } from 'kysely'
-import type { Context } from '../context.ts'
-import { inAccount, type Scope } from '../scope.ts'
+import { type ExportCall, exportOfAccount, type ReadForExport } from '../export-of-account.ts'
+import type { Scope } from '../scope.ts'
 import { listUsageEvents } from './events/page.ts'
 import { withoutFormulas } from './without-formulas.ts'
 
@@ -36,34 +36,26 @@ const COLUMNS = [
  * A spreadsheet runs text that begins like a formula, so the export puts apostrophes into such text (`withoutFormulas`).
  * Numbers get no apostrophe. The text has no byte order mark. The caller adds it to the whole answer.
  *
- * The export occupies one of the account's places for exports until the generator ends, so the consumer must read it to its end
- * or call its `return`.
+ * The consumer must read the generator to its end, or call its `return` (`exportOfAccount`).
  *
- * @throws AppError `account_busy` if the account already has the maximum number of exports.
+ * @throws AppError like `exportOfAccount`.
  * @throws AppError, possibly after the first pages. The consumer must then cut the connection. Otherwise the incomplete file
  *   would look complete.
  */
-export async function* exportUsage(
-  call: MemberExport & Pick<Context, 'accountExports'>,
-  filters: UsageEventFilters,
-): AsyncGenerator<string> {
-  // Only members may take the places of the account.
-  await inAccount(call, 'read only', async () => {})
-  const leave = await call.accountExports.enter(call.userId)
-  try {
-    yield* readExport(call, filters)
-  } finally {
-    leave()
-  }
+export function exportUsage(call: ExportCall, filters: UsageEventFilters): AsyncGenerator<string> {
+  return exportOfAccount(call, async function* (read) {
+    yield toCsv([COLUMNS])
+    for await (const events of usageEventPages(read, filters))
+      if (events.length > 0) yield toCsv(events.map((event) => COLUMNS.map((column) => event[column])))
+  })
 }
 
-type MemberExport = Parameters<typeof inAccount>[0]
-
-async function* readExport(call: MemberExport, filters: UsageEventFilters): AsyncGenerator<string> {
-  const read = async <T>(operation: (scope: Scope) => Promise<T>) =>
-    await inAccount(call, 'read only', operation, { isPatient: true })
-
-  yield toCsv([COLUMNS])
+/**
+ * Yields the usage events that exist when the export begins, newest first.
+ *
+ * @throws Error if older events were deleted in the meantime.
+ */
+export async function* usageEventPages(read: ReadForExport, filters: UsageEventFilters): AsyncGenerator<UsageEvent[]> {
   const kept = await read(readKeptEvents)
   let cursor: string | null = null
   do {
@@ -72,7 +64,7 @@ async function* readExport(call: MemberExport, filters: UsageEventFilters): Asyn
     // page. The next read of `readKeptEvents`, in a later transaction, detects this.
     if ((await read(readKeptEvents)) !== kept)
       throw new Error('the account or its older events were deleted, or a month got its own partition, during an export')
-    if (page.data.length > 0) yield toCsv(page.data.map((event) => COLUMNS.map((column) => event[column])))
+    yield page.data
     cursor = page.nextCursor
   } while (cursor !== null)
 }
