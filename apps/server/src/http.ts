@@ -16,7 +16,7 @@ import { retryAfter } from './retry-after.ts'
 import { securityHeaders } from './security-headers.ts'
 import { EXPORT_PATH, serveUsageExport } from './usage-export.ts'
 
-/** The largest request body. A full HTTP batch with the longest valid inputs is smaller than 10 KB. */
+/** The largest request body. A full HTTP batch with the longest valid inputs of a signed-in person is smaller than 10 KB. */
 export const BODY_BYTES_MAX = 64 * 1024
 
 /** The maximum number of characters of a user agent in the audit log. A longer user agent is cut. */

@@ -1,5 +1,14 @@
 import { describe, expect, it } from 'vitest'
-import { EMAIL_LENGTH_MAX, Email, PASSWORD_BYTES_MAX, PASSWORD_LENGTH_MIN, SignUp, withAsciiDomain } from './auth.ts'
+import {
+  CAPTCHA_TOKEN_LENGTH_MAX,
+  EMAIL_LENGTH_MAX,
+  Email,
+  PASSWORD_BYTES_MAX,
+  PASSWORD_LENGTH_MIN,
+  RequestLink,
+  SignUp,
+  withAsciiDomain,
+} from './auth.ts'
 
 const accepts = (input: { email?: string; password?: string }) =>
   SignUp.safeParse({ email: 'someone@example.com', password: 'a long password', ...input }).success
@@ -23,6 +32,16 @@ describe('signing up', () => {
     expect(address(EMAIL_LENGTH_MAX)).toHaveLength(EMAIL_LENGTH_MAX)
     expect(accepts({ email: address(EMAIL_LENGTH_MAX) })).toBe(true)
     expect(accepts({ email: address(EMAIL_LENGTH_MAX + 1) })).toBe(false)
+  })
+})
+
+describe('a request for a mail', () => {
+  it('accepts a captcha token up to the maximum length, and only a page of this site', () => {
+    const accepts = (input: object) => RequestLink.safeParse({ email: 'someone@example.com', ...input }).success
+    expect(accepts({ captchaToken: 'x'.repeat(CAPTCHA_TOKEN_LENGTH_MAX) })).toBe(true)
+    expect(accepts({ captchaToken: 'x'.repeat(CAPTCHA_TOKEN_LENGTH_MAX + 1) })).toBe(false)
+    expect(accepts({ next: '/usage?range=day' })).toBe(true)
+    for (const next of ['//evil.example', 'https://evil.example', 'usage', '']) expect(accepts({ next })).toBe(false)
   })
 })
 

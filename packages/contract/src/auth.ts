@@ -70,9 +70,9 @@ export const CAPTCHA_TOKEN_LENGTH_MAX = 8_192
 /** The fields of every call that sends a mail with a link. */
 const withLink = {
   email: Email.refine(hasNoWholeSecret, HAS_WHOLE_SECRET),
-  next: NextPath.optional(),
+  next: NextPath.refine(hasNoWholeSecret, HAS_WHOLE_SECRET).optional(),
   /** Required if the Supabase project requires a captcha. A token works once. */
-  captchaToken: z.string().max(CAPTCHA_TOKEN_LENGTH_MAX).optional(),
+  captchaToken: z.string().max(CAPTCHA_TOKEN_LENGTH_MAX).refine(hasNoWholeSecret, HAS_WHOLE_SECRET).optional(),
 }
 
 export const SignUp = z.strictObject({ ...withLink, password: Password })
