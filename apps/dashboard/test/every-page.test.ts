@@ -158,6 +158,18 @@ describe('all pages', () => {
       await page.getByRole('button', { name: 'Change address' }).click()
       await page.getByText('Your address will change to', { exact: false }).waitFor()
       await inspect()
+      for (const [button, title] of [
+        ['Delete account…', 'Delete this account?'],
+        ['Delete sign-in…', 'Delete your sign-in?'],
+      ] as const) {
+        await page.getByRole('button', { name: button }).click()
+        const deletion = page.getByRole('alertdialog', { name: title })
+        await deletion.getByRole('button', { name: /^Delete/ }).click()
+        await deletion.getByText('This is not the text.', { exact: false }).waitFor()
+        await inspect()
+        await deletion.getByRole('button', { name: 'Cancel' }).click()
+        await deletion.waitFor({ state: 'detached' })
+      }
       await page.getByRole('button', { name: 'Sign out everywhere…' }).click()
       await page.getByRole('alertdialog', { name: 'Sign out everywhere?' }).waitFor()
       await inspect()

@@ -2,10 +2,12 @@ import { useQuery } from '@tanstack/react-query'
 import { currentUser } from '../call/credentials.ts'
 import { useSession } from '../call/session.ts'
 import { AddressSection } from './address-section.tsx'
+import { DeleteSection } from './delete-section.tsx'
 import { DisplaySection } from './display-section.tsx'
 import { PasswordSection } from './password-section.tsx'
 import { SecondFactorSection } from './second-factor-section.tsx'
 import { SessionsSection } from './sessions-section.tsx'
+import { YourDataSection } from './your-data-section.tsx'
 
 export function SettingsPage() {
   const session = useSession()
@@ -25,6 +27,8 @@ export function SettingsPage() {
       )}
       {session !== null && <SessionsSection session={session} />}
       <DisplaySection />
+      <YourDataSection />
+      {user !== undefined && <DeleteSection user={user} />}
     </>
   )
 }

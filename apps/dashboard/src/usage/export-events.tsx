@@ -1,63 +1,18 @@
 import type { UsageEventFilters } from '@keymeter/contract'
-import { useEffect, useRef, useState } from 'react'
-import type { CallError } from '../call/call-error.ts'
-import { ErrorNotice } from '../call/error-notice.tsx'
-import { Button } from '../ui/button.tsx'
-import { announce } from '../ui/toasts.tsx'
-import { downloadEvents } from './download-events.ts'
-
-const PROGRESS_INTERVAL_MS = 200
-
-type Progress = { state: 'idle' } | { state: 'running'; bytes: number } | { state: 'failed'; error: CallError }
+import { DownloadButton } from '../call/download-button.tsx'
 
 /** Exports all matching events, not only the loaded ones. */
 export function ExportEvents({ filters, isReady }: { filters: UsageEventFilters; isReady: boolean }) {
-  const [progress, setProgress] = useState<Progress>({ state: 'idle' })
-  const leaving = useRef<AbortController | null>(null)
-  useEffect(() => () => leaving.current?.abort(), [])
-  const start = async () => {
-    const controller = new AbortController()
-    leaving.current = controller
-    let shownAt = 0
-    setProgress({ state: 'running', bytes: 0 })
-    const onProgress = (bytes: number) => {
-      if (performance.now() - shownAt < PROGRESS_INTERVAL_MS) return
-      shownAt = performance.now()
-      setProgress({ state: 'running', bytes })
-    }
-    const outcome = await downloadEvents(filters, { signal: controller.signal, onProgress })
-    // If the file could not be written, the request is still running. Abort the request, because nothing reads its response any
-    // more.
-    controller.abort()
-    if (outcome === null) setProgress({ state: 'idle' })
-    else if (typeof outcome !== 'number') setProgress({ state: 'failed', error: outcome })
-    else {
-      setProgress({ state: 'idle' })
-      announce(`The file is saved: ${formatBytes(outcome)}.`)
-    }
+  const file = {
+    path: `/export/usage.csv?${queryOf(filters)}`,
+    name: 'keymeter-usage',
+    extension: 'csv',
+    contentType: 'text/csv',
   }
-  const isRunning = progress.state === 'running'
-  return (
-    <>
-      <div className="flex items-center gap-3">
-        <span className="text-ink-soft text-sm">
-          <span role="status">{isRunning && 'Exporting…'}</span>{' '}
-          {isRunning && <span className="figures">{formatBytes(progress.bytes)}</span>}
-        </span>
-        {/* One button starts and cancels the export, so that it keeps the focus. */}
-        <Button variant="secondary" disabled={!isReady} onClick={isRunning ? () => leaving.current?.abort() : start}>
-          {isRunning ? 'Cancel' : 'Export CSV'}
-        </Button>
-      </div>
-      {progress.state === 'failed' && (
-        <div className="basis-full">
-          <ErrorNotice error={progress.error} />
-        </div>
-      )}
-    </>
-  )
+  return <DownloadButton label="Export CSV" file={file} isReady={isReady} />
 }
 
-function formatBytes(bytes: number): string {
-  return bytes < 1_000_000 ? `${Math.ceil(bytes / 1000)} kB` : `${(bytes / 1_000_000).toFixed(1)} MB`
+function queryOf(filters: UsageEventFilters): URLSearchParams {
+  const all = Object.entries(filters).flatMap(([name, value]) => [value ?? []].flat().map((one) => [name, one]))
+  return new URLSearchParams(all)
 }

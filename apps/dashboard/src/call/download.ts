@@ -1,9 +1,18 @@
 import type { ErrorData } from '@keymeter/api'
-import type { UsageEventFilters } from '@keymeter/contract'
-import { type CallError, describeCallError, passingOf } from '../call/call-error.ts'
-import { accessToken, endExpiredSession, SessionEndedError } from '../call/session.ts'
+import { type CallError, describeCallError, passingOf } from './call-error.ts'
+import { accessToken, endExpiredSession, SessionEndedError } from './session.ts'
 
-interface DownloadOptions {
+/** A file that the server makes. */
+export interface ExportedFile {
+  /** The path of the export, with its query. */
+  path: string
+  /** The name of the file, without the date and the extension. */
+  name: string
+  extension: string
+  contentType: string
+}
+
+export interface DownloadOptions {
   signal: AbortSignal
   /** Called with the number of bytes received so far. */
   onProgress: (bytes: number) => void
@@ -19,23 +28,25 @@ interface SavingWindow {
 }
 
 /**
- * Saves the matching events as a CSV file. If the browser lets the page write to a file, the events are written while they
- * arrive. Otherwise, the file is saved after all events have arrived. A partial file is never kept. The access token is sent in
+ * Saves an export of the account as a file. If the browser lets the page write to a file, the data is written while it
+ * arrives. Otherwise, the file is saved after everything has arrived. A partial file is never kept. The access token is sent in
  * a header, so a plain link cannot start this download.
  *
  * @returns the number of saved bytes, null if the user cancelled, or the error.
  */
-export async function downloadEvents(filters: UsageEventFilters, options: DownloadOptions): Promise<number | CallError | null> {
-  const name = `keymeter-usage-${new Date().toISOString().slice(0, 10)}.csv`
+export async function download(exported: ExportedFile, options: DownloadOptions): Promise<number | CallError | null> {
+  const name = `${exported.name}-${new Date().toISOString().slice(0, 10)}.${exported.extension}`
   let file: SavedFile | undefined
   let outcome: number | CallError | null
   try {
     // Ask for the file first, because a browser shows its file dialog only shortly after a click.
     file = await (window as SavingWindow).showSaveFilePicker?.({
       suggestedName: name,
-      types: [{ description: 'CSV', accept: { 'text/csv': ['.csv'] } }],
+      types: [
+        { description: exported.extension.toUpperCase(), accept: { [exported.contentType]: [`.${exported.extension}`] } },
+      ],
     })
-    outcome = await save(filters, file, name, options)
+    outcome = await save(exported, file, name, options)
   } catch (error) {
     outcome = faultOf(error)
   }
@@ -45,7 +56,7 @@ export async function downloadEvents(filters: UsageEventFilters, options: Downlo
 }
 
 async function save(
-  filters: UsageEventFilters,
+  { path, contentType }: ExportedFile,
   file: SavedFile | undefined,
   name: string,
   { signal, onProgress }: DownloadOptions,
@@ -59,18 +70,13 @@ async function save(
     },
   })
   const authorization = `Bearer ${await accessToken()}`
-  const response = await fetch(`/export/usage.csv?${queryOf(filters)}`, { headers: { authorization }, signal })
+  const response = await fetch(path, { headers: { authorization }, signal })
   if (response.status === 401) await endExpiredSession(authorization)
   if (!response.ok || response.body === null) return await refusalOf(response)
   const counted = response.body.pipeThrough(counting)
-  if (file === undefined) saveBlob(await new Response(counted).blob(), name)
+  if (file === undefined) saveBlob(await new Response(counted).blob(), name, contentType)
   else await counted.pipeTo(await file.createWritable(), { signal })
   return bytes
-}
-
-function queryOf(filters: UsageEventFilters): URLSearchParams {
-  const all = Object.entries(filters).flatMap(([name, value]) => [value ?? []].flat().map((one) => [name, one]))
-  return new URLSearchParams(all)
 }
 
 /** Returns null if the user cancelled. A cancellation or a file error is a DOMException. A network error is not. */
@@ -94,11 +100,11 @@ async function refusalOf(response: Response): Promise<CallError> {
   }
 }
 
-function saveBlob(blob: Blob, name: string): void {
+function saveBlob(blob: Blob, name: string, contentType: string): void {
   const link = document.createElement('a')
-  link.href = URL.createObjectURL(blob.slice(0, blob.size, 'text/csv'))
+  link.href = URL.createObjectURL(blob.slice(0, blob.size, contentType))
   link.download = name
   link.click()
-  // Some browsers save nothing if the URL is revoked before they have read the events.
+  // Some browsers save nothing if the URL is revoked before they have read the data.
   setTimeout(() => URL.revokeObjectURL(link.href), 60_000)
 }

@@ -1,0 +1,60 @@
+import type { AccountToDelete } from '@keymeter/contract'
+import type { User } from '@supabase/auth-js'
+import { useQuery } from '@tanstack/react-query'
+import { useState } from 'react'
+import { QueryFault } from '../call/query-fault.tsx'
+import { trpc } from '../call/trpc.ts'
+import { Button } from '../ui/button.tsx'
+import { DeleteAccountDialog } from './delete-account-dialog.tsx'
+import { DeleteSignInDialog } from './delete-sign-in-dialog.tsx'
+import { Section } from './section.tsx'
+
+/**
+ * A dialog keeps the accounts that it showed when it was opened. After a lost answer, the deleted account is no longer in the list, and
+ * the user can still repeat the call.
+ */
+type Open = { dialog: 'account'; account: AccountToDelete } | { dialog: 'sign-in'; accounts: AccountToDelete[] }
+
+/** Offers to delete the account, and to delete the sign-in together with the accounts that nobody else owns. */
+export function DeleteSection({ user }: { user: User }) {
+  const [open, setOpen] = useState<Open | null>(null)
+  const deletion = useQuery(trpc.accounts.getDeletion.queryOptions())
+  const accounts = deletion.data?.data ?? []
+  const account = accounts.find(({ id }) => id === user.id)
+  const close = () => {
+    setOpen(null)
+    // What the dialog shows has perhaps changed.
+    void deletion.refetch()
+  }
+  return (
+    <Section title="Delete">
+      <p className="text-sm text-ink-soft">
+        You can delete your account, or your sign-in together with it. Both stop the API keys of the account immediately, and
+        nobody can undo it.
+      </p>
+      <QueryFault query={deletion} />
+      {deletion.data !== undefined && (
+        <div className="flex flex-wrap gap-2">
+          {account?.role === 'owner' && (
+            <Button variant="danger" onClick={() => setOpen({ dialog: 'account', account })}>
+              Delete account…
+            </Button>
+          )}
+          <Button variant="danger" onClick={() => setOpen({ dialog: 'sign-in', accounts })}>
+            Delete sign-in…
+          </Button>
+        </div>
+      )}
+      {open?.dialog === 'account' && <DeleteAccountDialog account={open.account} isOpen onClose={close} />}
+      {open?.dialog === 'sign-in' && (
+        <DeleteSignInDialog
+          email={user.email ?? null}
+          accounts={open.accounts}
+          canDeleteSignIn={deletion.data?.canDeleteSignIn === true}
+          isOpen
+          onClose={close}
+        />
+      )}
+    </Section>
+  )
+}

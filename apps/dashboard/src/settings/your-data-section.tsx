@@ -1,0 +1,23 @@
+import { DownloadButton } from '../call/download-button.tsx'
+import { Section } from './section.tsx'
+
+const FILE = {
+  path: '/export/account.json',
+  name: 'keymeter-account',
+  extension: 'json',
+  contentType: 'application/json',
+}
+
+export function YourDataSection() {
+  return (
+    <Section title="Your data">
+      <p className="text-sm text-ink-soft">
+        Download everything that Keymeter stores about this account as one JSON file: members, keys without their secrets,
+        credits, activity, and all usage events. Owners and admins can do this.
+      </p>
+      <div className="flex flex-wrap items-center justify-start gap-3">
+        <DownloadButton label="Download my data" file={FILE} />
+      </div>
+    </Section>
+  )
+}
