@@ -100,6 +100,7 @@ export async function serve(env: Env, log: Logger, createPages: (server: Server)
       db,
       log,
       supabase,
+      publicUrl: env.publicUrl,
       verifyAccessToken: createAccessTokenVerifier(env),
       checkSession: createSessionChecker(supabase),
       limits: createLimits(db, env.limits),

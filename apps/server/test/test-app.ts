@@ -46,6 +46,7 @@ export function testApp(database: TestDatabase, auth: TestAuth, options: Options
       db: database.db,
       log,
       supabase: { url: auth.supabaseUrl, publishableKey: auth.publishableKey, secretKey: null },
+      publicUrl: null,
       verifyAccessToken: createAccessTokenVerifier(auth),
       checkSession: createSessionChecker({ url: auth.supabaseUrl, publishableKey: auth.publishableKey }),
       limits: createLimits(database.db, NO_LIMITS),

@@ -151,6 +151,7 @@ function contextOf(db: Db): Context {
     accountExports: new AccountQueue(1),
     serviceKey: randomUUID(),
     supabase: { url, publishableKey, secretKey: null },
+    publicUrl: null,
     verifyAccessToken: createAccessTokenVerifier(settings),
     checkSession: createSessionChecker({ url, publishableKey }),
     limits: createLimits(db, NO_LIMITS),

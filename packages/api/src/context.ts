@@ -17,6 +17,8 @@ export interface ApiDeps {
   log: Logger
   /** The secret key is null if Supabase need not know the addresses of clients. Only the sign-up uses it. */
   supabase: { url: string; publishableKey: string; secretKey: string | null }
+  /** The URL of the dashboard, for links in mails and in invitations. Null means that it is not known. */
+  publicUrl: string | null
   verifyAccessToken: AccessTokenVerifier
   checkSession: SessionChecker
   limits: Limits

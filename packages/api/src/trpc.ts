@@ -1,6 +1,5 @@
-import { cutSecrets } from '@keymeter/contract'
+import { cutSecrets, isMemberCall, type MemberCall } from '@keymeter/contract'
 import { initTRPC } from '@trpc/server'
-import { isMemberCall, type MemberCall } from './access.ts'
 import { accountOfCall } from './auth/account-of-call.ts'
 import { verifyServiceKey } from './auth/verify-service-key.ts'
 import { decideFreeCredits, UNDECIDED } from './billing/free-credits.ts'
@@ -53,7 +52,7 @@ export const publicProcedure = t.procedure
  * @throws Error if the table of roles (access.ts) does not contain the procedure, so a forgotten procedure is open to nobody.
  */
 export function memberCall(ctx: Context, path: string, caller: Caller) {
-  if (!isMemberCall(path)) throw new Error(`access.ts does not contain ${path}`)
+  if (!isMemberCall(path)) throw new Error(`access.ts of the contract does not contain ${path}`)
   return { ...ctx, userId: accountOfCall(ctx, caller), by: { caller, call: path satisfies MemberCall } }
 }
 
@@ -78,22 +77,33 @@ export const signedInProcedure = t.procedure.use(async ({ ctx, path, type, next 
  *
  * `ctx.freeCredits` is for a procedure that can create the account.
  */
-function changeProcedure({ limits, checksSession }: { limits: (keyof Limits)[]; checksSession: boolean }) {
+function changeProcedure(options: ChangeOptions) {
   return t.procedure.use(async ({ ctx, path, next }) => {
-    const caller = await ctx.verifyAccessToken(ctx.authorization)
-    const call = memberCall(ctx, path, caller)
-    await inAccount(call, 'read only', async () => {})
-    for (const limit of limits) await ctx.limits[limit].attempt(call.userId)
-    const person = checksSession ? await ctx.checkSession(ctx.authorization, caller.userId) : null
-    // The free credits of an account belong to the mailbox of the person who opened it.
-    const isOwn = call.userId === caller.userId
-    const freeCredits = person !== null && isOwn ? decideFreeCredits(ctx.freeCredits, person) : UNDECIDED
+    const { call, freeCredits } = await beginChange(ctx, path, options)
     return await inAccount(call, 'read write', async (scope) => {
       const result = await next({ ctx: { scope, freeCredits } })
       if (!result.ok) throw result.error
       return result
     })
   })
+}
+
+interface ChangeOptions {
+  limits: (keyof Limits)[]
+  checksSession: boolean
+}
+
+/** Does what a `changeProcedure` does before its transaction. */
+async function beginChange(ctx: Context, path: string, { limits, checksSession }: ChangeOptions) {
+  const caller = await ctx.verifyAccessToken(ctx.authorization)
+  const call = memberCall(ctx, path, caller)
+  await inAccount(call, 'read only', async () => {})
+  for (const limit of limits) await ctx.limits[limit].attempt(call.userId)
+  const person = checksSession ? await ctx.checkSession(ctx.authorization, caller.userId) : null
+  // The free credits of an account belong to the mailbox of the person who opened it.
+  const isOwn = call.userId === caller.userId
+  const freeCredits = person !== null && isOwn ? decideFreeCredits(ctx.freeCredits, person) : UNDECIDED
+  return { call, freeCredits }
 }
 
 /** The base of every procedure that changes a key or the account without a new secret. A signed-out user can call it. */
@@ -103,6 +113,11 @@ export const secretProcedure = changeProcedure({ limits: ['keyChanges'], checksS
 export const newKeyProcedure = changeProcedure({ limits: ['newKeys', 'keyChanges'], checksSession: true })
 /** The base of every procedure that changes the members or the settings of the account. */
 export const memberChangeProcedure = changeProcedure({ limits: ['memberChanges'], checksSession: true })
+/** Like `memberChangeProcedure`, but the procedure opens the transaction of `ctx.call` itself, because it also acts after the commit. */
+export const inviteProcedure = t.procedure.use(async ({ ctx, path, next }) => {
+  const { call } = await beginChange(ctx, path, { limits: ['invitations', 'memberChanges'], checksSession: true })
+  return await next({ ctx: { call } })
+})
 /**
  * The bases of the procedures that stop a secret. They have a limit of their own, so that a leaked secret can be stopped after all
  * other changes are used up. `stopProcedure` does not need the auth server, so a key can be disabled during its outage.

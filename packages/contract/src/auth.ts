@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { NewKey } from './keys.ts'
-import { MemberAccount } from './members.ts'
+import { InvitationToken, MemberAccount } from './members.ts'
 import { Output, Timestamp } from './output.ts'
 import { HAS_WHOLE_SECRET, hasNoWholeSecret } from './whole-secret.ts'
 
@@ -57,7 +57,15 @@ export const Password = z
   // Supabase Auth stores users in Postgres, and a text in Postgres cannot contain NUL.
   .refine((password) => password.isWellFormed() && !password.includes('\0'), 'Leave out control characters.')
 
-export const SignUp = z.strictObject({ email: Email.refine(hasNoWholeSecret, HAS_WHOLE_SECRET), password: Password })
+/**
+ * `invitation` is the token of an invitation that the person wants to accept. If it is for this address, the sign-up opens no account:
+ * the person asks for one later (`accounts.open`), or never needs one.
+ */
+export const SignUp = z.strictObject({
+  email: Email.refine(hasNoWholeSecret, HAS_WHOLE_SECRET),
+  password: Password,
+  invitation: InvitationToken.optional(),
+})
 export type SignUp = z.infer<typeof SignUp>
 
 /** The session from Supabase Auth. A client passes both tokens to `supabase.auth.setSession(…)` of supabase-js. */

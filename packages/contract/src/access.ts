@@ -1,4 +1,4 @@
-import type { MemberRole } from '@keymeter/contract'
+import type { MemberRole } from './members.ts'
 
 /** Whether a role may make a call. `own keys` means: only on keys that the member has created and that belong to a person. */
 export type Access = Readonly<Record<MemberRole, 'yes' | 'own keys' | 'no'>>
@@ -36,9 +36,12 @@ export const ACCESS = {
   'keys.rotate': DEVELOPERS,
   'keys.update': DEVELOPERS,
   'keys.usage': EVERY_MEMBER,
+  'members.invitations': ADMINS,
+  'members.invite': ADMINS,
   'members.leave': EVERY_MEMBER,
   'members.list': EVERY_MEMBER,
   'members.remove': ADMINS,
+  'members.revokeInvitation': ADMINS,
   'members.setRole': ADMINS,
   'members.transferOwnership': OWNERS,
   'usage.events': EVERY_MEMBER,
@@ -48,6 +51,12 @@ export const ACCESS = {
 
 /** A call of a member on an account: the path of a procedure, or an export. */
 export type MemberCall = keyof typeof ACCESS
+
+/** The answer for a role: whether it may make the call. The server enforces the same table, so a page can hide what it would refuse. */
+export function accessOf(call: MemberCall, role: MemberRole): Access[MemberRole] {
+  const access: Access = ACCESS[call]
+  return access[role]
+}
 
 export function isMemberCall(path: string): path is MemberCall {
   return Object.hasOwn(ACCESS, path)
