@@ -4,6 +4,7 @@ import { SignInPage } from '../auth/sign-in-page.tsx'
 import { SignUpPage } from '../auth/sign-up-page.tsx'
 import { parseBillingSearch } from '../billing/billing-search.ts'
 import { currentSession } from '../call/session.ts'
+import { pendingInvitation } from '../invite/pending-invitation.ts'
 import { KeysPage } from '../keys/keys-page.tsx'
 import { parseKeysSearch } from '../keys/keys-search.ts'
 import { SecretDialog } from '../keys/secret-dialog.tsx'
@@ -24,6 +25,8 @@ const rootRoute = createRootRoute({
 
 const onlySignedIn = () => {
   if (currentSession() === null) throw redirect({ to: '/sign-in' })
+  // The person has signed in or signed up in order to accept it. No other page may open an account for them first.
+  if (pendingInvitation()?.isWanted) throw redirect({ to: '/invite' })
 }
 const onlySignedOut = () => {
   if (currentSession() !== null) throw redirect({ to: '/' })
@@ -62,7 +65,17 @@ const routeTree = rootRoute.addChildren([
       validateSearch: parseActivitySearch,
       component: lazyRouteComponent(() => import('../audit/activity-page.tsx'), 'ActivityPage'),
     }),
+    createRoute({
+      getParentRoute: () => signedInRoute,
+      path: '/members',
+      component: lazyRouteComponent(() => import('../members/members-page.tsx'), 'MembersPage'),
+    }),
   ]),
+  createRoute({
+    getParentRoute: () => rootRoute,
+    path: '/invite',
+    component: lazyRouteComponent(() => import('../invite/invite-page.tsx'), 'InvitePage'),
+  }),
   createRoute({ getParentRoute: () => rootRoute, path: '/sign-in', beforeLoad: onlySignedOut, component: SignInPage }),
   createRoute({ getParentRoute: () => rootRoute, path: '/sign-up', beforeLoad: onlySignedOut, component: SignUpPage }),
 ])

@@ -5,6 +5,7 @@ import { useState } from 'react'
 import { useForm } from 'react-hook-form'
 import { z } from 'zod'
 import { hasReturnedRefused, signIn, useSessionExpired } from '../call/session.ts'
+import { pendingInvitation } from '../invite/pending-invitation.ts'
 import { Button } from '../ui/button.tsx'
 import { TextField } from '../ui/field.tsx'
 import { Notice } from '../ui/notice.tsx'
@@ -21,7 +22,7 @@ export function SignInPage() {
   )
   const { register, handleSubmit, formState } = useForm({
     resolver: standardSchemaResolver(SignIn),
-    defaultValues: { email: '', password: '' },
+    defaultValues: { email: pendingInvitation()?.email ?? '', password: '' },
   })
   const submit = handleSubmit(async ({ email, password }) => {
     const refusal = await signIn(email, password)

@@ -1,5 +1,6 @@
 import type { ErrorData } from '@keymeter/api'
 import type { UsageEventFilters } from '@keymeter/contract'
+import { currentAccountId } from '../account/current-account.ts'
 import { type CallError, passingOf } from '../call/call-error.ts'
 import { accessToken, endExpiredSession } from '../call/session.ts'
 
@@ -26,6 +27,7 @@ interface SavingWindow {
  * @returns the number of saved bytes, null if the user cancelled, or the error.
  */
 export async function downloadEvents(filters: UsageEventFilters, options: DownloadOptions): Promise<number | CallError | null> {
+  const account = currentAccountId()
   const name = `keymeter-usage-${new Date().toISOString().slice(0, 10)}.csv`
   let file: SavedFile | undefined
   let outcome: number | CallError | null
@@ -35,7 +37,7 @@ export async function downloadEvents(filters: UsageEventFilters, options: Downlo
       suggestedName: name,
       types: [{ description: 'CSV', accept: { 'text/csv': ['.csv'] } }],
     })
-    outcome = await save(filters, file, name, options)
+    outcome = await save(filters, account, file, name, options)
   } catch (error) {
     outcome = faultOf(error)
   }
@@ -46,6 +48,7 @@ export async function downloadEvents(filters: UsageEventFilters, options: Downlo
 
 async function save(
   filters: UsageEventFilters,
+  account: string | null,
   file: SavedFile | undefined,
   name: string,
   { signal, onProgress }: DownloadOptions,
@@ -59,7 +62,8 @@ async function save(
     },
   })
   const authorization = `Bearer ${await accessToken()}`
-  const response = await fetch(`/export/usage.csv?${queryOf(filters)}`, { headers: { authorization }, signal })
+  const headers = { authorization, ...(account !== null && { 'x-keymeter-account': account }) }
+  const response = await fetch(`/export/usage.csv?${queryOf(filters)}`, { headers, signal })
   if (response.status === 401) await endExpiredSession(authorization)
   if (!response.ok || response.body === null) return await refusalOf(response)
   const counted = response.body.pipeThrough(counting)
