@@ -364,7 +364,7 @@ alter table public.billing_cycles enable row level security;
 -- memberships of this user are deleted, and their accounts, keys and audit entries stay.
 
 create domain keymeter.member_role as text check (value in ('owner', 'admin', 'developer', 'viewer'));
-comment on domain keymeter.member_role is 'What a member may do. packages/api/src/access.ts contains the table of all calls and roles.';
+comment on domain keymeter.member_role is 'What a member may do. packages/contract/src/access.ts contains the table of all calls and roles.';
 
 create table public.account_members (
   user_id uuid not null references public.billing_accounts (user_id) on delete cascade,
@@ -1480,8 +1480,9 @@ create function keymeter.find_invitation(token_hash bytea)
            (select members.email from public.account_members as members
              where members.user_id = found.user_id and members.member_id = found.invited_by),
            found.expires_at, found.accepted_by,
-           case when found.accepted_at is not null then 'accepted' when found.revoked_at is not null then 'revoked'
-                when accounts.closed_at is not null then 'closed' when found.expires_at <= keymeter.now() then 'expired' else 'open' end
+           -- Closing an account revokes its open invitations, so `closed` comes first.
+           case when found.accepted_at is not null then 'accepted' when accounts.closed_at is not null then 'closed'
+                when found.revoked_at is not null then 'revoked' when found.expires_at <= keymeter.now() then 'expired' else 'open' end
       from public.account_invitations as found
       join public.billing_accounts as accounts on accounts.user_id = found.user_id
      where found.token_hash = find_invitation.token_hash

@@ -4,7 +4,7 @@
 -- memberships of this user are deleted, and their accounts, keys and audit entries stay.
 
 create domain keymeter.member_role as text check (value in ('owner', 'admin', 'developer', 'viewer'));
-comment on domain keymeter.member_role is 'What a member may do. packages/api/src/access.ts contains the table of all calls and roles.';
+comment on domain keymeter.member_role is 'What a member may do. packages/contract/src/access.ts contains the table of all calls and roles.';
 
 create table public.account_members (
   user_id uuid not null references public.billing_accounts (user_id) on delete cascade,

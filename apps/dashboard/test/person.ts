@@ -1,4 +1,5 @@
 import type { RouterOutputs } from '@keymeter/api'
+import type { MemberRole } from '@keymeter/contract'
 import { testAuth, testDatabase, testServer } from '@keymeter/local/testing'
 import type { BrowserContextOptions, Locator, Page } from 'playwright-core'
 import { expect } from 'vitest'
@@ -29,6 +30,14 @@ export interface Person extends Visitor {
   email: string
   accountId: string
   secret: string
+  accessToken: string
+}
+
+/** A visitor who is signed in as a member of the account of somebody else. */
+export interface Member extends Visitor {
+  email: string
+  userId: string
+  accessToken: string
 }
 
 interface VisitOptions extends BrowserContextOptions {
@@ -77,7 +86,32 @@ export function testDashboard(
     const visitor = await visit({ ...options, storageState: signedInState(user, session) })
     await visitor.page.goto(server.url)
     await visitor.row('default').getByRole('button', { name: 'Actions for default' }).waitFor()
-    return { ...visitor, email, accountId: user.id, secret: defaultKey.secret }
+    return { ...visitor, email, accountId: user.id, secret: defaultKey.secret, accessToken: session.accessToken }
+  }
+
+  /** Invites a person to the account of `owner`. Returns the token of the invitation. */
+  const invite = async (owner: Person, email: string, role: MemberRole): Promise<string> => {
+    const { link } = await call<RouterOutputs['members']['invite']>('members.invite', { email, role }, owner.accessToken)
+    return new URL(link, server.url).hash.slice(1)
+  }
+
+  /** Makes a person who has an own account a member of the account of `owner`. */
+  const join = async (owner: Person, person: Person, role: MemberRole): Promise<void> => {
+    const token = await invite(owner, person.email, role)
+    await call('members.acceptInvitation', { token }, person.accessToken)
+  }
+
+  /** Signs up a person by an invitation, so the person has no own account, and opens the list of the keys of the account. */
+  const signUpInvited = async (owner: Person, role: MemberRole, options: VisitOptions = {}): Promise<Member> => {
+    const email = newEmail()
+    const invitation = await invite(owner, email, role)
+    const { user, session } = await call<SignUp>('auth.signup', { email, password: PASSWORD, invitation })
+    if (session === null) throw new Error('The sign-up created no session.')
+    await call('members.acceptInvitation', { token: invitation }, session.accessToken)
+    const visitor = await visit({ ...options, storageState: signedInState(user, session) })
+    await visitor.page.goto(server.url)
+    await visitor.row('default').waitFor()
+    return { ...visitor, email, userId: user.id, accessToken: session.accessToken }
   }
 
   /**
@@ -134,10 +168,19 @@ export function testDashboard(
     await page.getByRole('button', { name: 'Sign in', exact: true }).click()
   }
 
-  const call = async <Data = Record<string, unknown>>(procedure: string, input: object, token?: string): Promise<Data> => {
+  const call = async <Data = Record<string, unknown>>(
+    procedure: string,
+    input: object,
+    token?: string,
+    account?: string,
+  ): Promise<Data> => {
     const response = await fetch(`${server.url}/trpc/${procedure}`, {
       method: 'POST',
-      headers: { 'content-type': 'application/json', ...(token !== undefined && { authorization: `Bearer ${token}` }) },
+      headers: {
+        'content-type': 'application/json',
+        ...(token !== undefined && { authorization: `Bearer ${token}` }),
+        ...(account !== undefined && { 'x-keymeter-account': account }),
+      },
       body: JSON.stringify(input),
     })
     const { result } = (await response.json()) as { result?: { data: Data } }
@@ -164,9 +207,13 @@ export function testDashboard(
     visit,
     newEmail,
     signUp,
+    signUpInvited,
     ageSignIn,
     signUpOnPage,
     signInUnprovisioned,
+    invite,
+    join,
+    call,
     asBackend,
     charge,
     once,

@@ -129,6 +129,7 @@ describe('environment variables', () => {
       KEY_REVOKES_PER_ACCOUNT_PER_HOUR: 'keyRevokesPerAccountPerHour',
       NEW_KEYS_PER_ACCOUNT_PER_DAY: 'newKeysPerAccountPerDay',
       MEMBER_CHANGES_PER_ACCOUNT_PER_HOUR: 'memberChangesPerAccountPerHour',
+      INVITATIONS_PER_ACCOUNT_PER_DAY: 'invitationsPerAccountPerDay',
       WRONG_SERVICE_KEYS_PER_ADDRESS_PER_HOUR: 'wrongServiceKeysPerAddressPerHour',
     } satisfies Record<string, keyof LimitSettings>
     expect(Object.values(names).sort()).toEqual(Object.keys(DEFAULT_LIMITS).sort())
@@ -185,6 +186,13 @@ describe('environment variables', () => {
       expect(() => read('smtp://h', from)).toThrow('MAIL_FROM: must be an e-mail address')
     expect(() => read('smtp://h', '')).toThrow('MAIL_FROM is missing')
     expect(() => read('https://user:hidden-password@h')).not.toThrow('hidden-password')
+  })
+
+  it('`PUBLIC_URL` is optional, and is an http or https URL', () => {
+    expect(readEnv({ ...required, PUBLIC_URL: '' }).publicUrl).toBeNull()
+    expect(readEnv({ ...required, PUBLIC_URL: 'https://usage.example.com' }).publicUrl).toBe('https://usage.example.com')
+    for (const wrong of ['usage.example.com', 'ftp://usage.example.com'])
+      expect(() => readEnv({ ...required, PUBLIC_URL: wrong })).toThrow('PUBLIC_URL: ')
   })
 
   it('`SUPABASE_SECRET_KEY` is optional', () => {

@@ -36,6 +36,7 @@ const secrets: fc.Arbitrary<{ secret: string; text: string }> = fc.oneof(
   fc
     .tuple(chars('abkmz09', 0, 15), fc.constantFrom('dev', 'prod'), chars(BASE62, 55, 55))
     .map(([brand, type, rest]) => ({ secret: rest, text: `k${brand}_${type}_${rest}` })),
+  base64url(43, 43).map((secret) => ({ secret, text: `kminv_${secret}` })),
   fc
     .tuple(base64url(10, 60), base64url(10, 200), base64url(20, 60))
     .map(([header, payload, signature]) => ({ secret: signature, text: `eyJ${header}.eyJ${payload}.${signature}` })),

@@ -12,6 +12,8 @@ const SECRET_NAMES =
 export const PATTERNS = {
   /** A key prefix is shorter. It is not a secret. */
   apiKey: /[a-z0-9]{0,16}_(?:dev|prod)_[0-9A-Za-z]{20,}/g,
+  /** The token of an invitation. The underscore can be written as in a URL. */
+  invitationToken: /kminv(?:_|%5f|%255f)[\w-]{20,}/gi,
   /** An access token. `eyJ` is the beginning of an object in base64. */
   accessToken: /eyJ[\w.-]{8,}/g,
   /** The credentials of an `authorization` header. A shorter text is part of a sentence, e.g. "Bearer token". */
@@ -38,7 +40,13 @@ export function createRedaction(known: readonly (string | null)[]): (line: strin
     let text = line
     for (const value of values) text = text.replaceAll(value, REDACTED)
     text = withoutQuotedFields(text)
-    for (const shape of [PATTERNS.apiKey, PATTERNS.accessToken, PATTERNS.credentials, PATTERNS.plainField])
+    for (const shape of [
+      PATTERNS.apiKey,
+      PATTERNS.invitationToken,
+      PATTERNS.accessToken,
+      PATTERNS.credentials,
+      PATTERNS.plainField,
+    ])
       text = text.replace(shape, REDACTED)
     return text.replace(PATTERNS.authority, withoutPassword)
   }

@@ -1,10 +1,9 @@
 import { randomUUID } from 'node:crypto'
-import { MemberRole } from '@keymeter/contract'
+import { ACCESS, type MemberCall, MemberRole } from '@keymeter/contract'
 import { describe, expect, it } from 'vitest'
 import { accessToken, byMember, contextOf, provisioned } from '../test/caller.ts'
 import { actingOn, team } from '../test/members.ts'
 import { reconciledDatabase } from '../test/reconciled-database.ts'
-import { ACCESS, type MemberCall } from './access.ts'
 import { exportAccount } from './accounts/export.ts'
 import { appRouter } from './router.ts'
 import { exportUsage } from './usage/export.ts'
@@ -14,9 +13,10 @@ const database = reconciledDatabase()
 type Caller = ReturnType<typeof appRouter.createCaller>
 type Team = Awaited<ReturnType<typeof team>>
 
-/** What a call needs: the key that it names, and a member whom it names. */
+/** What a call names: a key, a member and an invitation. */
 interface Subject {
   keyId: string
+  invitationId: string
   memberId: string
   accountId: string
   userId: string
@@ -55,6 +55,9 @@ const CALLS: Record<MemberCall, (caller: Caller, subject: Subject) => Promise<un
   'keys.rotate': async ({ keys }, { keyId: id }) => await keys.rotate({ id }),
   'keys.update': async ({ keys }, { keyId: id }) => await keys.update({ id, name: 'renamed' }),
   'keys.usage': async ({ keys }) => await keys.usage(),
+  'members.invitations': async ({ members }) => await members.invitations(),
+  'members.invite': async ({ members }) => await members.invite({ email: `${randomUUID()}@example.com`, role: 'viewer' }),
+  'members.revokeInvitation': async ({ members }, { invitationId: id }) => await members.revokeInvitation({ id }),
   'members.leave': async ({ members }) => await members.leave(),
   'members.list': async ({ members }) => await members.list(),
   'members.remove': async ({ members }, { memberId }) => await members.remove({ memberId }),
@@ -83,7 +86,13 @@ async function subjectOf({ accountId, ownersKey, membersKey, member }: Team, isO
     accountId,
     memberId,
   ])
-  return { accountId, userId: member.memberId, memberId, keyId: isOwn ? membersKey : ownersKey }
+  const { rows } = await database.owner.query<{ id: string }>(
+    `insert into account_invitations (user_id, token_hash, email, role, created_at, expires_at)
+     values ($1, sha256($2::uuid::text::bytea), 'guest@example.com', 'viewer', now(), now() + interval '1 day') returning id`,
+    [accountId, memberId],
+  )
+  const invitationId = rows[0]?.id ?? ''
+  return { accountId, userId: member.memberId, memberId, invitationId, keyId: isOwn ? membersKey : ownersKey }
 }
 
 describe('the table of calls and roles', () => {

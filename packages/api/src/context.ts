@@ -18,7 +18,10 @@ export interface ApiDeps {
   log: Logger
   /** The secret key is null if Supabase need not know the addresses of clients. Only calls of people who are not signed in use it. */
   supabase: { url: string; publishableKey: string; secretKey: string | null }
-  /** The URL of the dashboard, for links in mails. Null means that these links lead to the "Site URL" of the Supabase project. */
+  /**
+   * The URL of the dashboard, for links in mails and in invitations. Null means that it is not known: links of Supabase Auth lead to the
+   * "Site URL" of the project, and links of invitations are completed by the page.
+   */
   publicUrl: string | null
   verifyAccessToken: AccessTokenVerifier
   checkSession: SessionChecker

@@ -1,4 +1,11 @@
-import { type Issue, KEYS_LIVE_MAX, type Reason, SECRETS_WORKING_MAX, STREAMS_PER_ACCOUNT_MAX } from '@keymeter/contract'
+import {
+  type Issue,
+  KEYS_LIVE_MAX,
+  MEMBERS_MAX,
+  type Reason,
+  SECRETS_WORKING_MAX,
+  STREAMS_PER_ACCOUNT_MAX,
+} from '@keymeter/contract'
 import { type TRPC_ERROR_CODE_KEY, TRPCError } from '@trpc/server'
 import { ZodError, z } from 'zod'
 import { describeInputFault } from './input-fault.ts'
@@ -50,6 +57,42 @@ const REASONS = {
   last_owner: {
     code: 'CONFLICT',
     message: 'An account always has an owner: make another member the owner first, or delete the account.',
+  },
+  already_member: {
+    code: 'CONFLICT',
+    message: 'This address already is a member of the account: change the role in the list of members.',
+  },
+  too_many_members: {
+    code: 'CONFLICT',
+    message: `This account already has ${MEMBERS_MAX} members and invitations: revoke an invitation or remove a member first.`,
+  },
+  invitation_not_found: {
+    code: 'NOT_FOUND',
+    message: 'There is no such invitation: check that the link is complete, or ask for a new one.',
+  },
+  invitation_expired: {
+    code: 'CONFLICT',
+    message: 'This invitation has expired: ask the person who invited you for a new one.',
+  },
+  invitation_revoked: {
+    code: 'CONFLICT',
+    message: 'This invitation was revoked: ask the person who invited you for a new one.',
+  },
+  invitation_used: {
+    code: 'CONFLICT',
+    message: 'This invitation was already used: sign in with the address that accepted it.',
+  },
+  invitation_closed: {
+    code: 'CONFLICT',
+    message: 'The account of this invitation was deleted: ask the person who invited you.',
+  },
+  invitation_other_address: {
+    code: 'FORBIDDEN',
+    message: 'This invitation is for another address: sign in with the address that was invited.',
+  },
+  email_not_confirmed: {
+    code: 'FORBIDDEN',
+    message: 'Your address is not confirmed yet: open the link in the mail that you got at sign-up, then try again.',
   },
   account_exists: { code: 'CONFLICT', message: 'You already own an account: choose it in the list of your accounts.' },
   account_closed: {

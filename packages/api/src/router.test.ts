@@ -22,7 +22,7 @@ import { appRouter } from './router.ts'
 
 const database = reconciledDatabase()
 const procedures = Object.entries(appRouter._def.procedures as unknown as Record<string, AnyTRPCProcedure>)
-const PUBLIC = ['auth.signup', 'auth.requestPasswordReset', 'auth.resendConfirmation']
+const PUBLIC = ['auth.signup', 'auth.requestPasswordReset', 'auth.resendConfirmation', 'members.readInvitation']
 const FOR_THE_BACKEND = [
   'metering.charge',
   'metering.hold',

@@ -83,7 +83,14 @@ const COLUMNS: Record<string, string[]> = {
 }
 
 /** The inputs that may be a secret: the database stores only a hash of them. */
-const HASHED = ['auth.signup password', 'metering.charge key', 'metering.hold key']
+const HASHED = [
+  'auth.signup password',
+  'auth.signup invitation',
+  'members.acceptInvitation token',
+  'members.readInvitation token',
+  'metering.charge key',
+  'metering.hold key',
+]
 
 interface Input {
   path: string

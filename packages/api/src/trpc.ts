@@ -1,6 +1,5 @@
-import { cutSecrets } from '@keymeter/contract'
+import { cutSecrets, isMemberCall, type MemberCall } from '@keymeter/contract'
 import { initTRPC } from '@trpc/server'
-import { isMemberCall, type MemberCall } from './access.ts'
 import { accountOfCall } from './auth/account-of-call.ts'
 import { requireRecentSignIn } from './auth/require-recent-sign-in.ts'
 import { verifyServiceKey } from './auth/verify-service-key.ts'
@@ -54,7 +53,7 @@ export const publicProcedure = t.procedure
  * @throws Error if the table of roles (access.ts) does not contain the procedure, so a forgotten procedure is open to nobody.
  */
 export function memberCall(ctx: Context, path: string, caller: Caller) {
-  if (!isMemberCall(path)) throw new Error(`access.ts does not contain ${path}`)
+  if (!isMemberCall(path)) throw new Error(`access.ts of the contract does not contain ${path}`)
   return { ...ctx, userId: accountOfCall(ctx, caller), by: { caller, call: path satisfies MemberCall } }
 }
 
@@ -86,23 +85,29 @@ interface ChangeOptions {
  *
  * `ctx.freeCredits` is for a procedure that can create the account.
  */
-function changeProcedure({ limits, checksSession, needsRecentSignIn = false }: ChangeOptions) {
+function changeProcedure(options: ChangeOptions) {
   return t.procedure.use(async ({ ctx, path, next }) => {
-    const caller = await ctx.verifyAccessToken(ctx.authorization)
-    const call = memberCall(ctx, path, caller)
-    await inAccount(call, 'read only', async () => {})
-    if (needsRecentSignIn) requireRecentSignIn(caller)
-    for (const limit of limits) await ctx.limits[limit].attempt(call.userId)
-    const person = checksSession ? await ctx.checkSession(ctx.authorization, caller.userId) : null
-    // The free credits of an account belong to the mailbox of the person who opened it.
-    const isOwn = call.userId === caller.userId
-    const freeCredits = person !== null && isOwn ? decideFreeCredits(ctx.freeCredits, person) : UNDECIDED
+    const { call, freeCredits } = await beginChange(ctx, path, options)
     return await inAccount(call, 'read write', async (scope) => {
       const result = await next({ ctx: { scope, freeCredits } })
       if (!result.ok) throw result.error
       return result
     })
   })
+}
+
+/** Does what a `changeProcedure` does before its transaction. */
+async function beginChange(ctx: Context, path: string, { limits, checksSession, needsRecentSignIn = false }: ChangeOptions) {
+  const caller = await ctx.verifyAccessToken(ctx.authorization)
+  const call = memberCall(ctx, path, caller)
+  await inAccount(call, 'read only', async () => {})
+  if (needsRecentSignIn) requireRecentSignIn(caller)
+  for (const limit of limits) await ctx.limits[limit].attempt(call.userId)
+  const person = checksSession ? await ctx.checkSession(ctx.authorization, caller.userId) : null
+  // The free credits of an account belong to the mailbox of the person who opened it.
+  const isOwn = call.userId === caller.userId
+  const freeCredits = person !== null && isOwn ? decideFreeCredits(ctx.freeCredits, person) : UNDECIDED
+  return { call, freeCredits }
 }
 
 /** The base of every procedure that changes a key or the account without a new secret. A signed-out user can call it. */
@@ -119,6 +124,15 @@ export const memberChangeProcedure = changeProcedure({
   limits: ['memberChanges'],
   checksSession: true,
   needsRecentSignIn: true,
+})
+/** Like `memberChangeProcedure`, but the procedure opens the transaction of `ctx.call` itself, because it also acts after the commit. */
+export const inviteProcedure = t.procedure.use(async ({ ctx, path, next }) => {
+  const { call } = await beginChange(ctx, path, {
+    limits: ['invitations', 'memberChanges'],
+    checksSession: true,
+    needsRecentSignIn: true,
+  })
+  return await next({ ctx: { call } })
 })
 /**
  * The bases of the procedures that stop a secret. They have a limit of their own, so that a leaked secret can be stopped after all

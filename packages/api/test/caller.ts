@@ -1,10 +1,9 @@
 import { randomUUID } from 'node:crypto'
-import type { ChargeVerdict } from '@keymeter/contract'
+import type { ChargeVerdict, MemberCall } from '@keymeter/contract'
 import type { TestDatabase } from '@keymeter/local/testing'
 import { SignJWT } from 'jose'
 import { pino } from 'pino'
 
-import type { MemberCall } from '../src/access.ts'
 import { AccountQueue } from '../src/account-queue.ts'
 import { createSessionChecker } from '../src/auth/check-session.ts'
 

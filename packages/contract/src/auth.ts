@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { NewKey } from './keys.ts'
-import { MemberAccount } from './members.ts'
+import { InvitationToken, MemberAccount } from './members.ts'
 import { NEXT_PATH_LENGTH_MAX, nextPath } from './next-path.ts'
 import { Output, Timestamp } from './output.ts'
 import { HAS_WHOLE_SECRET, hasNoWholeSecret } from './whole-secret.ts'
@@ -75,7 +75,11 @@ const withLink = {
   captchaToken: z.string().max(CAPTCHA_TOKEN_LENGTH_MAX).refine(hasNoWholeSecret, HAS_WHOLE_SECRET).optional(),
 }
 
-export const SignUp = z.strictObject({ ...withLink, password: Password })
+/**
+ * `invitation` is the token of an invitation that the person wants to accept. If it is for this address, the sign-up opens no account:
+ * the person asks for one later (`accounts.open`), or never needs one.
+ */
+export const SignUp = z.strictObject({ ...withLink, password: Password, invitation: InvitationToken.optional() })
 export type SignUp = z.infer<typeof SignUp>
 
 /**

@@ -120,7 +120,10 @@ export type KeyFilter = z.infer<typeof KeyFilter>
 export const KeySort = z.enum(['newest', 'oldest', 'name', 'lastUsed'])
 export type KeySort = z.infer<typeof KeySort>
 
-/** `search` selects the keys whose name or key prefix contains this text. Case is ignored. The text is normalised like a name. */
+/**
+ * The filters select together. `search` selects the keys whose name or key prefix contains this text. Case is ignored. The text is
+ * normalised like a name.
+ */
 export const ListKeys = z.strictObject({
   status: KeyFilter.default('live'),
   sort: KeySort.default('newest'),
@@ -132,6 +135,8 @@ export const ListKeys = z.strictObject({
     .refine(isPlainText, NOT_PLAIN_TEXT)
     .refine(hasNoWholeSecret, HAS_WHOLE_SECRET)
     .default(''),
+  /** Selects the keys that this member created and that belong to a person. */
+  createdBy: KeyId.optional(),
   /** The `nextCursor` of the previous page. The first page needs no cursor. */
   cursor: z.string().max(KEYS_CURSOR_LENGTH_MAX).nullish(),
   limit: z.int().min(1).max(KEYS_PAGE_MAX).default(KEYS_PAGE_MAX),
@@ -193,7 +198,7 @@ export const KeyOutput = Output.extend(Key.shape)
 export const NewKeyOutput = Output.extend(NewKey.shape)
 export const KeyWithUsageOutput = Output.extend(KeyWithUsage.shape)
 /**
- * `nextCursor` is null only on the last page. A page with a search examines a limited number of keys, so a page before the last
+ * `nextCursor` is null only on the last page. A page with `search` or `createdBy` examines a limited number of keys, so a page before the last
  * one can contain fewer keys than requested, or none.
  */
 export const ListKeysOutput = Output.extend({ data: z.array(KeyWithUsage), nextCursor: z.string().nullable() })

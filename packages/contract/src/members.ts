@@ -17,6 +17,12 @@ export const ACCOUNT_NAME_LENGTH_MAX = 64
 export const MemberRole = z.enum(['owner', 'admin', 'developer', 'viewer'])
 export type MemberRole = z.infer<typeof MemberRole>
 
+/**
+ * The token of an invitation: 32 random bytes in base64url after `kminv_`, so that logs and people recognise it. The pattern is in
+ * whole-secret.ts too.
+ */
+export const InvitationToken = z.string().regex(/^kminv_[\w-]{43}$/, 'This link is not complete: copy the whole link.')
+
 /** The id of a user in Supabase Auth. */
 export const MemberId = z.guid().toLowerCase()
 export const AccountName = writtenText(ACCOUNT_NAME_LENGTH_MAX, 'Enter a name.')

@@ -10,10 +10,13 @@ const KEY_PREFIX = `(?<=[a-z0-9])${UNDERSCORE}(?:dev|prod)${UNDERSCORE}[0-9A-Za-
  * computed or guessed. The log of the server has the same limit (redact.ts). It has no word boundaries, because a secret can be
  * glued to any other text, e.g. in a URL.
  */
-const SECRET = new RegExp(`(${KEY_PREFIX})[0-9A-Za-z]{12,}`, 'g')
+const API_SECRET = `(${KEY_PREFIX})[0-9A-Za-z]{12,}`
+/** Most of the token of an invitation. Only the word before it stays visible. */
+const INVITATION = `(kminv)${UNDERSCORE}[\\w-]{20,}`
+const SECRET = new RegExp(`${API_SECRET}|${INVITATION}`, 'g')
 
 /**
- * True if the text contains no secret of any brand, and not most of one. Each text that is stored, logged or shown must pass this
+ * True if the text contains no secret of any brand and no token of an invitation, and not most of one. Each text that is stored, logged or shown must pass this
  * check, except the secret of a charge.
  */
 export function hasNoWholeSecret(text: string): boolean {
@@ -22,11 +25,11 @@ export function hasNoWholeSecret(text: string): boolean {
 export const HAS_WHOLE_SECRET = 'This contains a whole secret, which would be stored or shown: send its key prefix instead.'
 
 /**
- * Cuts each secret in a text to its key prefix. It is for texts that must not be refused, e.g. the user agent of a call. If the
+ * Cuts each secret in a text to its key prefix, and each token of an invitation to its first word. It is for texts that must not be refused, e.g. the user agent of a call. If the
  * text contains a secret, all characters that are not ASCII are left out too, because the secret can be hidden among them.
  */
 export function cutSecrets(text: string): string {
-  return hasNoWholeSecret(text) ? text : asciiOf(text).replace(SECRET, '$1')
+  return hasNoWholeSecret(text) ? text : asciiOf(text).replace(SECRET, '$1$2')
 }
 
 /**

@@ -2,16 +2,23 @@ import type { NewKey } from '@keymeter/contract'
 import { currentSession } from '../call/session.ts'
 import { createStore } from '../ui/store.ts'
 
-/**
- * The keys whose secrets the user has not saved yet, oldest first. There can be several keys, because a user can create a key
- * before the response with the first secret has arrived. Secrets are kept only here, never in a cache, a URL or the browser's
- * storage.
- */
-const store = createStore<{ userId: string; key: NewKey }[]>([])
+/** A key whose secret the user has not saved yet, and the account of the key. */
+export interface ShownSecret {
+  userId: string
+  accountId: string
+  key: NewKey
+}
 
-/** Returns the key whose secret is shown next. If the session expires, the secret stays visible. */
-export function useNewSecret(): NewKey | undefined {
-  return store.use()[0]?.key
+/**
+ * The secrets that the user has not saved yet, oldest first. There can be several, because a user can create a key
+ * before the response with the first secret has arrived. Secrets are kept only here, never in a cache, a URL or the browser's
+ * storage. A secret stays when the user looks at another account, because the server does not return it again.
+ */
+const store = createStore<ShownSecret[]>([])
+
+/** Returns the secret that is shown next. If the session expires, the secret stays visible. */
+export function useNewSecret(): ShownSecret | undefined {
+  return store.use()[0]
 }
 
 /** Returns true while the page shows a new secret of this key, or will show one after the secrets before it. */
@@ -20,12 +27,12 @@ export function useIsSecretShown(keyId: string): boolean {
 }
 
 /**
- * Shows the secret of a key. `userId` is the user who requested the secret. Does nothing if another user has signed in since
- * then.
+ * Shows the secret of a key of an account. `userId` is the user who requested the secret. Does nothing if another user has signed in
+ * since then.
  */
-export function showSecret(userId: string, key: NewKey): void {
+export function showSecret(userId: string, accountId: string, key: NewKey): void {
   const current = currentSession()?.user.id ?? userId
-  if (current === userId) store.set([...store.get(), { userId, key }])
+  if (current === userId) store.set([...store.get(), { userId, accountId, key }])
 }
 
 /** Forgets this secret. If the key was rotated again, the newer secret of the key is kept. */

@@ -1,6 +1,7 @@
 import { type CallError, describeCallError } from '../call/call-error.ts'
 import { api, queryClient } from '../call/trpc.ts'
 import { createStore } from '../ui/store.ts'
+import { noteAccounts } from './current-account.ts'
 import { showSecret } from './new-secret.ts'
 
 type Provisioning = { state: 'running' | 'done' } | { state: 'failed'; error: CallError }
@@ -27,9 +28,11 @@ export function provisionOnce(userId: string): void {
 export async function provision(userId: string): Promise<void> {
   store.set({ userId, provisioning: { state: 'running' } })
   try {
-    const { defaultKey } = await api.auth.provision.mutate()
-    if (defaultKey !== null) showSecret(userId, defaultKey)
+    const { accounts, defaultKey } = await api.auth.provision.mutate()
+    // The server creates a default key only in the account with the id of the user.
+    if (defaultKey !== null) showSecret(userId, userId, defaultKey)
     if (store.get().userId !== userId) return
+    noteAccounts(userId, accounts)
     store.set({ userId, provisioning: { state: 'done' } })
     await queryClient.invalidateQueries()
   } catch (error) {

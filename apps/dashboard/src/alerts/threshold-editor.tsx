@@ -26,11 +26,13 @@ interface ThresholdEditorProps {
   thresholds: number[]
   /** True while this editor or the other one saves. The answer of a save replaces all shown thresholds, so saves must not overlap. */
   isSaving: boolean
+  /** False if the role of the person does not allow a change. */
+  maySave: boolean
   save: (thresholds: number[]) => Promise<void>
 }
 
 /** Shows the thresholds of one kind. Each added or removed threshold is saved immediately. */
-export function ThresholdEditor({ kind, thresholds, isSaving, save }: ThresholdEditorProps) {
+export function ThresholdEditor({ kind, thresholds, isSaving, maySave, save }: ThresholdEditorProps) {
   const [removing, setRemoving] = useState<number | null>(null)
   const title = useId()
   const list = useRef<HTMLUListElement>(null)
@@ -81,43 +83,51 @@ export function ThresholdEditor({ kind, thresholds, isSaving, save }: ThresholdE
           {thresholds.map((threshold) => (
             <li key={threshold} className="figures flex items-center rounded-lg border border-line pl-3 font-medium text-sm">
               {kind.format(threshold)}
-              <Button
-                variant="quiet"
-                className="px-3"
-                aria-label={`Remove the threshold of ${kind.format(threshold)}`}
-                disabled={isSaving}
-                isPending={removing === threshold}
-                onClick={() => remove(threshold)}
-              >
-                <X className="size-4" aria-hidden="true" />
-              </Button>
+              {maySave ? (
+                <Button
+                  variant="quiet"
+                  className="px-3"
+                  aria-label={`Remove the threshold of ${kind.format(threshold)}`}
+                  disabled={isSaving}
+                  isPending={removing === threshold}
+                  onClick={() => remove(threshold)}
+                >
+                  <X className="size-4" aria-hidden="true" />
+                </Button>
+              ) : (
+                <span className="min-h-10 w-3" />
+              )}
             </li>
           ))}
         </ul>
       )}
-      <form noValidate onSubmit={add} className="flex items-start gap-2">
-        <div className="max-w-xs flex-1">
-          <TextField
-            label={kind.fieldLabel}
-            inputMode="numeric"
-            autoComplete="off"
-            unit={kind.unit}
-            hint={kind.hint}
-            error={errors.threshold?.message}
-            {...register('threshold')}
-          />
-        </div>
-        {/* The margin is as high as the label of the field, so the button is at the same height as the input. */}
-        <Button
-          type="submit"
-          variant="secondary"
-          className="mt-6.5"
-          disabled={isSaving}
-          isPending={form.formState.isSubmitting}
-        >
-          Add
-        </Button>
-      </form>
+      {maySave ? (
+        <form noValidate onSubmit={add} className="flex items-start gap-2">
+          <div className="max-w-xs flex-1">
+            <TextField
+              label={kind.fieldLabel}
+              inputMode="numeric"
+              autoComplete="off"
+              unit={kind.unit}
+              hint={kind.hint}
+              error={errors.threshold?.message}
+              {...register('threshold')}
+            />
+          </div>
+          {/* The margin is as high as the label of the field, so the button is at the same height as the input. */}
+          <Button
+            type="submit"
+            variant="secondary"
+            className="mt-6.5"
+            disabled={isSaving}
+            isPending={form.formState.isSubmitting}
+          >
+            Add
+          </Button>
+        </form>
+      ) : (
+        <p className="text-sm text-ink-soft">Only owners and admins change the thresholds.</p>
+      )}
     </section>
   )
 }

@@ -7,6 +7,7 @@ import {
   type SetAlertThresholds,
 } from '@keymeter/contract'
 import { useState } from 'react'
+import { currentAccountId, useMay } from '../account/current-account.ts'
 import { api, queryClient, trpc } from '../call/trpc.ts'
 import { countCredits } from '../ui/format.ts'
 import { ThresholdEditor, type ThresholdKind } from './threshold-editor.tsx'
@@ -22,6 +23,7 @@ interface ThresholdEditorsProps {
 /** Shows one editor for each kind of thresholds. The first one is the one that fits the plan. */
 export function ThresholdEditors({ thresholds, creditsLeft, account }: ThresholdEditorsProps) {
   const [isSaving, setIsSaving] = useState(false)
+  const maySave = useMay('alerts.setThresholds')
   const save = async (input: SetAlertThresholds) => {
     setIsSaving(true)
     try {
@@ -36,6 +38,7 @@ export function ThresholdEditors({ thresholds, creditsLeft, account }: Threshold
       kind={{ ...PERCENT, explanation: explainPercent(account) }}
       thresholds={thresholds}
       isSaving={isSaving}
+      maySave={maySave}
       save={async (next) => await save({ thresholds: next })}
     />
   )
@@ -45,6 +48,7 @@ export function ThresholdEditors({ thresholds, creditsLeft, account }: Threshold
       kind={CREDITS_LEFT}
       thresholds={creditsLeft}
       isSaving={isSaving}
+      maySave={maySave}
       save={async (next) => await save({ creditsLeft: next })}
     />
   )
@@ -85,7 +89,10 @@ const CREDITS_LEFT: ThresholdKind = {
 }
 
 async function saveThresholds(input: SetAlertThresholds): Promise<void> {
+  const account = currentAccountId()
   const { thresholds, creditsLeft } = await api.alerts.setThresholds.mutate(input)
+  // The page shows another account by now, and the answer does not belong to it.
+  if (account !== currentAccountId()) return
   // Cancel running queries, because they can return the previous thresholds.
   await queryClient.cancelQueries(trpc.alerts.list.queryFilter())
   queryClient.setQueryData(trpc.alerts.list.queryKey(), (now) => now && { ...now, thresholds, creditsLeft })

@@ -5,6 +5,7 @@ import { nextSearch, parseNextSearch } from '../auth/next-search.ts'
 import { SignInAgainDialog } from '../auth/sign-in-again-dialog.tsx'
 import { parseBillingSearch } from '../billing/billing-search.ts'
 import { currentSession, hasSignedOut } from '../call/session.ts'
+import { pendingInvitation } from '../invite/pending-invitation.ts'
 import { KeysPage } from '../keys/keys-page.tsx'
 import { parseKeysSearch } from '../keys/keys-search.ts'
 import { SecretDialog } from '../keys/secret-dialog.tsx'
@@ -28,9 +29,12 @@ const rootRoute = createRootRoute({
 })
 
 const onlySignedIn = () => {
-  if (currentSession() !== null) return
-  const here = nextPath(location.pathname + location.search + location.hash)
-  throw redirect({ to: '/sign-in', search: hasSignedOut() ? {} : nextSearch(here) })
+  if (currentSession() === null) {
+    const here = nextPath(location.pathname + location.search + location.hash)
+    throw redirect({ to: '/sign-in', search: hasSignedOut() ? {} : nextSearch(here) })
+  }
+  // The person has signed in or signed up in order to accept it. No other page may open an account for them first.
+  if (pendingInvitation()?.isWanted) throw redirect({ to: '/invite' })
 }
 const onlySignedOut = () => {
   if (currentSession() !== null) throw redirect({ href: nextPath(new URLSearchParams(location.search).get('next')) })
@@ -80,7 +84,17 @@ const routeTree = rootRoute.addChildren([
       path: '/settings',
       component: lazyRouteComponent(() => import('../settings/settings-page.tsx'), 'SettingsPage'),
     }),
+    createRoute({
+      getParentRoute: () => signedInRoute,
+      path: '/members',
+      component: lazyRouteComponent(() => import('../members/members-page.tsx'), 'MembersPage'),
+    }),
   ]),
+  createRoute({
+    getParentRoute: () => rootRoute,
+    path: '/invite',
+    component: lazyRouteComponent(() => import('../invite/invite-page.tsx'), 'InvitePage'),
+  }),
   authRoute.addChildren([
     createRoute({
       getParentRoute: () => authRoute,

@@ -1,11 +1,19 @@
+import type { MemberAccount } from '@keymeter/contract'
+import { useQuery } from '@tanstack/react-query'
 import { Link, type LinkProps, Outlet } from '@tanstack/react-router'
 import { Settings } from 'lucide-react'
 import { useEffect } from 'react'
+import { AccountName } from '../account/account-name.tsx'
+import { AccountSwitch } from '../account/account-switch.tsx'
+import { currentAccountId, knownAccounts, noteAccounts, useAccounts, useCurrentAccountId } from '../account/current-account.ts'
+import { NoAccount } from '../account/no-account.tsx'
 import { provision, provisionOnce, useProvisioning } from '../account/provisioning.ts'
 import { writtenAddress } from '../auth/written-address.ts'
 import { ErrorNotice } from '../call/error-notice.tsx'
 import { signOut, useSession } from '../call/session.ts'
+import { REFRESH_INTERVAL_MS, trpc } from '../call/trpc.ts'
 import { Button } from '../ui/button.tsx'
+import { announce } from '../ui/toasts.tsx'
 import { UserText } from '../ui/user-text.tsx'
 import { RealTime } from '../usage/real-time.tsx'
 
@@ -16,6 +24,9 @@ export function SignedInPage() {
   useEffect(() => {
     if (userId !== undefined) provisionOnce(userId)
   }, [userId])
+  const accountId = useCurrentAccountId()
+  const hasNoAccount = useAccounts()?.length === 0
+  useFreshAccounts(userId)
   return (
     <>
       <header className="border-b border-line bg-surface">
@@ -27,6 +38,7 @@ export function SignedInPage() {
             <PageLink to="/usage">Usage</PageLink>
             <PageLink to="/billing">Billing</PageLink>
             <PageLink to="/activity">Activity</PageLink>
+            <PageLink to="/members">Members</PageLink>
           </nav>
           <span className="flex min-w-0 flex-1 justify-end">
             <Link
@@ -46,19 +58,47 @@ export function SignedInPage() {
               </span>
             </Link>
           </span>
-          {userId !== undefined && <RealTime userId={userId} />}
+          <AccountSwitch />
+          {userId !== undefined && accountId !== null && <RealTime userId={userId} account={accountId} />}
           <Button variant="quiet" className="shrink-0" onClick={signOut}>
             Sign out
           </Button>
         </div>
       </header>
-      {/* A new `key` unmounts all content when the user changes, so that nobody sees another user's data. */}
-      <main key={userId} className="mx-auto grid max-w-5xl gap-6 px-4 py-8">
+      {/* A new `key` unmounts all content when the user or the account changes, so that nobody sees other data for a moment. */}
+      <main key={`${userId} ${accountId}`} className="mx-auto grid max-w-5xl gap-6 px-4 py-8">
         {userId !== undefined && <ProvisioningFault userId={userId} />}
-        <Outlet />
+        {hasNoAccount ? <NoAccount /> : <Outlet />}
       </main>
     </>
   )
+}
+
+/**
+ * Reads the accounts and the roles of the person now and then, and after each call that was refused because of them. A person who was
+ * removed from the account on the page sees another account, with a message.
+ */
+function useFreshAccounts(userId: string | undefined): void {
+  const isProvisioned = useProvisioning().state === 'done'
+  const { data } = useQuery(
+    trpc.accounts.list.queryOptions(undefined, { enabled: isProvisioned, refetchInterval: REFRESH_INTERVAL_MS }),
+  )
+  useEffect(() => {
+    if (userId === undefined || data === undefined) return
+    const previous = knownAccounts()?.find(({ id }) => id === currentAccountId())
+    const change = noteAccounts(userId, data.data)
+    if (change === 'other role') announce(`Your role in this account is now ${roleOf(data.data)}.`)
+    if (change === 'lost' && previous !== undefined)
+      announce(
+        <>
+          You are no longer a member of the account <AccountName account={previous} />.
+        </>,
+      )
+  }, [userId, data])
+}
+
+function roleOf(accounts: MemberAccount[]): string {
+  return accounts.find(({ id }) => id === currentAccountId())?.role ?? 'another one'
 }
 
 /** The router sets `aria-current` on the link of the open page, and the styles use this attribute. */

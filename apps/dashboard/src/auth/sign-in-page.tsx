@@ -6,6 +6,7 @@ import { useForm } from 'react-hook-form'
 import { z } from 'zod'
 import { hasReturnedRefused, type SignInRefusal, signIn } from '../call/session.ts'
 import { api } from '../call/trpc.ts'
+import { pendingInvitation } from '../invite/pending-invitation.ts'
 import { Button } from '../ui/button.tsx'
 import { TextField } from '../ui/field.tsx'
 import { Notice } from '../ui/notice.tsx'
@@ -32,7 +33,7 @@ export function SignInPage() {
   const captcha = useCaptcha()
   const { register, handleSubmit, formState } = useForm({
     resolver: standardSchemaResolver(SignIn),
-    defaultValues: { email: '', password: '' },
+    defaultValues: { email: pendingInvitation()?.email ?? '', password: '' },
   })
   const submit = handleSubmit(async (input) => {
     setEmail(input.email)

@@ -1,4 +1,4 @@
-import { PASSWORD_LENGTH_MIN, SignUp } from '@keymeter/contract'
+import { InvitationToken, PASSWORD_LENGTH_MIN, SignUp } from '@keymeter/contract'
 import { useNavigate } from '@tanstack/react-router'
 import { useState } from 'react'
 import { showSecret } from '../account/new-secret.ts'
@@ -6,6 +6,7 @@ import { ErrorNotice } from '../call/error-notice.tsx'
 import { adoptSession } from '../call/session.ts'
 import { api } from '../call/trpc.ts'
 import { useCallForm } from '../call/use-call-form.ts'
+import { pendingInvitation } from '../invite/pending-invitation.ts'
 import { Button } from '../ui/button.tsx'
 import { TextField } from '../ui/field.tsx'
 import { Notice } from '../ui/notice.tsx'
@@ -23,18 +24,22 @@ export function SignUpPage() {
   const navigate = useNavigate()
   const next = useNext()
   const [unconfirmed, setUnconfirmed] = useState<string | null>(null)
-  const { register, submit, errors, formState, fault } = useCallForm(SignUp, { email: '', password: '' })
+  const { register, submit, errors, formState, fault } = useCallForm(SignUp, {
+    email: pendingInvitation()?.email ?? '',
+    password: '',
+  })
   const captcha = useCaptcha()
   const signUp = submit(async (input) => {
+    const invitation = InvitationToken.safeParse(pendingInvitation()?.token).data
     const { user, session, defaultKey } = await api.auth.signup
-      .mutate({ ...input, next, ...captcha.input })
+      .mutate({ ...input, invitation, next, ...captcha.input })
       .finally(captcha.renew)
     if (session === null) return setUnconfirmed(input.email)
     try {
       await adoptSession(session)
     } finally {
       // Show the secret even if `adoptSession` fails, because the server does not return the secret again.
-      if (defaultKey !== null) showSecret(user.id, defaultKey)
+      if (defaultKey !== null) showSecret(user.id, user.id, defaultKey)
     }
     await navigate({ href: next })
   })

@@ -1,4 +1,5 @@
 import type { ErrorData } from '@keymeter/api'
+import { currentAccountId } from '../account/current-account.ts'
 import { type CallError, describeCallError, passingOf } from './call-error.ts'
 import { accessToken, endExpiredSession, SessionEndedError } from './session.ts'
 
@@ -35,6 +36,7 @@ interface SavingWindow {
  * @returns the number of saved bytes, null if the user cancelled, or the error.
  */
 export async function download(exported: ExportedFile, options: DownloadOptions): Promise<number | CallError | null> {
+  const account = currentAccountId()
   const name = `${exported.name}-${new Date().toISOString().slice(0, 10)}.${exported.extension}`
   let file: SavedFile | undefined
   let outcome: number | CallError | null
@@ -46,7 +48,7 @@ export async function download(exported: ExportedFile, options: DownloadOptions)
         { description: exported.extension.toUpperCase(), accept: { [exported.contentType]: [`.${exported.extension}`] } },
       ],
     })
-    outcome = await save(exported, file, name, options)
+    outcome = await save(exported, account, file, name, options)
   } catch (error) {
     outcome = faultOf(error)
   }
@@ -57,6 +59,7 @@ export async function download(exported: ExportedFile, options: DownloadOptions)
 
 async function save(
   { path, contentType }: ExportedFile,
+  account: string | null,
   file: SavedFile | undefined,
   name: string,
   { signal, onProgress }: DownloadOptions,
@@ -70,7 +73,8 @@ async function save(
     },
   })
   const authorization = `Bearer ${await accessToken()}`
-  const response = await fetch(path, { headers: { authorization }, signal })
+  const headers = { authorization, ...(account !== null && { 'x-keymeter-account': account }) }
+  const response = await fetch(path, { headers, signal })
   if (response.status === 401) await endExpiredSession(authorization)
   if (!response.ok || response.body === null) return await refusalOf(response)
   const counted = response.body.pipeThrough(counting)

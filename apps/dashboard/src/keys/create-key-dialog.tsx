@@ -1,6 +1,7 @@
 import { KEY_NAME_LENGTH_MAX, KeyType } from '@keymeter/contract'
 import { Controller, useWatch } from 'react-hook-form'
-import type { z } from 'zod'
+import { z } from 'zod'
+import { useAccess } from '../account/current-account.ts'
 import { api, queryClient } from '../call/trpc.ts'
 import { useCallForm } from '../call/use-call-form.ts'
 import { Button } from '../ui/button.tsx'
@@ -15,11 +16,17 @@ import { useSecretRequest } from './use-secret-request.ts'
 const TYPES: Record<KeyType, string> = { dev: 'For development and tests.', prod: 'For what your users depend on.' }
 const TYPE_OPTIONS = KeyType.options.map((value) => ({ value, title: value, text: TYPES[value] }))
 
-const CreateKeyForm = KeyForm.extend({ keyType: KeyType })
+const BELONGS_TO = [
+  { value: 'person', title: 'You', text: 'It is listed with your keys when you leave.' },
+  { value: 'service', title: 'No person', text: 'A server uses it. Only owners and admins can change it.' },
+] as const
+
+const CreateKeyForm = KeyForm.extend({ keyType: KeyType, isService: z.boolean() })
 
 const NOTHING_YET: z.input<typeof CreateKeyForm> = {
   ...toKeyForm({ name: '', expiresAt: null, creditLimit: null }),
   keyType: 'dev',
+  isService: false,
 }
 
 export function CreateKeyDialog({ isOpen, onClose }: { isOpen: boolean; onClose: () => void }) {
@@ -33,6 +40,7 @@ export function CreateKeyDialog({ isOpen, onClose }: { isOpen: boolean; onClose:
 function CreateForm({ onClose }: { onClose: () => void }) {
   const { send, isFrozen } = useSecretRequest<z.output<typeof CreateKeyForm>>(api.keys.create.mutate)
   const { register, control, submit, setError, errors, formState, fault } = useCallForm(CreateKeyForm, NOTHING_YET)
+  const mayCreateService = useAccess('keys.create') === 'yes'
   const [expiresAt, creditLimit] = useWatch({ control, name: ['expiresAt', 'creditLimit'] })
   const create = submit(async (input) => {
     if (!(await send(input))) return
@@ -71,7 +79,22 @@ function CreateForm({ onClose }: { onClose: () => void }) {
         />
         <details open={errors.expiresAt !== undefined || errors.creditLimit !== undefined || undefined}>
           <summary className="min-h-6 w-fit cursor-pointer rounded text-sm font-medium text-accent">More options</summary>
-          <div className="mt-4">
+          <div className="mt-4 grid gap-5">
+            {mayCreateService && (
+              <Controller
+                name="isService"
+                control={control}
+                render={({ field }) => (
+                  <Choice
+                    label="Belongs to"
+                    options={BELONGS_TO}
+                    value={field.value ? 'service' : 'person'}
+                    onChange={(chosen) => field.onChange(chosen === 'service')}
+                    disabled={isFrozen}
+                  />
+                )}
+              />
+            )}
             <KeyLimitFields
               expiresAt={{ error: errors.expiresAt?.message, ...register('expiresAt') }}
               creditLimit={{ error: errors.creditLimit?.message, ...register('creditLimit') }}

@@ -1,3 +1,4 @@
+import { useCurrentAccountId } from '../account/current-account.ts'
 import { api } from '../call/trpc.ts'
 import { announceDisabled } from './announce-disabled.tsx'
 import { ConfirmKeyDialog } from './confirm-key-dialog.tsx'
@@ -7,6 +8,7 @@ import { KeyName } from './key-name.tsx'
 
 /** Asks before a key is disabled that is in use. Any other key is disabled without a question. */
 export function DisableKeyDialog({ apiKey, ...dialog }: KeyDialogProps) {
+  const accountId = useCurrentAccountId()
   return (
     <ConfirmKeyDialog
       {...dialog}
@@ -14,7 +16,7 @@ export function DisableKeyDialog({ apiKey, ...dialog }: KeyDialogProps) {
       title="Disable key"
       actionLabel="Disable"
       call={() => api.keys.disable.mutate({ id: apiKey.id })}
-      onDone={() => announceDisabled(apiKey)}
+      onDone={() => announceDisabled(apiKey, accountId)}
     >
       <p>
         Calls with{' '}

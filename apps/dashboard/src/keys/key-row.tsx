@@ -1,6 +1,7 @@
 import type { KeyType, KeyWithUsage } from '@keymeter/contract'
 import { lazyRouteComponent } from '@tanstack/react-router'
 import { Suspense, useId, useState } from 'react'
+import { useCurrentAccountId } from '../account/current-account.ts'
 import { useIsSecretShown } from '../account/new-secret.ts'
 import { type CallError, describeCallError } from '../call/call-error.ts'
 import { ErrorNotice } from '../call/error-notice.tsx'
@@ -14,9 +15,11 @@ import { isolated } from '../ui/user-text.tsx'
 import { announceDisabled } from './announce-disabled.tsx'
 import { announceEnabled } from './announce-enabled.tsx'
 import { isInUse } from './is-in-use.ts'
+import { KeyCreator } from './key-creator.tsx'
 import type { KeyDialog } from './key-dialog.ts'
 import { KeyName } from './key-name.tsx'
 import { KeyStatusBadge } from './key-status-badge.tsx'
+import { useMayChangeKey } from './use-may-change-key.ts'
 
 /** The menu is a large script, so it is loaded separately, in parallel with the list of keys. */
 const KeyActions = lazyRouteComponent(() => import('./key-actions.tsx'), 'KeyActions')
@@ -29,7 +32,9 @@ export function KeyRow({ apiKey, onDialog }: { apiKey: KeyWithUsage; onDialog: (
   const [isBusy, setIsBusy] = useState(false)
   const labelId = useId()
   const isSecretShown = useIsSecretShown(apiKey.id)
+  const accountId = useCurrentAccountId()
   const isRevoked = apiKey.revokedAt !== null
+  const mayChange = useMayChangeKey(apiKey)
   const lastUsed = apiKey.lastUsedAt === null ? 'Never used' : <Moment iso={apiKey.lastUsedAt} />
 
   const act = async (work: () => Promise<void>) => {
@@ -46,7 +51,7 @@ export function KeyRow({ apiKey, onDialog }: { apiKey: KeyWithUsage; onDialog: (
   }
   const disable = async () => {
     await api.keys.disable.mutate({ id: apiKey.id })
-    announceDisabled(apiKey)
+    announceDisabled(apiKey, accountId)
   }
   const enable = async () => {
     await api.keys.enable.mutate({ id: apiKey.id })
@@ -82,11 +87,12 @@ export function KeyRow({ apiKey, onDialog }: { apiKey: KeyWithUsage; onDialog: (
           <code id={`${labelId}-prefix`} className="block truncate font-mono text-xs text-ink-soft">
             {apiKey.keyPrefix}…
           </code>
+          <KeyCreator apiKey={apiKey} />
           <div className="text-xs text-ink-soft md:hidden">
             Created <Moment iso={apiKey.createdAt} /> · {apiKey.lastUsedAt !== null && 'used '}
             {lastUsed}
           </div>
-          {!apiKey.isSecretSaved && !isRevoked && !isSecretShown && (
+          {mayChange && !apiKey.isSecretSaved && !isRevoked && !isSecretShown && (
             <p className="flex flex-wrap items-baseline gap-x-2 text-xs text-ink-soft">
               Secret not saved?{' '}
               <TextButton isPending={isBusy} onClick={() => act(confirmSaved)}>
@@ -103,7 +109,7 @@ export function KeyRow({ apiKey, onDialog }: { apiKey: KeyWithUsage; onDialog: (
               title="Each previous secret works until its own time. This is the time when the last one ends."
             >
               Previous secrets work until <time dateTime={apiKey.graceEndsAt}>{formatMoment(apiKey.graceEndsAt)}</time>{' '}
-              <TextButton onClick={() => onDialog('endGrace')}>End now</TextButton>
+              {mayChange && <TextButton onClick={() => onDialog('endGrace')}>End now</TextButton>}
             </p>
           )}
         </td>
@@ -121,7 +127,7 @@ export function KeyRow({ apiKey, onDialog }: { apiKey: KeyWithUsage; onDialog: (
           )}
         </td>
         <td className="py-3 pr-3 text-right">
-          {!isRevoked && (
+          {!isRevoked && mayChange && (
             <Suspense fallback={<span className="inline-block size-10" />}>
               <KeyActions apiKey={apiKey} labelId={labelId} onDialog={onDialog} onToggle={toggle} />
             </Suspense>

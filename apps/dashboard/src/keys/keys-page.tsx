@@ -2,6 +2,7 @@ import { keepPreviousData, useInfiniteQuery } from '@tanstack/react-query'
 import { useNavigate, useSearch } from '@tanstack/react-router'
 import { Plus } from 'lucide-react'
 import { useState } from 'react'
+import { useMay } from '../account/current-account.ts'
 import { useProvisioning } from '../account/provisioning.ts'
 import { AccountCard } from '../billing/account-card.tsx'
 import { collectPage } from '../call/collect-page.ts'
@@ -16,6 +17,7 @@ const PAGE_KEYS = 50
 
 export function KeysPage() {
   const [isCreating, setIsCreating] = useState(false)
+  const mayCreate = useMay('keys.create')
   return (
     <>
       <title>API keys · Keymeter</title>
@@ -25,10 +27,12 @@ export function KeysPage() {
           <h1 id="keys" tabIndex={-1} className="text-xl font-semibold outline-none">
             API keys
           </h1>
-          <Button onClick={() => setIsCreating(true)}>
-            <Plus className="size-4" aria-hidden="true" />
-            Create key
-          </Button>
+          {mayCreate && (
+            <Button onClick={() => setIsCreating(true)}>
+              <Plus className="size-4" aria-hidden="true" />
+              Create key
+            </Button>
+          )}
         </div>
         <KeyFilters />
         <Keys />
@@ -56,6 +60,7 @@ function Keys() {
     placeholderData: keepPreviousData,
     refetchInterval: REFRESH_INTERVAL_MS,
   })
+  const mayCreate = useMay('keys.create')
   const isFiltered = status !== undefined || search !== ''
   return (
     <PagedList
@@ -67,7 +72,9 @@ function Keys() {
           ? 'No key matches so far. Load more to search the other keys.'
           : isFiltered
             ? 'No keys match.'
-            : 'All your keys are revoked. Create one to call the API.'
+            : mayCreate
+              ? 'All your keys are revoked. Create one to call the API.'
+              : 'This account has no live keys.'
       }
       onClearFilters={isFiltered ? () => navigate({ search: { sort } }) : null}
     >

@@ -1,8 +1,9 @@
-import type { NewKey } from '@keymeter/contract'
 import { Check, Copy } from 'lucide-react'
 import { useEffect, useId, useRef, useState } from 'react'
-import { forgetSecret, useNewSecret } from '../account/new-secret.ts'
-import { api, queryClient } from '../call/trpc.ts'
+import { AccountName } from '../account/account-name.tsx'
+import { useAccounts, useCurrentAccountId } from '../account/current-account.ts'
+import { forgetSecret, type ShownSecret, useNewSecret } from '../account/new-secret.ts'
+import { api, onAccount, queryClient } from '../call/trpc.ts'
 import { AlertDialog } from '../ui/alert-dialog.tsx'
 import { Button } from '../ui/button.tsx'
 import { Dialog } from '../ui/dialog.tsx'
@@ -11,24 +12,27 @@ import { KeyName } from './key-name.tsx'
 
 /** Shows a new secret, which cannot be shown again. If the user has not copied the secret, the dialog asks before it closes. */
 export function SecretDialog() {
-  const newKey = useNewSecret()
-  return newKey && <OpenSecretDialog key={newKey.keyPrefix} newKey={newKey} />
+  const shown = useNewSecret()
+  return shown && <OpenSecretDialog key={shown.key.keyPrefix} shown={shown} />
 }
 
 /**
  * Tells the server that the user has saved the secret. If this call fails, the server treats the secret as lost until the
  * secret is used. The list of keys then offers a new secret.
  */
-async function confirmSaved({ id, keyPrefix }: NewKey): Promise<void> {
+async function confirmSaved({ accountId, key: { id, keyPrefix } }: ShownSecret): Promise<void> {
   try {
-    await api.keys.confirmSecretSaved.mutate({ id, keyPrefix })
+    await api.keys.confirmSecretSaved.mutate({ id, keyPrefix }, onAccount(accountId))
     await queryClient.invalidateQueries()
   } catch {}
 }
 
 type CopyState = 'not copied' | 'copied' | 'failed'
 
-function OpenSecretDialog({ newKey }: { newKey: NewKey }) {
+function OpenSecretDialog({ shown }: { shown: ShownSecret }) {
+  const { key: newKey, accountId } = shown
+  const isOfOtherAccount = useCurrentAccountId() !== accountId
+  const account = useAccounts()?.find(({ id }) => id === accountId)
   const [copyState, setCopyState] = useState<CopyState>('not copied')
   const [isAsking, setIsAsking] = useState(false)
   const copyButton = useRef<HTMLButtonElement>(null)
@@ -36,7 +40,7 @@ function OpenSecretDialog({ newKey }: { newKey: NewKey }) {
   useLeaveGuard(!isSafe)
   const noteCopyState = (state: CopyState) => {
     setCopyState(state)
-    if (state === 'copied' && !isSafe) void confirmSaved(newKey)
+    if (state === 'copied' && !isSafe) void confirmSaved(shown)
   }
   const requestClose = () => (isSafe ? forgetSecret(newKey) : setIsAsking(true))
   return (
@@ -47,6 +51,12 @@ function OpenSecretDialog({ newKey }: { newKey: NewKey }) {
           <strong className="wrap-anywhere font-medium text-ink">
             <KeyName name={newKey.name} />
           </strong>
+          {isOfOtherAccount && account !== undefined && (
+            <>
+              {' '}
+              in the account <AccountName account={account} />
+            </>
+          )}
           . It is shown only this once: store it where you keep your other secrets.
         </p>
         {newKey.expiresAt !== null && <ExpiryNotice expiresAt={newKey.expiresAt} />}

@@ -1,13 +1,18 @@
 import type { NewKey } from '@keymeter/contract'
 import { useState } from 'react'
+import { currentAccountId } from '../account/current-account.ts'
 import { showSecret } from '../account/new-secret.ts'
 import { describeCallError } from '../call/call-error.ts'
 import { currentSession } from '../call/session.ts'
+import { onAccount } from '../call/trpc.ts'
 
 const IDEMPOTENCY_KEY_RANDOM_BYTES = 16
 
 /** A call of the server that creates a secret. */
-type SecretCall<Input> = (input: Input & { idempotencyKey: string }) => Promise<NewKey & { requestId: string }>
+type SecretCall<Input> = (
+  input: Input & { idempotencyKey: string },
+  options: ReturnType<typeof onAccount>,
+) => Promise<NewKey & { requestId: string }>
 
 /**
  * Sends the one request of a dialog that creates a secret, and shows the new secret. The dialog is mounted once for each
@@ -20,15 +25,16 @@ type SecretCall<Input> = (input: Input & { idempotencyKey: string }) => Promise<
  */
 export function useSecretRequest<Input extends object>(call: SecretCall<Input>) {
   const [idempotencyKey] = useState(newIdempotencyKey)
+  const [accountId] = useState(currentAccountId)
   const [lost, setLost] = useState<Input | null>(null)
-  /** Throws the error of the call. Returns false, without a call, if nobody is signed in. */
+  /** Throws the error of the call. Returns false, without a call, if nobody is signed in. All attempts act on one account. */
   const send = async (input: Input): Promise<boolean> => {
     const userId = currentSession()?.user.id
-    if (userId === undefined) return false
+    if (userId === undefined || accountId === null) return false
     const request = lost ?? input
     try {
-      const { requestId: _, ...key } = await call({ ...request, idempotencyKey })
-      showSecret(userId, key)
+      const { requestId: _, ...key } = await call({ ...request, idempotencyKey }, onAccount(accountId))
+      showSecret(userId, accountId, key)
       return true
     } catch (error) {
       if (describeCallError(error).isPerhapsDone) setLost(request)

@@ -34,6 +34,11 @@ export function announce(message: ReactNode, undo?: () => void): void {
   })
 }
 
+/** Closes all messages. */
+export function closeToasts(): void {
+  manager.close()
+}
+
 export function Toasts() {
   return (
     <Toast.Provider toastManager={manager}>

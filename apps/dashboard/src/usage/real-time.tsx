@@ -7,18 +7,18 @@ import { queryClient, trpc } from '../call/trpc.ts'
  * Refreshes the pages when the stream reports spending, and shows whether the stream is open. Without a stream, the pages are
  * still refreshed by polling.
  */
-export function RealTime({ userId }: { userId: string }) {
+export function RealTime({ userId, account }: { userId: string; account: string }) {
   const [isOpen, setIsOpen] = useState(false)
-  // biome-ignore lint/correctness/useExhaustiveDependencies: another user needs another stream
+  // biome-ignore lint/correctness/useExhaustiveDependencies: another user needs another stream, also for the same account
   useEffect(() => {
     const leaving = new AbortController()
     const { signal } = leaving
     import('./watch-usage.ts').then(
-      ({ watchUsage }) => signal.aborted || watchUsage({ accessToken, refresh, onOpenChange: setIsOpen, signal }),
+      ({ watchUsage }) => signal.aborted || watchUsage({ accessToken, account, refresh, onOpenChange: setIsOpen, signal }),
       () => {},
     )
     return () => leaving.abort()
-  }, [userId])
+  }, [userId, account])
   // This text is not a live region, because a screen reader would announce it after every network failure.
   return (
     <span

@@ -11,6 +11,7 @@ const REFRESH_PAUSE_MS = 300
 
 export interface WatchUsageOptions {
   accessToken: () => Promise<string | null>
+  account: string
   /** Called when the stream opens, and soon after each change. The next call starts only after the previous call has ended. */
   refresh: () => Promise<unknown>
   onOpenChange: (isOpen: boolean) => void
@@ -23,7 +24,7 @@ export interface WatchUsageOptions {
  *
  * tRPC's own link for streams is not used, because it would enlarge the script that every page loads.
  */
-export function watchUsage({ accessToken, refresh, onOpenChange, signal }: WatchUsageOptions): void {
+export function watchUsage({ accessToken, account, refresh, onOpenChange, signal }: WatchUsageOptions): void {
   const onChange = oneAtATime(refresh, REFRESH_PAUSE_MS)
   let source: EventSource | null = null
   let reopening: ReturnType<typeof setTimeout> | undefined
@@ -46,7 +47,8 @@ export function watchUsage({ accessToken, refresh, onOpenChange, signal }: Watch
     const opened = new EventSource('/trpc/usage.watch', {
       fetch: async (url, init) => {
         const token = await accessToken()
-        return await fetch(url, { ...init, headers: { ...init.headers, ...(token && { authorization: `Bearer ${token}` }) } })
+        const headers = { ...init.headers, 'x-keymeter-account': account, ...(token && { authorization: `Bearer ${token}` }) }
+        return await fetch(url, { ...init, headers })
       },
     })
     const isAlive = () => {

@@ -1,6 +1,5 @@
-import { deletionTextOf, isConfirmed } from '@keymeter/contract'
+import { deletionTextOf, isConfirmed, type MemberCall } from '@keymeter/contract'
 import { sql } from 'kysely'
-import type { MemberCall } from '../access.ts'
 import { originOf } from '../audit/record.ts'
 import { accountOfCall } from '../auth/account-of-call.ts'
 import { requireRecentSignIn } from '../auth/require-recent-sign-in.ts'

@@ -10,7 +10,7 @@ import { currentKeyPrefix, keyStatus, selectKeysWithUsage, toKeyWithUsage } from
 
 /**
  * The maximum number of keys that a page with a search examines. An account can have any number of revoked keys, and no index
- * can find a part of a name.
+ * can find a part of a name, or the revoked keys of a member.
  */
 export const KEYS_EXAMINED_MAX = 1_000
 
@@ -53,7 +53,7 @@ const SORTS = {
  *
  * An account can have any number of revoked keys. So Postgres reads them by an index, in the order of the list: by
  * `api_keys_created_idx`, `api_keys_revoked_name_idx` or `api_keys_revoked_last_used_idx`. A page without a search reads only
- * the keys that it returns, and live keys. With a search, a page examines a limited number of keys. If few of them match, the
+ * the keys that it returns, and live keys. With a search, or with the keys of one member, a page examines a limited number of keys. If few of them match, the
  * page is short or empty, and its cursor points to the last examined key.
  *
  * @throws AppError `bad_request` if the cursor is not valid or belongs to another sort order.
@@ -89,19 +89,23 @@ interface Start {
 }
 const START: Start = { after: null, returned: [] }
 
-type Search = Pick<ListKeys, 'status' | 'sort' | 'search' | 'limit'> & { start: Start }
+type Search = Pick<ListKeys, 'status' | 'sort' | 'search' | 'createdBy' | 'limit'> & { start: Start }
 
 /** Returns the ids of the keys of one page, and where the next page begins. */
 async function findKeys(scope: Scope, now: Date, search: Search): Promise<{ ids: string[]; next: Start | null }> {
-  const { sort, limit, start } = search
-  const isSearch = search.search !== ''
+  const { sort, limit, start, createdBy } = search
+  const filters = [
+    ...(search.search === '' ? [] : [contains(search.search)]),
+    ...(createdBy === undefined ? [] : [sql`(created_by = ${createdBy} and not is_service)`]),
+  ]
+  const isSearch = filters.length > 0
   const examinedMax = isSearch ? KEYS_EXAMINED_MAX : limit + 1
   const order = orderBy(sort, sql`value`)
   await readInIndexOrder(scope)
   const { rows } = await sql<Place & { isFound: boolean; isLive: boolean; isAfter: boolean; number: number }>`
     select ${sort === 'name' ? sql`value` : sql`(extract(epoch from value) * 1000000)::bigint`} as value, id, is_found as "isFound", is_live as "isLive",
            ${isAfter(sql`value`, SORTS[sort].direction, start.after)} as "isAfter", number
-      from (select *, row_number() over (order by ${order}) as number, ${isSearch ? contains(search.search) : sql`true`} as is_found
+      from (select *, row_number() over (order by ${order}) as number, ${isSearch ? sql.join(filters, sql` and `) : sql`true`} as is_found
               from (${examinedKeys(scope, now, search, examinedMax)}) as keys) as keys
      where is_found or number = ${examinedMax}
      order by number limit ${limit + 1}`.execute(scope.db)
@@ -136,7 +140,7 @@ function examinedKeys({ userId }: Scope, now: Date, { status, sort, start }: Sea
   const { after, returned } = start
   const isNotReturned = returned.length === 0 ? sql`true` : sql`id <> all(${returned}::uuid[])`
   const keysWhere = (column: RawBuilder<unknown>, condition: RawBuilder<unknown>) => sql`
-    select ${column} as value, user_id, id, sort_name, revoked_at is null as is_live from api_keys as keys
+    select ${column} as value, user_id, id, sort_name, created_by, is_service, revoked_at is null as is_live from api_keys as keys
      where user_id = ${userId} and ${condition} and ${isNotReturned}`
   const isOfStatus = status === 'live' || status === 'all' ? sql`true` : sql`${keyStatus(now)} = ${status}`
   const liveKeys = sql`${keysWhere(live, moves ? sql`true` : isAfter(live, direction, after))} and revoked_at is null and ${isOfStatus}`

@@ -10,6 +10,8 @@ import { KEYS_EXAMINED_MAX } from './list.ts'
 const database = testDatabase()
 /** The number of revoked keys of the account. A page with a search examines only a part of them. */
 const REVOKED = 2_400
+/** A member who has created a part of the keys. */
+const OTHER_MEMBER = '00000000-0000-4000-8000-000000000001'
 type Caller = Awaited<ReturnType<typeof provisioned>>['caller']
 let account: Awaited<ReturnType<typeof provisioned>>
 let all: Key[]
@@ -19,13 +21,14 @@ beforeAll(async () => {
   account = await provisioned(database)
   const insert = async (count: number, isRevoked: boolean) =>
     await database.owner.query(
-      `insert into api_keys (user_id, name, created_at, last_used_at, disabled_at, expires_at, revoked_at)
+      `insert into api_keys (user_id, name, created_at, last_used_at, disabled_at, expires_at, revoked_at, created_by, is_service)
        select $1, case when n % 7 = 0 then 'Ünï ' when n % 3 = 0 then 'b_%' else 'name ' end || n % 40,
               timestamptz '2027-01-01Z' + n / 3 * interval '1 minute' + case when $3 then interval '20 seconds' else '0' end,
               case when n % 4 > 0 then timestamptz '2027-02-01Z' + n % 50 * interval '1.5 milliseconds' end,
-              case when n % 5 = 0 then now() end, case when n % 6 = 0 then timestamptz '2020-01-01Z' end, case when $3 then now() end
+              case when n % 5 = 0 then now() end, case when n % 6 = 0 then timestamptz '2020-01-01Z' end, case when $3 then now() end,
+              case n % 4 when 1 then $1::uuid when 2 then $4::uuid end, n % 9 = 0
          from generate_series(1, $2::int) as n`,
-      [account.userId, count, isRevoked],
+      [account.userId, count, isRevoked, OTHER_MEMBER],
     )
   await insert(KEYS_LIVE_MAX - 1, false)
   await insert(REVOKED, true)
@@ -67,20 +70,25 @@ describe(`keys.list of an account with ${REVOKED} revoked keys`, () => {
       status: fc.constantFrom(...KeyFilter.options),
       sort: fc.constantFrom(...KeySort.options),
       search: fc.constantFrom('', '', 'ÜNÏ', 'name 3', '_%', 'km_dev_0', 'default', 'nothing'),
+      creator: fc.constantFrom('everybody', 'everybody', 'the owner', 'another member'),
       limit: fc.integer({ min: 60, max: 100 }),
     })
     await fc.assert(
-      fc.asyncProperty(input, async ({ status, sort, search, limit }) => {
+      fc.asyncProperty(input, async ({ status, sort, search, creator, limit }) => {
+        const createdBy = { everybody: undefined, 'the owner': account.userId, 'another member': OTHER_MEMBER }[creator]
         const order = await idsInOrder(sort)
         const keys = new Map(all.map((key) => [key.id, key]))
         const expected = order.filter((id) => {
-          const { status: own, name, keyPrefix } = keys.get(id) ?? account.defaultKey
+          const { status: own, name, keyPrefix, createdBy: by, isService } = keys.get(id) ?? account.defaultKey
           const isOfStatus = status === 'all' || (status === 'live' ? own !== 'revoked' : own === status)
-          return isOfStatus && [name, keyPrefix].some((text) => text.toLowerCase().includes(search.toLowerCase()))
+          const isOfCreator = createdBy === undefined || (by?.id === createdBy && !isService)
+          return (
+            isOfStatus && isOfCreator && [name, keyPrefix].some((text) => text.toLowerCase().includes(search.toLowerCase()))
+          )
         })
-        const pages = await pagesOf({ status, sort, search, limit })
+        const pages = await pagesOf({ status, sort, search, createdBy, limit })
         expect(pages.flat().map(({ id }) => id)).toEqual(expected)
-        for (const page of pages.slice(0, -1)) if (search === '') expect(page.length).toBe(limit)
+        for (const page of pages.slice(0, -1)) if (search === '' && createdBy === undefined) expect(page.length).toBe(limit)
       }),
       { numRuns: 40 },
     )
@@ -144,6 +152,18 @@ describe('rows that a call reads', () => {
       expect(rowsRead(recorded, 'api_keys')).toBeLessThanOrEqual((isLive ? 0 : KEYS_EXAMINED_MAX) + 2 * KEYS_LIVE_MAX)
       // The key prefix of each examined key is compared.
       expect(rowsRead(recorded, 'api_key_secrets')).toBeLessThanOrEqual(isLive ? KEYS_LIVE_MAX : KEYS_EXAMINED_MAX)
+    },
+  )
+
+  it.each(lists)(
+    'keys.list of the keys of one member reads at most 1,000 revoked keys: status %s, sorted by %s',
+    async (status, sort) => {
+      const recorded = await record(
+        async ({ keys }) => await keys.list({ status, sort, createdBy: OTHER_MEMBER, limit: LIMIT }),
+      )
+      const isLive = status !== 'all' && status !== 'revoked'
+      expect(rowsRead(recorded, 'api_keys')).toBeLessThanOrEqual((isLive ? 0 : KEYS_EXAMINED_MAX) + KEYS_READ_MAX)
+      expect(rowsRead(recorded, 'api_key_secrets')).toBeLessThanOrEqual(2 * LIMIT)
     },
   )
 

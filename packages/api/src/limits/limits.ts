@@ -14,6 +14,7 @@ export interface LimitSettings {
   keyRevokesPerAccountPerHour: number
   newKeysPerAccountPerDay: number
   memberChangesPerAccountPerHour: number
+  invitationsPerAccountPerDay: number
   wrongServiceKeysPerAddressPerHour: number
 }
 
@@ -27,6 +28,7 @@ export const DEFAULT_LIMITS: LimitSettings = {
   keyRevokesPerAccountPerHour: 1_000,
   newKeysPerAccountPerDay: 200,
   memberChangesPerAccountPerHour: 100,
+  invitationsPerAccountPerDay: 50,
   wrongServiceKeysPerAddressPerHour: 100,
 }
 
@@ -40,6 +42,7 @@ export const NO_LIMITS: LimitSettings = {
   keyRevokesPerAccountPerHour: 0,
   newKeysPerAccountPerDay: 0,
   memberChangesPerAccountPerHour: 0,
+  invitationsPerAccountPerDay: 0,
   wrongServiceKeysPerAddressPerHour: 0,
 }
 
@@ -105,6 +108,13 @@ export function createLimits(db: Db, settings: LimitSettings) {
       windowSeconds: HOUR_SECONDS,
       reason: 'too_many_attempts',
       refusal: 'This account has made too many changes of members and settings',
+    }),
+    invitations: new Limit(db, {
+      name: 'invitations',
+      attemptsMax: settings.invitationsPerAccountPerDay,
+      windowSeconds: DAY_SECONDS,
+      reason: 'too_many_attempts',
+      refusal: 'This account has sent too many invitations',
     }),
     wrongServiceKeys: new Limit(db, {
       name: 'wrong-service-key',

@@ -1,11 +1,29 @@
-import { MemberRef, MembersOutput, Output, SetMemberRole } from '@keymeter/contract'
+import {
+  AcceptedInvitationOutput,
+  InvitationByToken,
+  InvitationRef,
+  InvitationsOutput,
+  InvitedOutput,
+  InviteMember,
+  MemberRef,
+  MembersOutput,
+  Output,
+  ReceivedInvitationOutput,
+  SetMemberRole,
+} from '@keymeter/contract'
 import type { TRPCRouterRecord } from '@trpc/server'
 import { AppError } from '../errors.ts'
-import type { Scope } from '../scope.ts'
-import { memberChangeProcedure, signedInProcedure } from '../trpc.ts'
+import { withRequestId } from '../request-id.ts'
+import { inAccount, type Scope } from '../scope.ts'
+import { inviteProcedure, memberChangeProcedure, publicProcedure, signedInCall, signedInProcedure } from '../trpc.ts'
 import type { UsageWatch } from '../usage/watch.ts'
+import { acceptInvitation } from './accept-invitation.ts'
 import { announceMembers } from './announce-members.ts'
+import { invitationLink, inviteMember } from './invite.ts'
 import { listMembers } from './list.ts'
+import { listInvitations } from './list-invitations.ts'
+import { readInvitation } from './read-invitation.ts'
+import { revokeInvitation } from './revoke-invitation.ts'
 import { setRole } from './set-role.ts'
 
 export const membersRouter = {
@@ -49,6 +67,47 @@ export const membersRouter = {
         await setRole(scope, id, 'admin')
       }),
     ),
+
+  invite: inviteProcedure
+    .meta({
+      description:
+        'Invites an e-mail address to the account for 7 days. Only this answer contains the link. An earlier invitation of the address ends.',
+    })
+    .input(InviteMember)
+    .output(InvitedOutput)
+    .mutation(async ({ ctx, input }) => {
+      const { invitation, token } = await inAccount(ctx.call, 'read write', async (scope) => await inviteMember(scope, input))
+      return { invitation, link: invitationLink(ctx, token), requestId: ctx.requestId }
+    }),
+
+  invitations: signedInProcedure
+    .meta({ description: 'Lists the invitations that were neither accepted nor revoked, newest first.' })
+    .output(InvitationsOutput)
+    .query(async ({ ctx: { scope } }) => ({ data: await listInvitations(scope), requestId: scope.requestId })),
+
+  revokeInvitation: memberChangeProcedure
+    .meta({ description: 'Revokes an invitation, so that its link no longer works.' })
+    .input(InvitationRef)
+    .output(Output)
+    .mutation(async ({ ctx: { scope }, input }) => {
+      await revokeInvitation(scope, input.invitationId)
+      return { requestId: scope.requestId }
+    }),
+
+  readInvitation: publicProcedure
+    .meta({ description: 'Returns the invitation with this token. Nobody needs to be signed in.' })
+    .input(InvitationByToken)
+    .output(ReceivedInvitationOutput)
+    .mutation(({ ctx, input }) => withRequestId(ctx, readInvitation(ctx, input.token))),
+
+  acceptInvitation: signedInCall
+    .meta({
+      description:
+        'Makes the person a member of the account of an invitation, if the invitation is for their confirmed address.',
+    })
+    .input(InvitationByToken)
+    .output(AcceptedInvitationOutput)
+    .mutation(({ ctx, input }) => withRequestId(ctx, acceptInvitation(ctx, ctx.caller, input.token))),
 } satisfies TRPCRouterRecord
 
 async function change(

@@ -8,8 +8,9 @@ create function keymeter.find_invitation(token_hash bytea)
            (select members.email from public.account_members as members
              where members.user_id = found.user_id and members.member_id = found.invited_by),
            found.expires_at, found.accepted_by,
-           case when found.accepted_at is not null then 'accepted' when found.revoked_at is not null then 'revoked'
-                when accounts.closed_at is not null then 'closed' when found.expires_at <= keymeter.now() then 'expired' else 'open' end
+           -- Closing an account revokes its open invitations, so `closed` comes first.
+           case when found.accepted_at is not null then 'accepted' when accounts.closed_at is not null then 'closed'
+                when found.revoked_at is not null then 'revoked' when found.expires_at <= keymeter.now() then 'expired' else 'open' end
       from public.account_invitations as found
       join public.billing_accounts as accounts on accounts.user_id = found.user_id
      where found.token_hash = find_invitation.token_hash

@@ -1,4 +1,4 @@
-import type { MemberRole } from '@keymeter/contract'
+import { MemberRole } from './members.ts'
 
 /** Whether a role may make a call. `own keys` means: only on keys that the member has created and that belong to a person. */
 export type Access = Readonly<Record<MemberRole, 'yes' | 'own keys' | 'no'>>
@@ -38,9 +38,12 @@ export const ACCESS = {
   'keys.rotate': DEVELOPERS,
   'keys.update': DEVELOPERS,
   'keys.usage': EVERY_MEMBER,
+  'members.invitations': ADMINS,
+  'members.invite': ADMINS,
   'members.leave': EVERY_MEMBER,
   'members.list': EVERY_MEMBER,
   'members.remove': ADMINS,
+  'members.revokeInvitation': ADMINS,
   'members.setRole': ADMINS,
   'members.transferOwnership': OWNERS,
   'usage.events': EVERY_MEMBER,
@@ -50,6 +53,26 @@ export const ACCESS = {
 
 /** A call of a member on an account: the path of a procedure, or an export. */
 export type MemberCall = keyof typeof ACCESS
+
+/** The answer for a role: whether it may make the call. The server enforces the same table, so a page can hide what it would refuse. */
+export function accessOf(call: MemberCall, role: MemberRole): Access[MemberRole] {
+  const access: Access = ACCESS[call]
+  return access[role]
+}
+
+/**
+ * Returns the roles that a member can give to a member with the role `target`. An admin cannot give or take the role of an owner.
+ * keymeter.set_member_role enforces this, and keeps an owner in the account.
+ */
+export function rolesToGive(caller: MemberRole, target: MemberRole): MemberRole[] {
+  if (accessOf('members.setRole', caller) === 'no' || (caller !== 'owner' && target === 'owner')) return []
+  return MemberRole.options.filter((role) => caller === 'owner' || role !== 'owner')
+}
+
+/** Returns true if a member can remove another member with the role `target`. */
+export function mayRemove(caller: MemberRole, target: MemberRole): boolean {
+  return accessOf('members.remove', caller) === 'yes' && (caller === 'owner' || target !== 'owner')
+}
 
 export function isMemberCall(path: string): path is MemberCall {
   return Object.hasOwn(ACCESS, path)
