@@ -150,7 +150,7 @@ function AddApp({ user, count }: { user: User; count: number }) {
         <>
           <p className="text-sm">Scan this image with your authenticator app. Then enter the code that the app shows.</p>
           {/* Apps need dark modules on a light ground, also in dark mode. */}
-          <img src={enrolment.qrCode} alt="QR code for your authenticator app" className="size-48 rounded-lg bg-white p-3" />
+          <img src={enrolment.qrCode} alt="QR code for your authenticator app" className="size-60 rounded-lg bg-white p-3" />
           <p className="text-sm text-ink-soft">
             If you cannot scan it, enter this secret in the app: <code className="break-all text-ink">{enrolment.secret}</code>
           </p>
