@@ -6,8 +6,9 @@ import { settings } from './settings.ts'
 
 /** The key of the session in the browser's local storage. */
 const STORAGE_KEY = 'keymeter-session'
-/** The prefix of the keys under which the browser keeps the PKCE verifier while a person signs in at an OAuth provider. */
 const OAUTH_STORAGE_KEY = 'keymeter-oauth'
+/** The key of the PKCE verifier, which the browser keeps while a person signs in at an OAuth provider. */
+const VERIFIER_KEY = `${OAUTH_STORAGE_KEY}-code-verifier`
 /** The page to which a person returns after a sign-in at an OAuth provider. It is in the storage of the tab. */
 const NEXT_STORAGE_KEY = 'keymeter-next'
 
@@ -27,7 +28,10 @@ const connection = {
  */
 export const auth = new AuthClient({ ...connection, storageKey: STORAGE_KEY })
 
-/** The client for sign-ins at OAuth providers, which use PKCE. It keeps verifiers, but no session. */
+/**
+ * The client for sign-ins at OAuth providers, which use PKCE. It keeps one verifier, and no session. The client would also keep a
+ * verifier for each sign-in that was begun, and would not delete it.
+ */
 const oauth = new AuthClient({
   ...connection,
   storageKey: OAUTH_STORAGE_KEY,
@@ -36,7 +40,7 @@ const oauth = new AuthClient({
   storage: {
     getItem: (key) => localStorage.getItem(key),
     setItem: (key, value) => {
-      if (key.endsWith('-code-verifier')) localStorage.setItem(key, value)
+      if (key === VERIFIER_KEY) localStorage.setItem(key, value)
     },
     removeItem: (key) => localStorage.removeItem(key),
   },
@@ -55,7 +59,7 @@ export function temporaryAuth(): typeof auth {
 /** The client for links of mails. It keeps its session in memory, until the person has agreed to the sign-in. */
 const linkAuth = temporaryAuth()
 
-const arrival = takeArrival(localStorage.getItem(`${OAUTH_STORAGE_KEY}-code-verifier`) !== null)
+const arrival = takeArrival(localStorage.getItem(VERIFIER_KEY) !== null)
 /** The link of a mail with which the page was opened, or null. It is kept only in memory. */
 export const arrivedLink: MailLink | null = arrival.link
 /** True if an OAuth provider or Supabase Auth refused the sign-in and redirected here. */
