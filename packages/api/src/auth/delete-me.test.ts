@@ -25,12 +25,19 @@ async function answerAsAdmin({ method, path }: Received): Promise<Answer> {
 }
 
 /** Starts the admin API, and returns a caller of the user. `secretKey` is null if the server has none. */
-async function callerOf(userId: string, { answer = answerAsAdmin, secretKey = SECRET_KEY as string | null, ...replace } = {}) {
+async function callerOf(
+  userId: string,
+  {
+    answer = answerAsAdmin,
+    secretKey = SECRET_KEY,
+    aal = 'aal1',
+  }: { answer?: typeof answerAsAdmin; secretKey?: string | null; aal?: string } = {},
+) {
   const admin = await startAuthStandIn(answer)
   closing.push(admin.close)
   const email = `${userId}@example.com`
   const supabase = { url: admin.url, publishableKey: 'none', secretKey }
-  const context = contextOf(database, await accessToken(userId, { email, ...replace }), { supabase })
+  const context = contextOf(database, await accessToken(userId, { email, aal }), { supabase })
   return { api: appRouter.createCaller(context), received: admin.received, email }
 }
 
@@ -147,7 +154,10 @@ describe('the deletion of a sign-in', () => {
   it('a wrong secret key is a fault of the server, and its key is in no message', async () => {
     const { userId } = await provisioned(database)
     const me = await callerOf(userId, {
-      answer: () => ({ status: 403, body: { code: 403, error_code: 'not_admin', msg: `User not allowed ${SECRET_KEY}` } }),
+      answer: async () => ({
+        status: 403,
+        body: { code: 403, error_code: 'not_admin', msg: `User not allowed ${SECRET_KEY}` },
+      }),
     })
     const error = await me.api.auth.deleteMe({ confirmation: me.email, closedAccounts: [userId] }).catch((error) => error)
     expect(error).toMatchObject({ reason: 'auth_unavailable' })
