@@ -37,6 +37,7 @@ describe('keymeter doctor', () => {
       'ok functions',
       'ok database settings',
       'ok connection limit',
+      'ok owners',
       'ok clock',
       'ok server connection',
       'ok notifications',

@@ -82,9 +82,11 @@ describe('keymeter accounts', () => {
     const createAccounts = async (name: string, count: number) =>
       await owner.query(
         `with users as (insert into auth.users (id, email)
-                        select gen_random_uuid(), $1 || n || '@example.org' from generate_series(1, $2::int) as n returning id, email)
-         insert into billing_accounts (user_id, credits_per_cycle, created_at)
-         select id, 0, case when $1 = 'needle-' then timestamptz '2020-01-02Z' else '2020-01-01Z' end from users`,
+                        select gen_random_uuid(), $1 || n || '@example.org' from generate_series(1, $2::int) as n returning id, email),
+              made as (insert into billing_accounts (user_id, credits_per_cycle, created_at)
+                       select id, 0, case when $1 = 'needle-' then timestamptz '2020-01-02Z' else '2020-01-01Z' end from users
+                       returning user_id)
+         insert into account_members (user_id, member_id, role) select user_id, user_id, 'owner' from made`,
         [name, count],
       )
     await createAccounts('other-', ACCOUNTS_EXAMINED_MAX)
@@ -107,7 +109,7 @@ describe('keymeter accounts', () => {
   it('`accounts` refuses an order, a status and a limit that do not exist, names the allowed ones, and refuses filters that exclude each other', async () => {
     for (const [args, why] of [
       [['--sort', 'used'], 'Allowed choices are newest, oldest'],
-      [['--status', 'happy'], 'Allowed choices are active, suspended, no_account'],
+      [['--status', 'happy'], 'Allowed choices are active, suspended, closed, no_account'],
       [['--limit', '101'], 'Ask for at most 100 accounts'],
       [['--limit', 'x'], 'Write a whole number'],
       [['--cursor', 'x'], 'Start again without a cursor'],

@@ -172,6 +172,7 @@ describe('keymeter', () => {
        values ($1, 1000, 'not_offered', '2020-03-10Z', '2020-03-10Z', 1, '2020-03-20Z')`,
       [userId],
     )
+    await database.owner.query("insert into account_members (user_id, member_id, role) values ($1, $1, 'owner')", [userId])
     await database.owner.query('select keymeter.advance_accounts(array[$1::uuid], keymeter.now())', [userId])
     await database.owner.query(
       `insert into api_key_usage (user_id, sequence, created_at, api_key_id, operation, verdict, credits_requested, credits_charged, remaining, cycle_start, cycle_end)
@@ -213,7 +214,7 @@ describe('keymeter', () => {
     const help = await keymeter(['--help'])
     expect(help).toMatchObject({ code: 0, stdout: expect.stringContaining('verify-audit'), stderr: '' })
     const commands = [...help.stdout.matchAll(/^ {2}([a-z-]+) \[options\]/gm)].map(([, name = '']) => name)
-    expect(commands).toHaveLength(18)
+    expect(commands).toHaveLength(21)
     for (const name of commands) expect((await keymeter([name, '--help'])).stdout).toContain('--json')
   })
 

@@ -110,8 +110,8 @@ describe('the deletion of the sign-in', () => {
     await openSettings(person)
     await page.getByRole('button', { name: 'Delete sign-in…' }).click()
     const dialog = page.getByRole('alertdialog', { name: 'Delete your sign-in?' })
-    await dialog.getByText(`${email} is deleted, because nobody else owns it:`).waitFor()
-    await dialog.getByText(`${other.email} stays, and you leave it.`).waitFor()
+    await dialog.getByText(`The account ${email} is deleted, because nobody else owns it:`).waitFor()
+    await dialog.getByText(`The account ${other.email} stays, and you leave it.`).waitFor()
     // The server of this test has no secret key of the project.
     await dialog.getByText('The operator must then delete your sign-in itself', { exact: false }).waitFor()
     await dialog.getByLabel('Confirmation').fill(email)

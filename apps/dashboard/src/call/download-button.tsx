@@ -13,10 +13,12 @@ interface DownloadButtonProps {
   label: string
   file: ExportedFile
   isReady?: boolean
+  /** The side of the page on which the button is. The progress is on the other side of the button. */
+  side?: 'left' | 'right'
 }
 
 /** A button that saves an export of the account, with its progress beside it. */
-export function DownloadButton({ label, file, isReady = true }: DownloadButtonProps) {
+export function DownloadButton({ label, file, isReady = true, side = 'left' }: DownloadButtonProps) {
   const [progress, setProgress] = useState<Progress>({ state: 'idle' })
   const leaving = useRef<AbortController | null>(null)
   useEffect(() => () => leaving.current?.abort(), [])
@@ -44,15 +46,15 @@ export function DownloadButton({ label, file, isReady = true }: DownloadButtonPr
   const isRunning = progress.state === 'running'
   return (
     <>
-      <div className="flex items-center gap-3">
-        <span className="text-ink-soft text-sm">
-          <span role="status">{isRunning && 'Exporting…'}</span>{' '}
-          {isRunning && <span className="figures">{formatBytes(progress.bytes)}</span>}
-        </span>
+      <div className={`flex items-center gap-3 ${side === 'right' ? 'flex-row-reverse' : ''}`}>
         {/* One button starts and cancels the export, so that it keeps the focus. */}
         <Button variant="secondary" disabled={!isReady} onClick={isRunning ? () => leaving.current?.abort() : start}>
           {isRunning ? 'Cancel' : label}
         </Button>
+        <span className="text-ink-soft text-sm">
+          <span role="status">{isRunning && 'Exporting…'}</span>{' '}
+          {isRunning && <span className="figures">{formatBytes(progress.bytes)}</span>}
+        </span>
       </div>
       {progress.state === 'failed' && (
         <div className="basis-full">

@@ -40,7 +40,7 @@ export function DeleteSignInDialog({ email, accounts, canDeleteSignIn, isOpen, o
       {accounts.map((account) => (
         <div key={account.id} className="grid gap-1">
           <p className="font-medium text-ink">
-            <UserText>{deletionTextOf(account)}</UserText>{' '}
+            The account <UserText>{deletionTextOf(account)}</UserText>{' '}
             {account.isLastOwner ? 'is deleted, because nobody else owns it:' : 'stays, and you leave it.'}
           </p>
           {account.isLastOwner && <DeletionConsequences account={account} />}

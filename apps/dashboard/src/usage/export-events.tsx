@@ -9,7 +9,7 @@ export function ExportEvents({ filters, isReady }: { filters: UsageEventFilters;
     extension: 'csv',
     contentType: 'text/csv',
   }
-  return <DownloadButton label="Export CSV" file={file} isReady={isReady} />
+  return <DownloadButton label="Export CSV" file={file} isReady={isReady} side="right" />
 }
 
 function queryOf(filters: UsageEventFilters): URLSearchParams {

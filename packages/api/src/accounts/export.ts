@@ -9,8 +9,8 @@ import { usageEventPages } from '../usage/export.ts'
 
 /** The number of rows that one transaction reads. The process holds this number of rows in memory. */
 const PAGE_ROWS = 1_000
-export const EXPORT_FORMAT = 'keymeter-account'
-export const EXPORT_VERSION = 1
+const EXPORT_FORMAT = 'keymeter-account'
+const EXPORT_VERSION = 1
 
 type Item = Record<string, unknown>
 

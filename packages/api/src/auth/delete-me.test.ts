@@ -27,7 +27,11 @@ async function answerAsAdmin({ method, path }: Received): Promise<Answer> {
 /** Starts the admin API, and returns a caller of the user. `secretKey` is null if the server has none. */
 async function callerOf(
   userId: string,
-  { answer = answerAsAdmin, secretKey = SECRET_KEY as string | null, aal = 'aal1' } = {},
+  {
+    answer = answerAsAdmin,
+    secretKey = SECRET_KEY,
+    aal = 'aal1',
+  }: { answer?: typeof answerAsAdmin; secretKey?: string | null; aal?: string } = {},
 ) {
   const admin = await startAuthStandIn(answer)
   closing.push(admin.close)

@@ -10,7 +10,7 @@ import { recordPlans, rowsRead } from '../../test/recorded-plans.ts'
 import { keepUsageByDaysFrom } from '../../test/usage-days.ts'
 import { reconcile } from '../maintenance/reconcile.ts'
 import { verifyAudit } from '../maintenance/verify-audit.ts'
-import { ERASED_TABLES, eraseAccount } from './erase-account.ts'
+import { ERASED_ROWS_MAX, ERASED_TABLES, eraseAccount } from './erase-account.ts'
 
 const database = reconciledDatabase()
 const { owner, ownerDb } = database
@@ -181,19 +181,30 @@ describe('the erasure of an account', () => {
     expect(Object.values(await rowsOf(account.userId)).every((count) => count === 0)).toBe(true)
   })
 
-  it('a batch reads only rows of the account, although another account has many more', async () => {
+  it('a batch deletes at most 1,000 rows, and reads only rows of the account, although another account has many more', async () => {
     const account = await accountWithEverything()
     const { userId: other } = await provisioned(database)
-    await owner.query(
-      "insert into api_keys (user_id, name, revoked_at) select $1, 'many', now() from generate_series(1, 5000)",
-      [other],
-    )
+    const addKeys = async (userId: string, count: number) =>
+      await owner.query(
+        "insert into api_keys (user_id, name, revoked_at) select $1, 'many', now() from generate_series(1, $2)",
+        [userId, count],
+      )
+    await addKeys(other, 8_000)
+    await addKeys(account.userId, ERASED_ROWS_MAX + 1)
     await insertSecrets(owner)
     await owner.query('analyze')
     await account.close()
     await account.afterHold()
     const before = await rowsOf(account.userId)
-    const statements = await recordPlans(database, async (db) => await eraseAccount(call(db), account.userId), 'postgres')
+    const steps: number[] = []
+    const report = (rows: number) => void steps.push(rows)
+    const statements = await recordPlans(
+      database,
+      async (db) => await eraseAccount(call(db), account.userId, { report }),
+      'postgres',
+    )
+    expect(ERASED_ROWS_MAX).toBe(1_000)
+    expect(Math.max(...steps.map((rows, i) => rows - (steps[i - 1] ?? 0)))).toBe(ERASED_ROWS_MAX)
     // A batch reads each row twice, and the last check looks for one more.
     for (const table of ['api_keys', 'api_key_secrets', 'account_members', 'ledger_entries'] as const)
       expect([table, rowsRead(statements, table)]).toEqual([

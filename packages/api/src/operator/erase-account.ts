@@ -131,7 +131,10 @@ async function begin(
   })
 }
 
-/** Each transaction locks the account (keymeter.lock_account), so that charges of other accounts do not wait. */
+/**
+ * Each transaction locks the account (keymeter.lock_account), so that charges of other accounts do not wait. A sequential scan is
+ * forbidden, because it could read the rows of all accounts before it finds enough.
+ */
 async function inLockedAccount<T>(
   { db }: Pick<OperatorCall, 'db'>,
   accountId: string,
@@ -139,6 +142,8 @@ async function inLockedAccount<T>(
 ): Promise<T> {
   return await db.transaction().execute(async (transaction) => {
     await sql`select keymeter.lock_account(${accountId})`.execute(transaction)
+    await readInIndexOrder({ db: transaction })
+    await sql`select set_config('enable_seqscan', 'off', true)`.execute(transaction)
     return await operation(transaction)
   })
 }
@@ -153,7 +158,7 @@ async function partitionsOf({ db }: Pick<OperatorCall, 'db'>): Promise<string[]>
 
 /**
  * Deletes the next rows of the account by their addresses, so Postgres finds them once, by the index that begins with the account and
- * `column`. A sequential scan is forbidden, because it could read the rows of all accounts before it finds enough.
+ * `column`.
  */
 async function deleteRows(
   db: Transaction<DB>,
@@ -162,8 +167,6 @@ async function deleteRows(
   column: string,
   rowsMax: number,
 ): Promise<number> {
-  await readInIndexOrder({ db })
-  await sql`select set_config('enable_seqscan', 'off', true)`.execute(db)
   const { numAffectedRows = 0n } = await sql`
     delete from ${sql.table(name)} where ctid = any(array(
       select ctid from ${sql.table(name)} where user_id = ${accountId} order by ${sql.ref(column)} limit ${rowsMax}))`.execute(
