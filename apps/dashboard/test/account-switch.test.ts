@@ -1,0 +1,216 @@
+import { readFileSync } from 'node:fs'
+import type { Page, Response } from 'playwright-core'
+import { describe, expect, it } from 'vitest'
+import { comeBackTo, type Person, testDashboard } from './person.ts'
+
+const { server, visit, signUp, signUpInvited, join, call, charge } = testDashboard()
+
+const accountList = (page: Page) => page.getByRole('combobox', { name: 'Account' })
+
+/** Creates two owners with named accounts. The second one is also a member of the account of the first one. */
+async function memberOfTwo(role: 'admin' | 'developer' | 'viewer' = 'admin', options = {}) {
+  const [other, person] = [await signUp(), await signUp(options)]
+  for (const [{ accessToken }, name] of [
+    [other, 'Theirs'],
+    [person, 'Mine'],
+  ] as const)
+    await call('accounts.rename', { name }, accessToken)
+  await call('keys.create', { name: 'their key' }, other.accessToken)
+  await call('keys.create', { name: 'my key' }, person.accessToken)
+  await join(other, person, role)
+  await person.page.reload()
+  await accountList(person.page).waitFor()
+  return { other, person }
+}
+
+const choose = async ({ page }: Person, name: string) => {
+  const label = await accountList(page).getByRole('option', { name }).textContent()
+  await accountList(page).selectOption({ label: label ?? '' })
+}
+
+describe('the list of accounts in the header', () => {
+  it('is absent for a member of one account', async () => {
+    const owner = await signUp()
+    const member = await signUpInvited(owner, 'viewer')
+    expect(await accountList(member.page).count()).toBe(0)
+  })
+
+  it('shows another account without a reload, and the browser remembers it', async () => {
+    const { person, other } = await memberOfTwo('developer')
+    const { page, row, complaints } = person
+    await row('my key').waitFor()
+    expect(await accountList(page).getByRole('option').allTextContents()).toEqual(['Mine (owner)', 'Theirs (developer)'])
+    await page.evaluate(() => Reflect.set(window, 'isSame', true))
+    await choose(person, 'Theirs')
+    await page.getByText('You now see the account Theirs.').waitFor()
+    await row('their key').waitFor()
+    expect(await row('my key').count()).toBe(0)
+    expect(await page.evaluate(() => Reflect.get(window, 'isSame'))).toBe(true)
+    // The role is that of the other account.
+    expect(await page.getByRole('button', { name: 'Actions for their key' }).count()).toBe(0)
+    await page.reload()
+    await row('their key').waitFor()
+    expect(await row('my key').count()).toBe(0)
+    // The stream belongs to the chosen account too.
+    await page.getByText('Real time').waitFor()
+    await charge(other.secret, 40)
+    await page.getByText('960 left').waitFor()
+    expect(complaints).toEqual([])
+  })
+
+  it('is usable with the keyboard', async () => {
+    const { person } = await memberOfTwo()
+    const { page, row } = person
+    await row('my key').waitFor()
+    await accountList(page).focus()
+    await page.keyboard.press('ArrowDown')
+    await row('their key').waitFor()
+    expect(await page.evaluate(() => document.activeElement?.getAttribute('aria-label'))).toBe('Account')
+  })
+
+  it('changes only its own tab, and a reload keeps the account of each tab', async () => {
+    const { person } = await memberOfTwo()
+    const second = await person.page.context().newPage()
+    await second.goto(server.url)
+    await second.getByRole('row').filter({ hasText: 'my key' }).waitFor()
+    await accountList(second).selectOption({ index: 1 })
+    await second.getByRole('row').filter({ hasText: 'their key' }).waitFor()
+    await comeBackTo(person.page)
+    await person.row('my key').waitFor()
+    await person.page.reload()
+    await person.row('my key').waitFor()
+    expect(await accountList(person.page).locator('option:checked').textContent()).toBe('Mine (owner)')
+  })
+})
+
+describe('calls during a change of the account', () => {
+  it('a late answer about the previous account is dropped', async () => {
+    const { person } = await memberOfTwo()
+    const { page, row } = person
+    await row('my key').waitFor()
+    const asked = Promise.withResolvers<void>()
+    const answer = Promise.withResolvers<void>()
+    await page.route(/trpc\/[^?]*billing\.get/, async (route) => {
+      if (route.request().headers()['x-keymeter-account'] !== person.accountId) return await route.continue()
+      asked.resolve()
+      await answer.promise
+      await route.continue()
+    })
+    // The answer will contain a number that no other account shows.
+    await charge(person.secret, 123)
+    await comeBackTo(page)
+    await asked.promise
+    await choose(person, 'Theirs')
+    await row('their key').waitFor()
+    await page.evaluate(() => {
+      const shown: string[] = []
+      Reflect.set(window, 'shown', shown)
+      new MutationObserver(() => {
+        for (const text of ['my key', '877 left']) if (document.body.textContent?.includes(text)) shown.push(text)
+      }).observe(document.body, { childList: true, subtree: true, characterData: true })
+    })
+    const isLate = (response: Response) => response.request().headers()['x-keymeter-account'] === person.accountId
+    const late = page.waitForResponse(isLate)
+    answer.resolve()
+    expect(await (await late).text()).toContain('877')
+    // A later answer about the chosen account shows that the page has handled the late one.
+    const next = page.waitForResponse((response) => response.url().includes('billing.get') && !isLate(response))
+    await comeBackTo(page)
+    await (await next).finished()
+    await page.getByRole('link', { name: 'Billing' }).click()
+    await page.getByText('1,000 left').waitFor()
+    expect(await page.evaluate(() => Reflect.get(window, 'shown'))).toEqual([])
+  })
+
+  it('a change that begins on one account is sent to this account, even if the account changes before the batch is sent', async () => {
+    const { person, other } = await memberOfTwo()
+    const { page, row } = person
+    await row('my key').getByRole('button', { name: 'Actions for my key' }).click()
+    await page.getByRole('menuitem', { name: 'Disable', exact: true }).waitFor()
+    const disabling = page.waitForRequest(/keys\.disable/)
+    // Both events are in one task, and a batch is sent only after this task.
+    await page.evaluate(() => {
+      const item = [...document.querySelectorAll<HTMLElement>('[role=menuitem]')].find((one) => one.textContent === 'Disable')
+      const list = document.querySelector<HTMLSelectElement>('select[aria-label=Account]')
+      if (item === undefined || list === null) throw new Error('the menu or the list is absent')
+      item.click()
+      list.selectedIndex = 1
+      list.dispatchEvent(new Event('change', { bubbles: true }))
+    })
+    const request = await disabling
+    expect(request.headers()['x-keymeter-account']).toBe(person.accountId)
+    expect((await request.response())?.status()).toBe(200)
+    await row('their key').waitFor()
+    expect(await accountList(page).inputValue()).toBe(other.accountId)
+  })
+
+  it('the button that undoes a change of the previous account disappears', async () => {
+    const { person } = await memberOfTwo()
+    const { page, row, choose: act } = person
+    await act('my key', 'Disable')
+    await page.getByRole('button', { name: 'Undo' }).waitFor()
+    await choose(person, 'Theirs')
+    await row('their key').waitFor()
+    await page.getByRole('button', { name: 'Undo' }).waitFor({ state: 'detached' })
+  })
+
+  it('an export contains the events of the account on the page', async () => {
+    const { person, other } = await memberOfTwo('viewer', { hasFilePicker: false })
+    const { page } = person
+    await charge(other.secret, 7)
+    await charge(person.secret, 9)
+    await choose(person, 'Theirs')
+    await page.getByRole('link', { name: 'Usage' }).click()
+    const download = page.waitForEvent('download')
+    await page.getByRole('button', { name: 'Export CSV' }).click()
+    const csv = readFileSync(await (await download).path(), 'utf8')
+    expect(csv.trim().split('\n')).toHaveLength(2)
+    expect(csv).toMatch(/,7,/)
+  })
+})
+
+describe('a member who is removed', () => {
+  it('sees another account of theirs, with a message, after the next call', async () => {
+    const { person, other } = await memberOfTwo('viewer')
+    const { page, row } = person
+    await choose(person, 'Theirs')
+    await row('their key').waitFor()
+    await call('members.remove', { memberId: person.accountId }, other.accessToken)
+    await comeBackTo(page)
+    await row('my key').waitFor()
+    await page.getByText('You are no longer a member of the account Theirs.').waitFor()
+    expect(await row('their key').count()).toBe(0)
+    expect(await accountList(page).count()).toBe(0)
+  })
+
+  it('of the only account can open an own one', async () => {
+    const owner = await signUp()
+    const member = await signUpInvited(owner, 'viewer')
+    await call('members.remove', { memberId: member.userId }, owner.accessToken)
+    await comeBackTo(member.page)
+    await member.page.getByRole('button', { name: 'Open an account' }).waitFor()
+    // The page is the same after a reload, and no account was opened.
+    await member.page.reload()
+    await member.page.getByRole('heading', { name: 'You are not a member of any account' }).waitFor()
+  })
+})
+
+describe('a member without an own account', () => {
+  it('signs in with another browser and sees the account, not an error', async () => {
+    const owner = await signUp()
+    const { email } = await signUpInvited(owner, 'viewer')
+    const { page, row } = await visit()
+    await page.goto(server.url)
+    await page.evaluate(() => {
+      Reflect.set(window, 'faults', 0)
+      new MutationObserver(() => {
+        if (document.querySelector('[role=alert]') !== null) Reflect.set(window, 'faults', 1)
+      }).observe(document.body, { childList: true, subtree: true })
+    })
+    await page.getByLabel('E-mail').fill(email)
+    await page.getByLabel('Password').fill('a long password')
+    await page.getByRole('button', { name: 'Sign in', exact: true }).click()
+    await row('default').waitFor()
+    expect(await page.evaluate(() => Reflect.get(window, 'faults'))).toBe(0)
+  })
+})
