@@ -213,6 +213,20 @@ describe('the erasure of an account', () => {
       ])
   })
 
+  it('a row that is added after its table was erased is erased too', async () => {
+    const account = await accountWithEverything()
+    await account.close()
+    await account.afterHold()
+    let isAdded = false
+    const report = async () => {
+      if (isAdded || (await rowsOf(account.userId))['api_keys'] !== 0) return
+      isAdded = true
+      await owner.query("insert into operations (user_id, operation) values ($1, 'late')", [account.userId])
+    }
+    await eraseAccount(call(), account.userId, { report })
+    expect([isAdded, (await rowsOf(account.userId))['operations']]).toEqual([true, 0])
+  })
+
   it('charges of the account and refunds while it is erased end in an account without rows', async () => {
     const account = await accountWithEverything()
     await account.close()

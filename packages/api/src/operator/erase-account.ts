@@ -67,7 +67,7 @@ export async function eraseAccount(
     for (let deleted = rowsMax; deleted === rowsMax; ) {
       deleted = await inLockedAccount(call, accountId, async (db) => await deleteRows(db, accountId, name, column, rowsMax))
       rows += deleted
-      report(rows)
+      await report(rows)
     }
   }
   // A refund or a late settle can add rows while the account is erased. So the last transaction checks that nothing is left.
@@ -84,7 +84,7 @@ export async function eraseAccount(
 interface EraseOptions {
   withAudit?: boolean
   rowsMax?: number
-  report?: (rows: number) => void
+  report?: (rows: number) => void | Promise<void>
 }
 
 /** Checks that the account can be erased, and adds the entries of the audit log and the operator's log. */
@@ -197,7 +197,7 @@ async function eraseAudit(
   call: OperatorCall,
   accountId: string,
   rowsMax: number,
-  report: (rows: number) => void,
+  report: (rows: number) => void | Promise<void>,
 ): Promise<number> {
   let rows = 0
   for (let length = 1; length > 0; ) {
@@ -223,7 +223,7 @@ async function eraseAudit(
       if (rest === 0) await db.deleteFrom('billing_accounts').where('user_id', '=', accountId).execute()
       return rest
     })
-    report(rows)
+    await report(rows)
   }
   return rows
 }
