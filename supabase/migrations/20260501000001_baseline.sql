@@ -424,7 +424,7 @@ alter table public.account_invitations enable row level security;
 -- login of this role could store a value that no page can show, e.g. the time `infinity`.
 
 create table public.api_keys (
-  user_id uuid not null,
+  user_id uuid not null references public.billing_accounts (user_id) on delete cascade,
   id uuid not null default gen_random_uuid(),
   name text not null check (char_length(name) between 1 and 64),
   key_type text not null default 'dev' check (key_type in ('dev', 'prod')),
@@ -1454,6 +1454,13 @@ create function keymeter.find_invitation(token_hash bytea)
      where found.token_hash = find_invitation.token_hash
   $$;
 
+-- supabase/schemas/functions/members/has_been_member.sql
+
+-- Returns true if the member of the call is or was a member of an account. The rows of removed members are kept.
+create function keymeter.has_been_member() returns boolean
+  language sql stable security definer set search_path = ''
+  as $$ select exists (select from public.account_members as members where members.member_id = keymeter.current_member()) $$;
+
 -- supabase/schemas/functions/members/has_opened_account.sql
 
 -- Returns true if the member of the call has ever opened an account, also if they have left it or closed it since.
@@ -1506,9 +1513,10 @@ $$;
 -- supabase/schemas/functions/members/lock_for_call.sql
 
 -- Locks the account for an edit (keymeter.lock_account), and then returns the role of the member of the call. A change of members
--- locks the account too, so this role stays valid until the transaction ends. Returns no row if the account does not exist.
+-- locks the account too, so this role stays valid until the transaction ends. Returns no row if the account does not exist. The function
+-- runs with the rights of its owner: otherwise the account of a member who was removed meanwhile would seem not to exist.
 create function keymeter.lock_for_call(account uuid) returns table (role text)
-  language plpgsql volatile set search_path = ''
+  language plpgsql volatile security definer set search_path = ''
   as $$
 begin
   if keymeter.lock_account(account) then
@@ -1528,6 +1536,17 @@ create function keymeter.may_change_key(created_by uuid, is_service boolean) ret
              when 'developer' then not is_service and created_by = keymeter.current_member()
              when 'viewer' then false
              else keymeter.role_of_call() is not null end
+  $$;
+
+-- supabase/schemas/functions/members/may_change_secrets.sql
+
+-- Returns true if the account of the call has this key, and the call may change it (keymeter.may_change_key).
+create function keymeter.may_change_secrets(key_id uuid) returns boolean
+  language sql stable parallel safe security definer set search_path = ''
+  as $$
+    select exists (select from public.api_keys as keys
+                    where keys.user_id = keymeter.current_account() and keys.id = key_id
+                      and keymeter.may_change_key(keys.created_by, keys.is_service))
   $$;
 
 -- supabase/schemas/functions/members/note_member_email.sql
@@ -1673,9 +1692,7 @@ begin
   if until is null or until > keymeter.now() + keymeter.max_grace() then
     raise exception 'end_secret: a previous secret works for at most %', keymeter.max_grace() using errcode = '22023';
   end if;
-  if not exists (select from public.api_keys as keys
-                  where keys.user_id = keymeter.current_account() and keys.id = key_id
-                    and keymeter.may_change_key(keys.created_by, keys.is_service)) then
+  if not keymeter.may_change_secrets(key_id) then
     raise exception 'end_secret: this call cannot change the key' using errcode = '42501';
   end if;
   update public.api_key_secrets as secrets set valid_until = until
@@ -3426,15 +3443,16 @@ grant execute on function
   keymeter.cycle_boundary(timestamptz, int),
   keymeter.cycle_index(timestamptz, timestamptz), keymeter.cycle_end(timestamptz, timestamptz),
   keymeter.max_credits(), keymeter.max_operations(), keymeter.max_open_holds(), keymeter.idempotency_window(),
-  keymeter.current_account(), keymeter.current_member(), keymeter.role_of_call(), keymeter.may_change_key(uuid, boolean),
-  keymeter.lock_for_call(uuid), keymeter.max_members(), keymeter.find_invitation(bytea), keymeter.accounts_of_member(), keymeter.has_opened_account(),
+  keymeter.current_account(), keymeter.current_member(), keymeter.role_of_call(), keymeter.may_change_key(uuid, boolean), keymeter.may_change_secrets(uuid),
+  keymeter.max_members(), keymeter.find_invitation(bytea), keymeter.accounts_of_member(), keymeter.has_opened_account(), keymeter.has_been_member(),
   keymeter.account_cycles(uuid, timestamptz), keymeter.credits_left_alerts(bigint[], bigint),
   keymeter.usage_totals(uuid, timestamptz, timestamptz, timestamptz, text, uuid[], text[]),
   keymeter.edit_lock(uuid), keymeter.lock_account(uuid), keymeter.missing_usage_partitions(int)
 to keymeter_api;
 -- Functions that write. They run with the rights of their owner.
 grant execute on function
-  keymeter.enter_account(uuid, uuid), keymeter.create_account(uuid, uuid, text, bytea, text, keymeter.call_origin),
+  keymeter.enter_account(uuid, uuid), keymeter.lock_for_call(uuid),
+  keymeter.create_account(uuid, uuid, text, bytea, text, keymeter.call_origin),
   keymeter.set_member_role(uuid, text, keymeter.call_origin), keymeter.invite_member(bytea, text, text, keymeter.call_origin),
   keymeter.revoke_invitation(uuid, keymeter.call_origin), keymeter.accept_invitation(bytea, uuid, text, keymeter.call_origin),
   keymeter.note_member_email(text), keymeter.set_account_name(text, keymeter.call_origin),
@@ -3478,13 +3496,9 @@ create policy "Keys of the account of the call that are not revoked" on public.a
               and (revoked_at is null or revoked_at between keymeter.now() - interval '1 minute' and keymeter.now()));
 create policy "The account of the call" on public.api_key_secrets for select to keymeter_api using (user_id = (select keymeter.current_account()));
 create policy "New secrets of keys that the call can change" on public.api_key_secrets for insert to keymeter_api
-  with check (user_id = (select keymeter.current_account())
-              and exists (select from public.api_keys as keys where keys.user_id = api_key_secrets.user_id and keys.id = api_key_id
-                             and keymeter.may_change_key(keys.created_by, keys.is_service)));
+  with check (user_id = (select keymeter.current_account()) and keymeter.may_change_secrets(api_key_id));
 create policy "Secrets of keys that the call can change" on public.api_key_secrets for update to keymeter_api
-  using (user_id = (select keymeter.current_account())
-         and exists (select from public.api_keys as keys where keys.user_id = api_key_secrets.user_id and keys.id = api_key_id
-                        and keymeter.may_change_key(keys.created_by, keys.is_service)))
+  using (user_id = (select keymeter.current_account()) and keymeter.may_change_secrets(api_key_id))
   with check (user_id = (select keymeter.current_account()));
 create policy "The account of the call" on public.audit_log for select to keymeter_api using (user_id = (select keymeter.current_account()));
 create policy "The account of the call" on public.billing_cycles for select to keymeter_api using (user_id = (select keymeter.current_account()));

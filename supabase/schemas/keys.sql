@@ -4,7 +4,7 @@
 -- login of this role could store a value that no page can show, e.g. the time `infinity`.
 
 create table public.api_keys (
-  user_id uuid not null,
+  user_id uuid not null references public.billing_accounts (user_id) on delete cascade,
   id uuid not null default gen_random_uuid(),
   name text not null check (char_length(name) between 1 and 64),
   key_type text not null default 'dev' check (key_type in ('dev', 'prod')),

@@ -67,15 +67,16 @@ grant execute on function
   keymeter.cycle_boundary(timestamptz, int),
   keymeter.cycle_index(timestamptz, timestamptz), keymeter.cycle_end(timestamptz, timestamptz),
   keymeter.max_credits(), keymeter.max_operations(), keymeter.max_open_holds(), keymeter.idempotency_window(),
-  keymeter.current_account(), keymeter.current_member(), keymeter.role_of_call(), keymeter.may_change_key(uuid, boolean),
-  keymeter.lock_for_call(uuid), keymeter.max_members(), keymeter.find_invitation(bytea), keymeter.accounts_of_member(), keymeter.has_opened_account(),
+  keymeter.current_account(), keymeter.current_member(), keymeter.role_of_call(), keymeter.may_change_key(uuid, boolean), keymeter.may_change_secrets(uuid),
+  keymeter.max_members(), keymeter.find_invitation(bytea), keymeter.accounts_of_member(), keymeter.has_opened_account(), keymeter.has_been_member(),
   keymeter.account_cycles(uuid, timestamptz), keymeter.credits_left_alerts(bigint[], bigint),
   keymeter.usage_totals(uuid, timestamptz, timestamptz, timestamptz, text, uuid[], text[]),
   keymeter.edit_lock(uuid), keymeter.lock_account(uuid), keymeter.missing_usage_partitions(int)
 to keymeter_api;
 -- Functions that write. They run with the rights of their owner.
 grant execute on function
-  keymeter.enter_account(uuid, uuid), keymeter.create_account(uuid, uuid, text, bytea, text, keymeter.call_origin),
+  keymeter.enter_account(uuid, uuid), keymeter.lock_for_call(uuid),
+  keymeter.create_account(uuid, uuid, text, bytea, text, keymeter.call_origin),
   keymeter.set_member_role(uuid, text, keymeter.call_origin), keymeter.invite_member(bytea, text, text, keymeter.call_origin),
   keymeter.revoke_invitation(uuid, keymeter.call_origin), keymeter.accept_invitation(bytea, uuid, text, keymeter.call_origin),
   keymeter.note_member_email(text), keymeter.set_account_name(text, keymeter.call_origin),
@@ -119,13 +120,9 @@ create policy "Keys of the account of the call that are not revoked" on public.a
               and (revoked_at is null or revoked_at between keymeter.now() - interval '1 minute' and keymeter.now()));
 create policy "The account of the call" on public.api_key_secrets for select to keymeter_api using (user_id = (select keymeter.current_account()));
 create policy "New secrets of keys that the call can change" on public.api_key_secrets for insert to keymeter_api
-  with check (user_id = (select keymeter.current_account())
-              and exists (select from public.api_keys as keys where keys.user_id = api_key_secrets.user_id and keys.id = api_key_id
-                             and keymeter.may_change_key(keys.created_by, keys.is_service)));
+  with check (user_id = (select keymeter.current_account()) and keymeter.may_change_secrets(api_key_id));
 create policy "Secrets of keys that the call can change" on public.api_key_secrets for update to keymeter_api
-  using (user_id = (select keymeter.current_account())
-         and exists (select from public.api_keys as keys where keys.user_id = api_key_secrets.user_id and keys.id = api_key_id
-                        and keymeter.may_change_key(keys.created_by, keys.is_service)))
+  using (user_id = (select keymeter.current_account()) and keymeter.may_change_secrets(api_key_id))
   with check (user_id = (select keymeter.current_account()));
 create policy "The account of the call" on public.audit_log for select to keymeter_api using (user_id = (select keymeter.current_account()));
 create policy "The account of the call" on public.billing_cycles for select to keymeter_api using (user_id = (select keymeter.current_account()));

@@ -43,8 +43,7 @@ describe('keymeter migrate', () => {
       expect(await recorded(theirs)).toEqual(FILES)
 
       await withClient(ours.owner, async (client) => {
-        await client.query('alter table billing_accounts drop constraint billing_accounts_user_id_fkey')
-        await client.query('alter table api_keys drop constraint api_keys_user_id_fkey')
+        await client.query('alter table account_members drop constraint account_members_member_id_fkey')
         await client.query("delete from supabase_migrations.schema_migrations where name = 'reference_auth_users'")
       })
       await migrateWithSupabaseCli(ours.owner)

@@ -12,6 +12,7 @@ import { operatorCall } from './operator-call.ts'
 const database = testDatabase()
 let person: Awaited<ReturnType<typeof provisioned>>
 beforeEach(async () => {
+  await database.owner.query('delete from billing_accounts')
   await database.owner.query('delete from auth.users')
   await database.owner.query('delete from operator_log')
   person = await provisioned(database)

@@ -4,6 +4,7 @@ import { runCommand } from '../test/run-command.ts'
 
 const database = testDatabase()
 beforeEach(async () => {
+  await database.owner.query('delete from billing_accounts')
   await database.owner.query('delete from auth.users')
 })
 

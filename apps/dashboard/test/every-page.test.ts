@@ -6,7 +6,7 @@ import type { Page, Request } from 'playwright-core'
 import { describe, expect, it } from 'vitest'
 import { hasFocus, testDashboard } from './person.ts'
 
-const { server, visit, signUp, signUpOnPage, asBackend, charge, once } = testDashboard()
+const { database, server, visit, signUp, signUpOnPage, asBackend, charge, once } = testDashboard()
 
 const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
 const ALL_RULES: RunOptions = { runOnly: ['wcag2a', 'wcag2aa', 'wcag21aa', 'wcag22aa'] }
@@ -164,6 +164,40 @@ describe('all pages', () => {
         await page.getByRole('region', { name }).getByRole('button', { name: 'Add', exact: true }).click()
         await page.getByText(`to ${max}.`, { exact: false }).waitFor()
       }
+      await inspect()
+      await page.getByRole('link', { name: 'Members' }).click()
+      await page.getByLabel('Invite by e-mail address').fill('colleague@example.com')
+      await page.getByRole('button', { name: 'Invite' }).click()
+      const link = await page.getByRole('textbox', { name: 'Link of the invitation' }).inputValue()
+      await page.getByText('What the roles may do').click()
+      await inspect()
+      await database.createUser()
+      await database.owner.query(
+        "insert into account_members (user_id, member_id, role, email) select $1, id, 'developer', email from auth.users where id <> $1 limit 1",
+        [accountId],
+      )
+      await database.owner.query(
+        'update api_keys set created_by = (select member_id from account_members where user_id = $1 and member_id <> $1 limit 1) where user_id = $1',
+        [accountId],
+      )
+      await page.reload()
+      for (const [button, role, dialog] of [
+        [/^Change the role of/, 'dialog', 'Change role'],
+        [/^Make .* the owner/, 'dialog', 'Transfer ownership'],
+        [/^Remove/, 'alertdialog', 'Remove this member?'],
+      ] as const) {
+        await page.getByRole('button', { name: button }).click()
+        await page.getByRole(role, { name: dialog }).waitFor()
+        if (role === 'alertdialog') await page.getByRole('list', { name: 'Live keys of the member' }).waitFor()
+        await inspect()
+        await page.keyboard.press('Escape')
+        await page.getByRole(role, { name: dialog }).waitFor({ state: 'detached' })
+      }
+      await page.goto(link)
+      await page.getByText('You are signed in as', { exact: false }).waitFor()
+      await inspect()
+      await page.getByRole('button', { name: 'Sign out and continue' }).click()
+      await page.getByRole('button', { name: 'Sign up to join' }).waitFor()
       await inspect()
       expect(complaints).toEqual([])
     })

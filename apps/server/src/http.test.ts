@@ -110,8 +110,8 @@ describe('API over plain HTTP', () => {
     }
     try {
       const edits = Array.from({ length: 9 }, (_, n) => edit(n))
-      const batch = fetch(`${url}/trpc/keys.list,billing.get,audit.list?batch=1&input=%7B%7D`, { headers: headersOf(busy) })
       await expect.poll(waitingSessions).toBe(2)
+      const batch = fetch(`${url}/trpc/keys.list,billing.get,audit.list?batch=1&input=%7B%7D`, { headers: headersOf(busy) })
       const balance = await fetch(`${url}/trpc/billing.get`, { headers: headersOf(other) })
       expect(balance.status).toBe(200)
 

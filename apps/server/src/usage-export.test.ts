@@ -370,7 +370,7 @@ describe('GET /export/usage.csv', () => {
         "insert into usage_retention (user_id, last_event_sequence, last_event_at, kept_from) values ($1, 5, now() - interval '2 days', now())",
         // This function creates partitions, and moves events from the default partition to the new partitions.
         'select keymeter.make_usage_partitions(6) where $1::uuid is not null',
-        'delete from auth.users where id = $1',
+        'delete from billing_accounts where user_id = $1',
       ]) {
         const response = await open(two)
         response.pause()

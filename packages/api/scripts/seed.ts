@@ -81,8 +81,11 @@ async function isComplete(owner: Owner): Promise<boolean> {
 }
 
 async function deleteDemo(owner: Owner): Promise<void> {
+  await owner.query('delete from public.billing_accounts where user_id in (select id from auth.users where email = $1)', [
+    DEMO.email,
+  ])
   await owner.query('delete from auth.users where email = $1', [DEMO.email])
-  // The deletion of a user does not give the free credits of the mailbox back.
+  // The deletion of an account does not give the free credits of the mailbox back.
   await owner.query('delete from public.mailbox_allowances where mailbox_hash = $1', [hashMailbox(DEMO.email)])
 }
 
@@ -101,6 +104,10 @@ async function addDemo(owner: Owner, db: Db): Promise<void> {
        (user_id, credits_per_cycle, free_credits_refusal, billing_cycle_anchor, billing_cycle_start, created_at)
      values ($1, 0, 'not_confirmed', $2, $2, $2)`,
     [userId, start],
+  )
+  await owner.query(
+    "insert into public.account_members (user_id, member_id, role, email, created_at) values ($1, $1, 'owner', $2, $3)",
+    [userId, DEMO.email, start],
   )
   const ownerDb = createDb(settings.ownerUrl, () => {})
   try {

@@ -8,6 +8,32 @@ function openCall() {
   return { call: () => promise, end: resolve }
 }
 
+describe('the place of a call', () => {
+  it('is in the queue of the account for a member, and in the queue of the person otherwise', () => {
+    const queue = new AccountQueue(1)
+    expect(queue.placeOf('account', null)).toBe('account')
+    expect(queue.placeOf('account', 'person')).toBe('person person')
+    queue.noteMember('account', 'person', true)
+    expect(queue.placeOf('account', 'person')).toBe('account')
+    queue.noteMember('account', 'person', false)
+    expect(queue.placeOf('account', 'person')).toBe('person person')
+  })
+
+  it('is in the queue of the own account until the person has left it', () => {
+    const queue = new AccountQueue(1)
+    expect(queue.placeOf('person', 'person')).toBe('person')
+    queue.noteMember('person', 'person', false)
+    expect(queue.placeOf('person', 'person')).toBe('person person')
+  })
+
+  it('is known for the last 10,000 memberships', () => {
+    const queue = new AccountQueue(1)
+    for (let n = 0; n <= 10_000; n++) queue.noteMember('account', `person ${n}`, true)
+    expect(queue.placeOf('account', 'person 0')).toBe('person person 0')
+    expect(queue.placeOf('account', 'person 1')).toBe('account')
+  })
+})
+
 describe('the queue of an account', () => {
   it('runs at most the given number of calls of an account, and the others in the order of their arrival', async () => {
     const queue = new AccountQueue(2)

@@ -38,7 +38,8 @@ interface Account {
 export class AccountQueue {
   readonly #callsMax: number
   readonly #accounts = new Map<string, Account>()
-  readonly #memberships = new Set<string>()
+  /** The last known membership, by account and person. */
+  readonly #memberships = new Map<string, boolean>()
 
   /** @param callsMax The maximum number of calls of one account that run at the same time. */
   constructor(callsMax: number) {
@@ -52,23 +53,24 @@ export class AccountQueue {
 
   /**
    * Returns where a call of a person on an account waits. All calls on an account wait in one queue, but a person who is not known
-   * to be a member waits in a queue of their own. So nobody can delay the calls of an account that is not theirs.
+   * to be a member waits in a queue of their own. So nobody can delay the calls of an account that is not theirs. A person counts
+   * as a member of the account with their own id until a call has shown that they have left it.
    *
    * @param memberId Null if the operator or Keymeter itself makes the call.
    */
   placeOf(accountId: string, memberId: string | null): string {
-    return memberId === null || this.#memberships.has(`${accountId} ${memberId}`) ? accountId : `person ${memberId}`
+    const isMember = memberId === null || (this.#memberships.get(`${accountId} ${memberId}`) ?? accountId === memberId)
+    return isMember ? accountId : `person ${memberId}`
   }
 
   /** Remembers that a call has shown that the person is a member of the account, or that the person is not. */
   noteMember(accountId: string, memberId: string, isMember: boolean): void {
     const membership = `${accountId} ${memberId}`
-    if (!isMember) this.#memberships.delete(membership)
-    else if (!this.#memberships.has(membership)) {
-      this.#memberships.add(membership)
-      const [oldest] = this.#memberships
-      if (this.#memberships.size > MEMBERSHIPS_MAX && oldest !== undefined) this.#memberships.delete(oldest)
-    }
+    if (this.#memberships.get(membership) === isMember) return
+    this.#memberships.delete(membership)
+    this.#memberships.set(membership, isMember)
+    const [oldest] = this.#memberships.keys()
+    if (this.#memberships.size > MEMBERSHIPS_MAX && oldest !== undefined) this.#memberships.delete(oldest)
   }
 
   /**

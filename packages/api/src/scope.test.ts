@@ -16,6 +16,10 @@ beforeAll(async () => {
   for (const { defaultKey } of [one, other]) {
     await charge(database, defaultKey.secret, 5)
   }
+  await database.owner.query(
+    `insert into account_invitations (user_id, token_hash, email, role, created_at, expires_at)
+     select user_id, sha256(user_id::text::bytea), 'guest@example.com', 'viewer', now(), now() + interval '1 day' from billing_accounts`,
+  )
   await database.owner.query('select keymeter.add_to_usage_by_day(array(select usage from usage_by_quarter_hour as usage))')
   await database.owner.query("update billing_accounts set usage_by_day_until = 'infinity', usage_by_day_due_at = 'infinity'")
 })
@@ -34,6 +38,8 @@ describe('row level security', () => {
     'usage_by_day',
     'operations',
     'audit_log',
+    'account_members',
+    'account_invitations',
   ] as const
 
   it('limits a query for all rows to the rows of the account of the call', async () => {
@@ -93,40 +99,61 @@ describe('the privileges of the server’s role', () => {
  * a member. If the role has a privilege on a whole table, the list does not repeat it for the columns.
  */
 const PRIVILEGES = `
+columns account_invitations: SELECT (accepted_at, accepted_by, created_at, email, expires_at, id, invited_by, revoked_at, role, user_id)
 columns api_key_secrets: INSERT (api_key_id, created_at, idempotency_key, key_hash, key_prefix, request_hash, user_id)
 columns api_key_secrets: UPDATE (saved_at)
-columns api_keys: INSERT (created_at, credit_limit, expires_at, key_type, name, user_id)
+columns api_keys: INSERT (created_at, created_by, credit_limit, expires_at, is_service, key_type, name, user_id)
 columns api_keys: UPDATE (credit_limit, disabled_at, expires_at, name, revoked_at)
 columns billing_accounts: UPDATE (alert_credits_left, alert_thresholds, next_alert_at_refusal, next_alert_credits_left, next_alert_percent)
 database: CONNECT
 database: TEMPORARY
+function keymeter.accept_invitation
 function keymeter.account_cycles
 function keymeter.account_time
+function keymeter.accounts_of_member
 function keymeter.change_plan
+function keymeter.close_account
 function keymeter.create_account
 function keymeter.credits_left_alerts
 function keymeter.current_account
+function keymeter.current_member
 function keymeter.cycle_boundary
 function keymeter.cycle_end
 function keymeter.cycle_index
 function keymeter.edit_lock
 function keymeter.end_secret
+function keymeter.enter_account
+function keymeter.find_invitation
 function keymeter.grant_top_up
+function keymeter.has_been_member
+function keymeter.has_opened_account
 function keymeter.idempotency_window
+function keymeter.invite_member
 function keymeter.lock_account
+function keymeter.lock_for_call
 function keymeter.make_usage_partition
 function keymeter.max_credits
+function keymeter.max_members
 function keymeter.max_open_holds
 function keymeter.max_operations
+function keymeter.may_change_key
+function keymeter.may_change_secrets
 function keymeter.meter_batch
 function keymeter.missing_usage_partitions
+function keymeter.note_member_email
 function keymeter.now
 function keymeter.record_audit
+function keymeter.require_second_factor
+function keymeter.revoke_invitation
+function keymeter.role_of_call
+function keymeter.set_account_name
+function keymeter.set_member_role
 function keymeter.set_suspended
 function keymeter.take_back_top_up
 function keymeter.usage_totals
 schema keymeter: USAGE
 schema public: USAGE
+table account_members: SELECT
 table alerts: SELECT
 table api_key_secrets: SELECT
 table api_key_usage: SELECT

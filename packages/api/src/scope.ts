@@ -31,7 +31,7 @@ export interface CallOrigin {
   userAgent: string | null
 }
 
-export interface Member {
+interface Member {
   id: string
   /** The address in the access token of the member. Null if the member signed in without one. */
   email: string | null

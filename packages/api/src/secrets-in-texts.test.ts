@@ -17,6 +17,11 @@ const database = reconciledDatabase()
  * input must refuse a whole secret (`hasNoWholeSecret`), or the text must pass `cutSecrets`.
  */
 const COLUMNS: Record<string, string[]> = {
+  'account_invitations.email': ['members.invite email'],
+  'account_invitations.role': [],
+  // The auth server has accepted the address. The constraint of the column refuses most of a secret.
+  'account_members.email': [],
+  'account_members.role': [],
   'alerts.kind': [],
   'alerts.plan': ['operator.changePlan plan'],
   'api_keys.key_type': [],
@@ -42,6 +47,8 @@ const COLUMNS: Record<string, string[]> = {
   'audit_log.actor': [],
   'audit_log.client_address': ['the origin of the call'],
   'audit_log.detail': [
+    'members.invite email',
+    'accounts.rename name',
     'keys.create name',
     'keys.update name',
     'operator.changePlan plan',
@@ -51,6 +58,7 @@ const COLUMNS: Record<string, string[]> = {
   'audit_log.request_id': ['the origin of the call'],
   'audit_log.user_agent': ['the origin of the call'],
   'billing_accounts.free_credits_refusal': [],
+  'billing_accounts.name': ['accounts.rename name'],
   'billing_accounts.next_plan': ['operator.changePlan plan'],
   'billing_accounts.plan': ['operator.changePlan plan'],
   'billing_cycles.plan': ['operator.changePlan plan'],

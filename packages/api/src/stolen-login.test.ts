@@ -161,7 +161,7 @@ const ATTACKS: [sqlState: string, sql: string][] = [
     "insert into api_key_secrets (user_id, api_key_id, key_hash, key_prefix, valid_until) values ($victim, $live, sha256('x'), 'x', now() + interval '1 day')",
   ],
   [UNIQUE, `${INSERT_SECRET} values ($victim, $live, sha256('x'), 'x', null, null)`],
-  [FOREIGN_KEY, `${INSERT_SECRET} values ($victim, $other_key, sha256('x'), 'x', null, null)`],
+  [PERMISSION_DENIED, `${INSERT_SECRET} values ($victim, $other_key, sha256('x'), 'x', null, null)`],
   [PERMISSION_DENIED, `${INSERT_SECRET} values ($other, $other_key, sha256('x'), 'x', null, null)`],
   [CHECK, `${INSERT_SECRET} values ($victim, $live, 'x', 'x', null, null)`],
   [CHECK, `${INSERT_SECRET} values ($victim, $live, sha256('x'), repeat('x', 33), null, null)`],

@@ -166,6 +166,10 @@ export const PERMISSIONS: Record<string, readonly string[]> = {
     "keymeter_api EXECUTE",
     "runs with the rights of its owner"
   ],
+  "function keymeter.has_been_member()": [
+    "keymeter_api EXECUTE",
+    "runs with the rights of its owner"
+  ],
   "function keymeter.has_opened_account()": [
     "keymeter_api EXECUTE",
     "runs with the rights of its owner"
@@ -181,7 +185,8 @@ export const PERMISSIONS: Record<string, readonly string[]> = {
     "keymeter_api EXECUTE"
   ],
   "function keymeter.lock_for_call(account uuid)": [
-    "keymeter_api EXECUTE"
+    "keymeter_api EXECUTE",
+    "runs with the rights of its owner"
   ],
   "function keymeter.make_usage_partition(month timestamp with time zone)": [
     "keymeter_api EXECUTE",
@@ -201,6 +206,10 @@ export const PERMISSIONS: Record<string, readonly string[]> = {
   ],
   "function keymeter.may_change_key(created_by uuid, is_service boolean)": [
     "keymeter_api EXECUTE"
+  ],
+  "function keymeter.may_change_secrets(key_id uuid)": [
+    "keymeter_api EXECUTE",
+    "runs with the rights of its owner"
   ],
   "function keymeter.meter_batch(distribution_key uuid, actions text[], user_ids uuid[], key_hashes bytea[], refers_to bigint[], credits bigint[], idempotency_keys text[], operations text[], lifetimes integer[], waits_for text)": [
     "keymeter_api EXECUTE",
@@ -284,8 +293,8 @@ export const PERMISSIONS: Record<string, readonly string[]> = {
   "table public.api_key_secrets": [
     "exists",
     "keymeter_api SELECT",
-    "policy \"New secrets of keys that the call can change\" (permissive) for insert to keymeter_api with check ((user_id = ( SELECT keymeter.current_account() AS current_account)) AND (EXISTS ( SELECT\n   FROM api_keys keys\n  WHERE ((keys.user_id = api_key_secrets.user_id) AND (keys.id = api_key_secrets.api_key_id) AND keymeter.may_change_key(keys.created_by, keys.is_service)))))",
-    "policy \"Secrets of keys that the call can change\" (permissive) for update to keymeter_api using ((user_id = ( SELECT keymeter.current_account() AS current_account)) AND (EXISTS ( SELECT\n   FROM api_keys keys\n  WHERE ((keys.user_id = api_key_secrets.user_id) AND (keys.id = api_key_secrets.api_key_id) AND keymeter.may_change_key(keys.created_by, keys.is_service))))) with check (user_id = ( SELECT keymeter.current_account() AS current_account))",
+    "policy \"New secrets of keys that the call can change\" (permissive) for insert to keymeter_api with check ((user_id = ( SELECT keymeter.current_account() AS current_account)) AND keymeter.may_change_secrets(api_key_id))",
+    "policy \"Secrets of keys that the call can change\" (permissive) for update to keymeter_api using ((user_id = ( SELECT keymeter.current_account() AS current_account)) AND keymeter.may_change_secrets(api_key_id)) with check (user_id = ( SELECT keymeter.current_account() AS current_account))",
     "policy \"The account of the call\" (permissive) for select to keymeter_api using (user_id = ( SELECT keymeter.current_account() AS current_account))"
   ],
   "table public.api_key_usage": [

@@ -237,7 +237,13 @@ describe('the check of the audit chain', () => {
       3,
       'altered',
     ],
-    ['another actor', `update audit_log set actor = 'operator' where user_id = $1 and sequence = 2`, 2, 'altered'],
+    [
+      'another actor',
+      `update audit_log set actor = 'operator', actor_id = null where user_id = $1 and sequence = 2`,
+      2,
+      'altered',
+    ],
+    ['another member', 'update audit_log set actor_id = gen_random_uuid() where user_id = $1 and sequence = 2', 2, 'altered'],
     ['another action', `update audit_log set action = 'key.created' where user_id = $1 and sequence = 5`, 5, 'altered'],
     ['another key', 'update audit_log set api_key_id = gen_random_uuid() where user_id = $1 and sequence = 5', 5, 'altered'],
     [

@@ -87,7 +87,7 @@ describe('a session that has ended', () => {
   it('a deleted user is refused', async () => {
     const { caller, userId } = await person()
     await database.owner.query('delete from auth.users where id = $1', [userId])
-    await expect(caller.keys.create({ name: 'late' })).rejects.toMatchObject({ reason: 'not_signed_in' })
+    await expect(caller.keys.create({ name: 'late' })).rejects.toMatchObject({ reason: 'not_a_member' })
     await expect(caller.auth.provision()).rejects.toMatchObject({ reason: 'not_signed_in' })
   })
 })

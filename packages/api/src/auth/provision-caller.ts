@@ -4,12 +4,13 @@ import { listMemberAccounts } from '../accounts/list.ts'
 import { isAccountDecided } from '../billing/ensure-account.ts'
 import { decideFreeCredits, UNDECIDED } from '../billing/free-credits.ts'
 import type { Context } from '../context.ts'
+import { storableEmail } from '../members/storable-email.ts'
 import { asPerson, type Caller, inAccount } from '../scope.ts'
 import { provision } from './provision.ts'
 
 /**
  * Prepares the accounts of a person who has signed in. Opens an account if the person has none, and decides about its free credits
- * while nothing is decided. A person who is a member of the account of somebody else, or who has left or closed the own account,
+ * while nothing is decided. A person who is or was a member of the account of somebody else, or who has left or closed the own account,
  * gets no account until they ask for one (`accounts.open`).
  *
  * The auth server is asked for the e-mail address only if something must be decided. So the dashboard, which makes this call once in
@@ -24,12 +25,14 @@ export async function provisionCaller(
 ): Promise<{ accounts: MemberAccount[]; defaultKey: NewKey | null }> {
   const person = { ...ctx, caller }
   const known = await asPerson(person, 'read only', listMemberAccounts)
-  const isFirstVisit = known.accounts.length === 0 && !known.hasOpenedAccount
+  // The user was perhaps deleted since the access token was issued.
+  if (known.accounts.length === 0) await ctx.checkSession(ctx.authorization, caller.userId)
+  const isFirstVisit = known.accounts.length === 0 && !known.hasOpenedAccount && !known.hasBeenMember
   const own = known.accounts.find(({ id, role }) => id === caller.userId && role === 'owner')
   // The page of the second factor comes first.
   const isUsable = own !== undefined && (!own.requiresSecondFactor || caller.isSecondFactor)
   const defaultKey = isFirstVisit || isUsable ? await completeAccount(ctx, caller) : null
-  const { email } = caller
+  const email = storableEmail(caller.email)
   if (email !== null && known.storedEmails.some((stored) => stored !== email))
     await asPerson(person, 'read write', async ({ db }) => await sql`select keymeter.note_member_email(${email})`.execute(db))
   const { accounts } = isFirstVisit ? await asPerson(person, 'read only', listMemberAccounts) : known

@@ -52,11 +52,12 @@ describe('auth.provision', () => {
     expect(answers.filter(({ defaultKey }) => defaultKey !== null)).toMatchObject([{ defaultKey: { name: 'default' } }])
   })
 
-  it('refuses a user who was deleted after the access token was issued', async () => {
+  it('opens no account for a user who was deleted after the access token was issued', async () => {
     const { userId, caller } = await provisioned(database)
     await database.owner.query('delete from auth.users where id = $1', [userId])
-    await expect(caller.auth.provision()).rejects.toMatchObject({ code: 'UNAUTHORIZED', reason: 'not_signed_in' })
-    await expect(caller.keys.create({ name: 'late' })).rejects.toMatchObject({ reason: 'not_signed_in' })
+    expect(await caller.auth.provision()).toMatchObject({ accounts: [], defaultKey: null })
+    await expect(caller.keys.create({ name: 'late' })).rejects.toMatchObject({ reason: 'not_a_member' })
+    await expect(caller.accounts.open()).rejects.toMatchObject({ code: 'UNAUTHORIZED', reason: 'not_signed_in' })
   })
 })
 

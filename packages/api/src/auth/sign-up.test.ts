@@ -127,7 +127,7 @@ describe('auth.signup', () => {
     const { lines, log } = recorder()
     await database.owner.query('revoke insert on public.api_keys from keymeter_api')
     await database.owner.query(
-      'revoke insert (user_id, name, key_type, created_at, expires_at, credit_limit) on public.api_keys from keymeter_api',
+      'revoke insert (user_id, name, key_type, created_at, expires_at, credit_limit, created_by, is_service) on public.api_keys from keymeter_api',
     )
     try {
       const signedUp = await anyone({ log: log.child({ requestId: 'the-request' }) }).auth.signup(person)
@@ -142,13 +142,13 @@ describe('auth.signup', () => {
       ).toEqual([])
 
       await database.owner.query(
-        'grant insert (user_id, name, key_type, created_at, expires_at, credit_limit) on public.api_keys to keymeter_api',
+        'grant insert (user_id, name, key_type, created_at, expires_at, credit_limit, created_by, is_service) on public.api_keys to keymeter_api',
       )
       const healed = await bearerOf(signedUp.session?.accessToken ?? '').auth.provision()
       expect(healed.defaultKey).toMatchObject({ name: 'default', keyType: 'dev' })
     } finally {
       await database.owner.query(
-        'grant insert (user_id, name, key_type, created_at, expires_at, credit_limit) on public.api_keys to keymeter_api',
+        'grant insert (user_id, name, key_type, created_at, expires_at, credit_limit, created_by, is_service) on public.api_keys to keymeter_api',
       )
     }
   })

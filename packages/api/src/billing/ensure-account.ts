@@ -1,6 +1,7 @@
 import { sql } from 'kysely'
 import { originOf } from '../audit/record.ts'
 import { AppError } from '../errors.ts'
+import { storableEmail } from '../members/storable-email.ts'
 import type { Scope } from '../scope.ts'
 import { type FreeCreditsDecision, UNDECIDED } from './free-credits.ts'
 import { lockAccount } from './lock-account.ts'
@@ -15,7 +16,7 @@ import { lockAccount } from './lock-account.ts'
 export async function ensureAccount(scope: Scope, { mailboxHash, refusal }: FreeCreditsDecision = UNDECIDED): Promise<void> {
   const { userId, member } = scope
   // The operator can act before the customer opens the dashboard. The user with the id of the account then becomes its owner.
-  const [owner, email] = [member?.id ?? userId, member?.email ?? null]
+  const [owner, email] = [member?.id ?? userId, storableEmail(member?.email)]
   await sql`select keymeter.create_account(${userId}, ${owner}, ${email}, ${mailboxHash}, ${refusal}, ${originOf(scope)})`.execute(
     scope.db,
   )

@@ -83,11 +83,12 @@ describe('free credits', () => {
     expect(await accountOf({ userId })).toMatchObject(granted)
   })
 
-  it('a mailbox that has had them gets none after the deletion of its user', async () => {
+  it('a mailbox that has had them gets none after the deletion of its user and account', async () => {
     const email = `${newMailbox()}@example.com`
     const first = await createAs(email)
     await database.owner.query('delete from auth.users where id = $1', [first.userId])
-    expect(await accountOf(first)).toBeNull()
+    await expect(accountOf(first)).rejects.toMatchObject({ reason: 'not_a_member' })
+    await database.owner.query('delete from billing_accounts where user_id = $1', [first.userId])
     expect(await accountOf(await createAs(email))).toMatchObject(withheld('mailbox_used'))
   })
 

@@ -440,7 +440,7 @@ describe('the deletion of a user', () => {
       ])
       for (const [i, answer] of answers.entries()) {
         if (answer.status === 'rejected' && i !== 2)
-          expect(answer.reason.reason).toMatch(/^(not_signed_in|key_not_found|database_unavailable)$/)
+          expect(answer.reason.reason).toMatch(/^(not_signed_in|not_a_member|key_not_found|database_unavailable)$/)
       }
     }
   })

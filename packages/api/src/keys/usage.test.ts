@@ -121,7 +121,7 @@ describe('keys.usage', () => {
     expect(
       statements.flatMap(({ nodes }) => nodes).filter((node) => node['Relation Name']?.startsWith('api_key_usage')),
     ).toEqual([])
-    await owner.query('delete from auth.users where id = $1', [userId])
+    await owner.query('delete from billing_accounts where user_id = $1', [userId])
   })
 
   it('never counts the usage of another account', async () => {

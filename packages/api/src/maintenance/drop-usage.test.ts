@@ -25,7 +25,7 @@ let account: Awaited<ReturnType<typeof provisioned>>
 let year = 2030
 beforeEach(async () => {
   year += 2
-  await owner.query('delete from auth.users')
+  await owner.query('delete from billing_accounts')
   clock = await replaceClock(database)
   await keepUsageByDaysFrom(database, 1)
   await clock.set(at('01-20'))

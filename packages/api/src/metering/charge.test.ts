@@ -111,7 +111,7 @@ describe('keys', () => {
       expect(await charge({ key })).toMatchObject({ verdict: 'not_found' })
     await database.owner.query('delete from api_keys where user_id = $1', [other.userId])
     expect(await charge({ key: other.defaultKey.secret })).toMatchObject({ verdict: 'not_found' })
-    await database.owner.query('delete from auth.users where id = $1', [other.userId])
+    await database.owner.query('delete from billing_accounts where user_id = $1', [other.userId])
     expect(await charge({ key: other.defaultKey.secret })).toMatchObject({ verdict: 'not_found' })
     expect(await events()).toEqual([])
   })

@@ -11,9 +11,7 @@ begin
   if until is null or until > keymeter.now() + keymeter.max_grace() then
     raise exception 'end_secret: a previous secret works for at most %', keymeter.max_grace() using errcode = '22023';
   end if;
-  if not exists (select from public.api_keys as keys
-                  where keys.user_id = keymeter.current_account() and keys.id = key_id
-                    and keymeter.may_change_key(keys.created_by, keys.is_service)) then
+  if not keymeter.may_change_secrets(key_id) then
     raise exception 'end_secret: this call cannot change the key' using errcode = '42501';
   end if;
   update public.api_key_secrets as secrets set valid_until = until
