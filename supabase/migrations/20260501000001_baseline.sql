@@ -1488,6 +1488,13 @@ create function keymeter.find_invitation(token_hash bytea)
      where found.token_hash = find_invitation.token_hash
   $$;
 
+-- supabase/schemas/functions/members/has_been_member.sql
+
+-- Returns true if the member of the call is or was a member of an account. The rows of removed members are kept.
+create function keymeter.has_been_member() returns boolean
+  language sql stable security definer set search_path = ''
+  as $$ select exists (select from public.account_members as members where members.member_id = keymeter.current_member()) $$;
+
 -- supabase/schemas/functions/members/has_closed_account.sql
 
 -- Returns true if the member of the call has deleted this account. A person whose answer was lost repeats the call, but is no longer a
@@ -1522,7 +1529,8 @@ declare
   v_now timestamptz;
 begin
   perform keymeter.lock_account(account);
-  if not (keymeter.role_of_call() in ('owner', 'operator') or keymeter.role_of_call() = 'admin' and new_role <> 'owner') then
+  -- The role is null if the member was removed while this call waited for the lock.
+  if not coalesce(keymeter.role_of_call() in ('owner', 'operator') or keymeter.role_of_call() = 'admin' and new_role <> 'owner', false) then
     raise exception 'invite_member: this role cannot invite' using errcode = '42501';
   end if;
   v_now := date_trunc('milliseconds', keymeter.now());
@@ -1607,7 +1615,7 @@ declare
   account constant uuid := keymeter.current_account();
 begin
   perform keymeter.lock_account(account);
-  if keymeter.role_of_call() not in ('owner', 'operator') then
+  if coalesce(keymeter.role_of_call(), '') not in ('owner', 'operator') then
     raise exception 'require_second_factor: only an owner decides this' using errcode = '42501';
   end if;
   update public.billing_accounts set requires_second_factor = is_required where user_id = account and requires_second_factor <> is_required;
@@ -1628,7 +1636,7 @@ declare
   revoked record;
 begin
   perform keymeter.lock_account(account);
-  if keymeter.role_of_call() not in ('owner', 'admin', 'operator') then
+  if coalesce(keymeter.role_of_call(), '') not in ('owner', 'admin', 'operator') then
     raise exception 'revoke_invitation: this role cannot revoke an invitation' using errcode = '42501';
   end if;
   update public.account_invitations as open set revoked_at = date_trunc('milliseconds', keymeter.now())
@@ -1653,7 +1661,7 @@ declare
   old_name text;
 begin
   perform keymeter.lock_account(account);
-  if keymeter.role_of_call() not in ('owner', 'admin', 'operator') then
+  if coalesce(keymeter.role_of_call(), '') not in ('owner', 'admin', 'operator') then
     raise exception 'set_account_name: this role cannot rename the account' using errcode = '42501';
   end if;
   select accounts.name into strict old_name from public.billing_accounts as accounts where accounts.user_id = account;
@@ -3535,7 +3543,7 @@ grant execute on function
   keymeter.cycle_index(timestamptz, timestamptz), keymeter.cycle_end(timestamptz, timestamptz),
   keymeter.max_credits(), keymeter.max_operations(), keymeter.max_open_holds(), keymeter.idempotency_window(),
   keymeter.current_account(), keymeter.current_member(), keymeter.role_of_call(), keymeter.may_change_key(uuid, boolean), keymeter.may_change_secrets(uuid),
-  keymeter.max_members(), keymeter.find_invitation(bytea), keymeter.accounts_of_member(), keymeter.has_opened_account(),
+  keymeter.max_members(), keymeter.find_invitation(bytea), keymeter.accounts_of_member(), keymeter.has_opened_account(), keymeter.has_been_member(),
   keymeter.has_closed_account(uuid), keymeter.deletion_of_member(),
   keymeter.account_cycles(uuid, timestamptz), keymeter.credits_left_alerts(bigint[], bigint),
   keymeter.usage_totals(uuid, timestamptz, timestamptz, timestamptz, text, uuid[], text[]),

@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest'
 import { ALL_RULES, COLOR_RULES, violationsOn } from './axe.ts'
 import { hasFocus, testDashboard } from './person.ts'
 
-const { auth, server, visit, signUp, ageSignIn, signUpOnPage, asBackend, charge, once } = testDashboard()
+const { auth, database, server, visit, signUp, ageSignIn, signUpOnPage, asBackend, charge, once } = testDashboard()
 
 /** The sum of all answers of the first visit, with their headers, as they are on the network. */
 const FIRST_LOAD_KIB_MAX = 300
@@ -152,6 +152,34 @@ describe('all pages', () => {
         await page.getByText(`to ${max}.`, { exact: false }).waitFor()
       }
       await inspect()
+      await page.getByRole('link', { name: 'Members' }).click()
+      await page.getByLabel('Invite by e-mail address').fill('colleague@example.com')
+      await page.getByRole('button', { name: 'Invite' }).click()
+      const link = await page.getByRole('textbox', { name: 'Link of the invitation' }).inputValue()
+      await page.getByText('What the roles may do').click()
+      await inspect()
+      await database.createUser()
+      await database.owner.query(
+        "insert into account_members (user_id, member_id, role, email) select $1, id, 'developer', email from auth.users where id <> $1 limit 1",
+        [accountId],
+      )
+      await database.owner.query(
+        'update api_keys set created_by = (select member_id from account_members where user_id = $1 and member_id <> $1 limit 1) where user_id = $1',
+        [accountId],
+      )
+      await page.reload()
+      for (const [button, role, dialog] of [
+        [/^Change the role of/, 'dialog', 'Change role'],
+        [/^Make .* the owner/, 'dialog', 'Transfer ownership'],
+        [/^Remove/, 'alertdialog', 'Remove this member?'],
+      ] as const) {
+        await page.getByRole('button', { name: button }).click()
+        await page.getByRole(role, { name: dialog }).waitFor()
+        if (role === 'alertdialog') await page.getByRole('list', { name: 'Live keys of the member' }).waitFor()
+        await inspect()
+        await page.keyboard.press('Escape')
+        await page.getByRole(role, { name: dialog }).waitFor({ state: 'detached' })
+      }
       await page.getByRole('link', { name: /^Settings/ }).click()
       await page.getByRole('heading', { name: 'Settings' }).waitFor()
       await page.getByLabel('New address').fill('another@example.com')
@@ -181,6 +209,13 @@ describe('all pages', () => {
       await create.getByLabel('Name').fill('late')
       await create.getByRole('button', { name: 'Create key' }).click()
       await page.getByRole('dialog', { name: 'Confirm that it is you' }).waitFor()
+      await inspect()
+      await page.keyboard.press('Escape')
+      await page.goto(link)
+      await page.getByText('You are signed in as', { exact: false }).waitFor()
+      await inspect()
+      await page.getByRole('button', { name: 'Sign out and continue' }).click()
+      await page.getByRole('button', { name: 'Sign up to join' }).waitFor()
       await inspect()
       expect(complaints).toEqual([])
     })

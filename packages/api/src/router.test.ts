@@ -122,7 +122,14 @@ async function accountWithData(name: string) {
   if (charged.verdict !== 'charged' || charged.chargeId === null || toSettle.verdict !== 'held' || toRelease.verdict !== 'held')
     throw new Error('a new account has too few credits')
   await operator.grantTopUp({ accountId: account.userId, credits: 7, idempotencyKey: 'first' })
-  return { ...account, chargeId: charged.chargeId, settleId: toSettle.holdId, releaseId: toRelease.holdId }
+  const { invitation } = await account.caller.members.invite({ email: 'invited@example.com', role: 'viewer' })
+  return {
+    ...account,
+    invitationId: invitation.id,
+    chargeId: charged.chargeId,
+    settleId: toSettle.holdId,
+    releaseId: toRelease.holdId,
+  }
 }
 
 /** Returns the rows of an account from all tables. */
@@ -192,9 +199,13 @@ describe('the data of another account', () => {
     'keys.rotate': { input: (id) => ({ id }), reason: 'key_not_found' },
     'keys.update': { input: (id) => ({ id, name: 'taken over', creditLimit: 0 }), reason: 'key_not_found' },
     'keys.usage': {},
+    'members.acceptInvitation': { input: () => ({ token: `kminv_${'A'.repeat(43)}` }), reason: 'invitation_not_found' },
+    'members.invitations': {},
+    'members.invite': { input: () => ({ email: 'somebody@example.com', role: 'viewer' }) },
     'members.leave': { reason: 'last_owner', code: 'CONFLICT' },
     'members.list': {},
     'members.remove': { input: () => ({ memberId: other.userId }), reason: 'member_not_found' },
+    'members.revokeInvitation': { input: () => ({ invitationId: other.invitationId }), reason: 'invitation_not_found' },
     'members.setRole': { input: () => ({ memberId: other.userId, role: 'viewer' }), reason: 'member_not_found' },
     'members.transferOwnership': { input: () => ({ memberId: other.userId }), reason: 'member_not_found' },
     'usage.events': { input: (keyId) => ({ keyId }) },

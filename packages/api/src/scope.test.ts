@@ -126,6 +126,7 @@ function keymeter.end_secret
 function keymeter.enter_account
 function keymeter.find_invitation
 function keymeter.grant_top_up
+function keymeter.has_been_member
 function keymeter.has_closed_account
 function keymeter.has_opened_account
 function keymeter.idempotency_window

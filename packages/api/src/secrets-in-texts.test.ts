@@ -17,8 +17,7 @@ const database = reconciledDatabase()
  * input must refuse a whole secret (`hasNoWholeSecret`), or the text must pass `cutSecrets`.
  */
 const COLUMNS: Record<string, string[]> = {
-  // The constraint of the column refuses most of a secret.
-  'account_invitations.email': [],
+  'account_invitations.email': ['members.invite email'],
   'account_invitations.role': [],
   // The auth server has accepted the address. The constraint of the column refuses most of a secret.
   'account_members.email': [],
@@ -48,6 +47,7 @@ const COLUMNS: Record<string, string[]> = {
   'audit_log.actor': [],
   'audit_log.client_address': ['the origin of the call'],
   'audit_log.detail': [
+    'members.invite email',
     'accounts.rename name',
     'keys.create name',
     'keys.update name',

@@ -53,7 +53,7 @@ export const publicProcedure = t.procedure
  * @throws Error if the table of roles (access.ts) does not contain the procedure, so a forgotten procedure is open to nobody.
  */
 export function memberCall(ctx: Context, path: string, caller: Caller) {
-  if (!isMemberCall(path)) throw new Error(`access.ts of the contract does not contain ${path}`)
+  if (!isMemberCall(path)) throw new Error(`access.ts does not contain ${path}`)
   return { ...ctx, userId: accountOfCall(ctx, caller), by: { caller, call: path satisfies MemberCall } }
 }
 

@@ -173,6 +173,10 @@ export const PERMISSIONS: Record<string, readonly string[]> = {
     "keymeter_api EXECUTE",
     "runs with the rights of its owner"
   ],
+  "function keymeter.has_been_member()": [
+    "keymeter_api EXECUTE",
+    "runs with the rights of its owner"
+  ],
   "function keymeter.has_closed_account(account uuid)": [
     "keymeter_api EXECUTE",
     "runs with the rights of its owner"

@@ -10,7 +10,7 @@ import { provision } from './provision.ts'
 
 /**
  * Prepares the accounts of a person who has signed in. Opens an account if the person has none, and decides about its free credits
- * while nothing is decided. A person who is a member of the account of somebody else, or who has left or closed the own account,
+ * while nothing is decided. A person who is or was a member of the account of somebody else, or who has left or closed the own account,
  * gets no account until they ask for one (`accounts.open`).
  *
  * The auth server is asked for the e-mail address only if something must be decided. So the dashboard, which makes this call once in
@@ -27,7 +27,7 @@ export async function provisionCaller(
   const known = await asPerson(person, 'read only', listMemberAccounts)
   // The user was perhaps deleted since the access token was issued.
   if (known.accounts.length === 0) await ctx.checkSession(ctx.authorization, caller.userId)
-  const isFirstVisit = known.accounts.length === 0 && !known.hasOpenedAccount
+  const isFirstVisit = known.accounts.length === 0 && !known.hasOpenedAccount && !known.hasBeenMember
   const own = known.accounts.find(({ id, role }) => id === caller.userId && role === 'owner')
   // The page of the second factor comes first.
   const isUsable = own !== undefined && (!own.requiresSecondFactor || caller.isSecondFactor)

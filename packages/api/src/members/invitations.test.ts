@@ -257,6 +257,9 @@ describe('the person who accepts', () => {
     const invited = await actingOn(null, invitedId)
     await invited.members.acceptInvitation({ token: tokenOf(link) })
     expect(await invited.auth.provision()).toMatchObject({ accounts: [{ id: account.userId }], defaultKey: null })
+    // After the removal too, the dashboard opens no account.
+    await account.caller.members.remove({ memberId: invitedId })
+    expect(await invited.auth.provision()).toMatchObject({ accounts: [], defaultKey: null })
     expect(await invited.accounts.open()).toMatchObject({ account: { id: invitedId, role: 'owner' } })
     auth.close()
   })

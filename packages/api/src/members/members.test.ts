@@ -250,6 +250,24 @@ describe('a member who is removed', () => {
     expect((await first.keys.list({ search: 'late' })).data).toEqual([])
   })
 
+  it.each([
+    "keymeter.set_account_name('x', row('x', null, null))",
+    "keymeter.require_second_factor(true, row('x', null, null))",
+    "keymeter.invite_member(sha256('x'), 'x@example.com', 'viewer', row('x', null, null))",
+    "keymeter.revoke_invitation(gen_random_uuid(), row('x', null, null))",
+    "keymeter.close_account(row('x', null, null))",
+  ])('cannot finish this change in the database, even if the server does not read the role again: %s', async (statement) => {
+    const { accountId, owner: first, member } = await team(database, 'owner')
+    const client = await owner.connect()
+    await client.query('begin')
+    await client.query('set local role keymeter_api')
+    await client.query('select from keymeter.enter_account($1, $2)', [accountId, member.memberId])
+    await first.members.remove({ memberId: member.memberId })
+    await expect(client.query(`select ${statement}`)).rejects.toThrow(/cannot|only an owner|null value/)
+    await client.query('rollback')
+    client.release()
+  })
+
   it('cannot finish a change that waits while the role is lowered', async () => {
     const { accountId, owner: first, member, ownersKey } = await team(database, 'admin')
     const unlock = await lock(accountId)

@@ -6,7 +6,7 @@ declare
   account constant uuid := keymeter.current_account();
 begin
   perform keymeter.lock_account(account);
-  if keymeter.role_of_call() not in ('owner', 'operator') then
+  if coalesce(keymeter.role_of_call(), '') not in ('owner', 'operator') then
     raise exception 'require_second_factor: only an owner decides this' using errcode = '42501';
   end if;
   update public.billing_accounts set requires_second_factor = is_required where user_id = account and requires_second_factor <> is_required;

@@ -7,7 +7,7 @@ declare
   revoked record;
 begin
   perform keymeter.lock_account(account);
-  if keymeter.role_of_call() not in ('owner', 'admin', 'operator') then
+  if coalesce(keymeter.role_of_call(), '') not in ('owner', 'admin', 'operator') then
     raise exception 'revoke_invitation: this role cannot revoke an invitation' using errcode = '42501';
   end if;
   update public.account_invitations as open set revoked_at = date_trunc('milliseconds', keymeter.now())

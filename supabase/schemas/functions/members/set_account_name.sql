@@ -7,7 +7,7 @@ declare
   old_name text;
 begin
   perform keymeter.lock_account(account);
-  if keymeter.role_of_call() not in ('owner', 'admin', 'operator') then
+  if coalesce(keymeter.role_of_call(), '') not in ('owner', 'admin', 'operator') then
     raise exception 'set_account_name: this role cannot rename the account' using errcode = '42501';
   end if;
   select accounts.name into strict old_name from public.billing_accounts as accounts where accounts.user_id = account;
