@@ -12,6 +12,7 @@ const settings = () => ({
   SUPABASE_URL: auth.supabaseUrl,
   SUPABASE_PUBLISHABLE_KEY: auth.publishableKey,
   SUPABASE_JWT_SECRET: auth.jwtSecret,
+  SMTP_URL: auth.mailbox.smtpUrl,
 })
 
 async function doctor(changes: Record<string, string | null> = {}, ...args: string[]) {
@@ -41,6 +42,7 @@ describe('keymeter doctor', () => {
       'ok notifications',
       'ok encryption',
       'ok auth server',
+      'ok mail server',
     ])
     const json = await doctor({}, '--json')
     expect(JSON.parse(json.stdout).findings[0]).toEqual({
@@ -52,10 +54,11 @@ describe('keymeter doctor', () => {
   })
 
   it('the doctor skips the checks whose settings are missing, and needs the URL of the owner', async () => {
-    const { code, stdout } = await doctor({ DATABASE_URL: null, SUPABASE_URL: null })
+    const { code, stdout } = await doctor({ DATABASE_URL: null, SUPABASE_URL: null, SMTP_URL: null })
     expect(code).toBe(0)
     expect(stdout).toMatch(/^skipped {2}server connection +DATABASE_URL is not set here\.$/m)
     expect(stdout).toMatch(/^skipped {2}auth server +SUPABASE_URL is not set here\.$/m)
+    expect(stdout).toMatch(/^skipped {2}mail server +SMTP_URL is not set here\./m)
     expect(await doctor({ MIGRATION_DATABASE_URL: null })).toMatchObject({
       code: 2,
       stderr: expect.stringContaining('Set MIGRATION_DATABASE_URL'),

@@ -32,6 +32,7 @@ export async function examineDeployment(
       publishableKey: readSetting('SUPABASE_PUBLISHABLE_KEY'),
       hasJwtSecret: readSetting('SUPABASE_JWT_SECRET') !== null,
     },
+    smtpUrl: readSetting('SMTP_URL'),
     migrations: readMigrations().map(({ version }) => version),
   })
   return {

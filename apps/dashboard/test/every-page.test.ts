@@ -1,26 +1,10 @@
-import { readFileSync } from 'node:fs'
-import { createRequire } from 'node:module'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { AxeResults, RunOptions } from 'axe-core'
 import type { Page, Request } from 'playwright-core'
 import { describe, expect, it } from 'vitest'
+import { ALL_RULES, COLOR_RULES, violationsOn } from './axe.ts'
 import { hasFocus, testDashboard } from './person.ts'
 
 const { database, server, visit, signUp, signUpOnPage, asBackend, charge, once } = testDashboard()
-
-const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
-const ALL_RULES: RunOptions = { runOnly: ['wcag2a', 'wcag2aa', 'wcag21aa', 'wcag22aa'] }
-/** The rules about colors. Dark pages need only these rules, because they differ from light pages only in their colors. */
-const COLOR_RULES: RunOptions = { runOnly: { type: 'rule', values: ['color-contrast', 'link-in-text-block'] } }
-
-async function violationsOn(page: Page, options: RunOptions): Promise<string[]> {
-  if (!(await page.evaluate(() => 'axe' in window))) await page.evaluate(AXE)
-  const { violations } = await page.evaluate(
-    async (runOptions): Promise<AxeResults> => await Reflect.get(window, 'axe').run(document, runOptions),
-    { ...options, resultTypes: ['violations'] } satisfies RunOptions,
-  )
-  return violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(', ')}`)
-}
 
 /** The sum of all answers of the first visit, with their headers, as they are on the network. */
 const FIRST_LOAD_KIB_MAX = 300

@@ -140,13 +140,17 @@ describe('the folder that `pnpm assemble` writes', () => {
         SUPABASE_URL: auth.supabaseUrl,
         SUPABASE_PUBLISHABLE_KEY: auth.publishableKey,
         SUPABASE_JWT_SECRET: auth.jwtSecret,
+        SMTP_URL: auth.mailbox.smtpUrl,
       }
       const cwd = join(dir, 'operator')
       mkdirSync(cwd)
       const lines = Object.entries(settings).map(([name, value]) => `${name}=${value}\n`)
       writeFileSync(join(cwd, '.env'), lines.join(''))
       symlinkSync(join(folder, 'keymeter'), join(cwd, 'keymeter'))
-      const env = { PATH: `${cwd}:${dirname(process.execPath)}:${process.env['PATH']}` }
+      const env = {
+        PATH: `${cwd}:${dirname(process.execPath)}:${process.env['PATH']}`,
+        NODE_EXTRA_CA_CERTS: auth.mailbox.certificateFile,
+      }
       const keymeter = async (...args: string[]) => await run('keymeter', args, { cwd, env })
       expect(await keymeter('migrate', '--dry-run')).toMatchObject({ code: 0, stdout: 'All 6 migrations are applied.\n' })
       const doctor = await keymeter('doctor', '--json')

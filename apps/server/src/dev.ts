@@ -1,12 +1,13 @@
 /**
- * The development server. `pnpm dev` starts it. Unlike the production server, it serves the tRPC panel, and Vite serves the
- * dashboard from its sources.
+ * The development server. `pnpm dev` starts it. Unlike the production server, it serves the tRPC panel and the local
+ * mailbox, and Vite serves the dashboard from its sources.
  */
 import type { Server } from 'node:http'
 import { fileURLToPath } from 'node:url'
 import pretty from 'pino-pretty'
 import { createServer } from 'vite'
 import { readEnv, secretsOf } from './env.ts'
+import { forwardMailbox } from './forward-mailbox.ts'
 import { API_SEGMENTS } from './http.ts'
 import { createLog } from './log.ts'
 import { panel } from './panel.ts'
@@ -18,7 +19,10 @@ try {
     { level: env.logLevel, secrets: secretsOf(env) },
     pretty({ ignore: 'time', singleLine: true, sync: true }),
   )
-  await serve(env, log, async (server) => ({ panel, ...(await dashboardFromSources(server)) }))
+  // Only the embedded stack has a mailbox.
+  const { DEV_MAILBOX_URL: mailboxUrl } = process.env
+  const mailbox = mailboxUrl ? { mailbox: forwardMailbox(mailboxUrl) } : {}
+  await serve(env, log, async (server) => ({ panel, ...mailbox, ...(await dashboardFromSources(server)) }))
 } catch (error) {
   console.error(error instanceof Error ? error.message : error)
   process.exit(1)

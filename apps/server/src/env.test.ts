@@ -59,8 +59,10 @@ describe('environment variables', () => {
       SUPABASE_JWT_SECRET: 'j'.repeat(32),
       KEYMETER_SERVICE_KEY: 's'.repeat(32),
       SUPABASE_SECRET_KEY: 'sb_secret_x',
+      SMTP_URL: 'smtps://u:mail%40@h',
+      MAIL_FROM: 'a@example.com',
     })
-    const secrets = ['p%40ss', 'p@ss', 'direct', 'j'.repeat(32), 's'.repeat(32), 'sb_secret_x']
+    const secrets = ['mail%40', 'mail@', 'p%40ss', 'p@ss', 'direct', 'j'.repeat(32), 's'.repeat(32), 'sb_secret_x']
     expect(secretsOf(env)).toEqual(expect.arrayContaining(secrets))
     expect(secretsOf(readEnv({ ...required, DATABASE_URL: 'postgresql:///d?host=/tmp' })).join('')).toBe('')
   })
@@ -117,6 +119,40 @@ describe('environment variables', () => {
     expect(readEnv({ ...required, PUBLIC_URL: 'https://usage.example.com' }).publicUrl).toBe('https://usage.example.com')
     for (const wrong of ['usage.example.com', 'ftp://usage.example.com'])
       expect(() => readEnv({ ...required, PUBLIC_URL: wrong })).toThrow('PUBLIC_URL: ')
+  })
+
+  it('`SMTP_URL` is optional, and needs `MAIL_FROM`', () => {
+    const read = (smtpUrl: string, from = 'Acme Keys <keys@example.com>') =>
+      readEnv({ ...required, SMTP_URL: smtpUrl, MAIL_FROM: from }).mail
+    expect([read('', ''), read('')]).toEqual([null, null])
+    for (const url of [
+      'smtp://127.0.0.1',
+      'smtp://mail.example.com:25',
+      'smtps://user%40x:p%2Fw@mail.example.com:465',
+      'smtp://[::1]',
+    ])
+      expect(read(url)).toEqual({ smtpUrl: url, from: 'Acme Keys <keys@example.com>' })
+    for (const from of ['keys@example.com', 'Bücher <keys@bücher.example>'])
+      expect(read('smtp://h', from)).toMatchObject({ from })
+    const wrongUrls = [
+      'mail.example.com',
+      'https://h',
+      'smtp://',
+      'smtp://h/path',
+      'smtp://h?tls.rejectUnauthorized=false',
+      'smtp://h#x',
+      'smtp://u:100%@h',
+    ]
+    for (const url of wrongUrls) expect(() => read(url)).toThrow('SMTP_URL: must be smtp')
+    for (const from of [
+      'Acme',
+      'a@example.com, b@example.com',
+      'Acme <keys@example.com>\r\nBcc: x@example.com',
+      'A <b> <c@example.com>',
+    ])
+      expect(() => read('smtp://h', from)).toThrow('MAIL_FROM: must be an e-mail address')
+    expect(() => read('smtp://h', '')).toThrow('MAIL_FROM is missing')
+    expect(() => read('https://user:hidden-password@h')).not.toThrow('hidden-password')
   })
 
   it('`SUPABASE_SECRET_KEY` is optional', () => {

@@ -5,7 +5,9 @@ import {
   KEY_BRAND_DEFAULT,
   KeyBrand,
   type LimitSettings,
+  MailFrom,
   METERING_CONNECTIONS_MIN,
+  SmtpUrl,
 } from '@keymeter/api/server'
 
 import { z } from 'zod'
@@ -52,6 +54,8 @@ const Env = z
     INVITATIONS_PER_ACCOUNT_PER_DAY: limit('invitationsPerAccountPerDay'),
     WRONG_SERVICE_KEYS_PER_ADDRESS_PER_HOUR: limit('wrongServiceKeysPerAddressPerHour'),
     KEYMETER_KEY_BRAND: blankIsUnset(KeyBrand.default(KEY_BRAND_DEFAULT)),
+    SMTP_URL: blankIsUnset(SmtpUrl.optional()),
+    MAIL_FROM: blankIsUnset(MailFrom.optional()),
     HOST: blankIsUnset(z.string().default('0.0.0.0')),
     PORT: blankIsUnset(Port.default(3000)),
     KEEP_ALIVE_SECONDS: blankIsUnset(z.coerce.number().int().min(1).max(3600).default(65)),
@@ -59,6 +63,7 @@ const Env = z
     TRUSTED_PROXY_HOPS: blankIsUnset(z.coerce.number().int().min(0).max(10).default(0)),
     LOG_LEVEL: blankIsUnset(z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal']).default('info')),
   })
+  .refine((env) => env.SMTP_URL === undefined || env.MAIL_FROM !== undefined, { path: ['MAIL_FROM'] })
   .transform((env) => ({
     databaseUrl: env.DATABASE_URL,
     databaseDirectUrl: env.DATABASE_DIRECT_URL ?? env.DATABASE_URL,
@@ -84,6 +89,7 @@ const Env = z
     publicUrl: env.PUBLIC_URL ?? null,
     googleSignIn: ![undefined, GOOGLE_PLACEHOLDER].includes(env.GOOGLE_OAUTH_CLIENT_ID),
     keyBrand: env.KEYMETER_KEY_BRAND,
+    mail: env.SMTP_URL === undefined || env.MAIL_FROM === undefined ? null : { smtpUrl: env.SMTP_URL, from: env.MAIL_FROM },
     host: env.HOST,
     port: env.PORT,
     keepAliveSeconds: env.KEEP_ALIVE_SECONDS,
@@ -111,7 +117,8 @@ export function readEnv(variables: NodeJS.ProcessEnv): Env {
 
 /** Returns the secrets among the settings. The log must not contain them. */
 export function secretsOf(env: Env): (string | null)[] {
-  const passwords = [env.databaseUrl, env.databaseDirectUrl].map((url) => (URL.canParse(url) ? new URL(url).password : null))
+  const urls = [env.databaseUrl, env.databaseDirectUrl, env.mail?.smtpUrl ?? '']
+  const passwords = urls.map((url) => (URL.canParse(url) ? new URL(url).password : null))
   const decoded = passwords.map((password) => password && decodeURIComponent(password))
   return [env.serviceKey, env.jwtSecret, env.supabaseSecretKey, ...passwords, ...decoded]
 }

@@ -516,6 +516,11 @@ describe('paths of the server', () => {
     for (const path of ['/panel', '/panel/', '/panel/x']) expect((await fetch(url + path)).status).toBe(404)
   })
 
+  it('the server answers 404 at /dev/mail, and at every other path below /dev, if it has no mailbox', async () => {
+    for (const path of ['/dev', '/dev/mail', '/dev/mail/', '/dev/mail/x/html', '/dev/x'])
+      expect([path, (await fetch(url + path)).status]).toEqual([path, 404])
+  })
+
   it('the server serves the dashboard at every path that no other part of the server uses', async () => {
     expect(await (await fetch(`${url}/keys/anything`)).text()).toBe('the dashboard')
   })

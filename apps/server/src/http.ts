@@ -22,7 +22,7 @@ export const BODY_BYTES_MAX = 64 * 1024
 const USER_AGENT_LENGTH_MAX = 256
 
 /** The first segments of all paths that belong to the server. All other paths belong to the dashboard. */
-export const API_SEGMENTS = ['livez', 'readyz', 'config.json', 'trpc', 'export', 'panel']
+export const API_SEGMENTS = ['livez', 'readyz', 'config.json', 'trpc', 'export', 'panel', 'dev']
 
 const EVENT_STREAM = 'text/event-stream'
 
@@ -34,6 +34,8 @@ export interface HttpOptions {
   dashboard?: Hono<HttpEnv>
   /** Serves the tRPC panel at `/panel`. It is absent in production. */
   panel?: MiddlewareHandler<HttpEnv>
+  /** Serves the local mailbox at `/dev/mail`. It is absent in production. */
+  mailbox?: MiddlewareHandler<HttpEnv>
   /** Returns true if the database answers and accepts writes. */
   isReady: () => Promise<boolean>
 }
@@ -83,6 +85,8 @@ export function createHttpApp(options: HttpOptions): Hono<HttpEnv> {
 
   app.get('/panel', options.panel ?? notFound)
   app.get('/panel/*', notFound)
+  if (options.mailbox) app.get('/dev/mail/*', options.mailbox)
+  app.get('/dev/*', notFound)
   if (options.dashboard) app.route('/', options.dashboard)
   app.notFound((c) =>
     refuse(c, new AppError('procedure_not_found', { message: 'There is nothing at this path: check the path.' })),

@@ -11,7 +11,10 @@ let server: Main & { url: string }
 beforeAll(async () => {
   const port = await freePort()
   const url = `http://127.0.0.1:${port}`
-  server = { url, ...(await startReadyMain({ ...serverEnv(database, auth, port), LOG_LEVEL: 'trace' }, url)) }
+  server = {
+    url,
+    ...(await startReadyMain({ ...serverEnv(database, auth, port), ...auth.mailbox.serverEnv(), LOG_LEVEL: 'trace' }, url)),
+  }
 })
 afterAll(() => void server?.child.kill('SIGKILL'))
 
@@ -31,7 +34,7 @@ describe('production server', () => {
     expect(output()).not.toContain('at ')
   })
 
-  it('the production server serves the API, and the dashboard with a strict Content-Security-Policy, but no tRPC panel', async () => {
+  it('the production server serves the API, and the dashboard with a strict Content-Security-Policy, but no tRPC panel and no mailbox', async () => {
     const page = await fetch(server.url)
     expect(page.headers.get('content-security-policy')).toContain("default-src 'none'; script-src 'self'")
     expect(page.headers.get('cache-control')).toBe('no-cache')
@@ -40,7 +43,7 @@ describe('production server', () => {
     expect((await fetch(server.url + script)).headers.get('cache-control')).toContain('immutable')
     expect((await fetch(`${server.url}/assets/none.js`)).status).toBe(404)
     expect(await (await fetch(`${server.url}/sign-up`)).text()).toBe(html)
-    expect((await fetch(`${server.url}/panel`)).status).toBe(404)
+    for (const path of ['/panel', '/dev/mail']) expect((await fetch(server.url + path)).status).toBe(404)
     expect((await signUp(server.url, 'main@example.com')).status).toBe(200)
   })
 

@@ -3,6 +3,7 @@ import {
   AccountQueue,
   createAccessTokenVerifier,
   createLimits,
+  createMailer,
   createSessionChecker,
   createUsageAnnouncer,
   deleteEndedLimits,
@@ -41,6 +42,7 @@ const DELETE_LIMITS_INTERVAL_MS = 300_000
 export interface Pages {
   dashboard?: Hono<HttpEnv>
   panel?: MiddlewareHandler<HttpEnv>
+  mailbox?: MiddlewareHandler<HttpEnv>
   /**
    * Receives the listener for requests to the API, and returns the listener for all requests. The development server uses it to
    * send all other requests to Vite.
@@ -105,6 +107,7 @@ export async function serve(env: Env, log: Logger, createPages: (server: Server)
       checkSession: createSessionChecker(supabase),
       limits: createLimits(db, env.limits),
       freeCredits: env.freeCredits,
+      mailer: env.mail && createMailer(env.mail, log),
       keyBrand: env.keyBrand,
       serviceKey: env.serviceKey,
       metering: new Metering({ db: meteringDb, keyBrand: env.keyBrand, log, onDecided: announcer.announce }),

@@ -51,6 +51,7 @@ export function testApp(database: TestDatabase, auth: TestAuth, options: Options
       checkSession: createSessionChecker({ url: auth.supabaseUrl, publishableKey: auth.publishableKey }),
       limits: createLimits(database.db, NO_LIMITS),
       freeCredits: 'after_confirmation',
+      mailer: null,
       keyBrand: 'km',
       serviceKey: auth.serviceKey,
       metering: new Metering({ db: database.db, keyBrand: 'km', log }),

@@ -163,6 +163,7 @@ function contextOf(db: Db): Context {
     checkSession: createSessionChecker({ url, publishableKey }),
     limits: createLimits(db, NO_LIMITS),
     freeCredits: 'after_confirmation',
+    mailer: null,
     keyBrand,
     requestId: randomUUID(),
     clientAddress: '203.0.113.7',

@@ -7,6 +7,7 @@ import type { SessionChecker } from './auth/check-session.ts'
 import type { AccessTokenVerifier } from './auth/verify-access-token.ts'
 import type { FreeCredits } from './billing/free-credits.ts'
 import type { Limits } from './limits/limits.ts'
+import type { Mailer } from './mail/create-mailer.ts'
 import type { Metering } from './metering/metering.ts'
 import type { CallOrigin } from './scope.ts'
 import type { UsageWatch } from './usage/watch.ts'
@@ -23,6 +24,8 @@ export interface ApiDeps {
   checkSession: SessionChecker
   limits: Limits
   freeCredits: FreeCredits
+  /** Sends our own mails, e.g. invitations. Null means that no mail server is configured. */
+  mailer: Mailer | null
   metering: Metering
   usageWatch: UsageWatch
   /** Every call on an account waits here for its turn, except charges and the reads of streams, which have their own limits. */

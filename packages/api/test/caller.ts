@@ -65,6 +65,7 @@ export function contextOf({ db }: Pick<TestDatabase, 'db'>, token: string | null
     checkSession,
     limits: createLimits(db, NO_LIMITS),
     freeCredits: 'after_confirmation',
+    mailer: null,
     keyBrand: 'km',
     requestId: randomUUID(),
     clientAddress: '127.0.0.1',

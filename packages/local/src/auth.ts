@@ -1,6 +1,10 @@
-import { mkdirSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { parse } from 'smol-toml'
 import { startAuthProxy } from './auth-proxy.ts'
+import { AUTH_SENDER } from './mail.ts'
+import type { Mailbox } from './mailbox.ts'
+import { REPOSITORY } from './migrate.ts'
 import { packageDir } from './package-dir.ts'
 import { freePort } from './ports.ts'
 import { type ManagedProcess, startProcess } from './process.ts'
@@ -27,10 +31,10 @@ interface AuthOptions {
   /** The page to which people return after they sign in with Google or follow a link in an e-mail. */
   siteUrl: string
   google: { clientId: string; clientSecret: string } | null
-  /**
-   * If true, people must confirm their e-mail address before their first session. The auth server writes e-mails to its log.
-   */
+  /** If true, people must confirm their e-mail address before their first session. */
   emailConfirmation?: boolean
+  /** Receives the mails of the auth server. Without a mailbox, the auth server writes its mails to its log. */
+  mailbox?: Mailbox
   signal?: AbortSignal | undefined
 }
 
@@ -41,7 +45,7 @@ interface AuthOptions {
  * send REST requests to the auth server, and the auth server would run these requests as `service_role`.
  */
 export async function startAuth(options: AuthOptions): Promise<ManagedProcess> {
-  const { dir, logFile, port, databaseUrl, secrets, google } = options
+  const { dir, logFile, port, databaseUrl, secrets, google, mailbox } = options
   const innerPort = await freePort()
   mkdirSync(join(dir, 'supabase'), { recursive: true })
   writeFileSync(join(dir, 'supabase', 'config.toml'), settings(options, innerPort))
@@ -61,6 +65,8 @@ export async function startAuth(options: AuthOptions): Promise<ManagedProcess> {
       AUTH_SECRET_KEY: secrets.secretKey,
       AUTH_GOOGLE_CLIENT_ID: google?.clientId,
       AUTH_GOOGLE_CLIENT_SECRET: google?.clientSecret,
+      AUTH_SMTP_PASSWORD: mailbox && new URL(mailbox.smtpUrl).password,
+      NODE_EXTRA_CA_CERTS: mailbox?.certificateFile,
     },
     logFile,
     signal: options.signal,
@@ -93,7 +99,8 @@ export async function startAuth(options: AuthOptions): Promise<ManagedProcess> {
  * Returns the settings file of the auth server. It contains no secrets, because the auth server reads them from its
  * environment.
  */
-function settings({ port, siteUrl, google, emailConfirmation = false }: AuthOptions, innerPort: number): string {
+function settings(options: AuthOptions, innerPort: number): string {
+  const { port, siteUrl, google, emailConfirmation = false, mailbox } = options
   return `[api]
 port = ${innerPort}
 external_url = "http://127.0.0.1:${port}"
@@ -115,10 +122,44 @@ minimum_password_length = ${PASSWORD_LENGTH_MIN}
 
 [auth.email]
 enable_confirmations = ${emailConfirmation}
-
+${mailbox === undefined ? '' : smtp(mailbox)}
+${templates()}
 [auth.external.google]
 enabled = ${google !== null}
 client_id = "env(AUTH_GOOGLE_CLIENT_ID)"
 secret = "env(AUTH_GOOGLE_CLIENT_SECRET)"
 `
+}
+
+/** The real auth server of Supabase sends its mails with these settings, too. */
+function smtp(mailbox: Mailbox): string {
+  const { hostname, port, username } = new URL(mailbox.smtpUrl)
+  return `
+[auth.email.smtp]
+enabled = true
+host = "${hostname}"
+port = ${port}
+user = "${username}"
+pass = "env(AUTH_SMTP_PASSWORD)"
+admin_email = "${AUTH_SENDER}"
+sender_name = "Keymeter"
+`
+}
+
+/** The mails have the templates that a Supabase project should have. Their settings are in supabase/config.toml. */
+function templates(): string {
+  const { auth } = parse(readFileSync(join(REPOSITORY, 'supabase/config.toml'), 'utf8')) as unknown as ProjectSettings
+  return Object.entries(auth.email.template)
+    .map(
+      ([name, { subject, content_path }]) => `
+[auth.email.template.${name}]
+subject = ${JSON.stringify(subject)}
+content_path = ${JSON.stringify(join(REPOSITORY, content_path))}
+`,
+    )
+    .join('')
+}
+
+interface ProjectSettings {
+  auth: { email: { template: Record<string, { subject: string; content_path: string }> } }
 }

@@ -1,8 +1,9 @@
 import { execFile, spawnSync } from 'node:child_process'
 import { chmodSync, globSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { promisify } from 'node:util'
+import { parse as parseToml } from 'smol-toml'
 import { expect, inject, it } from 'vitest'
 import { parse } from 'yaml'
 import { databaseUrls, withClient } from './database.ts'
@@ -48,6 +49,21 @@ it('the server and the CLI get every setting that they read', () => {
     const missing = settings.filter((name) => !given.includes(name) && !NOT_IN_COMPOSE.includes(name))
     expect([service, missing]).toEqual([service, []])
   }
+})
+
+it('Supabase Auth has the same subjects and templates in compose.yaml as in a project that the Supabase CLI configures', () => {
+  const { auth } = parseToml(read('supabase/config.toml')) as {
+    auth: { email: { template: Record<string, { subject: string; content_path: string }> } }
+  }
+  const { services } = parse(compose) as { services: { auth: { environment: Record<string, string> } } }
+  const given = Object.entries(services.auth.environment).filter(([name]) => /_MAILER_(SUBJECTS|TEMPLATES)_/.test(name))
+  const expected = Object.entries(auth.email.template).flatMap(([name, { subject, content_path }]) => [
+    [`GOTRUE_MAILER_SUBJECTS_${name.toUpperCase()}`, subject],
+    [`GOTRUE_MAILER_TEMPLATES_${name.toUpperCase()}`, `http://mail-templates:8080/${basename(content_path)}`],
+  ])
+  expect(Object.fromEntries(given)).toEqual(Object.fromEntries(expected))
+  for (const { content_path } of Object.values(auth.email.template))
+    expect(read(content_path.replace('./', ''))).toContain('{{ .TokenHash }}')
 })
 
 /** The attributes and the memberships of the roles of the project. The password is only compared with null. */

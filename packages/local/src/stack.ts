@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { startAuth } from './auth.ts'
 import { hasOtherBaseline } from './baseline.ts'
 import { createSupabaseRoles, type DatabaseUrls, databaseUrls, grantSupabaseDefaults, letServerIn } from './database.ts'
+import { Mailbox } from './mailbox.ts'
 import { migrate } from './migrate.ts'
 import { startPostgres } from './postgres.ts'
 import type { ManagedProcess } from './process.ts'
@@ -15,6 +16,8 @@ export interface StackOptions {
   supabasePort: number
   siteUrl: string
   google: { clientId: string; clientSecret: string } | null
+  /** If true, people must confirm their e-mail address before their first session. */
+  emailConfirmation: boolean
   report: (line: string) => void
   /** If true, the database and the secrets are deleted before the stack starts. */
   reset?: boolean
@@ -29,6 +32,8 @@ export interface Stack {
   publishableKey: string
   jwtSecret: string
   serviceKey: string
+  /** Receives all mails: those of Supabase Auth, and those of the server. */
+  mailbox: Mailbox
   /** Resolves when Postgres or Supabase Auth ends, with the name of that part. */
   broke: Promise<string>
   stop(): Promise<void>
@@ -46,10 +51,13 @@ export async function startStack(options: StackOptions): Promise<Stack> {
   }
   const secrets = loadSecrets(secretsFile)
   const started: { name: string; process: ManagedProcess }[] = []
+  const mailbox = new Mailbox()
   const stop = async () => {
     for (const { process } of started.toReversed()) await process.stop()
+    await mailbox.stop()
   }
   try {
+    await mailbox.start(dir)
     report('Starting Postgres …')
     const postgres = await startPostgres({
       dataDir,
@@ -73,6 +81,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
       port: supabasePort,
       databaseUrl: urls.auth,
       secrets,
+      mailbox,
     })
     started.push({ name: 'Supabase Auth', process: auth })
 
@@ -91,6 +100,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
       publishableKey: secrets.publishableKey,
       jwtSecret: secrets.jwtSecret,
       serviceKey: secrets.serviceKey,
+      mailbox,
       broke: Promise.race(started.map(async ({ name, process }) => await process.exited.then(() => name))),
       stop,
     }

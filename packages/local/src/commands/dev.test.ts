@@ -215,6 +215,23 @@ describe('pnpm dev', () => {
       }
     })
 
+    it('`pnpm dev` prints the address of the mailbox, which shows a mail about a new password', async () => {
+      const mails = `http://127.0.0.1:${ports.app}/dev/mail`
+      expect(run.output()).toContain(mails)
+      const { SUPABASE_URL, SUPABASE_PUBLISHABLE_KEY: apikey = '' } = parseEnv(readFileSync(join(dir, 'env'), 'utf8'))
+      const recovery = await fetch(`${SUPABASE_URL}/auth/v1/recover`, {
+        method: 'POST',
+        headers: { apikey, 'content-type': 'application/json' },
+        body: JSON.stringify({ email: DEMO.email }),
+      })
+      expect(recovery.status).toBe(200)
+      const list = await (await fetch(mails)).text()
+      expect(list).toContain(`to ${DEMO.email}`)
+      const id = /href="\/dev\/mail\/([^"]+)">Choose a new password/.exec(list)?.[1]
+      const content = await (await fetch(`${mails}/${id}/html`)).text()
+      expect(content).toContain(`href="http://127.0.0.1:${ports.app}/confirm?token_hash=`)
+    })
+
     it('`pnpm dev` serves the sources of the dashboard and no other file of the workspace', async () => {
       const app = `http://127.0.0.1:${ports.app}`
       expect((await fetch(`${app}/src/main.tsx`)).status).toBe(200)
@@ -263,6 +280,23 @@ describe('pnpm dev', () => {
     expect(await signUp('early@example.com')).toEqual({ status: 409, reason: 'email_taken' })
     await stop(run.child, 'SIGKILL')
     await untilPortsAreFree()
+  })
+
+  it('`pnpm dev --confirm-mail` gives a new user no session before the user has confirmed the address', async () => {
+    const run = dev(['--confirm-mail'])
+    await run.printed(READY)
+    const response = await fetch(`http://127.0.0.1:${ports.app}/trpc/auth.signup`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({ email: 'confirmed@example.com', password: 'a long password' }),
+    })
+    expect(await response.json()).toMatchObject({ result: { data: { session: null } } })
+    expect(await (await fetch(`http://127.0.0.1:${ports.app}/dev/mail`)).text()).toContain('Confirm your e-mail address')
+    await stop(run.child, 'SIGTERM')
+
+    const refused = dev(['--confirm-mail', '--seed'])
+    expect(await refused.ended).toBe(1)
+    expect(refused.output()).toContain('Run pnpm dev --seed first')
   })
 
   it('`pnpm dev` starts with the data of a killed run, and ends when the npx and pnpm that started it are killed', async () => {
@@ -376,10 +410,10 @@ describe('pnpm dev', () => {
     expect((await fetch(`http://127.0.0.1:${ports.app}/readyz`)).status).toBe(503)
     await stop(remote.child, 'SIGINT')
 
-    for (const flag of ['--reset', '--seed']) {
+    for (const flag of ['--reset', '--seed', '--confirm-mail']) {
       const refused = dev([flag], project)
       expect(await refused.ended).toBe(1)
-      expect(refused.output()).toContain('--reset and --seed change only the embedded database')
+      expect(refused.output()).toContain('--reset, --seed and --confirm-mail change only the embedded stack')
     }
     const blocker = createServer().listen(ports.app, '127.0.0.1')
     const blocked = dev([], project)

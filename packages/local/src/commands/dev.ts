@@ -16,12 +16,13 @@ import { isPortFree } from '../ports.ts'
 import { type ManagedProcess, startProcess } from '../process.ts'
 import { type Stack, startStack } from '../stack.ts'
 
-const HELP = `pnpm dev [--reset] [--seed]
+const HELP = `pnpm dev [--reset] [--seed] [--confirm-mail]
 
 Starts Postgres, Supabase Auth, the API and the dashboard. Ctrl-C stops all of them. The data stays in .local/.
 
-  --reset   delete the data first
-  --seed    add a demo account with seven weeks of history: keys, charges, refusals, holds, refunds and top-ups
+  --reset          delete the data first
+  --seed           add a demo account with seven weeks of history: keys, charges, refusals, holds, refunds and top-ups
+  --confirm-mail   new users must follow the link in a mail before they can sign in; the mails are at /dev/mail
 `
 
 /** The limit is long, because a busy machine may start the server slowly. If the start fails, the error comes immediately. */
@@ -42,15 +43,23 @@ const report = (line: string) => console.log(`  ${line}`)
 
 async function dev(): Promise<void> {
   const { values: flags } = parseArgs({
-    options: { reset: { type: 'boolean' }, seed: { type: 'boolean' }, help: { type: 'boolean', short: 'h' } },
+    options: {
+      reset: { type: 'boolean' },
+      seed: { type: 'boolean' },
+      'confirm-mail': { type: 'boolean' },
+      help: { type: 'boolean', short: 'h' },
+    },
   })
   if (flags.help) return console.log(HELP)
   if (existsSync(join(REPOSITORY, '.env'))) process.loadEnvFile(join(REPOSITORY, '.env'))
   const isRemote = usesRemoteProject()
-  if (isRemote && (flags.reset || flags.seed))
+  const confirmsMail = flags['confirm-mail'] === true
+  if (isRemote && (flags.reset || flags.seed || confirmsMail))
     throw new Error(
-      '--reset and --seed change only the embedded database. Run pnpm dev without them to use a Supabase project.',
+      '--reset, --seed and --confirm-mail change only the embedded stack. Run pnpm dev without them to use a Supabase project.',
     )
+  if (flags.seed && confirmsMail)
+    throw new Error('The demo account cannot confirm its address. Run pnpm dev --seed first, and then pnpm dev --confirm-mail.')
 
   mkdirSync(localDir(), { recursive: true })
   requireOwnFolder(localDir())
@@ -72,7 +81,7 @@ async function dev(): Promise<void> {
   try {
     await requireFreePort('PORT', appPort())
     checkSettings(isRemote)
-    if (!isRemote) stack = await startEmbedded(flags.reset === true, stop.signal)
+    if (!isRemote) stack = await startEmbedded(flags.reset === true, confirmsMail, stop.signal)
     report('Starting the API and the dashboard …')
     server = await startServer(stack, stop.signal)
     if (stack !== null && flags.seed) await seed(stack, stop.signal)
@@ -114,7 +123,7 @@ function usesRemoteProject(): boolean {
   return missing.length === 0
 }
 
-async function startEmbedded(reset: boolean, signal: AbortSignal): Promise<Stack> {
+async function startEmbedded(reset: boolean, emailConfirmation: boolean, signal: AbortSignal): Promise<Stack> {
   if (new Set([appPort(), supabasePort(), postgresPort()]).size < 3) {
     throw new Error('PORT, SUPABASE_PORT and POSTGRES_PORT must be three different ports.')
   }
@@ -125,6 +134,7 @@ async function startEmbedded(reset: boolean, signal: AbortSignal): Promise<Stack
     supabasePort: supabasePort(),
     siteUrl: appUrl(),
     google: googleCredentials(),
+    emailConfirmation,
     report,
     reset,
     signal,
@@ -168,6 +178,8 @@ async function startServer(stack: Stack | null, signal: AbortSignal): Promise<Ma
           // The embedded auth server needs both the client id and the client secret. If one is missing, the dashboard must not
           // offer sign-in with Google.
           GOOGLE_OAUTH_CLIENT_ID: googleCredentials()?.clientId ?? '',
+          // Also if `.env` contains a mail server: with invented addresses, a development server must not send mails to anybody.
+          ...stack.mailbox.serverEnv(),
         },
   )
   return await startProcess({
@@ -238,6 +250,7 @@ function banner(stack: Stack | null, isSeeded: boolean): string {
     `Dashboard   ${appUrl()}`,
     `API         ${appUrl()}/trpc`,
     `tRPC panel  ${appUrl()}/panel`,
+    ...(stack ? [`Mails       ${appUrl()}/dev/mail`] : []),
     `Supabase    ${stack?.supabaseUrl ?? process.env['SUPABASE_URL']}`,
     ...(stack ? [`Postgres    127.0.0.1:${postgresPort()}; its URLs are in ${join(localDir(), 'env')}`] : []),
     '',

@@ -5,14 +5,19 @@ import pg from 'pg'
 import { afterAll, beforeAll, inject } from 'vitest'
 import { startAuth } from '../auth.ts'
 import { type DatabaseUrls, databaseUrls, grantSupabaseDefaults, withClient } from '../database.ts'
+import type { Mailbox } from '../mailbox.ts'
 import { REPOSITORY } from '../migrate.ts'
 import { freePort } from '../ports.ts'
 import { type ManagedProcess, startProcess } from '../process.ts'
 import { createDatabase, TEMPLATE_DATABASE } from './global-setup.ts'
 import { insertUser } from './insert-user.ts'
+import { testMailbox } from './test-mailbox.ts'
 
+export { REFUSED_DOMAIN } from '../mailbox.ts'
 export { insertSecrets } from './insert-secrets.ts'
 export { type OwnPostgres, ownPostgres } from './own-postgres.ts'
+export { sendMail } from './send-mail.ts'
+export { testMailbox } from './test-mailbox.ts'
 
 /** The limit is long, because a busy machine may start the server slowly. If the start fails, the error comes immediately. */
 const SERVER_TIMEOUT_MS = 300_000
@@ -62,6 +67,10 @@ export function testDatabase(): TestDatabase {
 export interface TestAuth {
   /** Empty until the `beforeAll` hook of `testAuth` has run. */
   supabaseUrl: string
+  /** The address of the dashboard, to which the links in mails lead. Empty until the `beforeAll` hook has run. */
+  siteUrl: string
+  /** Receives the mails of the auth server, and of the server that `testServer` starts. */
+  mailbox: Mailbox
   publishableKey: string
   jwtSecret: string
   serviceKey: string
@@ -72,6 +81,8 @@ export function testAuth(database: TestDatabase, options: { emailConfirmation?: 
   const { dir, secrets } = inject('cluster')
   const auth = {
     supabaseUrl: '',
+    siteUrl: '',
+    mailbox: testMailbox(),
     publishableKey: secrets.publishableKey,
     jwtSecret: secrets.jwtSecret,
     serviceKey: secrets.serviceKey,
@@ -80,14 +91,17 @@ export function testAuth(database: TestDatabase, options: { emailConfirmation?: 
   beforeAll(async () => {
     const port = await freePort()
     auth.supabaseUrl = `http://127.0.0.1:${port}`
+    // Keymeter's server starts later, but the auth server needs its address for the links in mails.
+    auth.siteUrl = `http://127.0.0.1:${await freePort()}`
     server = await startAuth({
       ...options,
+      mailbox: auth.mailbox,
       dir: join(dir, database.name),
       logFile: join(dir, `${database.name}.auth.log`),
       port,
       databaseUrl: database.urls.auth,
       secrets,
-      siteUrl: 'http://127.0.0.1:3000',
+      siteUrl: auth.siteUrl,
       google: null,
     })
   })
@@ -96,7 +110,7 @@ export function testAuth(database: TestDatabase, options: { emailConfirmation?: 
 }
 
 /**
- * Starts Keymeter's server as a process for the calling test file, and stops it after the last test of the file. The entry
+ * Starts Keymeter's server at `auth.siteUrl` for the calling test file, and stops it after the last test of the file. The entry
  * `main` is the production server and serves the built dashboard. The entry `dev` is the development server: it serves the
  * dashboard from its sources, and the tRPC panel. `url` is empty until the `beforeAll` hook has run.
  */
@@ -105,14 +119,13 @@ export function testServer(database: TestDatabase, auth: TestAuth, entry: 'main'
   const server = { url: '' }
   let running: ManagedProcess
   beforeAll(async () => {
-    const port = await freePort()
-    server.url = `http://127.0.0.1:${port}`
+    server.url = auth.siteUrl
     running = await startProcess({
       name: 'The server',
       command: process.execPath,
       args: [join(REPOSITORY, `apps/server/src/${entry}.ts`)],
       cwd: dir,
-      env: serverEnv(database, auth, port),
+      env: { ...serverEnv(database, auth, Number(new URL(auth.siteUrl).port)), ...auth.mailbox.serverEnv() },
       logFile: join(dir, `${database.name}.server.log`),
       isReady: async () => (await fetch(`${server.url}/readyz`).catch(() => null))?.status === 200,
       readyTimeoutMs: SERVER_TIMEOUT_MS,
@@ -123,7 +136,11 @@ export function testServer(database: TestDatabase, auth: TestAuth, entry: 'main'
 }
 
 /** Returns the environment variables that a deployment of the server has. */
-export function serverEnv({ urls }: Pick<TestDatabase, 'urls'>, auth: TestAuth, port: number): Record<string, string> {
+export function serverEnv(
+  { urls }: Pick<TestDatabase, 'urls'>,
+  auth: Omit<TestAuth, 'siteUrl' | 'mailbox'>,
+  port: number,
+): Record<string, string> {
   return {
     HOST: '127.0.0.1',
     PORT: String(port),
