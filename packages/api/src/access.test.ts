@@ -16,7 +16,6 @@ type Team = Awaited<ReturnType<typeof team>>
 /** What a call names: a key, a member and an invitation. */
 interface Subject {
   keyId: string
-  invitationId: string
   memberId: string
   accountId: string
   userId: string

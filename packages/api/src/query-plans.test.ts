@@ -16,6 +16,7 @@ let account: Awaited<ReturnType<typeof provisioned>>
 /** The names of the partitions without rows, e.g. the partitions of future months. */
 let emptyTables: string[]
 
+const UNKNOWN_INVITATION = `kminv_${'x'.repeat(43)}`
 let colleague: Awaited<ReturnType<typeof provisioned>>
 let leaver: Awaited<ReturnType<typeof provisioned>>
 
@@ -193,6 +194,22 @@ describe(`every statement uses an index, with ${ACCOUNTS * KEYS_EACH} keys in th
     'keys.list, by name': async ({ keys }) => await keys.list({ sort: 'name' }),
     'keys.list, by last use': async ({ keys }) => await keys.list({ sort: 'lastUsed', status: 'disabled' }),
     'keys.usage': async ({ keys }) => await keys.usage(),
+    'auth.requestPasswordReset': async ({ auth }) =>
+      await auth.requestPasswordReset({ email: 'guest@example.com' }).catch(() => {}),
+    'auth.resendConfirmation': async ({ auth }) =>
+      await auth.resendConfirmation({ email: 'guest@example.com' }).catch(() => {}),
+    'members.invitations': async ({ members }) => await members.invitations(),
+    'members.invite': async ({ members }) => await members.invite({ email: 'new@example.com', role: 'viewer' }),
+    'members.readInvitation': async ({ members }) =>
+      await members.readInvitation({ token: UNKNOWN_INVITATION }).catch(() => {}),
+    'members.acceptInvitation': async ({ members }) =>
+      await members.acceptInvitation({ token: UNKNOWN_INVITATION }).catch(() => {}),
+    'members.revokeInvitation': async ({ members }) => {
+      const { rows } = await database.owner.query('select id from account_invitations where user_id = $1 limit 1', [
+        account.userId,
+      ])
+      return await members.revokeInvitation({ invitationId: rows[0].id })
+    },
     'members.list': async ({ members }) => await members.list(),
     'members.setRole': async ({ members }) => await members.setRole({ memberId: colleague.userId, role: 'developer' }),
     'members.transferOwnership': async ({ members }) => {

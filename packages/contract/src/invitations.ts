@@ -48,12 +48,16 @@ export const ReceivedInvitation = z.object({
 })
 export type ReceivedInvitation = z.infer<typeof ReceivedInvitation>
 
+/** Whether the mail server has accepted a mail with the link. `off` means that this deployment sends no such mails. */
+export const InvitationMail = z.enum(['sent', 'failed', 'off'])
+export type InvitationMail = z.infer<typeof InvitationMail>
+
 export const InvitationsOutput = Output.extend({ data: z.array(Invitation) })
 /**
  * `link` contains the token, and no other answer does. It is a URL, or a path of the dashboard if the server does not know its own
  * URL. The token is in the fragment, which browsers send to no server.
  */
-export const InvitedOutput = Output.extend({ invitation: Invitation, link: z.string() })
+export const InvitedOutput = Output.extend({ invitation: Invitation, link: z.string(), mail: InvitationMail })
 export const ReceivedInvitationOutput = Output.extend(ReceivedInvitation.shape)
 /** `isNew` is false if the person was a member before. Then the role of the person stays, and the invitation is used up. */
 export const AcceptedInvitationOutput = Output.extend({ account: MemberAccount, isNew: z.boolean() })

@@ -33,7 +33,10 @@ export function SignedInPage() {
         <div className="mx-auto flex max-w-5xl flex-wrap items-center gap-x-3 gap-y-1 px-4 py-3">
           <img src="/favicon.svg" alt="" className="size-7" />
           <span className="font-semibold tracking-tight">Keymeter</span>
-          <nav aria-label="Pages" className="order-last -ml-3 flex basis-full gap-1 sm:order-none sm:ml-3 sm:basis-auto">
+          <nav
+            aria-label="Pages"
+            className="order-last -ml-2 flex basis-full flex-wrap sm:order-none sm:gap-1 sm:ml-3 sm:basis-auto"
+          >
             <PageLink to="/">API keys</PageLink>
             <PageLink to="/usage">Usage</PageLink>
             <PageLink to="/billing">Billing</PageLink>
@@ -108,7 +111,7 @@ function PageLink(props: Pick<LinkProps, 'to' | 'children'>) {
       {...props}
       preload="intent"
       activeOptions={{ exact: true, includeSearch: false }}
-      className="flex min-h-10 items-center rounded-lg px-3 text-sm font-medium text-ink-soft hover:bg-raised hover:text-ink aria-[current=page]:bg-accent-soft aria-[current=page]:text-accent"
+      className="flex min-h-10 items-center rounded-lg px-2 text-sm font-medium text-ink-soft hover:bg-raised sm:px-3 hover:text-ink aria-[current=page]:bg-accent-soft aria-[current=page]:text-accent"
     />
   )
 }

@@ -7,7 +7,7 @@ import { UserText } from '../ui/user-text.tsx'
 import type { Invited } from './invitations.tsx'
 
 /** Shows the link of a new invitation. The server stores only a hash, so the link cannot be shown again. */
-export function InvitationLink({ invited: { link, invitation } }: { invited: Invited }) {
+export function InvitationLink({ invited: { link, invitation, mail } }: { invited: Invited }) {
   const [copied, setCopied] = useState<'not yet' | 'copied' | 'failed'>('not yet')
   const field = useRef<HTMLInputElement>(null)
   // A server that does not know its own URL returns a path.
@@ -24,6 +24,8 @@ export function InvitationLink({ invited: { link, invitation } }: { invited: Inv
   return (
     <section aria-label="New invitation" className="grid gap-2 rounded-2xl border border-line bg-surface p-4">
       <p role="status" className="wrap-anywhere text-sm">
+        {mail === 'sent' && 'The link is sent by mail. You can also copy it. '}
+        {mail === 'failed' && 'The mail could not be sent, so copy the link. '}
         Send this link to <UserText>{writtenAddress(invitation.email)}</UserText>. It works for {INVITATION_DAYS} days, only for
         this address, and is shown only now.
       </p>

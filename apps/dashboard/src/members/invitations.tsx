@@ -38,6 +38,10 @@ export function Invitations() {
       <h2 id="invitations" className="text-lg font-semibold">
         Invitations
       </h2>
+      <p className="text-sm text-ink-soft">
+        The link of an invitation works for {INVITATION_DAYS} days. It is shown only once: “Send again” makes a new one and ends
+        the earlier one.
+      </p>
       <InviteForm onInvited={note} />
       {last !== null && <InvitationLink key={last.invitation.id} invited={last} />}
       <QueryFault query={invitations} />
@@ -171,7 +175,6 @@ function InvitationItem({ invitation, onSentAgain, onRevoked }: InvitationItemPr
             · invited by <UserText>{writtenAddress(invitedBy.email)}</UserText>
           </>
         )}
-        {` · a link works for ${INVITATION_DAYS} days, and “Send again” makes a new one.`}
       </p>
       {fault !== null && <ErrorNotice error={fault} />}
     </li>

@@ -121,14 +121,16 @@ export function RemoveMemberDialog({ member, isOpen, onClose }: MemberDialogProp
               </li>
             ))}
           </ul>
-          <Button
-            variant="secondary"
-            isPending={busy === 'revoking'}
-            disabled={busy !== null}
-            onClick={() => void revoke(live)}
-          >
-            {live.length === 1 ? 'Revoke this key' : `Revoke all ${live.length} keys`}
-          </Button>
+          {live.length > 1 && (
+            <Button
+              variant="secondary"
+              isPending={busy === 'revoking'}
+              disabled={busy !== null}
+              onClick={() => void revoke(live)}
+            >
+              Revoke all {live.length} keys
+            </Button>
+          )}
         </>
       )}
       <p role="status" className="min-h-5">

@@ -1,6 +1,8 @@
 import { randomUUID } from 'node:crypto'
 import { INVITATION_DAYS, MEMBERS_MAX, type MemberRole } from '@keymeter/contract'
 import type { Db } from '@keymeter/db'
+import { REFUSED_DOMAIN, testMailbox } from '@keymeter/local/testing'
+import { pino } from 'pino'
 import { afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { startAuthStandIn, userOf } from '../../test/auth-stand-in.ts'
 import { accessToken, contextOf } from '../../test/caller.ts'
@@ -10,9 +12,11 @@ import { recordPlans } from '../../test/recorded-plans.ts'
 import { createSessionChecker } from '../auth/check-session.ts'
 import type { Context } from '../context.ts'
 import { createLimits, NO_LIMITS } from '../limits/limits.ts'
+import { createMailer } from '../mail/create-mailer.ts'
 import { appRouter } from '../router.ts'
 
 const database = reconciledDatabase()
+const mailbox = testMailbox()
 
 const emailOf = (userId: string) => `${userId}@example.com`
 
@@ -146,7 +150,7 @@ describe('an invitation', () => {
     const account = await owner()
     const invitedId = await database.createUser()
     const { link } = await account.caller.members.invite({ email: emailOf(invitedId), role: 'viewer' })
-    await account.caller.accounts.close({ confirmation: 'delete' })
+    await account.caller.accounts.close({ confirmation: emailOf(account.userId) })
     const accept = (await actingOn(null, invitedId)).members.acceptInvitation({ token: tokenOf(link) })
     await expect(accept).rejects.toMatchObject({ reason: 'invitation_closed' })
     expect(await stranger.members.readInvitation({ token: tokenOf(link) })).toMatchObject({ state: 'closed' })
@@ -164,6 +168,33 @@ describe('an invitation', () => {
     })
     const again = await account.caller.members.invite({ email: emailOf(invitedId), role: 'admin' })
     expect(await invited.members.acceptInvitation({ token: tokenOf(again.link) })).toMatchObject({ account: { role: 'admin' } })
+  })
+})
+
+describe('the mail of an invitation', () => {
+  it('contains the link and who invites, and the answer says whether it was sent', async () => {
+    const account = await owner()
+    const mailer = createMailer({ smtpUrl: mailbox.smtpUrl, from: 'Keys <keys@example.com>' }, pino({ level: 'silent' }))
+    const inviteAs = async (email: string, replace: Partial<Context>) =>
+      await (await actingOn(account.userId, account.userId, replace)).members.invite({ email, role: 'viewer' })
+    const publicUrl = 'https://usage.example.com'
+    const email = `${randomUUID()}@example.com`
+    const sent = await inviteAs(email, { mailer, publicUrl })
+    expect(sent.mail).toBe('sent')
+    const { text, html, subject } = await mailbox.next(email)
+    expect(subject).toBe('You are invited to an account')
+    for (const part of [text, html]) {
+      expect(part).toContain(sent.link)
+      expect(part).toContain(emailOf(account.userId))
+    }
+    // The invitation stays if its mail fails: the link can be copied.
+    const failed = await inviteAs(`someone@${REFUSED_DOMAIN}`, { mailer, publicUrl })
+    expect(failed).toMatchObject({ mail: 'failed', link: expect.stringContaining(publicUrl) })
+    expect((await account.caller.members.invitations()).data.map(({ id }) => id)).toContain(failed.invitation.id)
+    // Without its own URL, the server cannot write a link into a mail.
+    const before = mailbox.mails().length
+    expect(await inviteAs(email, { mailer, publicUrl: null })).toMatchObject({ mail: 'off' })
+    expect(mailbox.mails()).toHaveLength(before)
   })
 })
 

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { withClient } from '@keymeter/local'
 import { sql } from 'kysely'
 import { describe, expect, it } from 'vitest'
 import { accessToken, byMember, charge, contextOf, provisioned, signedIn } from '../../test/caller.ts'
@@ -38,6 +39,9 @@ async function lock(accountId: string): Promise<() => Promise<void>> {
     client.release()
   }
 }
+
+const entriesOf = async (accountId: string) =>
+  (await owner.query('select from audit_log where user_id = $1', [accountId])).rows.length
 
 const ownersOf = async (accountId: string) =>
   (await owner.query("select member_id from account_members where user_id = $1 and role = 'owner'", [accountId])).rows.length
@@ -257,15 +261,25 @@ describe('a member who is removed', () => {
     "keymeter.revoke_invitation(gen_random_uuid(), row('x', null, null))",
     "keymeter.close_account(row('x', null, null))",
   ])('cannot finish this change in the database, even if the server does not read the role again: %s', async (statement) => {
-    const { accountId, owner: first, member } = await team(database, 'owner')
-    const client = await owner.connect()
-    await client.query('begin')
-    await client.query('set local role keymeter_api')
-    await client.query('select from keymeter.enter_account($1, $2)', [accountId, member.memberId])
-    await first.members.remove({ memberId: member.memberId })
-    await expect(client.query(`select ${statement}`)).rejects.toThrow(/cannot|only an owner|null value/)
-    await client.query('rollback')
-    client.release()
+    const { accountId, member } = await team(database, 'owner')
+    const before = await entriesOf(accountId)
+    await withClient(database.urls.api, async (server) => {
+      await withClient(database.urls.owner, async (remover) => {
+        await remover.query('begin')
+        await remover.query('select keymeter.lock_account($1)', [accountId])
+        await server.query('begin')
+        await server.query('select from keymeter.enter_account($1, $2)', [accountId, member.memberId])
+        const refused = expect(server.query(`select ${statement}`)).rejects.toMatchObject({ code: '42501' })
+        await untilWaiting(1)
+        await remover.query(
+          'update account_members set role = null, removed_at = now() where user_id = $1 and member_id = $2',
+          [accountId, member.memberId],
+        )
+        await remover.query('commit')
+        await refused
+      })
+    })
+    expect(await entriesOf(accountId)).toBe(before)
   })
 
   it('cannot finish a change that waits while the role is lowered', async () => {

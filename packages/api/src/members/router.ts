@@ -22,6 +22,7 @@ import { announceMembers } from './announce-members.ts'
 import { invitationLink, inviteMember } from './invite.ts'
 import { listMembers } from './list.ts'
 import { listInvitations } from './list-invitations.ts'
+import { mailInvitation } from './mail-invitation.ts'
 import { readInvitation } from './read-invitation.ts'
 import { revokeInvitation } from './revoke-invitation.ts'
 import { setRole } from './set-role.ts'
@@ -71,13 +72,15 @@ export const membersRouter = {
   invite: inviteProcedure
     .meta({
       description:
-        'Invites an e-mail address to the account for 7 days. Only this answer contains the link. An earlier invitation of the address ends.',
+        'Invites an e-mail address to the account for 7 days. Only this answer contains the link. An earlier invitation of the address ends. If mails are set up, the link is also sent by mail.',
     })
     .input(InviteMember)
     .output(InvitedOutput)
     .mutation(async ({ ctx, input }) => {
       const { invitation, token } = await inAccount(ctx.call, 'read write', async (scope) => await inviteMember(scope, input))
-      return { invitation, link: invitationLink(ctx, token), requestId: ctx.requestId }
+      const link = invitationLink(ctx, token)
+      const mail = await mailInvitation(ctx, ctx.call.by.caller, invitation, link)
+      return { invitation, link, mail, requestId: ctx.requestId }
     }),
 
   invitations: signedInProcedure
