@@ -194,10 +194,6 @@ describe(`every statement uses an index, with ${ACCOUNTS * KEYS_EACH} keys in th
     'keys.list, by name': async ({ keys }) => await keys.list({ sort: 'name' }),
     'keys.list, by last use': async ({ keys }) => await keys.list({ sort: 'lastUsed', status: 'disabled' }),
     'keys.usage': async ({ keys }) => await keys.usage(),
-    'auth.requestPasswordReset': async ({ auth }) =>
-      await auth.requestPasswordReset({ email: 'guest@example.com' }).catch(() => {}),
-    'auth.resendConfirmation': async ({ auth }) =>
-      await auth.resendConfirmation({ email: 'guest@example.com' }).catch(() => {}),
     'members.invitations': async ({ members }) => await members.invitations(),
     'members.invite': async ({ members }) => await members.invite({ email: 'new@example.com', role: 'viewer' }),
     'members.readInvitation': async ({ members }) =>
@@ -285,8 +281,9 @@ describe(`every statement uses an index, with ${ACCOUNTS * KEYS_EACH} keys in th
     expect(wholeScans(statements)).toEqual([])
   })
 
-  it('the tests above call every procedure except auth.signup, which calls only auth.provision', () => {
-    const paths = Object.keys(appRouter._def.procedures).filter((path) => path !== 'auth.signup')
+  it('the tests above call every procedure except auth.signup, which calls only auth.provision, and requests for a mail, which read no table', () => {
+    const others = ['auth.signup', 'auth.requestPasswordReset', 'auth.resendConfirmation']
+    const paths = Object.keys(appRouter._def.procedures).filter((path) => !others.includes(path))
     const called = [...Object.keys(calls), ...Object.keys(lastCalls)].map((name) => name.split(',')[0])
     expect([...new Set(called)].sort()).toEqual(paths.sort())
   })
