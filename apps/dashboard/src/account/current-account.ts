@@ -117,13 +117,6 @@ export function chooseAccount(id: string): void {
   show({ userId, accounts, current: { id, role: chosen.role } })
 }
 
-/** Makes the account that the person has just joined or opened the one that this tab shows. */
-export function enterAccount(userId: string, { id, role }: Pick<MemberAccount, 'id' | 'role'>): void {
-  const { userId: known, accounts } = store.get()
-  if (known !== null && known !== userId) return
-  show({ userId, accounts, current: { id, role } })
-}
-
 function show(next: State): void {
   // The listeners come first: no component may see the data of the previous account together with the id of the next one.
   if (next.current?.id !== store.get().current?.id) for (const listener of listeners) listener()
