@@ -244,7 +244,7 @@ describe('the pages for links of mails', () => {
         await page.getByRole('button', { name: 'Send the link' }).click()
         await inspect('Check your e-mail')
         const { links } = await auth.mailbox.next(email)
-        return links.find((link) => link.includes('/confirm?')) ?? ''
+        return links.find((link) => link.includes('/confirm#')) ?? ''
       }
       await open(`${server.url}/confirm`)
       await inspect('Open the link again')
@@ -254,7 +254,7 @@ describe('the pages for links of mails', () => {
         ['email_change', 'Change your address', 'Confirm change'],
         ['invite', 'Accept the invitation', 'Accept'],
       ] as const) {
-        await open(`${server.url}/confirm?token_hash=wrong&type=${type}`)
+        await open(`${server.url}/confirm#token_hash=wrong&type=${type}`)
         await inspect(title)
         await page.getByRole('button', { name: button }).click()
         await inspect('This link no longer works')

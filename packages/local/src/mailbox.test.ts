@@ -104,9 +104,10 @@ describe('mails of the embedded auth server', () => {
       body: JSON.stringify(body),
     })
   const verify = async (link: string) => {
-    const { origin, pathname, searchParams } = new URL(link)
+    const { origin, pathname, hash } = new URL(link)
+    const parameters = new URLSearchParams(hash.slice(1))
     expect(`${origin}${pathname}`).toBe(`${auth.siteUrl}/confirm`)
-    const answer = await post('verify', { token_hash: searchParams.get('token_hash'), type: searchParams.get('type') })
+    const answer = await post('verify', { token_hash: parameters.get('token_hash'), type: parameters.get('type') })
     expect(answer.status).toBe(200)
     return (await answer.json()) as { access_token: string; user: { email: string } }
   }

@@ -43,11 +43,12 @@ function readArrival(url: URL, hasVerifier: boolean): { arrival: Arrival; path: 
   const hash = new URLSearchParams(url.hash.slice(1))
   const isConfirm = pathname === '/confirm'
   const next = isConfirm
-    ? nextPath(withoutOrigin(query.get('next') ?? query.get('redirect_to'), url.origin))
+    ? nextPath(withoutOrigin(hash.get('next') ?? query.get('next') ?? query.get('redirect_to'), url.origin))
     : nextPath(pathOf(url))
   const to = (path: string) => (next === '/' ? path : `${path}?${new URLSearchParams({ next })}`)
 
-  const tokenHash = query.get('token_hash') ?? query.get('token')
+  // Our mails put the token into the hash, which no server and no log sees. The links of Supabase Auth put it into the query.
+  const tokenHash = hash.get('token_hash') ?? query.get('token_hash') ?? query.get('token')
   const type = LINK_TYPES.find((name) => name === (query.get('type') ?? hash.get('type')))
   if (isConfirm && tokenHash !== null && type !== undefined)
     return { arrival: { ...NOTHING, link: { kind: 'unused', tokenHash, type } }, path: to('/confirm') }

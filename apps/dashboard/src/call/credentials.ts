@@ -31,8 +31,11 @@ type PasswordChange = { outcome: 'changed' | 'needsCode' } | { outcome: 'refused
  * The current password is always verified, because a Supabase project does not ask for it by default. Otherwise anybody at an
  * unlocked computer could change the password.
  */
-export async function changePassword(current: string, next: string, code: string): Promise<PasswordChange> {
-  const wrong = await refuseWrongPassword(current)
+export async function changePassword(
+  { current, next, code }: { current: string; next: string; code: string },
+  captcha: { captchaToken?: string },
+): Promise<PasswordChange> {
+  const wrong = await refuseWrongPassword(current, captcha)
   if (wrong !== null) return { outcome: 'refused', fault: wrong }
   const nonce = code.trim()
   const { error } = await auth.updateUser({ password: next, current_password: current, ...(nonce !== '' && { nonce }) })
@@ -43,11 +46,11 @@ export async function changePassword(current: string, next: string, code: string
 }
 
 /** Returns null if this is the password of the signed-in user, or an error message. The session of this browser stays. */
-async function refuseWrongPassword(password: string): Promise<string | null> {
+async function refuseWrongPassword(password: string, captcha: { captchaToken?: string }): Promise<string | null> {
   const email = currentSession()?.user.email
   if (email === undefined) return NOT_SIGNED_IN
   const client = temporaryAuth()
-  const { error } = await client.signInWithPassword({ email, password })
+  const { error } = await client.signInWithPassword({ email, password, options: captcha })
   if (error !== null) return error.code === 'invalid_credentials' ? WRONG_PASSWORD : describeAuthError(error)
   await client.signOut({ scope: 'local' })
   return null

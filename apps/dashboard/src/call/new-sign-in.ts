@@ -3,14 +3,17 @@ import { describeAuthError } from './credentials.ts'
 import { type SecondFactor, secondFactorsOf } from './second-factor.ts'
 import { auth, currentSession, temporaryAuth } from './session.ts'
 
+/** The token of the captcha, if this deployment has one. */
+type CaptchaInput = { captchaToken?: string }
+
 /** A step of a sign-in: it is complete, it needs a code of one of these apps, or it was refused with a sentence for the user. */
 export type SignInStep = { done: true } | { factors: SecondFactor[] } | { fault: string }
 
 /** Another sign-in of the signed-in user. The session of this browser stays until the new sign-in is complete. */
 export interface NewSignIn {
-  withPassword(password: string): Promise<SignInStep>
+  withPassword(password: string, captcha: CaptchaInput): Promise<SignInStep>
   /** Sends a code to the address of the user. Resolves to null, or to a sentence for the user. */
-  sendCode(): Promise<string | null>
+  sendCode(captcha: CaptchaInput): Promise<string | null>
   withCode(code: string): Promise<SignInStep>
   withSecondFactor(factorId: string, code: string): Promise<SignInStep>
   /** Ends a sign-in that is not complete. */
@@ -34,9 +37,10 @@ export function beginNewSignIn({ access_token: previousToken, user }: Session): 
     return { done: true }
   }
   return {
-    withPassword: async (password) => await step((await client.signInWithPassword({ email, password })).error),
-    sendCode: async () => {
-      const { error } = await client.signInWithOtp({ email, options: { shouldCreateUser: false } })
+    withPassword: async (password, captcha) =>
+      await step((await client.signInWithPassword({ email, password, options: captcha })).error),
+    sendCode: async (captcha) => {
+      const { error } = await client.signInWithOtp({ email, options: { shouldCreateUser: false, ...captcha } })
       return error && describeAuthError(error)
     },
     // Supabase Auth names a code from an e-mail `magiclink` or `email`. The embedded auth server knows only the first name.

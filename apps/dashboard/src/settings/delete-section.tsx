@@ -2,6 +2,7 @@ import type { AccountToDelete } from '@keymeter/contract'
 import type { User } from '@supabase/auth-js'
 import { useQuery } from '@tanstack/react-query'
 import { useState } from 'react'
+import { useCurrentAccountId } from '../account/current-account.ts'
 import { QueryFault } from '../call/query-fault.tsx'
 import { trpc } from '../call/trpc.ts'
 import { Button } from '../ui/button.tsx'
@@ -20,7 +21,8 @@ export function DeleteSection({ user }: { user: User }) {
   const [open, setOpen] = useState<Open | null>(null)
   const deletion = useQuery(trpc.accounts.getDeletion.queryOptions())
   const accounts = deletion.data?.data ?? []
-  const account = accounts.find(({ id }) => id === user.id)
+  const currentId = useCurrentAccountId()
+  const account = accounts.find(({ id }) => id === currentId)
   const close = () => {
     setOpen(null)
     // What the dialog shows has perhaps changed.
@@ -29,8 +31,8 @@ export function DeleteSection({ user }: { user: User }) {
   return (
     <Section title="Delete">
       <p className="text-sm text-ink-soft">
-        You can delete your account, or your sign-in together with it. Both stop the API keys of the account immediately, and
-        nobody can undo it.
+        Owners can delete this account. You can also delete your sign-in, together with the accounts that nobody else owns. Both
+        stop the API keys of the deleted accounts immediately, and nobody can undo it.
       </p>
       <QueryFault query={deletion} />
       {deletion.data !== undefined && (

@@ -4,6 +4,7 @@ import type { User } from '@supabase/auth-js'
 import { useState } from 'react'
 import { useForm } from 'react-hook-form'
 import { z } from 'zod'
+import { useCaptcha } from '../auth/use-captcha.tsx'
 import { changePassword, hasPassword } from '../call/credentials.ts'
 import { Button } from '../ui/button.tsx'
 import { TextField } from '../ui/field.tsx'
@@ -40,9 +41,11 @@ function PasswordForm({ email }: { email: string }) {
     resolver: standardSchemaResolver(ChangePassword),
     defaultValues: NOTHING_YET,
   })
-  const submit = handleSubmit(async ({ current, next, code }) => {
+  const captcha = useCaptcha()
+  const submit = handleSubmit(async (input) => {
     setFault(null)
-    const change = await changePassword(current, next, code)
+    const change = await changePassword(input, captcha.input)
+    captcha.renew()
     if (change.outcome === 'refused') return setFault(change.fault)
     setNeedsCode(change.outcome === 'needsCode')
     if (change.outcome === 'needsCode') return
@@ -75,8 +78,9 @@ function PasswordForm({ email }: { email: string }) {
           <TextField label="Code from the e-mail" inputMode="numeric" autoComplete="one-time-code" {...register('code')} />
         </>
       )}
+      {captcha.widget}
       <div className="flex flex-wrap items-center gap-4">
-        <Button type="submit" isPending={formState.isSubmitting}>
+        <Button type="submit" isPending={formState.isSubmitting} disabled={captcha.isMissing}>
           Change password
         </Button>
         <span className="text-sm">

@@ -1,3 +1,4 @@
+import { useMay } from '../account/current-account.ts'
 import { DownloadButton } from '../call/download-button.tsx'
 import { Section } from './section.tsx'
 
@@ -9,6 +10,7 @@ const FILE = {
 }
 
 export function YourDataSection() {
+  const mayDownload = useMay('export.account')
   return (
     <Section title="Your data">
       <p className="text-sm text-ink-soft">
@@ -16,7 +18,11 @@ export function YourDataSection() {
         credits, activity, and all usage events. Owners and admins can do this.
       </p>
       <div className="flex flex-wrap items-center justify-start gap-3">
-        <DownloadButton label="Download my data" file={FILE} />
+        {mayDownload ? (
+          <DownloadButton label="Download my data" file={FILE} />
+        ) : (
+          <p className="text-sm">Your role does not allow this.</p>
+        )}
       </div>
     </Section>
   )

@@ -1,5 +1,6 @@
 import type { Session } from '@supabase/auth-js'
 import { type FormEvent, useEffect, useState } from 'react'
+import { useCaptcha } from '../auth/use-captcha.tsx'
 import { hasPassword } from '../call/credentials.ts'
 import { beginNewSignIn, type SignInStep } from '../call/new-sign-in.ts'
 import type { SecondFactor } from '../call/second-factor.ts'
@@ -27,6 +28,7 @@ export function StepUpDialog() {
 type Asked = { what: 'password' | 'address' | 'code' } | { what: 'app'; factors: SecondFactor[] }
 
 function StepUpForm({ session, onEnd }: { session: Session; onEnd: (isSignedIn: boolean) => void }) {
+  const captcha = useCaptcha()
   const [signIn] = useState(() => beginNewSignIn(session))
   const [asked, setAsked] = useState<Asked>({ what: hasPassword(session.user) ? 'password' : 'address' })
   const [text, setText] = useState('')
@@ -53,7 +55,8 @@ function StepUpForm({ session, onEnd }: { session: Session; onEnd: (isSignedIn: 
     ask({ what: 'app', factors: step.factors })
   }
   const sendCode = async () => {
-    const refusal = await signIn.sendCode()
+    const refusal = await signIn.sendCode(captcha.input)
+    captcha.renew()
     if (refusal === null) ask({ what: 'code' })
     else setFault(refusal)
   }
@@ -65,12 +68,16 @@ function StepUpForm({ session, onEnd }: { session: Session; onEnd: (isSignedIn: 
     setIsPending(true)
     setFault(null)
     if (asked.what === 'address') await sendCode()
-    else if (asked.what === 'password') take(await signIn.withPassword(text))
-    else if (asked.what === 'code') take(await signIn.withCode(text))
+    else if (asked.what === 'password') {
+      const step = await signIn.withPassword(text, captcha.input)
+      captcha.renew()
+      take(step)
+    } else if (asked.what === 'code') take(await signIn.withCode(text))
     else take(await signIn.withSecondFactor(factorId, text))
     setIsPending(false)
   }
 
+  const needsCaptcha = asked.what === 'password' || asked.what === 'address'
   return (
     <form noValidate onSubmit={submit} className="grid gap-4">
       <p className="text-sm text-ink-soft">
@@ -112,14 +119,18 @@ function StepUpForm({ session, onEnd }: { session: Session; onEnd: (isSignedIn: 
       )}
       {asked.what === 'password' && (
         <div className="text-sm">
-          <TextButton onClick={sendCode}>No password? Get an e-mail.</TextButton>
+          <TextButton disabled={captcha.isMissing} onClick={sendCode}>
+            No password? Get an e-mail.
+          </TextButton>
         </div>
       )}
+      {/* Supabase Auth asks for the captcha only before a password and before a mail. */}
+      <div hidden={!needsCaptcha}>{captcha.widget}</div>
       <div className="flex justify-end gap-2">
         <Button variant="secondary" onClick={() => onEnd(false)}>
           Cancel
         </Button>
-        <Button type="submit" isPending={isPending}>
+        <Button type="submit" isPending={isPending} disabled={needsCaptcha && captcha.isMissing}>
           {asked.what === 'address' ? 'Send the e-mail' : 'Confirm'}
         </Button>
       </div>

@@ -229,7 +229,7 @@ describe('pnpm dev', () => {
       expect(list).toContain(`to ${DEMO.email}`)
       const id = /href="\/dev\/mail\/([^"]+)">Choose a new password/.exec(list)?.[1]
       const content = await (await fetch(`${mails}/${id}/html`)).text()
-      expect(content).toContain(`href="http://127.0.0.1:${ports.app}/confirm?token_hash=`)
+      expect(content).toContain(`href="http://127.0.0.1:${ports.app}/confirm#token_hash=`)
     })
 
     it('`pnpm dev` serves the sources of the dashboard and no other file of the workspace', async () => {
