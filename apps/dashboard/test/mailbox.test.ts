@@ -42,6 +42,9 @@ describe('/dev/mail', () => {
     })
     expect(response.status).toBe(200)
     const page = await browser.newPage()
+    // When Vite finds a library for the first time, it loads the page again, and the page has then forgotten its token.
+    await page.goto(`${server.url}/confirm`)
+    await page.getByRole('heading', { name: 'Open the link again' }).waitFor()
     await open(page)
     await page.keyboard.press('Tab')
     await page.keyboard.press('Enter')

@@ -5,7 +5,7 @@ import { ALL_RULES, COLOR_RULES, violationsOn } from './axe.ts'
 import { PASSWORD, type Person, testDashboard } from './person.ts'
 
 // The embedded auth server has no second factor, so the endpoints are those of a stand-in.
-const { server, visit, signUp, ageSignIn } = testDashboard({ secondFactor: true })
+const { server, visit, signUp, ageSignIn, join } = testDashboard({ secondFactor: true })
 
 /** Returns the code that an app with this secret shows now. */
 const codeOf = (secret: string) => new TOTP({ secret }).generate()
@@ -53,6 +53,31 @@ async function inspect(page: Page): Promise<void> {
 }
 
 describe('second factor', () => {
+  it('an account can require it from its members, but only an owner who has one can decide that', async () => {
+    const [owner, member] = [await signUp(), await signUp()]
+    await join(owner, member, 'viewer')
+    const require = async () => {
+      await owner.page.getByRole('link', { name: 'Members' }).click()
+      await owner.page.getByRole('button', { name: 'Require a second factor' }).click()
+    }
+    await require()
+    await owner.page.getByText('This needs a sign-in with a second factor', { exact: false }).waitFor()
+    await openSettings(owner)
+    await addApp(owner.page, 'My phone')
+    await require()
+    await owner.page.getByRole('button', { name: 'No longer require a second factor' }).waitFor()
+    await inspect(owner.page)
+    await member.page.reload()
+    await member.page.getByRole('combobox', { name: 'Account' }).selectOption({ label: owner.email })
+    await member.page.getByText('set one up on the page Settings', { exact: false }).first().waitFor()
+    expect(await member.page.getByRole('dialog').count()).toBe(0)
+    await openSettings(member)
+    await addApp(member.page, 'Phone')
+    await member.page.getByRole('link', { name: 'API keys' }).click()
+    await member.row('default').waitFor()
+    expect([...owner.complaints, ...member.complaints]).toEqual([])
+  })
+
   it('an app counts only after its first correct code, and then every sign-in needs a code before the page shows anything', async () => {
     const person = await signUp()
     const { page, email, complaints } = person
@@ -67,7 +92,7 @@ describe('second factor', () => {
     await section(page).getByRole('button', { name: 'Turn on' }).click()
     await section(page).getByText('This code is wrong or has expired.', { exact: false }).waitFor()
     const before = await signInElsewhere(email)
-    await before.page.getByRole('heading', { name: 'API keys' }).waitFor()
+    await before.page.getByRole('heading', { name: 'Usage', exact: true }).waitFor()
 
     const secret = (await section(page).locator('code').textContent()) ?? ''
     await section(page).getByLabel('Code from the app').fill(codeOf(secret))
@@ -88,9 +113,9 @@ describe('second factor', () => {
     expect(calls).toEqual([])
     await other.getByLabel('Code').fill(codeOf(secret))
     await other.getByRole('button', { name: 'Continue' }).click()
-    await other.getByRole('heading', { name: 'API keys' }).waitFor()
+    await other.getByRole('heading', { name: 'Usage', exact: true }).waitFor()
     await other.reload()
-    await other.getByRole('heading', { name: 'API keys' }).waitFor()
+    await other.getByRole('heading', { name: 'Usage', exact: true }).waitFor()
     expect(complaints).toEqual([])
     expect(otherComplaints).toEqual([])
   })
@@ -135,7 +160,7 @@ describe('second factor', () => {
     await other.getByRole('alertdialog').getByRole('button', { name: 'Remove' }).click()
     await section(other).getByRole('button', { name: 'Remove Tablet…' }).waitFor({ state: 'detached' })
     const { page: third } = await signInElsewhere(email)
-    await third.getByRole('heading', { name: 'API keys' }).waitFor()
+    await third.getByRole('heading', { name: 'Usage', exact: true }).waitFor()
   })
 
   it('after an old sign-in, a person with a second factor confirms with the password and a code', async () => {

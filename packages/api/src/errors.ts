@@ -42,7 +42,8 @@ const REASONS = {
   },
   second_factor_required: {
     code: 'FORBIDDEN',
-    message: 'This call needs a session with your second factor: enter a code of your authenticator app, then send it again.',
+    message:
+      'This needs a sign-in with a second factor: enter a code of your authenticator app. If you have none, set one up on the page Settings.',
   },
   service_key_invalid: {
     code: 'UNAUTHORIZED',

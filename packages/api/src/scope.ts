@@ -38,6 +38,8 @@ interface Member {
   /** The role, as it was at the start of the call. After `lockAccount`, it stays valid until the transaction ends. */
   role: MemberRole
   access: Access
+  /** True if the person has signed in with a second factor. */
+  isSecondFactor: boolean
 }
 
 /** A signed-in person, before it is known whether the person is a member of the account of the call. */
@@ -185,7 +187,8 @@ function admit({ caller, call, opensAccount = false }: By, accountId: string, en
   const isFirstVisit = entry?.hasAccount === false && (opensAccount || caller.userId === accountId)
   const role = requireRole(access, isFirstVisit ? 'owner' : MemberRole.nullish().parse(entry?.role))
   if (entry?.needsSecondFactor && !caller.isSecondFactor) throw new AppError('second_factor_required')
-  return { id: caller.userId, email: caller.email, role, access }
+  const { userId: id, email, isSecondFactor } = caller
+  return { id, email, role, access, isSecondFactor }
 }
 
 /**

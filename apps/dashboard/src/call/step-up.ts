@@ -2,6 +2,7 @@ import type { AppRouter } from '@keymeter/api'
 import type { TRPCLink } from '@trpc/client'
 import { observable, type Unsubscribable } from '@trpc/server/observable'
 import { createStore } from '../ui/store.ts'
+import { secondFactorsOf } from './second-factor.ts'
 import { currentSession, readAccessToken } from './session.ts'
 
 /** The question whether the user is still the person who signed in. */
@@ -32,7 +33,11 @@ export const stepUpLink: TRPCLink<AppRouter> =
         const sentBy = currentSessionId()
         const refused = async (refusal: Parameters<typeof observer.error>[0]) => {
           const reason = refusal.data?.reason
-          if (reason !== 'sign_in_too_old' && reason !== 'second_factor_required') return observer.error(refusal)
+          // Somebody without a second factor cannot answer. The refusal says where to set one up.
+          const session = currentSession()
+          const canGiveCode = session !== null && secondFactorsOf(session).length > 0
+          const isAnswerable = reason === 'sign_in_too_old' || (reason === 'second_factor_required' && canGiveCode)
+          if (!isAnswerable) return observer.error(refusal)
           // The user has perhaps signed in again while the call was on its way, because another call was refused.
           const isOutdated = sentBy !== currentSessionId()
           const maySend = isOutdated || (!hasAsked && (await askForSignIn()))

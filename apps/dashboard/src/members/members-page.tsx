@@ -6,6 +6,7 @@ import { AccountNameForm } from './account-name-form.tsx'
 import { Invitations } from './invitations.tsx'
 import { MemberTable } from './member-table.tsx'
 import { ROLE_NAMES, ROLE_TEXTS } from './role-texts.ts'
+import { SecondFactorRequirement } from './second-factor-requirement.tsx'
 
 export function MembersPage() {
   const members = useQuery(trpc.members.list.queryOptions(undefined, { refetchInterval: REFRESH_INTERVAL_MS }))
@@ -35,6 +36,7 @@ export function MembersPage() {
         )}
       </section>
       {mayInvite && <Invitations />}
+      <SecondFactorRequirement />
     </>
   )
 }

@@ -11,6 +11,7 @@ import type { TRPCRouterRecord } from '@trpc/server'
 import { sql } from 'kysely'
 import { originOf } from '../audit/record.ts'
 import { lockAccount } from '../billing/lock-account.ts'
+import { AppError } from '../errors.ts'
 import { withRequestId } from '../request-id.ts'
 import { asPerson } from '../scope.ts'
 import { memberChangeProcedure, signedInCall } from '../trpc.ts'
@@ -48,6 +49,8 @@ export const accountsRouter = {
     .input(RequireSecondFactor)
     .output(Output)
     .mutation(async ({ ctx: { scope }, input: { isRequired } }) => {
+      // Otherwise an owner without a second factor would lock themselves out.
+      if (isRequired && !scope.member?.isSecondFactor) throw new AppError('second_factor_required')
       await lockAccount(scope)
       await sql`select keymeter.require_second_factor(${isRequired}, ${originOf(scope)})`.execute(scope.db)
       return { requestId: scope.requestId }

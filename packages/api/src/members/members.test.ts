@@ -215,7 +215,12 @@ describe('the account of a call', () => {
 
   it('an account that requires a second factor refuses a sign-in without one, and answers strangers as always', async () => {
     const { accountId, owner: first, member } = await team(database, 'viewer')
-    await first.accounts.requireSecondFactor({ isRequired: true })
+    await expect(first.accounts.requireSecondFactor({ isRequired: true })).rejects.toMatchObject({
+      reason: 'second_factor_required',
+    })
+    expect((await member.caller.keys.list()).data).toHaveLength(2)
+    const strongOwner = appRouter.createCaller(contextOf(database, await accessToken(accountId, { aal: 'aal2' })))
+    await strongOwner.accounts.requireSecondFactor({ isRequired: true })
     await expect(member.caller.keys.list()).rejects.toMatchObject({ code: 'FORBIDDEN', reason: 'second_factor_required' })
     expect((await member.caller.accounts.list()).data).toMatchObject([{ id: accountId, requiresSecondFactor: true }])
     const token = await accessToken(member.memberId, { aal: 'aal2' })
