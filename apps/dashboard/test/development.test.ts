@@ -38,7 +38,7 @@ it('the tRPC panel calls procedures with an access token that the user enters, a
   await page.getByRole('button', { name: 'Confirm' }).click()
 
   await page.getByText('keys', { exact: true }).last().click()
-  await page.getByText('list', { exact: true }).last().click()
+  await page.getByRole('button', { name: 'Q list' }).click()
   await page.getByRole('button', { name: 'Execute' }).first().click()
   await page
     .getByText(/km_dev_\w{8}/)

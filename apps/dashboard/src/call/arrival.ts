@@ -35,6 +35,10 @@ const NOTHING: Arrival = { link: null, code: null, isRefused: false }
 export function takeArrival(hasVerifier: boolean): Arrival {
   const { arrival, path } = readArrival(new URL(location.href), hasVerifier)
   if (path !== null) history.replaceState(null, '', path)
+  // A link that differs from the open page only in its hash does not load the page.
+  window.addEventListener('hashchange', () => {
+    if (readArrival(new URL(location.href), hasVerifier).path !== null) location.reload()
+  })
   return arrival
 }
 

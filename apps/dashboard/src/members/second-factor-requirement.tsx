@@ -14,11 +14,11 @@ export function SecondFactorRequirement() {
   const mayDecide = useMay('accounts.requireSecondFactor')
   const isRequired = account?.requiresSecondFactor === true
   const decision = useMutation({
-    mutationFn: async () => {
-      await api.accounts.requireSecondFactor.mutate({ isRequired: !isRequired })
+    mutationFn: async (next: boolean) => {
+      await api.accounts.requireSecondFactor.mutate({ isRequired: next })
       await readAccounts()
     },
-    onSuccess: () => announce(isRequired ? 'A second factor is no longer required.' : 'All members now need a second factor.'),
+    onSuccess: (_, next) => announce(next ? 'All members now need a second factor.' : 'A second factor is no longer required.'),
   })
   if (account === undefined || !mayDecide || !(settings.secondFactor || isRequired)) return null
   return (
@@ -33,7 +33,7 @@ export function SecondFactorRequirement() {
         variant="secondary"
         className="justify-self-start"
         isPending={decision.isPending}
-        onClick={() => decision.mutate()}
+        onClick={() => decision.mutate(!isRequired)}
       >
         {isRequired ? 'No longer require a second factor' : 'Require a second factor'}
       </Button>

@@ -198,6 +198,7 @@ describe('free credits', () => {
         "insert into billing_accounts (user_id, credits_per_cycle, free_credits_refusal) values ($1, 0, 'not_confirmed')",
         [userId],
       )
+      await visit.query("insert into account_members (user_id, member_id, role) values ($1, $1, 'owner')", [userId])
       const topUp = backend(database).operator.grantTopUp({ accountId: userId, credits: 3, idempotencyKey: 'paid-first' })
       // Only a superuser can see whether another role waits.
       await withClient(database.urls.superuser, async (superuser) => {

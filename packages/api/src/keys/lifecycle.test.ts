@@ -442,6 +442,8 @@ describe('the deletion of a user', () => {
         if (answer.status === 'rejected' && i !== 2)
           expect(answer.reason.reason).toMatch(/^(not_signed_in|not_a_member|key_not_found|database_unavailable)$/)
       }
+      // The account has no owner any more.
+      await database.owner.query('delete from billing_accounts where user_id = $1', [userId])
     }
   })
 })

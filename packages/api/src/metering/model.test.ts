@@ -748,6 +748,7 @@ async function expectBilling(account: ModelAccount, caller: ReturnType<typeof ca
     creditsHeld: account.heldIn(cycle),
     creditsRemaining: account.remaining,
     suspendedAt: account.isSuspended ? expect.any(String) : null,
+    closedAt: null,
     billingCycle: { start: iso(account.cycleStart), end: iso(account.cycleEnd) },
   })
   const ledger = await caller.billing.ledger()
