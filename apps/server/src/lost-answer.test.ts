@@ -116,8 +116,8 @@ describe('lost secrets', () => {
               : { id }
 
       const { child, ended } = server
-      // `auth.provision` first reads whether the account exists, in a transaction of its own.
-      commitsBefore = procedure === 'auth.provision' ? 1 : 0
+      // `auth.provision` first reads the memberships and the account, and every other call the membership, in transactions of their own.
+      commitsBefore = procedure === 'auth.provision' ? 2 : 1
       onCommit = () => child.kill('SIGKILL')
       await expect(call(url, token, procedure, input)).rejects.toThrow()
       await ended
@@ -153,7 +153,7 @@ describe('lost secrets', () => {
         ...(procedure === 'keys.create' ? { name: 'lost' } : procedure === 'keys.rotate' ? { id } : { id, keyPrefix }),
       }
       const { child, ended } = server
-      commitsBefore = 0
+      commitsBefore = 1
       onCommit = () => child.kill('SIGKILL')
       await expect(call(url, token, procedure, input)).rejects.toThrow()
       await ended
