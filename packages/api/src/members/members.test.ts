@@ -76,11 +76,11 @@ describe('members of an account', () => {
     const { userId, caller } = await provisioned(database)
     await memberOf(database, userId, 'admin')
     for (const attempt of [
-      caller.members.leave(),
-      caller.members.setRole({ memberId: userId, role: 'admin' }),
-      caller.members.remove({ memberId: userId }),
+      () => caller.members.leave(),
+      () => caller.members.setRole({ memberId: userId, role: 'admin' }),
+      () => caller.members.remove({ memberId: userId }),
     ])
-      await expect(attempt).rejects.toMatchObject({ code: 'CONFLICT', reason: 'last_owner' })
+      await expect(attempt()).rejects.toMatchObject({ code: 'CONFLICT', reason: 'last_owner' })
   })
 
   it('after a transfer of the ownership, the new owner owns the account and the old one is an admin', async () => {
