@@ -7,8 +7,9 @@ import { decideFreeCredits, UNDECIDED } from './billing/free-credits.ts'
 import type { Context } from './context.ts'
 import { describeError } from './errors.ts'
 import type { Limits } from './limits/limits.ts'
+import { changeMembers } from './members/change-members.ts'
 import { requestIds } from './request-id.ts'
-import { type Caller, inAccount } from './scope.ts'
+import { type Caller, inAccount, type Scope } from './scope.ts'
 
 /** The interval between two pings on a stream. Proxies close an idle connection, but only after a longer time. */
 const PING_INTERVAL_MS = 10_000
@@ -74,6 +75,8 @@ interface ChangeOptions {
   limits: (keyof Limits)[]
   checksSession: boolean
   needsRecentSignIn?: boolean
+  /** True if the procedure can change who is a member (`changeMembers`). */
+  changesMembers?: boolean
 }
 
 /**
@@ -88,11 +91,12 @@ interface ChangeOptions {
 function changeProcedure(options: ChangeOptions) {
   return t.procedure.use(async ({ ctx, path, next }) => {
     const { call, freeCredits } = await beginChange(ctx, path, options)
-    return await inAccount(call, 'read write', async (scope) => {
+    const change = async (scope: Scope) => {
       const result = await next({ ctx: { scope, freeCredits } })
       if (!result.ok) throw result.error
       return result
-    })
+    }
+    return await (options.changesMembers ? changeMembers(call, change) : inAccount(call, 'read write', change))
   })
 }
 
@@ -124,6 +128,7 @@ export const memberChangeProcedure = changeProcedure({
   limits: ['memberChanges'],
   checksSession: true,
   needsRecentSignIn: true,
+  changesMembers: true,
 })
 /** Like `memberChangeProcedure`, but the procedure opens the transaction of `ctx.call` itself, because it also acts after the commit. */
 export const inviteProcedure = t.procedure.use(async ({ ctx, path, next }) => {

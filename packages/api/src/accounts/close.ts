@@ -7,7 +7,7 @@ import type { VerifiedToken } from '../auth/verify-access-token.ts'
 import { lockAccount } from '../billing/lock-account.ts'
 import type { Context } from '../context.ts'
 import { AppError } from '../errors.ts'
-import { announceMembers } from '../members/announce-members.ts'
+import { changeMembers } from '../members/change-members.ts'
 import { asPerson, type Caller, inAccount, type Scope } from '../scope.ts'
 
 const CALL = 'accounts.close' satisfies MemberCall
@@ -32,23 +32,20 @@ export async function closeAccount(ctx: Context, caller: VerifiedToken, confirma
   requireRecentSignIn(caller)
   await ctx.limits.memberChanges.attempt(accountId)
   await ctx.checkSession(ctx.authorization, caller.userId)
-  await inAccount({ ...ctx, userId: accountId, by: { caller, call: CALL } }, 'read write', async (scope) => {
+  await changeMembers({ ...ctx, userId: accountId, by: { caller, call: CALL } }, async (scope) => {
     // The account is locked first, so its name cannot change any more.
     await lockAccount(scope)
     if (!isConfirmed(confirmation, deletionTextOf(await readName(scope))))
       throw new AppError('bad_request', { field: 'confirmation', message: WRONG_CONFIRMATION })
-    await closeInScope(scope, ctx.usageWatch)
+    await closeLockedAccount(scope)
   })
 }
 const WRONG_CONFIRMATION = 'This is not the name of the account: type its name, or the address of its owner if it has no name.'
 
-/** Deletes the account of the scope. The caller has checked that the person confirmed it, and has locked the account. */
-export async function closeInScope(scope: Scope, usageWatch: Context['usageWatch']): Promise<void> {
-  await closeLockedAccount(scope)
-  await announceMembers(scope, usageWatch)
-}
-
-/** Deletes the account of the scope, also in the name of the operator. A repeat by the operator changes nothing. */
+/**
+ * Deletes the account of the scope, also in the name of the operator. The caller has locked the account, and has checked that somebody
+ * confirmed the deletion. A repeat by the operator changes nothing.
+ */
 export async function closeLockedAccount(scope: Scope): Promise<void> {
   await sql`select keymeter.close_account(${originOf(scope)})`.execute(scope.db)
 }

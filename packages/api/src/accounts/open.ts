@@ -1,22 +1,26 @@
 import { randomUUID } from 'node:crypto'
 import type { MemberAccount, NewKey } from '@keymeter/contract'
 import { provision } from '../auth/provision.ts'
+import { requireRecentSignIn } from '../auth/require-recent-sign-in.ts'
+import type { VerifiedToken } from '../auth/verify-access-token.ts'
 import { decideFreeCredits } from '../billing/free-credits.ts'
 import type { Context } from '../context.ts'
 import { AppError } from '../errors.ts'
-import { asPerson, type Caller, inAccount } from '../scope.ts'
+import { asPerson, inAccount } from '../scope.ts'
 import { listMemberAccounts } from './list.ts'
 
 /**
  * Opens an account for a person who owns none, e.g. after an invitation to the account of somebody else. The first account of a person
  * has the id of the person, and a later one has a new id. Each mailbox gets free credits only once.
  *
+ * @throws AppError `sign_in_too_old`, because the answer contains a secret.
  * @throws AppError `account_exists` if the person already owns an account.
  */
 export async function openAccount(
   ctx: Context,
-  caller: Caller,
+  caller: VerifiedToken,
 ): Promise<{ account: MemberAccount; defaultKey: NewKey | null }> {
+  requireRecentSignIn(caller)
   const person = { ...ctx, caller }
   const known = await asPerson(person, 'read only', listMemberAccounts)
   if (known.accounts.some(({ role }) => role === 'owner')) throw new AppError('account_exists')

@@ -1,12 +1,12 @@
 import { DELETION_WORD, type DeleteMe, isConfirmed } from '@keymeter/contract'
-import { closeInScope } from '../accounts/close.ts'
+import { closeLockedAccount } from '../accounts/close.ts'
 import { getDeletion } from '../accounts/get-deletion.ts'
 import { lockAccount } from '../billing/lock-account.ts'
 import type { Context } from '../context.ts'
 import { AppError } from '../errors.ts'
-import { announceMembers } from '../members/announce-members.ts'
+import { changeMembers } from '../members/change-members.ts'
 import { setRole } from '../members/set-role.ts'
-import { asPerson, type Caller, inAccount } from '../scope.ts'
+import { asPerson, type Caller } from '../scope.ts'
 import { deleteUser } from './delete-user.ts'
 import { requireRecentSignIn } from './require-recent-sign-in.ts'
 import type { VerifiedToken } from './verify-access-token.ts'
@@ -62,7 +62,7 @@ export async function deleteMe(
  * leave after the list was read.
  */
 async function closeOrLeave(ctx: Context, caller: Caller, accountId: string): Promise<void> {
-  await inAccount({ ...ctx, userId: accountId, by: { caller, call: 'accounts.close' } }, 'read write', async (scope) => {
+  await changeMembers({ ...ctx, userId: accountId, by: { caller, call: 'accounts.close' } }, async (scope) => {
     await lockAccount(scope)
     const otherOwner = await scope.db
       .selectFrom('account_members')
@@ -72,15 +72,12 @@ async function closeOrLeave(ctx: Context, caller: Caller, accountId: string): Pr
       .where('member_id', '<>', caller.userId)
       .limit(1)
       .executeTakeFirst()
-    if (otherOwner === undefined) return await closeInScope(scope, ctx.usageWatch)
-    await setRole(scope, caller.userId, null)
-    await announceMembers(scope, ctx.usageWatch)
+    if (otherOwner === undefined) await closeLockedAccount(scope)
+    else await setRole(scope, caller.userId, null)
   })
 }
 
 async function leave(ctx: Context, caller: Caller, accountId: string): Promise<void> {
-  await inAccount({ ...ctx, userId: accountId, by: { caller, call: 'members.leave' } }, 'read write', async (scope) => {
-    await setRole(scope, caller.userId, null)
-    await announceMembers(scope, ctx.usageWatch)
-  })
+  const call = { ...ctx, userId: accountId, by: { caller, call: 'members.leave' as const } }
+  await changeMembers(call, async (scope) => await setRole(scope, caller.userId, null))
 }

@@ -13,6 +13,8 @@ import { appRouter } from '../router.ts'
 import { inAccount, type Scope } from '../scope.ts'
 
 const database = reconciledDatabase()
+/** Without an announcement, a watched account is read again only after 15 seconds. */
+const BEFORE_REREAD_MS = 10_000
 const { owner } = database
 
 /** Waits until this number of sessions of the database wait for a lock. */
@@ -187,6 +189,10 @@ describe('the account of a call', () => {
     expect(opened).toMatchObject({ account: { id: member.memberId, role: 'owner' }, defaultKey: { name: 'default' } })
     expect((await own.keys.list()).data).toMatchObject([{ name: 'default' }])
     await expect(own.accounts.open()).rejects.toMatchObject({ reason: 'account_exists' })
+    const old = await accessToken(member.memberId, { amr: [{ method: 'password', timestamp: 1 }] })
+    await expect(appRouter.createCaller(contextOf(database, old)).accounts.open()).rejects.toMatchObject({
+      reason: 'sign_in_too_old',
+    })
     expect((await own.accounts.list()).data.map(({ id }) => id)).toEqual([accountId, member.memberId])
   })
 
@@ -318,6 +324,20 @@ describe('a member who is removed', () => {
     await expect(watching.usage.watch()).rejects.toMatchObject({ reason: 'not_a_member' })
   })
 
+  it('the stream of the member ends with the removal, even if announcements do not arrive', async () => {
+    const { accountId, member } = await team(database, 'viewer')
+    const context = contextOf(database, await accessToken(member.memberId), { account: accountId })
+    const stream = (await appRouter.createCaller(context).usage.watch())[Symbol.asyncIterator]()
+    await stream.next()
+    const ended = stream.next().then(
+      () => 'another balance',
+      () => 'ended',
+    )
+    const remover = await actingOn(database, accountId, accountId, { usageWatch: context.usageWatch })
+    await remover.members.remove({ memberId: member.memberId })
+    expect(await Promise.race([ended, sleep(BEFORE_REREAD_MS, 'open')])).toBe('ended')
+  })
+
   it('the stream of a member who stays goes on after another member is removed', async () => {
     const { accountId, owner: first, member } = await team(database, 'viewer')
     const stays = await memberOf(database, accountId, 'viewer')
@@ -446,6 +466,5 @@ describe('a person who is not a member', () => {
     await first.members.remove({ memberId: member.memberId })
     await expect(caller.keys.list()).rejects.toMatchObject({ reason: 'not_a_member' })
     expect(accountCalls.placeOf(accountId, member.memberId)).toBe(`person ${member.memberId}`)
-    await sleep(0)
   })
 })

@@ -16,9 +16,7 @@ import { AppError } from '../errors.ts'
 import { withRequestId } from '../request-id.ts'
 import { inAccount, type Scope } from '../scope.ts'
 import { inviteProcedure, memberChangeProcedure, publicProcedure, signedInCall, signedInProcedure } from '../trpc.ts'
-import type { UsageWatch } from '../usage/watch.ts'
 import { acceptInvitation } from './accept-invitation.ts'
-import { announceMembers } from './announce-members.ts'
 import { invitationLink, inviteMember } from './invite.ts'
 import { listMembers } from './list.ts'
 import { listInvitations } from './list-invitations.ts'
@@ -39,35 +37,43 @@ export const membersRouter = {
     })
     .input(SetMemberRole)
     .output(Output)
-    .mutation(({ ctx, input }) => change(ctx, async (scope) => await setRole(scope, input.memberId, input.role))),
+    .mutation(async ({ ctx: { scope }, input }) => {
+      await setRole(scope, input.memberId, input.role)
+      return { requestId: scope.requestId }
+    }),
 
   remove: memberChangeProcedure
     .meta({ description: 'Removes a member from the account. The keys of the member stay until somebody revokes them.' })
     .input(MemberRef)
     .output(Output)
-    .mutation(({ ctx, input }) => change(ctx, async (scope) => await setRole(scope, input.memberId, null))),
+    .mutation(async ({ ctx: { scope }, input }) => {
+      await setRole(scope, input.memberId, null)
+      return { requestId: scope.requestId }
+    }),
 
   leave: memberChangeProcedure
     .meta({ description: 'Leaves the account. The last owner cannot leave.' })
     .output(Output)
-    .mutation(({ ctx }) => change(ctx, async (scope) => await setRole(scope, memberOf(scope).id, null))),
+    .mutation(async ({ ctx: { scope } }) => {
+      await setRole(scope, memberOf(scope).id, null)
+      return { requestId: scope.requestId }
+    }),
 
   transferOwnership: memberChangeProcedure
     .meta({ description: 'Makes another member an owner, and the caller an admin.' })
     .input(MemberRef)
     .output(Output)
-    .mutation(({ ctx, input }) =>
-      change(ctx, async (scope) => {
-        const { id } = memberOf(scope)
-        if (id === input.memberId)
-          throw new AppError('bad_request', {
-            field: 'memberId',
-            message: 'You already own this account: choose another member.',
-          })
-        await setRole(scope, input.memberId, 'owner')
-        await setRole(scope, id, 'admin')
-      }),
-    ),
+    .mutation(async ({ ctx: { scope }, input }) => {
+      const { id } = memberOf(scope)
+      if (id === input.memberId)
+        throw new AppError('bad_request', {
+          field: 'memberId',
+          message: 'You already own this account: choose another member.',
+        })
+      await setRole(scope, input.memberId, 'owner')
+      await setRole(scope, id, 'admin')
+      return { requestId: scope.requestId }
+    }),
 
   invite: inviteProcedure
     .meta({
@@ -112,15 +118,6 @@ export const membersRouter = {
     .output(AcceptedInvitationOutput)
     .mutation(({ ctx, input }) => withRequestId(ctx, acceptInvitation(ctx, ctx.caller, input.token))),
 } satisfies TRPCRouterRecord
-
-async function change(
-  { scope, usageWatch }: { scope: Scope; usageWatch: UsageWatch },
-  operation: (scope: Scope) => Promise<unknown>,
-): Promise<{ requestId: string }> {
-  await operation(scope)
-  await announceMembers(scope, usageWatch)
-  return { requestId: scope.requestId }
-}
 
 function memberOf({ member }: Scope) {
   if (member === null) throw new Error('a call of a member has no member')
