@@ -232,7 +232,7 @@ describe('the pages for links of mails', () => {
         await page.getByRole('heading', { name: heading }).waitFor()
         await inspectPage(page)
       }
-      /** Opens a link in a page that is loaded anew. A link that differs only in its hash would not load the page. */
+      /** Loads the page of a link. Without the empty page, a link that differs only in its hash would not load the page. */
       const open = async (link: string) => {
         await page.goto('about:blank')
         await page.goto(link)

@@ -134,7 +134,7 @@ describe('the deletion of a sign-in', () => {
     }
   })
 
-  it('a call that failed at the auth server can be repeated, and a user who is already deleted is no error', async () => {
+  it('a call that failed at the auth server can be repeated, and succeeds if the user is already deleted', async () => {
     const { userId } = await provisioned(database)
     let faults = 1
     const me = await callerOf(userId, {

@@ -27,7 +27,7 @@ export type AccessTokenVerifier = (authorization: string | null) => Promise<Veri
 
 /**
  * The methods of `amr` that count as a sign-in. All other methods can be reached from a stolen session without a first factor. E.g.
- * whoever has stolen a session of a user without a second factor can enrol one (`totp`).
+ * a thief who has a session of a user without a second factor can enrol one (`totp`).
  */
 const SIGN_INS = ['password', 'otp', 'magiclink', 'recovery', 'invite', 'email/signup', 'oauth', 'sso/saml', 'web3', 'passkey']
 

@@ -11,7 +11,7 @@ export function smtpTransport(smtpUrl: string, timeoutMs: number) {
     host: hostname.replace(/^\[(.*)\]$/, '$1'),
     port: Number(port) || (secure ? SUBMISSION_TLS_PORT : SUBMISSION_PORT),
     secure,
-    // Without this setting, whoever controls the network could switch the encryption off and read the password.
+    // Without this setting, an attacker in the network could switch the encryption off and read the password.
     requireTLS: username !== '',
     ...(username !== '' && { auth: { user: decodeURIComponent(username), pass: decodeURIComponent(password) } }),
     dnsTimeout: timeoutMs,
