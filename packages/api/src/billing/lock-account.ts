@@ -7,8 +7,8 @@ import { requireRole, type Scope } from '../scope.ts'
  * other. Every call takes this lock before any other lock, so two calls cannot deadlock. The lock also shows the charge engine
  * that the account is being edited, so charges of other accounts do not wait for it.
  *
- * A change of members takes this lock too. So the role is read again under the lock, and it then stays valid until the transaction
- * ends. Without this, a member who is removed while the call waits could still make the change.
+ * The role is read again under the lock, and it then stays valid until the transaction ends: a change of members takes this lock too, and
+ * the deletion of the user waits. Without this, a member who is removed while the call waits could still make the change.
  *
  * @returns False if the account does not exist.
  * @throws AppError `not_a_member`, `role_insufficient`.

@@ -7,6 +7,7 @@ import { accessToken, byMember, charge, contextOf, provisioned, signedIn } from 
 import { actingOn, memberOf, team } from '../../test/members.ts'
 import { reconciledDatabase } from '../../test/reconciled-database.ts'
 import { AccountQueue } from '../account-queue.ts'
+import { lockAccount } from '../billing/lock-account.ts'
 import { createLimits, NO_LIMITS } from '../limits/limits.ts'
 import { verifyAudit } from '../maintenance/verify-audit.ts'
 import { appRouter } from '../router.ts'
@@ -291,6 +292,22 @@ describe('a member who is removed', () => {
       })
     })
     expect(await entriesOf(accountId)).toBe(before)
+  })
+
+  it('finishes a change that has begun, if the user is deleted during the change, because the deletion waits', async () => {
+    const { accountId, member } = await team(database, 'admin')
+    const call = { ...contextOf(database, null), userId: accountId, by: byMember(member.memberId, 'keys.create') }
+    const { deletion } = await inAccount(call, 'read write', async (scope) => {
+      await lockAccount(scope)
+      const deletion = owner.query('delete from auth.users where id = $1', [member.memberId])
+      await untilWaiting(1)
+      await scope.db.insertInto('api_keys').values({ user_id: accountId, name: 'last', created_by: member.memberId }).execute()
+      // A promise that a function returns would be awaited before the commit.
+      return { deletion }
+    })
+    await deletion
+    await expect(member.caller.keys.list()).rejects.toMatchObject({ reason: 'not_a_member' })
+    await owner.query("delete from api_keys where user_id = $1 and name = 'last'", [accountId])
   })
 
   it('cannot finish a change that waits while the role is lowered', async () => {
