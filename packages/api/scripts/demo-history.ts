@@ -287,7 +287,9 @@ function trafficOf({ start, secondStart, now, company }: Demo, keyOf: KeyOf): St
 function requestsAt(at: Date, start: Date, cycle: 0 | 1, hours: number, random: () => number) {
   const days = (at.getTime() - start.getTime()) / DAY_MS
   const isWeekend = [0, 6].includes(at.getUTCDay())
-  const share = ((BUSY[at.getUTCHours()] ?? 0) / BUSY_SUM) * hours * (isWeekend ? WEEKEND : 1)
+  // The sum over all hours since the previous charges. So the usage of a day does not depend on the hour at which the demo begins.
+  const busy = Array.from({ length: hours }, (_, n) => BUSY[(at.getUTCHours() + 24 - n) % 24] ?? 0).reduce((a, b) => a + b)
+  const share = (busy / BUSY_SUM) * (isWeekend ? WEEKEND : 1)
   return TRAFFIC.filter(({ from, until = Number.POSITIVE_INFINITY }) => days >= from && days < until).flatMap(
     ({ key, daily, credits }) =>
       Object.entries(daily).flatMap(([operation, perDay]) => {
