@@ -1384,6 +1384,13 @@ create function keymeter.append_member_entry(account uuid, action text, detail j
                                        keymeter.current_member(), action, null, detail, origin, keymeter.now())
   $$;
 
+-- supabase/schemas/functions/members/can_invite.sql
+
+-- Returns true if a member with the role `inviter`, or the operator, can invite somebody as `invited`.
+create function keymeter.can_invite(inviter text, invited text) returns boolean
+  language sql immutable parallel safe set search_path = ''
+  as $$ select coalesce(inviter in ('owner', 'operator') or inviter = 'admin' and invited <> 'owner', false) $$;
+
 -- supabase/schemas/functions/members/close_account.sql
 
 -- Deletes the account of the call for its customers: revokes its keys and its open invitations, removes all members, and adds an
@@ -1472,6 +1479,9 @@ $$;
 
 -- Returns the invitation with this token, for the page that asks whether to accept it, and what can be said about it: `open`,
 -- `expired`, `revoked`, `accepted` or `closed`. Returns no row if there is none. The token is the right to read it.
+--
+-- An invitation is only as good as the right of the member who invited. keymeter.set_member_role revokes the invitations of a member who
+-- loses this right. If the user of the member was deleted in Supabase, only this function notices it.
 create function keymeter.find_invitation(token_hash bytea)
   returns table (account uuid, account_name text, email text, role text, invited_by text, expires_at timestamptz, accepted_by uuid, state text)
   language sql stable security definer set search_path = ''
@@ -1482,7 +1492,11 @@ create function keymeter.find_invitation(token_hash bytea)
            found.expires_at, found.accepted_by,
            -- Closing an account revokes its open invitations, so `closed` comes first.
            case when found.accepted_at is not null then 'accepted' when accounts.closed_at is not null then 'closed'
-                when found.revoked_at is not null then 'revoked' when found.expires_at <= keymeter.now() then 'expired' else 'open' end
+                when found.revoked_at is not null
+                  or found.invited_by is not null
+                     and not keymeter.can_invite((select members.role from public.account_members as members
+                                                   where members.user_id = found.user_id and members.member_id = found.invited_by), found.role)
+                  then 'revoked' when found.expires_at <= keymeter.now() then 'expired' else 'open' end
       from public.account_invitations as found
       join public.billing_accounts as accounts on accounts.user_id = found.user_id
      where found.token_hash = find_invitation.token_hash
@@ -1530,7 +1544,7 @@ declare
 begin
   perform keymeter.lock_account(account);
   -- The role is null if the member was removed while this call waited for the lock.
-  if not coalesce(keymeter.role_of_call() in ('owner', 'operator') or keymeter.role_of_call() = 'admin' and new_role <> 'owner', false) then
+  if not keymeter.can_invite(keymeter.role_of_call(), new_role) then
     raise exception 'invite_member: this role cannot invite' using errcode = '42501';
   end if;
   v_now := date_trunc('milliseconds', keymeter.now());
@@ -1683,8 +1697,11 @@ $$;
 -- Changes the role of a member of the account of the call, or removes the member if `new_role` is null. A member can lower the own
 -- role and leave. Owners can do everything else, and admins everything that is not about an owner. An account always has an owner.
 --
--- Returns `changed`, `unchanged`, `member_not_found`, `not_allowed` or `last_owner`. Only `changed` changes something, and it adds an
--- entry to the audit log. The account is locked, so two owners who leave concurrently leave one after the other.
+-- The open invitations that the member has sent end, if the new role cannot send them. Otherwise the member could prepare a way back, with an
+-- invitation to an address of their own. If the member is removed, open invitations to the address of the member end, too.
+--
+-- Returns `changed`, `unchanged`, `member_not_found`, `not_allowed` or `last_owner`. Only `changed` changes something, and it adds
+-- entries to the audit log. The account is locked, so two owners who leave concurrently leave one after the other.
 create function keymeter.set_member_role(member uuid, new_role text, origin keymeter.call_origin) returns text
   language plpgsql volatile security definer set search_path = '' set timezone = 'UTC'
   as $$
@@ -1692,6 +1709,7 @@ declare
   account constant uuid := keymeter.current_account();
   caller_role text;
   old record;
+  ended record;
 begin
   if account is null then
     return 'not_allowed';
@@ -1724,6 +1742,16 @@ begin
     case when new_role is not null then 'member.role_changed'
          when set_member_role.member = keymeter.current_member() then 'member.left' else 'member.removed' end,
     json_build_object('memberId', set_member_role.member, 'email', old.email, 'role', json_build_object('from', old.role, 'to', new_role)), origin);
+  for ended in
+    update public.account_invitations as open set revoked_at = date_trunc('milliseconds', keymeter.now())
+     where open.user_id = account and open.accepted_at is null and open.revoked_at is null
+       and (open.invited_by = set_member_role.member and not keymeter.can_invite(new_role, open.role)
+            or new_role is null and lower(open.email) = lower(old.email))
+    returning open.email, open.role
+  loop
+    perform keymeter.append_member_entry(account, 'member.invitation_revoked',
+      json_build_object('email', ended.email, 'role', ended.role), origin);
+  end loop;
   return 'changed';
 end
 $$;

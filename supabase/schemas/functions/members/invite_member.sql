@@ -13,7 +13,7 @@ declare
 begin
   perform keymeter.lock_account(account);
   -- The role is null if the member was removed while this call waited for the lock.
-  if not coalesce(keymeter.role_of_call() in ('owner', 'operator') or keymeter.role_of_call() = 'admin' and new_role <> 'owner', false) then
+  if not keymeter.can_invite(keymeter.role_of_call(), new_role) then
     raise exception 'invite_member: this role cannot invite' using errcode = '42501';
   end if;
   v_now := date_trunc('milliseconds', keymeter.now());

@@ -1,8 +1,11 @@
 -- Changes the role of a member of the account of the call, or removes the member if `new_role` is null. A member can lower the own
 -- role and leave. Owners can do everything else, and admins everything that is not about an owner. An account always has an owner.
 --
--- Returns `changed`, `unchanged`, `member_not_found`, `not_allowed` or `last_owner`. Only `changed` changes something, and it adds an
--- entry to the audit log. The account is locked, so two owners who leave concurrently leave one after the other.
+-- The open invitations that the member has sent end, if the new role cannot send them. Otherwise the member could prepare a way back, with an
+-- invitation to an address of their own. If the member is removed, open invitations to the address of the member end, too.
+--
+-- Returns `changed`, `unchanged`, `member_not_found`, `not_allowed` or `last_owner`. Only `changed` changes something, and it adds
+-- entries to the audit log. The account is locked, so two owners who leave concurrently leave one after the other.
 create function keymeter.set_member_role(member uuid, new_role text, origin keymeter.call_origin) returns text
   language plpgsql volatile security definer set search_path = '' set timezone = 'UTC'
   as $$
@@ -10,6 +13,7 @@ declare
   account constant uuid := keymeter.current_account();
   caller_role text;
   old record;
+  ended record;
 begin
   if account is null then
     return 'not_allowed';
@@ -42,6 +46,16 @@ begin
     case when new_role is not null then 'member.role_changed'
          when set_member_role.member = keymeter.current_member() then 'member.left' else 'member.removed' end,
     json_build_object('memberId', set_member_role.member, 'email', old.email, 'role', json_build_object('from', old.role, 'to', new_role)), origin);
+  for ended in
+    update public.account_invitations as open set revoked_at = date_trunc('milliseconds', keymeter.now())
+     where open.user_id = account and open.accepted_at is null and open.revoked_at is null
+       and (open.invited_by = set_member_role.member and not keymeter.can_invite(new_role, open.role)
+            or new_role is null and lower(open.email) = lower(old.email))
+    returning open.email, open.role
+  loop
+    perform keymeter.append_member_entry(account, 'member.invitation_revoked',
+      json_build_object('email', ended.email, 'role', ended.role), origin);
+  end loop;
   return 'changed';
 end
 $$;
