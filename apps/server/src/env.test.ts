@@ -126,10 +126,10 @@ describe('environment variables', () => {
       LINK_REQUESTS_PER_ADDRESS_PER_HOUR: 'linkRequestsPerAddressPerHour',
       LINK_REQUESTS_PER_MAILBOX_PER_HOUR: 'linkRequestsPerMailboxPerHour',
       KEY_CHANGES_PER_ACCOUNT_PER_HOUR: 'keyChangesPerAccountPerHour',
-      KEY_REVOKES_PER_ACCOUNT_PER_HOUR: 'keyRevokesPerAccountPerHour',
+      KEY_REVOKES_PER_PERSON_PER_HOUR: 'keyRevokesPerPersonPerHour',
       NEW_KEYS_PER_ACCOUNT_PER_DAY: 'newKeysPerAccountPerDay',
-      MEMBER_CHANGES_PER_ACCOUNT_PER_HOUR: 'memberChangesPerAccountPerHour',
-      INVITATIONS_PER_ACCOUNT_PER_DAY: 'invitationsPerAccountPerDay',
+      MEMBER_CHANGES_PER_PERSON_PER_HOUR: 'memberChangesPerPersonPerHour',
+      INVITATIONS_PER_PERSON_PER_DAY: 'invitationsPerPersonPerDay',
       WRONG_SERVICE_KEYS_PER_ADDRESS_PER_HOUR: 'wrongServiceKeysPerAddressPerHour',
     } satisfies Record<string, keyof LimitSettings>
     expect(Object.values(names).sort()).toEqual(Object.keys(DEFAULT_LIMITS).sort())

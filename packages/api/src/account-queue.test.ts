@@ -1,6 +1,6 @@
 import { setImmediate } from 'node:timers/promises'
 import { afterEach, describe, expect, it, vi } from 'vitest'
-import { AccountQueue } from './account-queue.ts'
+import { AccountQueue, WAITING_MAX } from './account-queue.ts'
 
 /** A call that runs until `end` is called. */
 function openCall() {
@@ -89,6 +89,52 @@ describe('the queue of an account', () => {
     expect(order[0]).toBe('beyond')
     blocking.end()
     await first
+  })
+
+  it('gives the persons of an account turns one after the other, however many calls each of them has', async () => {
+    const queue = new AccountQueue(1)
+    const blocking = openCall()
+    const started: string[] = []
+    const run = (person: string) => queue.run('one', async () => void started.push(person), { person })
+    const all = [queue.run('one', blocking.call, { person: 'flood' })]
+    for (const person of ['flood', 'flood', 'flood', 'owner', 'admin', 'owner']) all.push(run(person))
+    await setImmediate()
+    blocking.end()
+    await Promise.all(all)
+    expect(started).toEqual(['flood', 'owner', 'admin', 'flood', 'owner', 'flood'])
+    expect(queue.size).toBe(0)
+  })
+
+  it('gives the place of the person with the most waiting calls to a person with fewer, if no place is left', async () => {
+    const queue = new AccountQueue(1)
+    const blocking = openCall()
+    const first = queue.run('one', blocking.call, { person: 'flood' })
+    const outcomes: string[] = []
+    const run = (person: string, name: string) =>
+      queue
+        .run('one', async () => void outcomes.push(`${name} ran`), { person })
+        .catch((error: { reason: string }) => void outcomes.push(`${name} ${error.reason}`))
+    const flood = Array.from({ length: WAITING_MAX }, (_, n) => run('flood', `flood ${n}`))
+    const others = [run('owner', 'owner'), run('flood', 'beyond')]
+    blocking.end()
+    await Promise.all([first, ...flood, ...others])
+    expect(outcomes.filter((outcome) => outcome.endsWith(' ran')).slice(0, 2)).toEqual(['flood 0 ran', 'owner ran'])
+    expect(outcomes).toContain(`flood ${WAITING_MAX - 1} account_busy`)
+    expect(outcomes).toContain('beyond account_busy')
+    expect(outcomes).toHaveLength(WAITING_MAX + 2)
+  })
+
+  it('never takes the place of a patient call', async () => {
+    const queue = new AccountQueue(1)
+    const blocking = openCall()
+    const first = queue.run('one', blocking.call)
+    const patient = Array.from({ length: WAITING_MAX }, () =>
+      queue.run('one', async () => 'done', { isPatient: true, person: 'exports' }),
+    )
+    await expect(queue.run('one', async () => {}, { person: 'owner' })).rejects.toMatchObject({ reason: 'account_busy' })
+    blocking.end()
+    await first
+    expect(new Set(await Promise.all(patient))).toEqual(new Set(['done']))
   })
 
   it('passes the turn on when a call fails, and forgets an account without calls', async () => {

@@ -1,8 +1,8 @@
 import { AppError } from './errors.ts'
 import { pauseBeforeRefusal } from './pause-before-refusal.ts'
 
-/** The maximum number of calls of one account that wait. Further calls are refused after a short pause. */
-const WAITING_MAX = 100
+/** The maximum number of calls of one account that wait. Then calls are refused after a short pause. */
+export const WAITING_MAX = 100
 /** A call that waits longer than this is refused. */
 const WAIT_MS_MAX = 2_000
 /**
@@ -22,18 +22,29 @@ export interface WaitOptions {
    * export that has already begun, and the number of exports is limited.
    */
   isPatient?: boolean
+  /** The person who makes the call. The persons of an account take turns. Without a person, the call belongs to Keymeter itself. */
+  person?: string
+}
+
+interface Waiting {
+  start: () => void
+  /** Refuses the call, because another person has fewer calls that wait. Null for a patient call. */
+  makePlace: (() => void) | null
 }
 
 interface Account {
   running: number
-  /** The calls that wait, in the order in which they arrived. */
-  waiting: Set<() => void>
+  /** The calls that wait, by person, in the order in which they arrived. The first person has the next turn. */
+  waiting: Map<string, Set<Waiting>>
 }
 
 /**
- * Limits how many calls of one account run at the same time in this process. Further calls of the account wait in order. So an
+ * Limits how many calls of one account run at the same time in this process. Further calls of the account wait. So an
  * account that sends many calls at once delays only its own calls, and the other connections of the pool stay free for other
  * accounts.
+ *
+ * The calls of one person wait in order, and the persons of an account take turns. If no place is left, the person with the most waiting
+ * calls loses the last one. So a member who floods the account cannot prevent that an owner removes this member.
  */
 export class AccountQueue {
   readonly #callsMax: number
@@ -91,10 +102,10 @@ export class AccountQueue {
    * Waits for the turn of a call. The caller must call the returned function exactly once, when the call has ended.
    *
    * @throws AppError `account_busy` if the call waits for 2 seconds, or after a short pause if 100 calls of the account
-   *   already wait.
+   *   wait and no person has more of them.
    */
   async enter(userId: string, options: WaitOptions = {}): Promise<() => void> {
-    const account = this.#accounts.get(userId) ?? { running: 0, waiting: new Set() }
+    const account = this.#accounts.get(userId) ?? { running: 0, waiting: new Map() }
     this.#accounts.set(userId, account)
     if (account.running < this.#callsMax) account.running++
     else await waitForTurn(account, options)
@@ -106,32 +117,73 @@ export class AccountQueue {
     const passOn = () => {
       const [next] = account.waiting
       // The next call takes over the turn, so `running` does not change.
-      if (next !== undefined) next()
+      if (next !== undefined) startNext(account, ...next)
       else account.running--
       if (account.running === 0) this.#accounts.delete(userId)
     }
-    const pauses = Math.min(account.waiting.size, TURN_PAUSE_FACTOR_MAX)
+    const pauses = Math.min(countOf(account), TURN_PAUSE_FACTOR_MAX)
     if (pauses === 0) passOn()
     else setTimeout(passOn, Math.min(tookMs * pauses, TURN_PAUSE_MS_MAX))
   }
 }
 
-async function waitForTurn({ waiting }: Account, { isPatient = false }: WaitOptions): Promise<void> {
-  if (waiting.size >= WAITING_MAX && !isPatient) {
+function startNext({ waiting }: Account, person: string, calls: Set<Waiting>): void {
+  // The person goes to the end.
+  waiting.delete(person)
+  waiting.set(person, calls)
+  const [next] = calls
+  next?.start()
+}
+
+function countOf({ waiting }: Account): number {
+  let count = 0
+  for (const calls of waiting.values()) count += calls.size
+  return count
+}
+
+/** Takes the last place of the person with the most waiting calls. Returns false if no person has more of them than `person`. */
+function takePlace({ waiting }: Account, person: string): boolean {
+  let most = waiting.get(person) ?? new Set<Waiting>()
+  for (const calls of waiting.values()) if (calls.size > most.size) most = calls
+  const last = [...most].findLast(({ makePlace }) => makePlace !== null)
+  if (most === waiting.get(person) || last === undefined) return false
+  last.makePlace?.()
+  return true
+}
+
+async function waitForTurn(account: Account, { isPatient = false, person = '' }: WaitOptions): Promise<void> {
+  if (!isPatient && countOf(account) >= WAITING_MAX && !takePlace(account, person)) {
     await pauseBeforeRefusal()
     throw new AppError('account_busy')
   }
+  const { waiting } = account
   await new Promise<void>((resolve, reject) => {
-    const giveUp = () => {
-      waiting.delete(start)
-      reject(new AppError('account_busy'))
-    }
-    const timer = isPatient ? undefined : setTimeout(giveUp, WAIT_MS_MAX)
-    const start = () => {
+    const calls = waiting.get(person) ?? new Set()
+    waiting.set(person, calls)
+    const leave = () => {
       clearTimeout(timer)
-      waiting.delete(start)
-      resolve()
+      calls.delete(call)
+      if (calls.size === 0) waiting.delete(person)
     }
-    waiting.add(start)
+    const refuse = () => reject(new AppError('account_busy'))
+    const timer = isPatient
+      ? undefined
+      : setTimeout(() => {
+          leave()
+          refuse()
+        }, WAIT_MS_MAX)
+    const call: Waiting = {
+      start: () => {
+        leave()
+        resolve()
+      },
+      makePlace: isPatient
+        ? null
+        : () => {
+            leave()
+            void pauseBeforeRefusal().then(refuse)
+          },
+    }
+    calls.add(call)
   })
 }

@@ -81,7 +81,10 @@ export async function inAccount<T>(
   const memberId = call.by?.caller.userId ?? null
   try {
     const place = accountCalls.placeOf(call.userId, memberId)
-    const result = await accountCalls.run(place, () => inAccountWithoutTurn(call, accessMode, operation), options)
+    const result = await accountCalls.run(place, () => inAccountWithoutTurn(call, accessMode, operation), {
+      ...options,
+      ...(memberId !== null && { person: memberId }),
+    })
     if (memberId !== null) accountCalls.noteMember(call.userId, memberId, true)
     return result
   } catch (error) {

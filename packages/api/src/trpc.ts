@@ -1,4 +1,4 @@
-import { cutSecrets, isMemberCall, type MemberCall } from '@keymeter/contract'
+import { cutSecrets, isMemberCall, type MemberCall, UpdateKey } from '@keymeter/contract'
 import { initTRPC } from '@trpc/server'
 import { accountOfCall } from './auth/account-of-call.ts'
 import { requireRecentSignIn } from './auth/require-recent-sign-in.ts'
@@ -72,7 +72,8 @@ export const signedInProcedure = t.procedure.use(async ({ ctx, path, type, next 
 })
 
 interface ChangeOptions {
-  limits: (keyof Limits)[]
+  accountLimits?: (keyof Limits)[]
+  personLimits?: (keyof Limits)[]
   checksSession: boolean
   needsRecentSignIn?: boolean
   /** True if the procedure can change who is a member (`changeMembers`). */
@@ -80,10 +81,11 @@ interface ChangeOptions {
 }
 
 /**
- * The base of every procedure that changes keys. It is like `signedInProcedure`, but each call first counts towards `limits`, which
- * are limits per account. Then a procedure with `checksSession` asks the auth server whether the session still exists. Both happen
- * before the transaction, so a refused call or a slow auth server does not occupy a connection. Only the calls of members count.
- * Otherwise everybody could use up the limits of every account. A procedure with `needsRecentSignIn` first refuses a caller whose
+ * The base of every procedure that changes keys. It is like `signedInProcedure`, but each call first counts towards `accountLimits`,
+ * which all members of the account share, and `personLimits`. The calls that stop a secret or remove a member count only for the
+ * person: otherwise a member could use up the limit, and nobody could stop this member. Then a procedure with `checksSession` asks the
+ * auth server whether the session still exists. Both happen before the transaction, so a refused call or a slow auth server does not
+ * occupy a connection. Only the calls of members count. Otherwise everybody could use up the limits of every account. A procedure with `needsRecentSignIn` first refuses a caller whose
  * sign-in is too old. Such a call does not count, because the dashboard repeats it.
  *
  * `ctx.freeCredits` is for a procedure that can create the account.
@@ -101,12 +103,17 @@ function changeProcedure(options: ChangeOptions) {
 }
 
 /** Does what a `changeProcedure` does before its transaction. */
-async function beginChange(ctx: Context, path: string, { limits, checksSession, needsRecentSignIn = false }: ChangeOptions) {
+async function beginChange(
+  ctx: Context,
+  path: string,
+  { accountLimits = [], personLimits = [], checksSession, needsRecentSignIn = false }: ChangeOptions,
+) {
   const caller = await ctx.verifyAccessToken(ctx.authorization)
   const call = memberCall(ctx, path, caller)
   await inAccount(call, 'read only', async () => {})
   if (needsRecentSignIn) requireRecentSignIn(caller)
-  for (const limit of limits) await ctx.limits[limit].attempt(call.userId)
+  for (const limit of accountLimits) await ctx.limits[limit].attempt(call.userId)
+  for (const limit of personLimits) await ctx.limits[limit].attempt(caller.userId)
   const person = checksSession ? await ctx.checkSession(ctx.authorization, caller.userId) : null
   // The free credits of an account belong to the mailbox of the person who opened it.
   const isOwn = call.userId === caller.userId
@@ -115,17 +122,31 @@ async function beginChange(ctx: Context, path: string, { limits, checksSession, 
 }
 
 /** The base of every procedure that changes a key or the account without a new secret. A signed-out user can call it. */
-export const editProcedure = changeProcedure({ limits: ['keyChanges'], checksSession: false })
+export const editProcedure = changeProcedure({ accountLimits: ['keyChanges'], checksSession: false })
+/**
+ * The base of `keys.update`. A new expiry can make the secrets of an expired key work again, or for longer. So such a call needs what
+ * a `secretProcedure` needs.
+ */
+export const updateKeyProcedure = t.procedure.input(UpdateKey).use(async ({ ctx, path, input, next }) => {
+  const setsExpiry = input.expiresAt !== undefined
+  const options = { accountLimits: ['keyChanges' as const], checksSession: setsExpiry, needsRecentSignIn: setsExpiry }
+  const { call } = await beginChange(ctx, path, options)
+  return await inAccount(call, 'read write', async (scope) => {
+    const result = await next({ ctx: { scope } })
+    if (!result.ok) throw result.error
+    return result
+  })
+})
 /** The base of every procedure that gives a key a new secret, or that makes a secret work again. */
-export const secretProcedure = changeProcedure({ limits: ['keyChanges'], checksSession: true, needsRecentSignIn: true })
+export const secretProcedure = changeProcedure({ accountLimits: ['keyChanges'], checksSession: true, needsRecentSignIn: true })
 export const newKeyProcedure = changeProcedure({
-  limits: ['newKeys', 'keyChanges'],
+  accountLimits: ['newKeys', 'keyChanges'],
   checksSession: true,
   needsRecentSignIn: true,
 })
 /** The base of every procedure that changes the members or the settings of the account. */
 export const memberChangeProcedure = changeProcedure({
-  limits: ['memberChanges'],
+  personLimits: ['memberChanges'],
   checksSession: true,
   needsRecentSignIn: true,
   changesMembers: true,
@@ -133,7 +154,7 @@ export const memberChangeProcedure = changeProcedure({
 /** Like `memberChangeProcedure`, but the procedure opens the transaction of `ctx.call` itself, because it also acts after the commit. */
 export const inviteProcedure = t.procedure.use(async ({ ctx, path, next }) => {
   const { call } = await beginChange(ctx, path, {
-    limits: ['invitations', 'memberChanges'],
+    personLimits: ['invitations', 'memberChanges'],
     checksSession: true,
     needsRecentSignIn: true,
   })
@@ -143,8 +164,8 @@ export const inviteProcedure = t.procedure.use(async ({ ctx, path, next }) => {
  * The bases of the procedures that stop a secret. They have a limit of their own, so that a leaked secret can be stopped after all
  * other changes are used up. `stopProcedure` does not need the auth server, so a key can be disabled during its outage.
  */
-export const revokeProcedure = changeProcedure({ limits: ['keyRevokes'], checksSession: true })
-export const stopProcedure = changeProcedure({ limits: ['keyRevokes'], checksSession: false })
+export const revokeProcedure = changeProcedure({ personLimits: ['keyRevokes'], checksSession: true })
+export const stopProcedure = changeProcedure({ personLimits: ['keyRevokes'], checksSession: false })
 
 /**
  * The base of the procedures for a signed-in person that open their transactions themselves: streams, which can stay open for

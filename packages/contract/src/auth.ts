@@ -99,7 +99,8 @@ export const RequestLinkOutput = Output
 export const Session = z.object({ accessToken: z.string(), refreshToken: z.string(), expiresAt: Timestamp })
 
 /**
- * If the Supabase project requires e-mail confirmation, `session` and `defaultKey` are null. If the server could not create the
+ * If the Supabase project requires e-mail confirmation, `session` and `defaultKey` are null, and the id of `user` is invented, so that the
+ * answer does not depend on whether the address is taken. If the server could not create the
  * account or the key, only `defaultKey` is null. In both cases, the next call of `auth.provision` creates the account and the
  * key.
  */

@@ -146,7 +146,7 @@ describe('the deletion of an account', () => {
     const signedOut = async () => {
       throw Object.assign(new Error('signed out'), { reason: 'not_signed_in' })
     }
-    const limits = createLimits(database.db, { ...DEFAULT_LIMITS, memberChangesPerAccountPerHour: 2 })
+    const limits = createLimits(database.db, { ...DEFAULT_LIMITS, memberChangesPerPersonPerHour: 2 })
     const caller = await callerOf(id, { limits, checkSession: signedOut })
     await expect(caller.accounts.close({ confirmation: email })).rejects.toThrow('signed out')
     await expect((await callerOf(id, { limits })).accounts.close({ confirmation: 'x' })).rejects.toMatchObject({

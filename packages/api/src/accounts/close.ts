@@ -30,7 +30,7 @@ export async function closeAccount(ctx: Context, caller: VerifiedToken, confirma
     throw error
   }
   requireRecentSignIn(caller)
-  await ctx.limits.memberChanges.attempt(accountId)
+  await ctx.limits.memberChanges.attempt(caller.userId)
   await ctx.checkSession(ctx.authorization, caller.userId)
   await changeMembers({ ...ctx, userId: accountId, by: { caller, call: CALL } }, async (scope) => {
     // The account is locked first, so its name cannot change any more.

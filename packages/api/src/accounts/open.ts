@@ -1,12 +1,13 @@
 import { randomUUID } from 'node:crypto'
 import type { MemberAccount, NewKey } from '@keymeter/contract'
+import { sql } from 'kysely'
 import { provision } from '../auth/provision.ts'
 import { requireRecentSignIn } from '../auth/require-recent-sign-in.ts'
 import type { VerifiedToken } from '../auth/verify-access-token.ts'
 import { decideFreeCredits } from '../billing/free-credits.ts'
 import type { Context } from '../context.ts'
 import { AppError } from '../errors.ts'
-import { asPerson, inAccount } from '../scope.ts'
+import { asPerson, inAccount, type Scope } from '../scope.ts'
 import { listMemberAccounts } from './list.ts'
 
 /**
@@ -28,9 +29,19 @@ export async function openAccount(
   await ctx.limits.newKeys.attempt(caller.userId)
   const freeCredits = decideFreeCredits(ctx.freeCredits, await ctx.checkSession(ctx.authorization, caller.userId))
   const call = { ...ctx, userId: id, by: { caller, call: 'auth.provision' as const, opensAccount: true } }
-  const defaultKey = await inAccount(call, 'read write', async (scope) => await provision(scope, freeCredits))
+  const defaultKey = await inAccount(call, 'read write', async (scope) => {
+    await refuseSecondAccount(scope, caller.userId)
+    return await provision(scope, freeCredits)
+  })
   const { accounts } = await asPerson(person, 'read only', listMemberAccounts)
   const account = accounts.find((one) => one.id === id)
   if (account === undefined) throw new Error('the new account is not in the list of the accounts of its owner')
   return { account, defaultKey }
+}
+
+/** Concurrent calls of one person wait for each other here, and only the first one opens an account. */
+async function refuseSecondAccount({ db }: Scope, personId: string): Promise<void> {
+  await sql`select pg_advisory_xact_lock(keymeter.edit_lock(${personId}))`.execute(db)
+  const { rows } = await sql`select from keymeter.accounts_of_member() as mine where mine.role = 'owner'`.execute(db)
+  if (rows.length > 0) throw new AppError('account_exists')
 }

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { testDatabase } from '@keymeter/local/testing'
 import { describe, expect, it } from 'vitest'
-import { accessToken, contextOf, provisioned } from '../../test/caller.ts'
+import { accessToken, charge, contextOf, provisioned } from '../../test/caller.ts'
 import { createLimits, DEFAULT_LIMITS } from '../limits/limits.ts'
 import { appRouter } from '../router.ts'
 import { RECENT_SIGN_IN_SECONDS, requireRecentSignIn } from './require-recent-sign-in.ts'
@@ -28,6 +28,7 @@ const SENSITIVE: [string, (caller: Caller, key: { id: string; keyPrefix: string 
     (caller, { id, keyPrefix }) => caller.keys.replaceLostSecret({ id, keyPrefix, idempotencyKey: randomUUID() }),
   ],
   ['keys.enable', (caller, { id }) => caller.keys.enable({ id })],
+  ['keys.update of the expiry', (caller, { id }) => caller.keys.update({ id, expiresAt: null })],
 ]
 
 describe('a recent sign-in', () => {
@@ -54,6 +55,20 @@ describe('a recent sign-in', () => {
     expect(await secrets()).toEqual(before)
     const again = await signedInAgo(userId, RECENT_SIGN_IN_SECONDS - 60)
     expect(await again.keys.rotate({ id: defaultKey.id, graceSeconds: 60 })).toMatchObject({ id: defaultKey.id })
+  })
+
+  it('a new expiry, which makes the secret of an expired key work again, is refused after an old sign-in', async () => {
+    const { userId, defaultKey: key } = await provisioned(database)
+    await database.owner.query("update api_keys set expires_at = now() - interval '1 day' where user_id = $1", [userId])
+    const late = await signedInAgo(userId, RECENT_SIGN_IN_SECONDS)
+    for (const expiresAt of [null, '9999-01-01T00:00:00Z']) {
+      const update = late.keys.update({ id: key.id, name: 'alive', expiresAt, creditLimit: null })
+      await expect(update).rejects.toMatchObject({ code: 'FORBIDDEN', reason: 'sign_in_too_old' })
+    }
+    expect(await charge(database, key.secret, 1)).toMatchObject({ verdict: 'expired' })
+    const again = await signedInAgo(userId, 0)
+    expect(await again.keys.update({ id: key.id, expiresAt: null })).toMatchObject({ status: 'active', name: 'default' })
+    expect(await charge(database, key.secret, 1)).toMatchObject({ verdict: 'charged' })
   })
 
   it('a token without the time of the sign-in is not a recent sign-in', async () => {

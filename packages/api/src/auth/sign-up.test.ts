@@ -6,6 +6,7 @@ import { type TestAuth, testAuth, testDatabase } from '@keymeter/local/testing'
 import { createClient } from '@supabase/supabase-js'
 import { pino } from 'pino'
 import { describe, expect, it } from 'vitest'
+import { startAuthStandIn } from '../../test/auth-stand-in.ts'
 import { contextOf } from '../../test/caller.ts'
 import type { Context } from '../context.ts'
 import { createLimits, NO_LIMITS } from '../limits/limits.ts'
@@ -208,6 +209,25 @@ describe('auth.signup in a project with e-mail confirmation', () => {
         )
       ).rows,
     ).toEqual([{ accounts: '0', keys: '0' }])
+  })
+
+  it('returns another invented id for each sign-up, so that two sign-ups do not show whether the address was taken', async () => {
+    const person = someone()
+    const { user } = await anyone().auth.signup(person)
+    const { rows } = await database.owner.query<{ id: string }>('select id from auth.users where email = $1', [person.email])
+    expect(rows).toHaveLength(1)
+    expect(user.id).not.toBe(rows[0]?.id)
+    // Supabase Auth returns the same id for each sign-up with an address that is not confirmed yet.
+    const unconfirmed = { id: randomUUID(), aud: 'authenticated', role: '', email: 'Free@example.com', identities: [] }
+    const supabase = await startAuthStandIn(() => ({ status: 200, body: unconfirmed }))
+    const caller = appRouter.createCaller(
+      contextOf(database, null, { supabase: { url: supabase.url, publishableKey: 'key', secretKey: null } }),
+    )
+    const signUp = async () => (await caller.auth.signup({ email: 'Free@example.com', password: 'a long password' })).user
+    const users = [await signUp(), await signUp()]
+    expect(new Set([unconfirmed.id, ...users.map(({ id }) => id)]).size).toBe(3)
+    expect(users.map(({ email }) => email)).toEqual(['free@example.com', 'free@example.com'])
+    supabase.close()
   })
 
   it('provisions nothing for the invented user that Supabase returns for an address that is taken', async () => {

@@ -44,16 +44,16 @@ export async function signUp(
   // that the address has none. The answer is the same as for an address that has an account: an invented user and no session.
   if (error?.code === 'over_email_send_rate_limit') {
     ctx.log.warn({ err: error }, 'Supabase Auth sent no mail for a sign-up, because it has sent too many')
-    return { user: { id: randomUUID(), email: email.toLowerCase() }, session: null, defaultKey: null }
+    return withoutSession(email)
   }
   if (error !== null) throw signUpRefusal(error)
   if (data.user === null)
     throw new AppError('auth_unavailable', { message: 'The auth server did not return a user: try again shortly.' })
 
-  const user = { id: data.user.id, email: data.user.email ?? email }
   // If there is no session, the project requires e-mail confirmation first. Do not create an account here: for an address that
   // is already taken, Supabase returns an invented user.
-  if (data.session === null) return { user, session: null, defaultKey: null }
+  if (data.session === null) return withoutSession(email)
+  const user = { id: data.user.id, email: data.user.email ?? email }
 
   const { access_token, refresh_token, expires_at, expires_in } = data.session
   const expiresAt = new Date(expires_at === undefined ? Date.now() + expires_in * 1000 : expires_at * 1000)
@@ -64,6 +64,14 @@ export async function signUp(
     // session.
     defaultKey: await provisionOrWarn(ctx, user.id, personOf(data.user), invitation),
   }
+}
+
+/**
+ * Returns the answer to a person who must confirm the address first. The id is invented. For a taken address, Supabase Auth invents
+ * another id each time. So two sign-ups with the real id of a new user would show that the address was free.
+ */
+function withoutSession(email: string) {
+  return { user: { id: randomUUID(), email: email.toLowerCase() }, session: null, defaultKey: null }
 }
 
 async function provisionOrWarn(

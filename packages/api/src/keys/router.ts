@@ -11,11 +11,18 @@ import {
   NewKeyOutput,
   ReplaceLostSecret,
   RotateKey,
-  UpdateKey,
 } from '@keymeter/contract'
 import type { TRPCRouterRecord } from '@trpc/server'
 import { withRequestId } from '../request-id.ts'
-import { editProcedure, newKeyProcedure, revokeProcedure, secretProcedure, signedInProcedure, stopProcedure } from '../trpc.ts'
+import {
+  editProcedure,
+  newKeyProcedure,
+  revokeProcedure,
+  secretProcedure,
+  signedInProcedure,
+  stopProcedure,
+  updateKeyProcedure,
+} from '../trpc.ts'
 import { confirmSecretSaved } from './confirm-secret-saved.ts'
 import { createKey } from './create.ts'
 import { disableKey, enableKey } from './disable.ts'
@@ -61,12 +68,11 @@ export const keysRouter = {
     .output(KeyUsageOutput)
     .query(({ ctx, input }) => withRequestId(ctx, keyUsage(ctx.scope, input))),
 
-  update: editProcedure
+  update: updateKeyProcedure
     .meta({
       description:
-        'Changes the name, the expiry or the credit limit of a key. Missing fields stay unchanged. Any expiry in the future is accepted, so the key can expire before the answer arrives.',
+        'Changes the name, the expiry or the credit limit of a key. Missing fields stay unchanged. Any expiry in the future is accepted, so the key can expire before the answer arrives. A new expiry needs a recent sign-in, because it can make a secret work again.',
     })
-    .input(UpdateKey)
     .output(KeyOutput)
     .mutation(({ ctx, input }) => withRequestId(ctx, updateKey(ctx.scope, input))),
 

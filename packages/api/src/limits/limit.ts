@@ -37,7 +37,7 @@ interface Attempt {
 }
 
 /**
- * A limit on attempts per subject (a client address, a mailbox or an account), counted in Postgres. It is exact over all server
+ * A limit on attempts per subject (a client address, a mailbox, an account or a person), counted in Postgres. It is exact over all server
  * processes: of any number of concurrent attempts, exactly `attemptsMax` pass in a window. A window begins with the first attempt
  * of the subject. Refused attempts are counted too, but they do not extend the window.
  *

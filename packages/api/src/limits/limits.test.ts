@@ -129,7 +129,7 @@ describe('the limit of key changes', () => {
   })
 
   it('a leaked key can be revoked and disabled after all changes are used up, up to a limit of its own', async () => {
-    const { caller, id } = await limited({ keyChangesPerAccountPerHour: 1, keyRevokesPerAccountPerHour: 3 })
+    const { caller, id } = await limited({ keyChangesPerAccountPerHour: 1, keyRevokesPerPersonPerHour: 3 })
     const created = await caller.keys.create({ name: 'leaked' })
     await expect(caller.keys.update({ id, name: 'x' })).rejects.toMatchObject({ reason: 'too_many_key_changes' })
     await caller.keys.endGrace({ id })
@@ -144,7 +144,7 @@ describe('the limit of key changes', () => {
   })
 
   it('the default allows more revokes in an hour than an account can have keys', () => {
-    expect(DEFAULT_LIMITS.keyRevokesPerAccountPerHour).toBeGreaterThan(DEFAULT_LIMITS.keyChangesPerAccountPerHour)
+    expect(DEFAULT_LIMITS.keyRevokesPerPersonPerHour).toBeGreaterThan(DEFAULT_LIMITS.keyChangesPerAccountPerHour)
     expect(DEFAULT_LIMITS.keyChangesPerAccountPerHour).toBeGreaterThan(DEFAULT_LIMITS.newKeysPerAccountPerDay)
   })
 

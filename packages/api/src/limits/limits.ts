@@ -11,10 +11,10 @@ export interface LimitSettings {
   linkRequestsPerAddressPerHour: number
   linkRequestsPerMailboxPerHour: number
   keyChangesPerAccountPerHour: number
-  keyRevokesPerAccountPerHour: number
+  keyRevokesPerPersonPerHour: number
   newKeysPerAccountPerDay: number
-  memberChangesPerAccountPerHour: number
-  invitationsPerAccountPerDay: number
+  memberChangesPerPersonPerHour: number
+  invitationsPerPersonPerDay: number
   wrongServiceKeysPerAddressPerHour: number
 }
 
@@ -25,10 +25,10 @@ export const DEFAULT_LIMITS: LimitSettings = {
   linkRequestsPerAddressPerHour: 30,
   linkRequestsPerMailboxPerHour: 6,
   keyChangesPerAccountPerHour: 300,
-  keyRevokesPerAccountPerHour: 1_000,
+  keyRevokesPerPersonPerHour: 1_000,
   newKeysPerAccountPerDay: 200,
-  memberChangesPerAccountPerHour: 100,
-  invitationsPerAccountPerDay: 50,
+  memberChangesPerPersonPerHour: 100,
+  invitationsPerPersonPerDay: 50,
   wrongServiceKeysPerAddressPerHour: 100,
 }
 
@@ -39,10 +39,10 @@ export const NO_LIMITS: LimitSettings = {
   linkRequestsPerAddressPerHour: 0,
   linkRequestsPerMailboxPerHour: 0,
   keyChangesPerAccountPerHour: 0,
-  keyRevokesPerAccountPerHour: 0,
+  keyRevokesPerPersonPerHour: 0,
   newKeysPerAccountPerDay: 0,
-  memberChangesPerAccountPerHour: 0,
-  invitationsPerAccountPerDay: 0,
+  memberChangesPerPersonPerHour: 0,
+  invitationsPerPersonPerDay: 0,
   wrongServiceKeysPerAddressPerHour: 0,
 }
 
@@ -89,10 +89,10 @@ export function createLimits(db: Db, settings: LimitSettings) {
     }),
     keyRevokes: new Limit(db, {
       name: 'key-revokes',
-      attemptsMax: settings.keyRevokesPerAccountPerHour,
+      attemptsMax: settings.keyRevokesPerPersonPerHour,
       windowSeconds: HOUR_SECONDS,
       reason: 'too_many_key_changes',
-      refusal: 'This account has sent too many requests to revoke or disable keys',
+      refusal: 'You have sent too many requests to revoke or disable keys',
     }),
     newKeys: new Limit(db, {
       name: 'new-keys',
@@ -104,17 +104,17 @@ export function createLimits(db: Db, settings: LimitSettings) {
     }),
     memberChanges: new Limit(db, {
       name: 'member-changes',
-      attemptsMax: settings.memberChangesPerAccountPerHour,
+      attemptsMax: settings.memberChangesPerPersonPerHour,
       windowSeconds: HOUR_SECONDS,
       reason: 'too_many_attempts',
-      refusal: 'This account has made too many changes of members and settings',
+      refusal: 'You have made too many changes of members and settings',
     }),
     invitations: new Limit(db, {
       name: 'invitations',
-      attemptsMax: settings.invitationsPerAccountPerDay,
+      attemptsMax: settings.invitationsPerPersonPerDay,
       windowSeconds: DAY_SECONDS,
       reason: 'too_many_attempts',
-      refusal: 'This account has sent too many invitations',
+      refusal: 'You have sent too many invitations',
     }),
     wrongServiceKeys: new Limit(db, {
       name: 'wrong-service-key',

@@ -1,10 +1,10 @@
 import { randomUUID } from 'node:crypto'
-import type { MemberRole } from '@keymeter/contract'
-import { withClient } from '@keymeter/local'
+import { KEYS_LIVE_MAX, type MemberRole } from '@keymeter/contract'
 import { describe, expect, it } from 'vitest'
 import { accessToken, contextOf, provisioned, signedIn } from '../../test/caller.ts'
-import { actingOn, type memberOf, team } from '../../test/members.ts'
+import { actingOn, memberOf, team } from '../../test/members.ts'
 import { reconciledDatabase } from '../../test/reconciled-database.ts'
+import { AccountQueue } from '../account-queue.ts'
 import { createLimits, NO_LIMITS } from '../limits/limits.ts'
 import { verifyAudit } from '../maintenance/verify-audit.ts'
 import { appRouter } from '../router.ts'
@@ -77,5 +77,150 @@ describe('an invitation of a member who loses the right to invite', () => {
     expect(await read()).toBe('revoked')
     await expect(accept()).rejects.toMatchObject(revoked)
     expect((await owner.members.list()).data).toHaveLength(2)
+  })
+})
+
+describe('a member who sends as many calls as possible', () => {
+  const tooMany = { code: 'TOO_MANY_REQUESTS' }
+
+  it('cannot use up the changes of members with which an owner removes this member', async () => {
+    const { accountId, member } = await team(database, 'admin')
+    const limits = createLimits(database.db, { ...NO_LIMITS, memberChangesPerPersonPerHour: 2 })
+    const insider = await actingOn(database, accountId, member.memberId, { limits })
+    await insider.accounts.rename({ name: 'a' })
+    await insider.accounts.rename({ name: 'b' })
+    await expect(insider.accounts.rename({ name: 'c' })).rejects.toMatchObject(tooMany)
+    const owner = await actingOn(database, accountId, accountId, { limits })
+    await owner.members.remove({ memberId: member.memberId })
+    await expect(insider.keys.list()).rejects.toMatchObject({ reason: 'not_a_member' })
+  })
+
+  it('cannot use up the revokes with which others stop the keys of this member', async () => {
+    const { accountId, member, membersKey } = await team(database, 'developer')
+    const limits = createLimits(database.db, { ...NO_LIMITS, keyRevokesPerPersonPerHour: 2 })
+    const insider = await actingOn(database, accountId, member.memberId, { limits })
+    await insider.keys.disable({ id: membersKey })
+    await insider.keys.disable({ id: membersKey })
+    await expect(insider.keys.disable({ id: membersKey })).rejects.toMatchObject(tooMany)
+    const owner = await actingOn(database, accountId, accountId, { limits })
+    expect(await owner.keys.revoke({ id: membersKey })).toMatchObject({ status: 'revoked' })
+  })
+
+  it('cannot keep an owner out of the queue of the account', async () => {
+    const { accountId, member } = await team(database, 'viewer')
+    const accountCalls = new AccountQueue(1)
+    const insider = await actingOn(database, accountId, member.memberId, { accountCalls })
+    const owner = await actingOn(database, accountId, accountId, { accountCalls })
+    await insider.keys.list()
+    const end = Promise.withResolvers<void>()
+    const blocking = accountCalls.run(accountId, () => end.promise, { person: member.memberId })
+    const flood = Array.from({ length: 2 * KEYS_LIVE_MAX }, () => insider.keys.list().catch((error) => error.reason))
+    const removal = owner.members.remove({ memberId: member.memberId })
+    removal.catch(() => {})
+    end.resolve()
+    await removal
+    await blocking
+    expect(await Promise.all(flood)).toContain('account_busy')
+  })
+
+  it('cannot send more invitations by opening one account after the other', async () => {
+    const limits = createLimits(database.db, { ...NO_LIMITS, invitationsPerPersonPerDay: 1 })
+    const { userId } = await provisioned(database)
+    const token = await accessToken(userId, { email: emailOf(userId) })
+    const on = (account: string) => appRouter.createCaller(contextOf(database, token, { account, limits }))
+    const invite = async (account: string) =>
+      await on(account).members.invite({ email: `${randomUUID()}@example.com`, role: 'viewer' })
+    await invite(userId)
+    await on(userId).accounts.rename({ name: 'first' })
+    await on(userId).accounts.close({ confirmation: 'first' })
+    const { account } = await on(userId).accounts.open()
+    expect(account.id).not.toBe(userId)
+    await expect(invite(account.id)).rejects.toMatchObject({ ...tooMany, reason: 'too_many_attempts' })
+  })
+
+  it('opens only one account with concurrent calls', async () => {
+    const { userId, caller } = await provisioned(database)
+    const other = await memberOf(database, userId, 'owner')
+    await caller.members.leave()
+    const person = await signedIn(database, userId)
+    const outcomes = await Promise.allSettled(Array.from({ length: 10 }, async () => await person.accounts.open()))
+    const refusals = outcomes.flatMap((outcome) => (outcome.status === 'rejected' ? [outcome.reason.reason] : []))
+    expect(refusals).toEqual(Array.from({ length: 9 }, () => 'account_exists'))
+    expect((await person.accounts.list()).data).toHaveLength(1)
+    expect((await other.caller.members.list()).data).toHaveLength(1)
+  })
+})
+
+describe('a stream', () => {
+  it('ends when the account begins to require a second factor that its member has not given', async () => {
+    const { accountId, member } = await team(database, 'viewer')
+    const context = contextOf(database, await accessToken(member.memberId), { account: accountId })
+    const open = async (aal: string) => {
+      const authorization = `Bearer ${await accessToken(member.memberId, { aal })}`
+      const stream = (await appRouter.createCaller({ ...context, authorization }).usage.watch())[Symbol.asyncIterator]()
+      await stream.next()
+      return stream
+    }
+    const [withCode, withPassword] = [await open('aal2'), await open('aal1')]
+    const ends = expect(withPassword.next()).rejects.toThrow('The stream ends')
+    const ownerToken = await accessToken(accountId, { aal: 'aal2' })
+    await appRouter
+      .createCaller({ ...context, authorization: `Bearer ${ownerToken}` })
+      .accounts.requireSecondFactor({ isRequired: true })
+    await ends
+    await superuser.query("select keymeter.set_suspended($1, true, row('a test', null, null))", [accountId])
+    context.usageWatch.refresh([accountId])
+    expect((await withCode.next()).value?.[1]).toMatchObject({ suspendedAt: expect.any(String) })
+    context.usageWatch.close()
+  })
+})
+
+describe('the Data API of Supabase, with the token of an owner,', () => {
+  it('reads and changes no table, and calls no function', async () => {
+    const { accountId } = await team(database, 'owner')
+    const { rows: tables } = await superuser.query<{ name: string; columns: string[] }>(
+      `select c.oid::regclass::text as name, array_agg(quote_ident(attname)) as columns from pg_class c join pg_attribute on attrelid = c.oid and attnum > 0 and not attisdropped
+        where relnamespace = 'public'::regnamespace and relkind in ('r', 'p', 'v', 'm') group by c.oid`,
+    )
+    const { rows: functions } = await superuser.query<{ name: string; arity: number }>(
+      `select oid::regproc::text as name, pronargs as arity from pg_proc where pronamespace = 'keymeter'::regnamespace and prokind = 'f'`,
+    )
+    expect(tables.length).toBeGreaterThan(15)
+    expect(functions.length).toBeGreaterThan(50)
+    const statements = [
+      ...tables.flatMap(({ name, columns: [column = ''] }) => [
+        `select 1 from ${name}`,
+        `select ${column} from ${name}`,
+        `insert into ${name} default values`,
+        `update ${name} set ${column} = ${column}`,
+        `delete from ${name}`,
+      ]),
+      ...functions.map(({ name, arity }) => `select ${name}(${Array(arity).fill('null').join(', ')})`),
+    ]
+    const client = await superuser.connect()
+    const allowed: string[] = []
+    try {
+      for (const role of ['authenticated', 'anon', 'service_role'])
+        for (const statement of statements) {
+          await client.query('begin')
+          try {
+            await client.query(`set local role ${role}`)
+            // PostgREST sets the claims like this. A member can choose none of the settings of Keymeter, but assume it.
+            await client.query(
+              `select set_config('request.jwt.claims', $1, true), set_config('app.user_id', $2, true), set_config('app.member_id', $2, true)`,
+              [JSON.stringify({ sub: accountId, role }), accountId],
+            )
+            await client.query(statement).then(
+              () => allowed.push(`${role}: ${statement}`),
+              (error: { code?: string }) => error.code === '42501' || allowed.push(`${role}: ${statement}: ${error.code}`),
+            )
+          } finally {
+            await client.query('rollback')
+          }
+        }
+    } finally {
+      client.release()
+    }
+    expect(allowed).toEqual([])
   })
 })

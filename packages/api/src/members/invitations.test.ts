@@ -373,7 +373,7 @@ describe('the member who invites', () => {
 
   it('can send as many invitations in 24 hours as the setting allows, and members of other accounts use up nothing of it', async () => {
     const account = await owner()
-    const limits = createLimits(database.db, { ...NO_LIMITS, invitationsPerAccountPerDay: 2 })
+    const limits = createLimits(database.db, { ...NO_LIMITS, invitationsPerPersonPerDay: 2 })
     const inviteAs = async (userId: string) =>
       await (await actingOn(account.userId, userId, { limits })).members.invite({
         email: `${randomUUID()}@example.com`,
@@ -386,7 +386,7 @@ describe('the member who invites', () => {
     await expect(inviteAs(account.userId)).rejects.toMatchObject({
       code: 'TOO_MANY_REQUESTS',
       reason: 'too_many_attempts',
-      message: expect.stringMatching(/^This account has sent too many invitations: try again in /),
+      message: expect.stringMatching(/^You have sent too many invitations: try again in /),
     })
   })
 

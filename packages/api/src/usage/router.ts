@@ -44,9 +44,9 @@ export const usageRouter = {
       const { caller } = ctx
       const call = memberCall(ctx, path, caller)
       await inAccount(call, 'read only', async () => {})
-      // All members who watch share the reads, so a read belongs to no member. Each read also returns who is a member by then.
+      // All members who watch share the reads, so a read belongs to no member. Each read also returns who may read the account by then.
       const read = async () => await inAccountWithoutTurn({ ...call, by: null }, 'read only', readAccountNow)
-      const snapshots = ctx.usageWatch.watch(call.userId, caller.userId, read, { endsAt: caller.expiresAt, signal })
+      const snapshots = ctx.usageWatch.watch(call.userId, caller, read, { endsAt: caller.expiresAt, signal })
       return eventsOf(snapshots, ctx.requestId)
     }),
 } satisfies TRPCRouterRecord
@@ -57,11 +57,16 @@ async function* eventsOf(snapshots: AsyncIterable<Omit<UsageSnapshot, 'requestId
 
 async function readAccountNow(scope: Scope): Promise<AccountNow> {
   const members = await scope.db
-    .selectFrom('account_members')
-    .select('member_id as id')
-    .where('user_id', '=', scope.userId)
-    .where('role', 'is not', null)
+    .selectFrom('account_members as members')
+    .innerJoin('billing_accounts as accounts', 'accounts.user_id', 'members.user_id')
+    .select(['members.member_id as id', 'accounts.requires_second_factor as needsSecondFactor'])
+    .where('members.user_id', '=', scope.userId)
+    .where('members.role', 'is not', null)
     .limit(MEMBERS_MAX)
     .execute()
-  return { snapshot: await usageSnapshot(scope), memberIds: new Set(members.map(({ id }) => id)) }
+  return {
+    snapshot: await usageSnapshot(scope),
+    memberIds: new Set(members.map(({ id }) => id)),
+    needsSecondFactor: members.some(({ needsSecondFactor }) => needsSecondFactor),
+  }
 }

@@ -39,10 +39,10 @@ const readAs = (userId: string) => async () => {
   const snapshot = await inAccount({ ...contextOf(database, null), userId, by: null }, 'read only', usageSnapshot)
   reads++
   lastRead = snapshot?.sequence ?? 0
-  return { snapshot, memberIds: new Set([userId]) }
+  return { snapshot, memberIds: new Set([userId]), needsSecondFactor: false }
 }
 const watch = (userId = account.userId, endsAt = new Date(Date.now() + HOUR_MS), signal?: AbortSignal) =>
-  usageWatch.watch(userId, userId, readAs(userId), { endsAt, signal })
+  usageWatch.watch(userId, { userId, isSecondFactor: false }, readAs(userId), { endsAt, signal })
 const next = async (stream: ReturnType<typeof watch>) => (await stream.next()).value
 const spend = async (credits: number) => {
   expect(await charge(database, account.defaultKey.secret, credits)).toMatchObject({ verdict: 'charged' })
@@ -92,7 +92,7 @@ describe('a watcher of an account', () => {
       isFirst = false
       return snapshot
     }
-    const stream = usageWatch.watch(account.userId, account.userId, read, {
+    const stream = usageWatch.watch(account.userId, { userId: account.userId, isSecondFactor: false }, read, {
       endsAt: new Date(Date.now() + HOUR_MS),
       signal: undefined,
     })
@@ -137,7 +137,7 @@ describe('a watcher of an account', () => {
       if (isFailing) throw new Error(`failure ${++failures}`)
       return await readAs(account.userId)()
     }
-    const stream = usageWatch.watch(account.userId, account.userId, read, {
+    const stream = usageWatch.watch(account.userId, { userId: account.userId, isSecondFactor: false }, read, {
       endsAt: new Date(Date.now() + HOUR_MS),
       signal: undefined,
     })

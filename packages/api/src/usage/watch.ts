@@ -1,6 +1,7 @@
 import { STREAMS_PER_ACCOUNT_MAX, type UsageSnapshot } from '@keymeter/contract'
 import type { Logger } from 'pino'
 import { AppError } from '../errors.ts'
+import type { Caller } from '../scope.ts'
 
 /** The shortest time between two reads of one account. All watchers of the account share the reads. */
 const READ_PAUSE_MS = 200
@@ -23,10 +24,12 @@ export interface AccountNow {
   snapshot: Snapshot | null
   /** The ids of the members. Other people get no snapshot, and their streams end. */
   memberIds: ReadonlySet<string>
+  /** True if the streams of members without a second factor end, too. */
+  needsSecondFactor: boolean
 }
 
 interface Watcher {
-  memberId: string
+  member: Pick<Caller, 'userId' | 'isSecondFactor'>
   read: () => Promise<AccountNow>
   /** The latest snapshot that the client has not taken yet. A newer snapshot replaces it, so a slow client needs no queue. */
   next: Snapshot | null
@@ -70,20 +73,21 @@ export class UsageWatch {
    *
    * A stream that is refused throws immediately, so that its response can have the status of the error.
    *
-   * @param memberId The member who watches. The caller has checked the membership. When it ends, the stream ends too.
+   * @param member The member who watches. The caller has checked that the member may read the account. When the member may no longer
+   *   read it, the stream ends too.
    * @param read Reads the account. All watchers of the account share one read.
    * @throws AppError `too_many_streams`
    */
   watch(
     userId: string,
-    memberId: string,
+    member: Watcher['member'],
     read: () => Promise<AccountNow>,
     { endsAt, signal }: { endsAt: Date; signal: AbortSignal | undefined },
   ): AsyncGenerator<Snapshot, never> {
     const account = this.#accounts.get(userId) ?? { watchers: new Set(), isStale: false, isBusy: false }
     if (account.watchers.size >= STREAMS_PER_ACCOUNT_MAX) throw new AppError('too_many_streams')
     const watcher: Watcher = {
-      memberId,
+      member,
       read,
       next: null,
       sent: '',
@@ -155,8 +159,8 @@ export class UsageWatch {
     account.isStale = false
     try {
       const [first] = account.watchers
-      const { snapshot = null, memberIds } = (await first?.read()) ?? {}
-      if (snapshot !== null && memberIds !== undefined) send(account, snapshot, memberIds)
+      const now = await first?.read()
+      if (now !== undefined) send(account, now)
     } catch (error) {
       // The account is read again after the next announcement, after a reconnect of the listener, or at the next regular read.
       this.#log.warn({ err: error }, 'could not read the balance of a watched account; trying again within 15 seconds')
@@ -188,10 +192,12 @@ async function* snapshotsOf(watcher: Watcher, end: () => void): AsyncGenerator<S
   }
 }
 
-function send({ watchers }: Account, snapshot: Snapshot, memberIds: ReadonlySet<string>): void {
+function send({ watchers }: Account, { snapshot, memberIds, needsSecondFactor }: AccountNow): void {
+  if (snapshot === null) return
   const text = JSON.stringify(snapshot)
   for (const watcher of watchers) {
-    if (!memberIds.has(watcher.memberId)) {
+    const { userId, isSecondFactor } = watcher.member
+    if (!memberIds.has(userId) || (needsSecondFactor && !isSecondFactor)) {
       // Its stream ends without the snapshot. The client opens another stream, which is refused.
       watcher.isEnded = true
       watcher.next = null
