@@ -64,7 +64,8 @@ type Call = Omit<Scope, 'db' | 'member'> & { db: Db; by: By | null }
  * what the policies of row level security compare each row with. The function returns after the commit. If `operation` throws, the
  * transaction is rolled back.
  *
- * A member whose own account does not exist yet counts as its owner: the operation perhaps opens it.
+ * A person who was never a member of an account counts as the owner of an account with their id, before it exists: the operation
+ * perhaps opens it.
  *
  * @throws AppError `not_a_member`, also if the account does not exist. `role_insufficient`, `second_factor_required`.
  * @throws AppError `database_unavailable` if Postgres cannot be reached, shuts down, accepts no writes, exceeds a timeout or
@@ -105,10 +106,10 @@ export async function inAccountWithoutTurn<T>(
     // close together and mostly in memory, so reading them by an index is cheaper than the default `random_page_cost` of 4
     // suggests. With this default, Postgres scans the whole table if most of its rows belong to one account.
     const { rows } = await sql<Entry>`
-      select entered.role, has_account as "hasAccount", needs_second_factor as "needsSecondFactor",
+      select entered.role, has_account as "hasAccount", needs_second_factor as "needsSecondFactor", is_first_visit as "isFirstVisit",
              set_config('max_parallel_workers_per_gather', '0', true), set_config('random_page_cost', '1.1', true)
         from keymeter.enter_account(${call.userId}, ${by?.caller.userId ?? null}) as entered`.execute(transaction)
-    const member = by === null ? null : admit(by, call.userId, rows[0])
+    const member = by === null ? null : admit(by, rows[0])
     return await operation({ ...call, member, db: transaction })
   })
 }
@@ -179,16 +180,17 @@ interface Entry {
   role: string | null
   hasAccount: boolean
   needsSecondFactor: boolean
+  isFirstVisit: boolean
 }
 
 /**
  * Returns the member, or refuses the call. Unknown accounts and accounts of others get the same answer. So a caller who is not a
  * member also does not learn whether the account requires a second factor.
  */
-function admit({ caller, call, opensAccount = false }: By, accountId: string, entry: Entry | undefined): Member {
+function admit({ caller, call, opensAccount = false }: By, entry: Entry | undefined): Member {
   const access: Access = ACCESS[call]
-  const isFirstVisit = entry?.hasAccount === false && (opensAccount || caller.userId === accountId)
-  const role = requireRole(access, isFirstVisit ? 'owner' : MemberRole.nullish().parse(entry?.role))
+  const mayOpen = entry?.isFirstVisit === true || (entry?.hasAccount === false && opensAccount)
+  const role = requireRole(access, mayOpen ? 'owner' : MemberRole.nullish().parse(entry?.role))
   if (entry?.needsSecondFactor && !caller.isSecondFactor) throw new AppError('second_factor_required')
   const { userId: id, email, isSecondFactor } = caller
   return { id, email, role, access, isSecondFactor }

@@ -2,6 +2,7 @@ import { cutSecrets, isMemberCall, type MemberCall, UpdateKey } from '@keymeter/
 import { initTRPC } from '@trpc/server'
 import { accountOfCall } from './auth/account-of-call.ts'
 import { requireRecentSignIn } from './auth/require-recent-sign-in.ts'
+import type { VerifiedToken } from './auth/verify-access-token.ts'
 import { verifyServiceKey } from './auth/verify-service-key.ts'
 import { decideFreeCredits, UNDECIDED } from './billing/free-credits.ts'
 import type { Context } from './context.ts'
@@ -71,6 +72,14 @@ export const signedInProcedure = t.procedure.use(async ({ ctx, path, type, next 
   })
 })
 
+/**
+ * The base of the procedures for a signed-in person that open their transactions themselves: streams, which can stay open for
+ * hours, and calls that first ask the auth server.
+ */
+export const signedInCall = t.procedure.use(
+  async ({ ctx, next }) => await next({ ctx: { caller: await ctx.verifyAccessToken(ctx.authorization) } }),
+)
+
 interface ChangeOptions {
   accountLimits?: (keyof Limits)[]
   personLimits?: (keyof Limits)[]
@@ -91,8 +100,8 @@ interface ChangeOptions {
  * `ctx.freeCredits` is for a procedure that can create the account.
  */
 function changeProcedure(options: ChangeOptions) {
-  return t.procedure.use(async ({ ctx, path, next }) => {
-    const { call, freeCredits } = await beginChange(ctx, path, options)
+  return signedInCall.use(async ({ ctx, path, next }) => {
+    const { call, freeCredits } = await beginChange(ctx, ctx.caller, path, options)
     const change = async (scope: Scope) => {
       const result = await next({ ctx: { scope, freeCredits } })
       if (!result.ok) throw result.error
@@ -105,10 +114,10 @@ function changeProcedure(options: ChangeOptions) {
 /** Does what a `changeProcedure` does before its transaction. */
 async function beginChange(
   ctx: Context,
+  caller: VerifiedToken,
   path: string,
   { accountLimits = [], personLimits = [], checksSession, needsRecentSignIn = false }: ChangeOptions,
 ) {
-  const caller = await ctx.verifyAccessToken(ctx.authorization)
   const call = memberCall(ctx, path, caller)
   await inAccount(call, 'read only', async () => {})
   if (needsRecentSignIn) requireRecentSignIn(caller)
@@ -127,10 +136,10 @@ export const editProcedure = changeProcedure({ accountLimits: ['keyChanges'], ch
  * The base of `keys.update`. A new expiry can make the secrets of an expired key work again, or for longer. So such a call needs what
  * a `secretProcedure` needs.
  */
-export const updateKeyProcedure = t.procedure.input(UpdateKey).use(async ({ ctx, path, input, next }) => {
+export const updateKeyProcedure = signedInCall.input(UpdateKey).use(async ({ ctx, path, input, next }) => {
   const setsExpiry = input.expiresAt !== undefined
   const options = { accountLimits: ['keyChanges' as const], checksSession: setsExpiry, needsRecentSignIn: setsExpiry }
-  const { call } = await beginChange(ctx, path, options)
+  const { call } = await beginChange(ctx, ctx.caller, path, options)
   return await inAccount(call, 'read write', async (scope) => {
     const result = await next({ ctx: { scope } })
     if (!result.ok) throw result.error
@@ -152,8 +161,8 @@ export const memberChangeProcedure = changeProcedure({
   changesMembers: true,
 })
 /** Like `memberChangeProcedure`, but the procedure opens the transaction of `ctx.call` itself, because it also acts after the commit. */
-export const inviteProcedure = t.procedure.use(async ({ ctx, path, next }) => {
-  const { call } = await beginChange(ctx, path, {
+export const inviteProcedure = signedInCall.use(async ({ ctx, path, next }) => {
+  const { call } = await beginChange(ctx, ctx.caller, path, {
     personLimits: ['invitations', 'memberChanges'],
     checksSession: true,
     needsRecentSignIn: true,
@@ -166,14 +175,6 @@ export const inviteProcedure = t.procedure.use(async ({ ctx, path, next }) => {
  */
 export const revokeProcedure = changeProcedure({ personLimits: ['keyRevokes'], checksSession: true })
 export const stopProcedure = changeProcedure({ personLimits: ['keyRevokes'], checksSession: false })
-
-/**
- * The base of the procedures for a signed-in person that open their transactions themselves: streams, which can stay open for
- * hours, and calls that first ask the auth server.
- */
-export const signedInCall = t.procedure.use(
-  async ({ ctx, next }) => await next({ ctx: { caller: await ctx.verifyAccessToken(ctx.authorization) } }),
-)
 
 /** The base of every procedure for the company's backend, which sends the service key. The input identifies the account. */
 export const serviceProcedure = t.procedure.use(async ({ ctx, next }) => {

@@ -161,7 +161,7 @@ export const PERMISSIONS: Record<string, readonly string[]> = {
     "keymeter_api EXECUTE",
     "runs with the rights of its owner"
   ],
-  "function keymeter.enter_account(account uuid, member uuid, OUT role text, OUT has_account boolean, OUT needs_second_factor boolean)": [
+  "function keymeter.enter_account(account uuid, member uuid, OUT role text, OUT has_account boolean, OUT needs_second_factor boolean, OUT is_first_visit boolean)": [
     "keymeter_api EXECUTE",
     "runs with the rights of its owner"
   ],

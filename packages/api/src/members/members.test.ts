@@ -184,7 +184,7 @@ describe('the account of a call', () => {
     const { defaultKey, accounts } = await own.auth.provision()
     // A person who is a member of another account gets no account of their own.
     expect([defaultKey, accounts.map(({ id, role }) => [id, role])]).toEqual([null, [[accountId, 'viewer']]])
-    expect((await own.billing.get()).account).toBeNull()
+    await expect(own.billing.get()).rejects.toMatchObject({ reason: 'not_a_member' })
     expect((await member.caller.billing.get()).account).not.toBeNull()
     const opened = await own.accounts.open()
     expect(opened).toMatchObject({ account: { id: member.memberId, role: 'owner' }, defaultKey: { name: 'default' } })
