@@ -29,14 +29,19 @@ export const CloseAccount = z.strictObject({ confirmation: Confirmation })
 export const AccountToDelete = MemberAccount.extend({
   /** True if the account would have no owner without the person. Then it must be deleted too, or get another owner first. */
   isLastOwner: z.boolean(),
-  /** The number of all other members. They lose their access if the account is deleted. */
-  otherMembers: z.int().nonnegative(),
-  /** The number of keys that are revoked if the account is deleted. */
-  liveKeys: z.int().nonnegative(),
-  /** The credits that nobody can spend after the deletion of the account. */
-  creditsRemaining: Credits,
-  /** The credits of open holds. They can still be settled after the deletion of the account. */
-  creditsHeld: Credits,
+  /** What the deletion of the account ends. Null if the account needs a second factor that the person has not given. */
+  consequences: z
+    .object({
+      /** The number of all other members. They lose their access if the account is deleted. */
+      otherMembers: z.int().nonnegative(),
+      /** The number of keys that are revoked if the account is deleted. */
+      liveKeys: z.int().nonnegative(),
+      /** The credits that nobody can spend after the deletion of the account. */
+      creditsRemaining: Credits,
+      /** The credits of open holds. They can still be settled after the deletion of the account. */
+      creditsHeld: Credits,
+    })
+    .nullable(),
 })
 export type AccountToDelete = z.infer<typeof AccountToDelete>
 

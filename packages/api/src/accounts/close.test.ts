@@ -247,12 +247,24 @@ describe('the deletion of an account', () => {
     await metering.hold({ key, credits: 20, idempotencyKey: once(), ttlSeconds: 600 })
     const mine = { id, name: null, ownerEmail: email, role: 'owner', requiresSecondFactor: false, isLastOwner: true }
     const sums = { otherMembers: 1, liveKeys: 2, creditsRemaining: 970, creditsHeld: 20 }
-    expect(await caller.accounts.getDeletion()).toMatchObject({ data: [{ ...mine, ...sums }], canDeleteSignIn: false })
+    expect(await caller.accounts.getDeletion()).toMatchObject({
+      data: [{ ...mine, consequences: sums }],
+      canDeleteSignIn: false,
+    })
     await join('owner')
     await caller.keys.revoke({ id: keyId })
     const { data } = await caller.accounts.getDeletion()
-    expect(data).toEqual([{ ...mine, ...sums, isLastOwner: false, otherMembers: 2, liveKeys: 1 }])
+    expect(data).toEqual([{ ...mine, isLastOwner: false, consequences: { ...sums, otherMembers: 2, liveKeys: 1 } }])
     await caller.accounts.close({ confirmation: email })
     expect((await caller.accounts.getDeletion()).data).toEqual([])
+  })
+
+  it('the preview shows nothing of an account to a person who has not given the second factor that the account needs', async () => {
+    const { id, caller } = await account()
+    await owner.query('update billing_accounts set requires_second_factor = true where user_id = $1', [id])
+    expect((await caller.accounts.getDeletion()).data).toMatchObject([{ id, requiresSecondFactor: true, consequences: null }])
+    const withCode = await accessToken(id, { aal: 'aal2' })
+    const { data } = await appRouter.createCaller(contextOf(database, withCode)).accounts.getDeletion()
+    expect(data).toMatchObject([{ id, consequences: { liveKeys: 1 } }])
   })
 })
