@@ -3,7 +3,7 @@ import { countCredits } from '../ui/format.ts'
 
 /** Lists what the deletion of an account ends. */
 export function DeletionConsequences({ account }: { account: AccountToDelete }) {
-  if (account.consequences === null) return <p>This account can be deleted only after a sign-in with your second factor.</p>
+  if (account.consequences === null) return <p>This account can be deleted only after a sign-in with a second factor.</p>
   const { liveKeys, creditsRemaining, creditsHeld, otherMembers } = account.consequences
   return (
     <ul className="grid list-disc gap-1 pl-5">
