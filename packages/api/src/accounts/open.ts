@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
-import type { MemberAccount, NewKey } from '@keymeter/contract'
+import { MEMBERS_MAX, type MemberAccount, type NewKey } from '@keymeter/contract'
+import { sql } from 'kysely'
 import { provision } from '../auth/provision.ts'
 import { requireRecentSignIn } from '../auth/require-recent-sign-in.ts'
 import type { VerifiedToken } from '../auth/verify-access-token.ts'
@@ -14,7 +15,7 @@ import { listMemberAccounts } from './list.ts'
  * has the id of the person, and a later one has a new id. Each mailbox gets free credits only once.
  *
  * @throws AppError `sign_in_too_old`, because the answer contains a secret.
- * @throws AppError `account_exists` if the person already owns an account.
+ * @throws AppError `account_exists` if the person already owns an account. `too_many_accounts`.
  */
 export async function openAccount(
   ctx: Context,
@@ -23,14 +24,25 @@ export async function openAccount(
   requireRecentSignIn(caller)
   const person = { ...ctx, caller }
   const known = await asPerson(person, 'read only', listMemberAccounts)
-  if (known.accounts.some(({ role }) => role === 'owner')) throw new AppError('account_exists')
+  requireNoOwnAccount(known.accounts)
   const id = known.hasOpenedAccount ? randomUUID() : caller.userId
   await ctx.limits.newKeys.attempt(caller.userId)
   const freeCredits = decideFreeCredits(ctx.freeCredits, await ctx.checkSession(ctx.authorization, caller.userId))
   const call = { ...ctx, userId: id, by: { caller, call: 'auth.provision' as const, opensAccount: true } }
-  const defaultKey = await inAccount(call, 'read write', async (scope) => await provision(scope, freeCredits))
+  const defaultKey = await inAccount(call, 'read write', async (scope) => {
+    // Later accounts have new ids, so only this lock makes concurrent calls of one person wait for each other.
+    await sql`select pg_advisory_xact_lock(hashtextextended(${`keymeter open account ${caller.userId}`}, 0))`.execute(scope.db)
+    requireNoOwnAccount((await listMemberAccounts({ ...scope, caller })).accounts)
+    return await provision(scope, freeCredits)
+  })
   const { accounts } = await asPerson(person, 'read only', listMemberAccounts)
   const account = accounts.find((one) => one.id === id)
   if (account === undefined) throw new Error('the new account is not in the list of the accounts of its owner')
   return { account, defaultKey }
+}
+
+function requireNoOwnAccount(accounts: MemberAccount[]): void {
+  if (accounts.some(({ role }) => role === 'owner')) throw new AppError('account_exists')
+  // The new account would not be in the list of the accounts.
+  if (accounts.length >= MEMBERS_MAX) throw new AppError('too_many_accounts')
 }
