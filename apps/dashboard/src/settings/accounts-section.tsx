@@ -28,9 +28,7 @@ export function AccountsSection({ accounts }: { accounts: MemberAccount[] }) {
       )}
       {!isOwner && (
         <>
-          <p className="text-sm text-ink-soft">
-            You own no account. An account of your own has its own keys, credits and members.
-          </p>
+          <p className="text-sm text-ink-soft">An account of your own has its own keys, credits and members.</p>
           <OpenAccount label="Open an account of your own" className="justify-items-start" />
         </>
       )}
