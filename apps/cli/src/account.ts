@@ -1,9 +1,10 @@
 import { randomUUID } from 'node:crypto'
 import {
+  type AccountAndMembers,
   changeAsOperator,
   changePlan,
   findAccount,
-  getAccount,
+  getAccountAndMembers,
   grantTopUp,
   type OperatorCall,
   readAsOperator,
@@ -11,25 +12,54 @@ import {
   suspendAccount,
   takeBackTopUp,
 } from '@keymeter/api/server'
-import { type BillingAccount, ChangePlan, GrantTopUp, TakeBackTopUp } from '@keymeter/contract'
+import { type BillingAccount, ChangePlan, GrantTopUp, type Invitation, type Member, TakeBackTopUp } from '@keymeter/contract'
 import type { CommandResult } from './command-result.ts'
 import { countCredits } from './count-credits.ts'
+import { type Column, formatTable } from './format-table.ts'
+
+const MEMBERS: Column<Member>[] = [
+  { title: 'MEMBER', value: ({ email }) => email, widthMax: 40 },
+  { title: 'USER ID', value: ({ id }) => id },
+  { title: 'ROLE', value: ({ role }) => role },
+  { title: 'SINCE', value: ({ createdAt }) => createdAt },
+  { title: 'LIVE KEYS', value: ({ liveKeys }) => liveKeys },
+]
+
+const INVITATIONS: Column<Invitation>[] = [
+  { title: 'INVITED', value: ({ email }) => email, widthMax: 40 },
+  { title: 'ROLE', value: ({ role }) => role },
+  { title: 'BY', value: ({ invitedBy }) => invitedBy?.email ?? null, widthMax: 40 },
+  { title: 'ENDS', value: ({ expiresAt, isExpired }) => `${expiresAt}${isExpired ? ' (ended)' : ''}` },
+]
 
 /** @param account is the id of the account or the e-mail address of a member. All commands of this file accept both. */
 export async function showAccount(call: OperatorCall, account: string): Promise<CommandResult> {
   const accountId = await findAccount(call.db, account)
   const now = await readAsOperator(call, 'account', async (_, scopeOf) => ({
-    result: await getAccount(scopeOf(accountId)),
+    result: await getAccountAndMembers(scopeOf(accountId)),
     account: accountId,
     search: null,
   }))
   if (now === null) {
-    const text = `${accountId}\nThe user has signed up, but has no account yet. The first visit of the dashboard creates it, or a top-up.`
+    const text = `${accountId}\nThe user has signed up, but has no account yet. A top-up opens one, or the user does so on the dashboard.`
     return { json: { accountId, account: null }, text, isOk: true }
   }
-  const suspended = now.suspendedAt === null ? '' : `, suspended since ${now.suspendedAt}`
-  const closed = now.closedAt === null ? '' : `, deleted since ${now.closedAt}`
-  return describe(now, { accountId }, `${accountId}${suspended}${closed}`)
+  const { account: found, name, members, invitations } = now
+  const named = name === null ? '' : ` "${name}"`
+  const suspended = found.suspendedAt === null ? '' : `, suspended since ${found.suspendedAt}`
+  const closed = found.closedAt === null ? '' : `, deleted since ${found.closedAt}`
+  const { json, text } = describe(found, { accountId, name, members, invitations }, `${accountId}${named}${suspended}${closed}`)
+  return { json, text: [text, ...describeMembers(now)].join('\n\n'), isOk: true }
+}
+
+function describeMembers({ account, members, invitations }: AccountAndMembers): string[] {
+  const table = members.length > 0 ? formatTable(MEMBERS, members) : 'The account has no members.'
+  const isWithoutOwner = account.closedAt === null && members.every(({ role }) => role !== 'owner')
+  return [
+    table,
+    ...(isWithoutOwner ? ['The account has no owner. Make a user the owner: keymeter add-owner <account> <address>'] : []),
+    ...(invitations.length > 0 ? [formatTable(INVITATIONS, invitations)] : []),
+  ]
 }
 
 /**

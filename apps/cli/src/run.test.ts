@@ -76,7 +76,7 @@ describe('keymeter', () => {
     const { rows } = await database.owner.query<{ email: string }>('select email from auth.users where id = $1', [userId])
     const email = rows[0]?.email.toUpperCase() ?? ''
     expect((await keymeter(['account', email])).stdout).toMatch(
-      new RegExp(`^${userId}\\n1000 credits left until .*, on free\\.\\n$`),
+      new RegExp(`^${userId}\\n1000 credits left until .*, on free\\.\\n\\nMEMBER .*\\n.* ${userId}  owner .*\\n$`),
     )
     const json = async (...args: string[]) => JSON.parse((await keymeter([...args, '--json'])).stdout)
 
@@ -214,7 +214,7 @@ describe('keymeter', () => {
     const help = await keymeter(['--help'])
     expect(help).toMatchObject({ code: 0, stdout: expect.stringContaining('verify-audit'), stderr: '' })
     const commands = [...help.stdout.matchAll(/^ {2}([a-z-]+) \[options\]/gm)].map(([, name = '']) => name)
-    expect(commands).toHaveLength(21)
+    expect(commands).toHaveLength(23)
     for (const name of commands) expect((await keymeter([name, '--help'])).stdout).toContain('--json')
   })
 

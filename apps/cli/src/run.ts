@@ -1,11 +1,12 @@
 import { KEY_BRAND_DEFAULT, type OperatorCall } from '@keymeter/api/server'
-import { ACCOUNTS_PAGE_MAX, AccountSort, AccountStatus, hasNoWholeSecret } from '@keymeter/contract'
+import { ACCOUNTS_PAGE_MAX, AccountSort, AccountStatus, hasNoWholeSecret, MemberRole } from '@keymeter/contract'
 import { ConnectionFailure, createDb, type Db } from '@keymeter/db'
-import { Command, CommanderError, InvalidArgumentError, Option } from 'commander'
+import { Argument, Command, CommanderError, InvalidArgumentError, Option } from 'commander'
 import { prettifyError, ZodError } from 'zod'
 import { putOnPlan, resume, showAccount, suspend, takeBack, topUp } from './account.ts'
 import { type AccountsOptions, showAccounts } from './accounts.ts'
 import { addOwnerToAccount } from './add-owner.ts'
+import { removeMember, setRoleOfMember } from './change-member.ts'
 import { closeAccountOfCustomer } from './close-account.ts'
 import type { CommandResult } from './command-result.ts'
 import { examineDeployment } from './doctor.ts'
@@ -41,6 +42,7 @@ interface OutputOptions {
 }
 
 const ACCOUNT = 'Name the account by its id or by the e-mail address of a member.'
+const MEMBER = 'the id or the e-mail address of a member of the account'
 const SECRET_ON_INPUT = 'With -, the command reads a whole secret from the standard input, and never prints it.'
 const SECRET_IN_ARGUMENT = `Error: An argument contains a whole secret. Other users of this machine can see arguments, and the shell keeps them in its history.
 Pass the secret on standard input, e.g. \`keymeter find-key - < file\`. Then delete it from the history of the shell.
@@ -194,7 +196,7 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
         await execute(options, ({ db }) => showOperatorLog(db, options)),
     )
 
-  command('account', `Shows an account. ${ACCOUNT}`)
+  command('account', `Shows an account, its members and its open invitations. ${ACCOUNT}`)
     .argument('<account>')
     .action(async (account: string, options: OutputOptions) => await execute(options, (call) => showAccount(call, account)))
 
@@ -266,6 +268,29 @@ export async function run(args: readonly string[], terminal: Terminal): Promise<
     .action(
       async (account: string, address: string, options: OutputOptions) =>
         await execute(options, (call) => addOwnerToAccount(call, account, address)),
+    )
+
+  command(
+    'set-role',
+    `Changes the role of a member. An account always has an owner. The keys of the member stay as they are. ${ACCOUNT}`,
+  )
+    .argument('<account>')
+    .argument('<member>', MEMBER)
+    .addArgument(new Argument('<role>').choices(MemberRole.options))
+    .action(
+      async (account: string, member: string, role: MemberRole, options: OutputOptions) =>
+        await execute(options, (call) => setRoleOfMember(call, account, member, role)),
+    )
+
+  command(
+    'remove-member',
+    `Removes a member from an account, e.g. because a login was stolen. The keys of the member keep working. ${ACCOUNT}`,
+  )
+    .argument('<account>')
+    .argument('<member>', MEMBER)
+    .action(
+      async (account: string, member: string, options: OutputOptions) =>
+        await execute(options, (call) => removeMember(call, account, member)),
     )
 
   command(

@@ -1,12 +1,10 @@
 import { readFile } from 'node:fs/promises'
 import { describe, expect, it } from 'vitest'
-import { testDashboard } from './person.ts'
+import { comeBackTo, testDashboard, type Visitor } from './person.ts'
 
-const { database, signUp, charge, asBackend, once } = testDashboard()
+const { database, signUp, signUpInvited, call, charge, asBackend, once } = testDashboard()
 
-type Person = Awaited<ReturnType<typeof signUp>>
-
-async function openSettings({ page }: Person): Promise<void> {
+async function openSettings({ page }: Pick<Visitor, 'page'>): Promise<void> {
   await page.getByRole('link', { name: /^Settings/ }).click()
   await page.getByRole('heading', { name: 'Settings' }).waitFor()
 }
@@ -121,5 +119,26 @@ describe('the deletion of the sign-in', () => {
     expect([await stateOf(accountId), await stateOf(other.accountId)]).toEqual([{ closed: true }, { closed: false }])
     const { rows } = await database.owner.query('select role from account_members where member_id = $1', [accountId])
     expect(rows).toEqual([{ role: null }, { role: null }])
+  })
+  it('a person without an account still reaches the settings, and deletes the sign-in there', async () => {
+    const owner = await signUp()
+    const { page, email, userId, complaints } = await signUpInvited(owner, 'viewer')
+    await call('members.remove', { memberId: userId }, owner.accessToken)
+    await comeBackTo(page)
+    await page.getByRole('heading', { name: 'You are not a member of any account' }).waitFor()
+    await openSettings({ page })
+    await page.getByRole('region', { name: 'Accounts' }).getByText('You are not a member of any account.').waitFor()
+    await page.getByRole('button', { name: 'Sign out everywhere…' }).waitFor()
+    // There is no account to download or to delete.
+    expect(await page.getByRole('heading', { name: 'Your data' }).count()).toBe(0)
+    await page.getByRole('button', { name: 'Delete sign-in…' }).click()
+    expect(await page.getByRole('button', { name: 'Delete account…' }).count()).toBe(0)
+    const dialog = page.getByRole('alertdialog', { name: 'Delete your sign-in?' })
+    await dialog.getByText('You are a member of no account.').waitFor()
+    await dialog.getByLabel('Confirmation').fill(email)
+    await dialog.getByRole('button', { name: 'Delete sign-in' }).click()
+    await page.getByText('Ask the operator to delete your sign-in.', { exact: false }).waitFor()
+    await page.getByRole('heading', { name: 'Sign in' }).waitFor()
+    expect(complaints).toEqual([])
   })
 })

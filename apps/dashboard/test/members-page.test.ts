@@ -153,6 +153,29 @@ describe('the page of the members', () => {
     expect(member.complaints).toEqual([])
   })
 
+  it('a member who owns no account opens one on the settings page, and then owns it beside the other account', async () => {
+    const owner = await signUp()
+    const member = await signUpInvited(owner, 'developer')
+    const { page, saveSecret, row } = member
+    await page.getByRole('link', { name: /^Settings/ }).click()
+    const accounts = page.getByRole('list', { name: 'Your accounts' }).getByRole('listitem')
+    const texts = async () => (await accounts.allInnerTexts()).map((text) => text.replaceAll(/[^\w@.-]+/g, ' ').trim())
+    await expect.poll(texts).toEqual([`${owner.email} Developer`])
+    await page.getByRole('button', { name: 'Open an account of your own' }).click()
+    expect(await saveSecret()).toMatch(/^km_dev_/)
+    await expect.poll(texts).toEqual([`${owner.email} Developer`, `${member.email} Owner`])
+    // A person opens only one account.
+    expect(await page.getByRole('button', { name: 'Open an account of your own' }).count()).toBe(0)
+    await page.getByRole('link', { name: 'API keys' }).click()
+    await row('default').getByRole('button', { name: 'Actions for default' }).waitFor()
+    expect(await row('default').getByText(`Of ${owner.email}`).count()).toBe(0)
+    const { rows } = await database.owner.query('select role from account_members where user_id = $1 and member_id = $1', [
+      member.userId,
+    ])
+    expect(rows).toEqual([{ role: 'owner' }])
+    expect(member.complaints).toEqual([])
+  })
+
   it('an owner names the account, and the name is shown to members', async () => {
     const owner = await signUp()
     const member = await signUpInvited(owner, 'viewer')
@@ -172,7 +195,7 @@ describe('pages of members', () => {
     const owner = await signUp()
     await call('keys.create', { name: 'a server', isService: true }, owner.accessToken)
     const { page, row, complaints } = await signUpInvited(owner, 'viewer')
-    await row('a server').getByText('Service key, belongs to no person').waitFor()
+    await row('a server').getByText('Service account, belongs to no person').waitFor()
     await row('default').getByText(`Of ${owner.email}`).waitFor()
     const buttonsOf = async () =>
       (await page.getByRole('main').getByRole('button').allTextContents()).map((text) => text.trim())
@@ -191,7 +214,7 @@ describe('pages of members', () => {
     expect(complaints).toEqual([])
   })
 
-  it('a developer creates keys and changes only those, and cannot create a service key', async () => {
+  it('a developer creates keys and changes only those, and cannot create a service account', async () => {
     const owner = await signUp()
     const { page, row, saveSecret, complaints } = await signUpInvited(owner, 'developer')
     await page.getByRole('button', { name: 'Create key' }).first().click()
@@ -207,7 +230,7 @@ describe('pages of members', () => {
     expect(complaints).toEqual([])
   })
 
-  it('an owner creates a service key, which belongs to no person', async () => {
+  it('an owner creates a service account, which belongs to no person', async () => {
     const { page, row, saveSecret, accountId } = await signUp()
     await page.getByRole('button', { name: 'Create key' }).first().click()
     const dialog = page.getByRole('dialog', { name: 'Create a key' })
@@ -216,7 +239,7 @@ describe('pages of members', () => {
     await dialog.getByRole('radio', { name: /No person/ }).check()
     await dialog.getByRole('button', { name: 'Create key' }).click()
     await saveSecret()
-    await row('the server').getByText('Service key, belongs to no person').waitFor()
+    await row('the server').getByText('Service account, belongs to no person').waitFor()
     const { rows } = await database.owner.query('select name, is_service from api_keys where user_id = $1 order by name', [
       accountId,
     ])

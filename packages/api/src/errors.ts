@@ -96,6 +96,10 @@ const REASONS = {
     message: 'Your address is not confirmed yet: open the link in the mail that you got at sign-up, then try again.',
   },
   account_exists: { code: 'CONFLICT', message: 'You already own an account: choose it in the list of your accounts.' },
+  too_many_accounts: {
+    code: 'CONFLICT',
+    message: `You are a member of ${MEMBERS_MAX} accounts: leave one of them first.`,
+  },
   account_closed: {
     code: 'CONFLICT',
     message: 'This account was deleted, and nobody can use its credits: choose another account.',

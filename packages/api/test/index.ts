@@ -3,3 +3,4 @@
  * that are exported here must not import Vitest.
  */
 export { accessToken, backend, charge, contextOf, JWT_SECRET, provisioned, SERVICE_KEY, signedIn } from './caller.ts'
+export { memberOf } from './members.ts'

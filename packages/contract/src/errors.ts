@@ -25,6 +25,7 @@ export const Reason = z.enum([
   'invitation_other_address',
   'email_not_confirmed',
   'account_exists',
+  'too_many_accounts',
   'account_closed',
   'account_not_found',
   'plan_not_found',

@@ -1,6 +1,6 @@
 import type { MemberAccount } from '@keymeter/contract'
 import { useQuery } from '@tanstack/react-query'
-import { Link, type LinkProps, Outlet } from '@tanstack/react-router'
+import { Link, type LinkProps, Outlet, useLocation } from '@tanstack/react-router'
 import { Settings } from 'lucide-react'
 import { useEffect } from 'react'
 import { AccountName } from '../account/account-name.tsx'
@@ -25,6 +25,7 @@ export function SignedInPage() {
     if (userId !== undefined) provisionOnce(userId)
   }, [userId])
   const accountId = useCurrentAccountId()
+  const needsAccount = useLocation({ select: ({ pathname }) => pathname !== '/settings' })
   const hasNoAccount = useAccounts()?.length === 0
   useFreshAccounts(userId)
   return (
@@ -71,7 +72,7 @@ export function SignedInPage() {
       {/* A new `key` unmounts all content when the user or the account changes, so that nobody sees other data for a moment. */}
       <main key={`${userId} ${accountId}`} className="mx-auto grid max-w-5xl gap-6 px-4 py-8">
         {userId !== undefined && <ProvisioningFault userId={userId} />}
-        {hasNoAccount ? <NoAccount /> : <Outlet />}
+        {hasNoAccount && needsAccount ? <NoAccount /> : <Outlet />}
       </main>
     </>
   )

@@ -6,7 +6,7 @@ import { UserText } from '../ui/user-text.tsx'
 /** Shows to whom a key belongs, if it is not the person on the page. */
 export function KeyCreator({ apiKey: { createdBy, isService } }: { apiKey: Pick<Key, 'createdBy' | 'isService'> }) {
   const userId = useSession()?.user.id
-  if (isService) return <Line>Service key, belongs to no person</Line>
+  if (isService) return <Line>Service account, belongs to no person</Line>
   if (createdBy === null || createdBy.id === userId) return null
   return (
     <Line>

@@ -24,10 +24,10 @@ export function InvitationLink({ invited: { link, invitation, mail } }: { invite
   return (
     <section aria-label="New invitation" className="grid gap-2 rounded-2xl border border-line bg-surface p-4">
       <p role="status" className="wrap-anywhere text-sm">
-        {mail === 'sent' && 'The link is sent by mail. You can also copy it. '}
-        {mail === 'failed' && 'The mail could not be sent, so copy the link. '}
-        Send this link to <UserText>{writtenAddress(invitation.email)}</UserText>. It works for {INVITATION_DAYS} days, only for
-        this address, and is shown only now.
+        {mail === 'failed' && 'The mail could not be sent. '}
+        {mail === 'sent' ? 'We have sent this link to' : 'Copy this link, and send it to'}{' '}
+        <UserText>{writtenAddress(invitation.email)}</UserText>. It works for {INVITATION_DAYS} days, only for this address, and
+        is shown only now.
       </p>
       <div className="flex flex-wrap gap-2">
         <input

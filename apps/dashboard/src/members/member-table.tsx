@@ -126,5 +126,5 @@ function countKeys(count: number): string {
 }
 
 function Heading({ className = '', ...props }: React.ComponentProps<'th'>) {
-  return <th scope="col" className={`px-4 py-3 font-medium ${className}`} {...props} />
+  return <th scope="col" className={`whitespace-nowrap px-4 py-3 font-medium ${className}`} {...props} />
 }

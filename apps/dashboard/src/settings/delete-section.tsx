@@ -31,8 +31,9 @@ export function DeleteSection({ user }: { user: User }) {
   return (
     <Section title="Delete">
       <p className="text-sm text-ink-soft">
-        Owners can delete this account. You can also delete your sign-in, together with the accounts that nobody else owns. Both
-        stop the API keys of the deleted accounts immediately, and nobody can undo it.
+        {account?.role === 'owner' && 'You can delete this account. '}
+        You can delete your sign-in, together with the accounts that nobody else owns. The API keys of a deleted account stop
+        working immediately, and nobody can undo a deletion.
       </p>
       <QueryFault query={deletion} />
       {deletion.data !== undefined && (

@@ -26,8 +26,8 @@ export function SessionsSection({ session }: { session: Session }) {
   return (
     <Section title="Sessions">
       <p className="text-sm text-ink-soft">
-        If somebody else may use your account, or you forgot to sign out on another device, end all your sessions. Then change
-        your password.
+        If somebody else perhaps uses your sign-in, or you forgot to sign out on another device, end all your sessions. Then
+        change your password.
       </p>
       <div>
         <Button variant="secondary" onClick={() => setIsOpen(true)}>

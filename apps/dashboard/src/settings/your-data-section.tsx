@@ -15,13 +15,13 @@ export function YourDataSection() {
     <Section title="Your data">
       <p className="text-sm text-ink-soft">
         Download everything that Keymeter stores about this account as one JSON file: members, keys without their secrets,
-        credits, activity, and all usage events. Owners and admins can do this.
+        credits, activity, and all usage events.
       </p>
       <div className="flex flex-wrap items-center justify-start gap-3">
         {mayDownload ? (
           <DownloadButton label="Download my data" file={FILE} />
         ) : (
-          <p className="text-sm">Your role does not allow this.</p>
+          <p className="text-sm">Only owners and admins can download it: ask one of them.</p>
         )}
       </div>
     </Section>

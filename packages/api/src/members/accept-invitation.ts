@@ -1,4 +1,4 @@
-import type { MemberAccount, Reason } from '@keymeter/contract'
+import { MEMBERS_MAX, type MemberAccount, type Reason } from '@keymeter/contract'
 import { sql } from 'kysely'
 import { listMemberAccounts } from '../accounts/list.ts'
 import { originOf } from '../audit/record.ts'
@@ -23,7 +23,7 @@ const REFUSALS = {
  * Makes the caller a member of the account of an invitation. The auth server is asked for the address first, because the address in an
  * access token can be outdated and is perhaps not confirmed. A repeat by the same person changes nothing and succeeds.
  *
- * @throws AppError `email_not_confirmed`, the reasons in `REFUSALS`, and the errors of `checkSession`.
+ * @throws AppError `email_not_confirmed`, `too_many_accounts`, the reasons in `REFUSALS`, and the errors of `checkSession`.
  */
 export async function acceptInvitation(
   ctx: Context,
@@ -43,6 +43,7 @@ export async function acceptInvitation(
     if (done.outcome !== 'accepted' && done.outcome !== 'already_member') throw new AppError(REFUSALS[done.outcome])
     const { accounts } = await listMemberAccounts(scope)
     const account = accounts.find(({ id }) => id === done.account)
+    if (account === undefined && accounts.length >= MEMBERS_MAX) throw new AppError('too_many_accounts')
     // The person has accepted before, and has left the account or was removed since.
     if (account === undefined) throw new AppError('invitation_used', { message: NO_LONGER_A_MEMBER })
     return { account, isNew: done.outcome === 'accepted' }
