@@ -60,5 +60,8 @@ describe('a sign-in with an OAuth provider', () => {
     await page.goto(`${server.url}/?code=the-code-of-a-stranger`)
     await page.getByRole('heading', { name: 'Sign in' }).waitFor()
     expect(received.exchange).toBeNull()
+    // The code is a part of the page of the link. It counts as no sign-in, so no sign-in has failed.
+    expect(await page.getByText('Signing in with the provider failed.').count()).toBe(0)
+    expect(new URL(page.url()).searchParams.get('next')).toBe('/?code=the-code-of-a-stranger')
   })
 })
