@@ -75,6 +75,9 @@ describe('the list of accounts in the header', () => {
     await second.getByRole('row').filter({ hasText: 'my key' }).waitFor()
     await accountList(second).selectOption({ index: 1 })
     await second.getByRole('row').filter({ hasText: 'their key' }).waitFor()
+    await second.reload()
+    await second.getByRole('row').filter({ hasText: 'their key' }).waitFor()
+    await second.close()
     // The first tab reads the accounts again, and keeps its account and the choice of the second tab.
     const read = person.page.waitForResponse(/accounts\.list/)
     await comeBackTo(person.page)
@@ -83,8 +86,6 @@ describe('the list of accounts in the header', () => {
     await person.page.reload()
     await person.row('my key').waitFor()
     expect(await accountList(person.page).locator('option:checked').textContent()).toBe('Mine (owner)')
-    await second.reload()
-    await second.getByRole('row').filter({ hasText: 'their key' }).waitFor()
     // A new tab shows the account that was chosen last.
     const third = await person.page.context().newPage()
     await third.goto(server.url)
