@@ -30,7 +30,11 @@ describe('a sign-in with an OAuth provider', () => {
     const { page, complaints } = await visit()
     const received = await withProvider(page, '?code=the-code', { ...session, expires_in: 3600 })
     await page.goto(`${server.url}/usage?range=day`)
-    await page.getByRole('button', { name: 'Continue with GitHub' }).click()
+    const provider = page.getByRole('button', { name: 'Continue with GitHub' })
+    await provider.waitFor()
+    // A provider that is not configured is not shown.
+    expect(await page.getByRole('button', { name: /^Continue with/ }).count()).toBe(1)
+    await provider.click()
     await page.getByText(person.email, { exact: true }).waitFor()
     await page.waitForURL(`${server.url}/usage?range=day`)
     expect(received.authorize?.origin).toBe(new URL(auth.supabaseUrl).origin)
