@@ -68,24 +68,34 @@ describe('the list of accounts in the header', () => {
     expect(await page.evaluate(() => document.activeElement?.getAttribute('aria-label'))).toBe('Account')
   })
 
-  it('changes only its own tab, and a reload keeps the account of each tab', async () => {
+  it('changes only its own tab and new tabs, and a reload keeps the account of each tab', async () => {
     const { person } = await memberOfTwo()
     const second = await person.page.context().newPage()
     await second.goto(server.url)
     await second.getByRole('row').filter({ hasText: 'my key' }).waitFor()
     await accountList(second).selectOption({ index: 1 })
     await second.getByRole('row').filter({ hasText: 'their key' }).waitFor()
+    await second.reload()
+    await second.getByRole('row').filter({ hasText: 'their key' }).waitFor()
+    await second.close()
+    // The first tab reads the accounts again, and keeps its account and the choice of the second tab.
+    const read = person.page.waitForResponse(/accounts\.list/)
     await comeBackTo(person.page)
+    await (await read).finished()
     await person.row('my key').waitFor()
     await person.page.reload()
     await person.row('my key').waitFor()
     expect(await accountList(person.page).locator('option:checked').textContent()).toBe('Mine (owner)')
+    // A new tab shows the account that was chosen last.
+    const third = await person.page.context().newPage()
+    await third.goto(server.url)
+    await third.getByRole('row').filter({ hasText: 'their key' }).waitFor()
   })
 })
 
 describe('calls during a change of the account', () => {
-  it('a late answer about the previous account is dropped', async () => {
-    const { person } = await memberOfTwo()
+  it('a late answer about the previous account is dropped, and nothing of that account stays on the page', async () => {
+    const { person, other } = await memberOfTwo()
     const { page, row } = person
     await row('my key').waitFor()
     const asked = Promise.withResolvers<void>()
@@ -100,15 +110,17 @@ describe('calls during a change of the account', () => {
     await charge(person.secret, 123)
     await comeBackTo(page)
     await asked.promise
-    await choose(person, 'Theirs')
-    await row('their key').waitFor()
-    await page.evaluate(() => {
+    // From the choice on, the page shows nothing of the previous account, also nothing that it has loaded earlier.
+    await page.evaluate((chosen) => {
       const shown: string[] = []
       Reflect.set(window, 'shown', shown)
       new MutationObserver(() => {
+        if (document.querySelector<HTMLSelectElement>('select[aria-label=Account]')?.value !== chosen) return
         for (const text of ['my key', '877 left']) if (document.body.textContent?.includes(text)) shown.push(text)
       }).observe(document.body, { childList: true, subtree: true, characterData: true })
-    })
+    }, other.accountId)
+    await choose(person, 'Theirs')
+    await row('their key').waitFor()
     const isLate = (response: Response) => response.request().headers()['x-keymeter-account'] === person.accountId
     const late = page.waitForResponse(isLate)
     answer.resolve()
@@ -181,6 +193,42 @@ describe('a member who is removed', () => {
     await page.getByText('You are no longer a member of the account Theirs.').waitFor()
     expect(await row('their key').count()).toBe(0)
     expect(await accountList(page).count()).toBe(0)
+  })
+
+  it('while the page was closed, opens the page and then another one, and sees another account and no error', async () => {
+    const { person, other } = await memberOfTwo('viewer')
+    const { page, row } = person
+    await choose(person, 'Theirs')
+    await row('their key').waitFor()
+    await page.goto('about:blank')
+    await call('members.remove', { memberId: person.accountId }, other.accessToken)
+    const [refused, provisioned] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
+    await page.route(/auth\.provision/, async (route) => {
+      await refused.promise
+      const response = await route.fetch()
+      provisioned.resolve()
+      await route.fulfill({ response })
+    })
+    let calls = 0
+    await page.route(/members\.list/, async (route) => {
+      if (calls++ > 0) await provisioned.promise
+      await route.continue()
+    })
+    await page.goto(server.url)
+    await page.evaluate(() => {
+      Reflect.set(window, 'faults', 0)
+      new MutationObserver(() => {
+        if (document.querySelector('[role=alert]') !== null) Reflect.set(window, 'faults', 1)
+      }).observe(document.body, { childList: true, subtree: true })
+    })
+    // Until the accounts are known, the page acts on the remembered account, and a refusal is not the final answer.
+    const guess = page.waitForResponse(/members\.list/)
+    await page.getByRole('link', { name: 'Members' }).click()
+    await (await guess).finished()
+    expect(await (await guess).text()).toContain('not_a_member')
+    refused.resolve()
+    await row(person.email).waitFor()
+    expect(await page.evaluate(() => Reflect.get(window, 'faults'))).toBe(0)
   })
 
   it('of the only account can open an own one', async () => {

@@ -111,6 +111,9 @@ describe('a session that has ended', () => {
     await againOf(page).waitFor({ state: 'detached' })
     expect(await createOf(page).count()).toBe(0)
 
+    // The next person does not continue on this page with its filters.
+    await page.goto(`${server.url}/?search=default`)
+    await row('default').waitFor()
     await beginKey(page, 'another')
     await other.getByRole('button', { name: 'Sign out' }).click()
     await againOf(page).getByRole('button', { name: 'Leave this page' }).click()

@@ -71,6 +71,7 @@ describe('a person who opens an invitation', () => {
     await invited.page.getByText('This invitation was already used.', { exact: false }).waitFor()
     await invited.page.getByRole('link', { name: 'Continue without the invitation' }).click()
     await invited.row('default').waitFor()
+    expect(await invited.page.evaluate(() => JSON.stringify({ ...sessionStorage }))).not.toContain('kminv_')
   })
 
   it('is signed in with another address, signs out, and continues with the invited one', async () => {

@@ -30,7 +30,11 @@ describe('a sign-in with an OAuth provider', () => {
     const { page, complaints } = await visit()
     const received = await withProvider(page, '?code=the-code', { ...session, expires_in: 3600 })
     await page.goto(`${server.url}/usage?range=day`)
-    await page.getByRole('button', { name: 'Continue with GitHub' }).click()
+    const provider = page.getByRole('button', { name: 'Continue with GitHub' })
+    await provider.waitFor()
+    // A provider that is not configured is not shown.
+    expect(await page.getByRole('button', { name: /^Continue with/ }).count()).toBe(1)
+    await provider.click()
     await page.getByText(person.email, { exact: true }).waitFor()
     await page.waitForURL(`${server.url}/usage?range=day`)
     expect(received.authorize?.origin).toBe(new URL(auth.supabaseUrl).origin)
@@ -60,5 +64,8 @@ describe('a sign-in with an OAuth provider', () => {
     await page.goto(`${server.url}/?code=the-code-of-a-stranger`)
     await page.getByRole('heading', { name: 'Sign in' }).waitFor()
     expect(received.exchange).toBeNull()
+    // The code is a part of the page of the link. It counts as no sign-in, so no sign-in has failed.
+    expect(await page.getByText('Signing in with the provider failed.').count()).toBe(0)
+    expect(new URL(page.url()).searchParams.get('next')).toBe('/?code=the-code-of-a-stranger')
   })
 })

@@ -159,7 +159,15 @@ describe('second factor', () => {
     // Without any app, a password is enough again.
     await section(other).getByRole('button', { name: 'Remove Tablet…' }).click()
     await other.getByRole('alertdialog').getByRole('button', { name: 'Remove' }).click()
+    // While the dialog is open, no role finds the button behind it.
+    await other.getByRole('alertdialog').waitFor({ state: 'detached' })
     await section(other).getByRole('button', { name: 'Remove Tablet…' }).waitFor({ state: 'detached' })
+    // The session no longer counts as one with a second factor.
+    const level = await other.evaluate(() => {
+      const [, payload = ''] = JSON.parse(localStorage.getItem('keymeter-session') ?? '{}').access_token.split('.')
+      return JSON.parse(atob(payload.replaceAll('-', '+').replaceAll('_', '/'))).aal
+    })
+    expect(level).toBe('aal1')
     const { page: third } = await signInElsewhere(email)
     await third.getByRole('heading', { name: 'Usage', exact: true }).waitFor()
   })

@@ -1,4 +1,6 @@
 import { execFileSync } from 'node:child_process'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { freePort } from '@keymeter/local'
 import { serverEnv, testAuth, testDatabase } from '@keymeter/local/testing'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -126,6 +128,32 @@ describe('production server', () => {
     await ended
     expect(server.output()).not.toContain('without encryption')
   })
+
+  it.each([
+    ['', '', 'sb_secret_x'],
+    ['turnstile', 'site-key', auth.publishableKey],
+  ])(
+    'with the captcha “%s” and a secret key of the project, a sign-up uses the API key that makes Supabase Auth ask for it',
+    async (CAPTCHA_PROVIDER, CAPTCHA_SITE_KEY, expected) => {
+      const received: (string | string[] | undefined)[] = []
+      const supabase = createServer(({ headers }, response) => {
+        received.push(headers['apikey'])
+        response.writeHead(422, { 'content-type': 'application/json' }).end('{"code":422,"error_code":"signup_disabled"}')
+      })
+      await new Promise<void>((resolve) => supabase.listen(0, '127.0.0.1', resolve))
+      const port = await freePort()
+      const url = `http://127.0.0.1:${port}`
+      const SUPABASE_URL = `http://127.0.0.1:${(supabase.address() as AddressInfo).port}`
+      const env = { ...serverEnv(database, auth, port), SUPABASE_URL, SUPABASE_SECRET_KEY: 'sb_secret_x' }
+      const { child, ended } = await startReadyMain({ ...env, CAPTCHA_PROVIDER, CAPTCHA_SITE_KEY }, url)
+      expect((await signUp(url, 'captcha@example.com')).status).toBe(403)
+      // Supabase Auth asks for no captcha in a request with a secret key.
+      expect(received).toEqual([expected])
+      child.kill('SIGTERM')
+      await ended
+      supabase.close()
+    },
+  )
 
   it('the production server logs no key, token or password', async () => {
     const answer = (await (await signUp(server.url, 'secrets@example.com')).json()) as {

@@ -217,6 +217,39 @@ describe('migrations', () => {
     })
     await withClient(cluster.owner, async (client) => await client.query(`drop database ${name} with (force)`))
   })
+
+  it('every account of a database that had the specified migrations and users has its owner', async () => {
+    const name = `owners_${randomBytes(4).toString('hex')}`
+    const urls = databaseUrls(port, name, secrets)
+    await createDatabase(cluster.owner, name)
+    await grantSupabaseDefaults(urls)
+    await createAuthSchema(join(dir, name), urls.auth, secrets)
+    await withClient(urls.owner, async (client) => {
+      const apply = async (sql: string) => void (await client.query(sql))
+      for (const file of SPECIFIED) await apply(readFileSync(join(REPOSITORY, 'supabase/migrations', file), 'utf8'))
+      const { rows: users } = await client.query<{ id: string }>(
+        'insert into auth.users (id, email) select gen_random_uuid(), n || $1 from generate_series(1, 3) n returning id',
+        ['@example.com'],
+      )
+      // The specified accounts have no owners, so the baseline takes none of them over.
+      await client.query('insert into billing_accounts (user_id) select id from auth.users')
+      const [baseline = '', ...others] = generatedMigrations().values()
+      await expect(apply(baseline)).rejects.toThrow('Migrate an empty database')
+      await client.query('delete from billing_accounts')
+      for (const sql of [baseline, ...others]) await apply(sql)
+      expect((await client.query('select from billing_accounts')).rows).toEqual([])
+      // Each user then gets an account with the first visit, as the server creates it.
+      for (const { id } of users)
+        await client.query("select keymeter.create_account($1, $1, null, null, null, row('test', null, null))", [id])
+      const { rows: owners } = await client.query(
+        `select accounts.user_id as id, members.member_id as "ownerId" from billing_accounts as accounts
+           left join account_members as members on members.user_id = accounts.user_id and members.role = 'owner'`,
+      )
+      const expected = users.map(({ id }) => ({ id, ownerId: id }))
+      expect(new Set(owners)).toEqual(new Set(expected))
+    })
+    await withClient(cluster.owner, async (client) => await client.query(`drop database ${name} with (force)`))
+  })
 })
 
 /** The migrations that the product was specified with. They never change. */

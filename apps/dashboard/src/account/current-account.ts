@@ -101,7 +101,7 @@ export function noteAccounts(userId: string, accounts: MemberAccount[]): Account
   if (still !== undefined) {
     const isSame = still.role === current?.role
     store.set({ userId, accounts, current: { id: still.id, role: still.role } })
-    remember()
+    rememberInTab()
     return isSame ? 'same' : 'other role'
   }
   const [first] = accounts
@@ -115,23 +115,35 @@ export function chooseAccount(id: string): void {
   const chosen = accounts?.find((account) => account.id === id)
   if (chosen === undefined || chosen.id === current?.id) return
   show({ userId, accounts, current: { id, role: chosen.role } })
+  remember(localStorage)
 }
 
 function show(next: State): void {
   // The listeners come first: no component may see the data of the previous account together with the id of the next one.
   if (next.current?.id !== store.get().current?.id) for (const listener of listeners) listener()
   store.set(next)
-  remember()
+  rememberInTab()
 }
 
-function remember(): void {
+/**
+ * Remembers the account of this tab. A new tab shows the account that the person has chosen last, in any tab. If the person has chosen
+ * none, or is no longer a member of it, a new tab shows the account of this one.
+ */
+function rememberInTab(): void {
+  const { userId, current, accounts } = store.get()
+  if (userId === null) return
+  remember(sessionStorage)
+  const chosenId = recall(localStorage, userId)?.id
+  if (chosenId === current?.id || !accounts?.some(({ id }) => id === chosenId)) remember(localStorage)
+}
+
+function remember(storage: Storage): void {
   const { userId, current } = store.get()
   if (userId === null || current === null) return
   const text = JSON.stringify({ userId, ...current } satisfies z.infer<typeof Remembered>)
   // Storage can be full or forbidden. Then the next load of the page shows the first account.
   try {
-    sessionStorage.setItem(STORAGE_KEY, text)
-    localStorage.setItem(STORAGE_KEY, text)
+    storage.setItem(STORAGE_KEY, text)
   } catch {}
 }
 

@@ -126,3 +126,16 @@ describe('the API key of a sign-up', () => {
     auth.close()
   })
 })
+
+describe('the captcha of a sign-up', () => {
+  it('sends the token of the captcha to Supabase Auth, which verifies it, and none if the client has sent none', async () => {
+    const auth = await startAuthStandIn(() => withCode(422, 'signup_disabled'))
+    const ctx = contextOf(database, null, { supabase: { url: auth.url, publishableKey: 'none', secretKey: null } })
+    const person = { email: 'a@example.com', password: 'a long password' }
+    await expect(signUp(ctx, { ...person, captchaToken: 'the-token' })).rejects.toThrow()
+    await expect(signUp(ctx, person)).rejects.toThrow()
+    const tokens = auth.received.map(({ body }) => (body as { gotrue_meta_security: object }).gotrue_meta_security)
+    expect(tokens).toEqual([{ captcha_token: 'the-token' }, {}])
+    auth.close()
+  })
+})

@@ -3,10 +3,11 @@ import { INVITATION_DAYS, MEMBERS_MAX, type MemberRole } from '@keymeter/contrac
 import type { Db } from '@keymeter/db'
 import { REFUSED_DOMAIN, testMailbox } from '@keymeter/local/testing'
 import { pino } from 'pino'
-import { afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { afterEach, beforeAll, describe, expect, inject, it } from 'vitest'
 import { startAuthStandIn, userOf } from '../../test/auth-stand-in.ts'
 import { accessToken, contextOf } from '../../test/caller.ts'
 import { replaceClock, type TestClock } from '../../test/clock.ts'
+import { CALLS, compareTimes, T_MAX } from '../../test/compare-times.ts'
 import { reconciledDatabase } from '../../test/reconciled-database.ts'
 import { recordPlans } from '../../test/recorded-plans.ts'
 import { createSessionChecker } from '../auth/check-session.ts'
@@ -434,5 +435,46 @@ describe('the time of an invitation', () => {
     await expect(accept()).rejects.toMatchObject({ code: 'CONFLICT', reason: 'invitation_expired' })
     expect(await stranger.members.readInvitation({ token: tokenOf(second.link) })).toMatchObject({ state: 'expired' })
     expect((await account.caller.members.invitations()).data).toMatchObject([{ email: emailOf(late), isExpired: true }])
+  })
+})
+
+describe.runIf(inject('isSoak'))('the time of an answer about an invitation', () => {
+  /** An account, an address that has a user with an account, and an address that has no user. The limits count, but are raised. */
+  async function setUp() {
+    const limits = createLimits(database.db, {
+      ...NO_LIMITS,
+      memberChangesPerAccountPerHour: 1_000_000,
+      invitationsPerAccountPerDay: 1_000_000,
+    })
+    const account = await owner()
+    const caller = await actingOn(account.userId, account.userId, { limits })
+    const invite = async (email: string) => await caller.members.invite({ email, role: 'viewer' })
+    return { invite, known: emailOf((await owner()).userId), unknown: `${randomUUID()}@example.com` }
+  }
+  const expectNoDifference = (name: string, t: number) => {
+    console.log(`members.${name}: t = ${t.toFixed(2)} over ${CALLS} calls`)
+    expect(Math.abs(t)).toBeLessThan(T_MAX)
+  }
+
+  it('is the same for the member who invites a known address and an unknown one', async () => {
+    const { invite, known, unknown } = await setUp()
+    const t = await compareTimes(
+      async () => await invite(known),
+      async () => await invite(unknown),
+    )
+    expectNoDifference('invite', t)
+  })
+
+  it('is the same for a person with the link, whether the invited address is known or unknown', async () => {
+    const { invite, known, unknown } = await setUp()
+    const [ofKnown, ofUnknown] = [tokenOf((await invite(known)).link), tokenOf((await invite(unknown)).link)]
+    const read = (token: string) => async () => await stranger.members.readInvitation({ token })
+    expectNoDifference('readInvitation', await compareTimes(read(ofKnown), read(ofUnknown)))
+    const other = await actingOn(null, await database.createUser())
+    const accept = (token: string) => async () => {
+      const refusal = await other.members.acceptInvitation({ token }).catch(({ reason }) => reason)
+      expect(refusal).toBe('invitation_other_address')
+    }
+    expectNoDifference('acceptInvitation', await compareTimes(accept(ofKnown), accept(ofUnknown)))
   })
 })
