@@ -1,4 +1,4 @@
-import { InvitationToken, PASSWORD_LENGTH_MIN, SignUp } from '@keymeter/contract'
+import { PASSWORD_LENGTH_MIN, SignUp } from '@keymeter/contract'
 import { useNavigate } from '@tanstack/react-router'
 import { useState } from 'react'
 import { showSecret } from '../account/new-secret.ts'
@@ -30,9 +30,8 @@ export function SignUpPage() {
   })
   const captcha = useCaptcha()
   const signUp = submit(async (input) => {
-    const invitation = InvitationToken.safeParse(pendingInvitation()?.token).data
     const { user, session, defaultKey } = await api.auth.signup
-      .mutate({ ...input, invitation, next, ...captcha.input })
+      .mutate({ ...input, next, ...captcha.input })
       .finally(captcha.renew)
     if (session === null) return setUnconfirmed(input.email)
     try {
