@@ -4,7 +4,8 @@ import { useNavigate } from '@tanstack/react-router'
 import { useState } from 'react'
 import { useForm } from 'react-hook-form'
 import { z } from 'zod'
-import { hasReturnedRefused, type SignInRefusal, signIn } from '../call/session.ts'
+import { hasReturnedRefused, type SignInRefusal, signIn, signInWithProvider } from '../call/session.ts'
+import { settings } from '../call/settings.ts'
 import { api } from '../call/trpc.ts'
 import { pendingInvitation } from '../invite/pending-invitation.ts'
 import { Button } from '../ui/button.tsx'
@@ -78,7 +79,7 @@ export function SignInPage() {
           Sign in
         </Button>
       </form>
-      <OAuthButtons next={next} />
+      <OAuthButtons providers={settings.oauthProviders} start={(provider) => signInWithProvider(provider, next)} />
     </AuthPage>
   )
 }

@@ -3,7 +3,8 @@ import { useNavigate } from '@tanstack/react-router'
 import { useState } from 'react'
 import { showSecret } from '../account/new-secret.ts'
 import { ErrorNotice } from '../call/error-notice.tsx'
-import { adoptSession } from '../call/session.ts'
+import { adoptSession, signInWithProvider } from '../call/session.ts'
+import { settings } from '../call/settings.ts'
 import { api } from '../call/trpc.ts'
 import { useCallForm } from '../call/use-call-form.ts'
 import { pendingInvitation } from '../invite/pending-invitation.ts'
@@ -67,7 +68,7 @@ export function SignUpPage() {
               Create account
             </Button>
           </form>
-          <OAuthButtons next={next} />
+          <OAuthButtons providers={settings.oauthProviders} start={(provider) => signInWithProvider(provider, next)} />
         </>
       ) : (
         <>

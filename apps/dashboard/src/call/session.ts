@@ -11,6 +11,8 @@ const OAUTH_STORAGE_KEY = 'keymeter-oauth'
 const VERIFIER_KEY = `${OAUTH_STORAGE_KEY}-code-verifier`
 /** The page to which a person returns after a sign-in at an OAuth provider. It is in the storage of the tab. */
 const NEXT_STORAGE_KEY = 'keymeter-next'
+/** In a window that another page has opened for a sign-in at an OAuth provider: the id of the person who must sign in there. */
+const WINDOW_STORAGE_KEY = 'keymeter-provider-window'
 
 const connection = {
   url: new URL('/auth/v1', settings.supabaseUrl).href,
@@ -63,16 +65,27 @@ const arrival = takeArrival(localStorage.getItem(VERIFIER_KEY) !== null)
 /** The link of a mail with which the page was opened, or null. It is kept only in memory. */
 export const arrivedLink: MailLink | null = arrival.link
 /** True if an OAuth provider or Supabase Auth refused the sign-in and redirected here. */
-export let hasReturnedRefused = arrival.isRefused
-if (arrival.code !== null) {
-  const { data } = await oauth.exchangeCodeForSession(arrival.code)
-  if (data.session === null) hasReturnedRefused = true
-  else await adopt(data.session)
-}
-if (arrival.code !== null || hasReturnedRefused) {
+export let hasReturnedRefused = false
+/**
+ * The return from an OAuth provider to a window that another page has opened, or null. `session` is not started yet, because it can
+ * belong to another person than `userId`, and can need a second factor. It is null if the sign-in was refused.
+ */
+export let providerReturn: { userId: string; session: Session | null } | null = null
+if (arrival.code !== null || arrival.isRefused) {
+  const returned = arrival.code === null ? null : (await oauth.exchangeCodeForSession(arrival.code)).data.session
+  const userId = sessionStorage.getItem(WINDOW_STORAGE_KEY)
   const next = sessionStorage.getItem(NEXT_STORAGE_KEY) ?? '/'
-  sessionStorage.removeItem(NEXT_STORAGE_KEY)
-  history.replaceState(null, '', hasReturnedRefused ? `/sign-in?${new URLSearchParams({ next })}` : next)
+  for (const name of [WINDOW_STORAGE_KEY, NEXT_STORAGE_KEY]) sessionStorage.removeItem(name)
+  if (userId !== null) {
+    providerReturn = { userId, session: returned }
+    history.replaceState(null, '', '/provider')
+  } else if (returned === null) {
+    hasReturnedRefused = true
+    history.replaceState(null, '', `/sign-in?${new URLSearchParams({ next })}`)
+  } else {
+    await adopt(returned)
+    history.replaceState(null, '', next)
+  }
 }
 
 const { data: kept, error: fault } = await auth.getSession()
@@ -182,10 +195,36 @@ async function adopt({ access_token, refresh_token }: Pick<Session, 'access_toke
 }
 
 /** Navigates to an OAuth provider, which redirects back to this origin. The page `next` is shown then. */
-export async function signInWithProvider(provider: OAuthProvider, next: string): Promise<void> {
+export async function signInWithProvider(provider: OAuthProvider, next: string): Promise<true> {
+  // The tab is perhaps a window of an earlier sign-in that the person has not finished.
+  sessionStorage.removeItem(WINDOW_STORAGE_KEY)
   sessionStorage.setItem(NEXT_STORAGE_KEY, next)
   const { error } = await oauth.signInWithOAuth({ provider, options: { redirectTo: location.origin } })
   if (error !== null) throw error
+  return true
+}
+
+/**
+ * Opens a window in which the person of this page signs in again at an OAuth provider, so that this page keeps its forms. The window
+ * returns to the page `/provider`. The client of Supabase Auth then shows the new session to all pages of this browser. Call it in the
+ * handler of a press: browsers block other windows. Returns false if the browser has blocked this one.
+ */
+export async function openProviderWindow(provider: OAuthProvider, userId: string): Promise<boolean> {
+  const opened = window.open('', '_blank', 'popup,width=520,height=720')
+  if (opened === null) return false
+  opened.sessionStorage.setItem(WINDOW_STORAGE_KEY, userId)
+  const { data, error } = await oauth.signInWithOAuth({
+    provider,
+    options: { redirectTo: location.origin, skipBrowserRedirect: true },
+  })
+  if (error !== null) {
+    opened.close()
+    throw error
+  }
+  // Otherwise the site of the provider could lead this page to another one.
+  opened.opener = null
+  opened.location.replace(data.url)
+  return true
 }
 
 /**

@@ -1,0 +1,19 @@
+import type { BrowserContext, Page } from 'playwright-core'
+
+/**
+ * Answers in place of Supabase Auth and the provider, because the provider is a real site: `answer` is added to the URL to which
+ * Supabase Auth redirects. A code is exchanged for `session`. Returns what Supabase Auth received.
+ */
+export async function answerAsProvider(target: Page | BrowserContext, answer: string, session: object | null) {
+  const received: { authorize: URL | null; exchange: Record<string, string> | null } = { authorize: null, exchange: null }
+  await target.route('**/auth/v1/authorize*', async (route) => {
+    received.authorize = new URL(route.request().url())
+    const page = received.authorize.searchParams.get('redirect_to') ?? ''
+    await route.fulfill({ status: 302, headers: { location: page + answer } })
+  })
+  await target.route('**/auth/v1/token?grant_type=pkce', async (route) => {
+    received.exchange = route.request().postDataJSON()
+    await route.fulfill({ headers: { 'access-control-allow-origin': '*' }, json: session })
+  })
+  return received
+}
