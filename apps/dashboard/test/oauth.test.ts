@@ -36,6 +36,25 @@ describe('a sign-in with an OAuth provider', () => {
     expect(page.url()).toBe(`${server.url}/sign-in?next=%2Fusage%3Frange%3Dday`)
   })
 
+  it.each([
+    ['?error=access_denied&error_code=user_banned&error_description=User+is+banned', 'This account is blocked.'],
+    ['?error=access_denied&error_code=signup_disabled&error_description=no', 'Signing up is disabled'],
+    [
+      '?error=access_denied&error_code=provider_email_needs_verification&error_description=no',
+      'Your address is not confirmed yet.',
+    ],
+    ['?error=invalid_request&error_code=bad_oauth_state&error_description=no', 'This sign-in took too long'],
+    ['?code=used', 'This sign-in took too long'],
+  ])('that Supabase Auth refuses with %s leads to a page that says why', async (answer, text) => {
+    const { page } = await visit()
+    // Supabase Auth repeats an error of the query in the hash.
+    await answerAsProvider(page, answer.startsWith('?error') ? `${answer}#${answer.slice(1)}&sb=` : answer, null)
+    await page.goto(server.url)
+    await page.getByRole('button', { name: 'Continue with GitHub' }).click()
+    await page.getByText(text, { exact: false }).waitFor()
+    expect(page.url()).toBe(`${server.url}/sign-in`)
+  })
+
   it('is not started by a code in a link that somebody else has written', async () => {
     const { page } = await visit()
     const received = await answerAsProvider(page, '', null)

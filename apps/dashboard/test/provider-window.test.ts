@@ -148,7 +148,7 @@ describe('a person without a password', () => {
 
     await answerAsProvider(page.context(), '?error=access_denied#error=access_denied', null)
     const second = await pressProvider(page)
-    await second.getByText('The provider has not signed you in.', { exact: false }).waitFor()
+    await second.getByText('Signing in with the provider failed.', { exact: false }).waitFor()
     await second.close()
     const kept = await page.evaluate(() => JSON.parse(localStorage.getItem('keymeter-session') ?? '').user.email)
     expect(kept).toBe(person.email)

@@ -1,6 +1,6 @@
 import { useEffect, useState } from 'react'
 import { beginNewSignIn, type NewSignIn, type SignInStep } from '../call/new-sign-in.ts'
-import { currentSession, providerReturn } from '../call/session.ts'
+import { currentSession, providerReturn, returnRefusal } from '../call/session.ts'
 import { Button } from '../ui/button.tsx'
 import { Notice } from '../ui/notice.tsx'
 import { AuthPage } from './auth-page.tsx'
@@ -19,7 +19,7 @@ function takeReturn(): Returned | null {
   if (returned !== null || providerReturn === null) return returned
   const { userId, session } = providerReturn
   const signIn = beginNewSignIn({ userId, email: '', previousToken: currentSession()?.access_token ?? null })
-  const step = session === null ? Promise.resolve({ fault: REFUSED }) : signIn.withSession(session)
+  const step = session === null ? Promise.resolve({ fault: returnRefusal ?? '' }) : signIn.withSession(session)
   returned = { userId, signIn, step }
   return returned
 }
@@ -78,5 +78,3 @@ export function ProviderWindowPage() {
     </AuthPage>
   )
 }
-
-const REFUSED = 'The provider has not signed you in. Close this window and try again.'
