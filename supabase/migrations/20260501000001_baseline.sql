@@ -411,6 +411,10 @@ comment on column public.account_invitations.invited_by is 'The member who invit
 -- Serves the list of the open invitations of an account, newest first.
 create index account_invitations_open_idx on public.account_invitations (user_id, created_at desc, id)
   where accepted_at is null and revoked_at is null;
+-- Serves keymeter.is_invited, which does not know the account. The end of the invitation is a part of the index, so that expired
+-- invitations of an address are not read.
+create index account_invitations_email_idx on public.account_invitations (lower(email), expires_at)
+  where accepted_at is null and revoked_at is null;
 
 -- keys.sql explains why n_distinct is set. All accounts have few members, so account_members needs no such setting.
 alter table public.account_invitations alter column user_id set (n_distinct = 20);
@@ -1572,6 +1576,19 @@ begin
   perform keymeter.append_member_entry(account, 'member.invited', json_build_object('email', invite_member.email, 'role', new_role), origin);
 end
 $$;
+
+-- supabase/schemas/functions/members/is_invited.sql
+
+-- Returns true if an open invitation to any account is for this address. account_invitations_email_idx finds at most one row. Only a
+-- person with this confirmed address may learn the answer, so the caller has asked the auth server for the address.
+create function keymeter.is_invited(email text) returns boolean
+  language sql stable security definer set search_path = ''
+  as $$
+    select exists (
+      select from public.account_invitations as open
+       where lower(open.email) = lower(is_invited.email) and open.accepted_at is null and open.revoked_at is null
+         and open.expires_at > keymeter.now())
+  $$;
 
 -- supabase/schemas/functions/members/lock_for_call.sql
 
@@ -3579,7 +3596,7 @@ grant execute on function
   keymeter.cycle_index(timestamptz, timestamptz), keymeter.cycle_end(timestamptz, timestamptz),
   keymeter.max_credits(), keymeter.max_operations(), keymeter.max_open_holds(), keymeter.idempotency_window(),
   keymeter.current_account(), keymeter.current_member(), keymeter.role_of_call(), keymeter.may_change_key(uuid, boolean), keymeter.may_change_secrets(uuid),
-  keymeter.max_members(), keymeter.find_invitation(bytea), keymeter.accounts_of_member(), keymeter.has_opened_account(), keymeter.has_been_member(),
+  keymeter.max_members(), keymeter.find_invitation(bytea), keymeter.is_invited(text), keymeter.accounts_of_member(), keymeter.has_opened_account(), keymeter.has_been_member(),
   keymeter.has_closed_account(uuid), keymeter.deletion_of_member(),
   keymeter.account_cycles(uuid, timestamptz), keymeter.credits_left_alerts(bigint[], bigint),
   keymeter.usage_totals(uuid, timestamptz, timestamptz, timestamptz, text, uuid[], text[]),

@@ -51,6 +51,10 @@ comment on column public.account_invitations.invited_by is 'The member who invit
 -- Serves the list of the open invitations of an account, newest first.
 create index account_invitations_open_idx on public.account_invitations (user_id, created_at desc, id)
   where accepted_at is null and revoked_at is null;
+-- Serves keymeter.is_invited, which does not know the account. The end of the invitation is a part of the index, so that expired
+-- invitations of an address are not read.
+create index account_invitations_email_idx on public.account_invitations (lower(email), expires_at)
+  where accepted_at is null and revoked_at is null;
 
 -- keys.sql explains why n_distinct is set. All accounts have few members, so account_members needs no such setting.
 alter table public.account_invitations alter column user_id set (n_distinct = 20);

@@ -68,7 +68,7 @@ grant execute on function
   keymeter.cycle_index(timestamptz, timestamptz), keymeter.cycle_end(timestamptz, timestamptz),
   keymeter.max_credits(), keymeter.max_operations(), keymeter.max_open_holds(), keymeter.idempotency_window(),
   keymeter.current_account(), keymeter.current_member(), keymeter.role_of_call(), keymeter.may_change_key(uuid, boolean), keymeter.may_change_secrets(uuid),
-  keymeter.max_members(), keymeter.find_invitation(bytea), keymeter.accounts_of_member(), keymeter.has_opened_account(), keymeter.has_been_member(),
+  keymeter.max_members(), keymeter.find_invitation(bytea), keymeter.is_invited(text), keymeter.accounts_of_member(), keymeter.has_opened_account(), keymeter.has_been_member(),
   keymeter.has_closed_account(uuid), keymeter.deletion_of_member(),
   keymeter.account_cycles(uuid, timestamptz), keymeter.credits_left_alerts(bigint[], bigint),
   keymeter.usage_totals(uuid, timestamptz, timestamptz, timestamptz, text, uuid[], text[]),

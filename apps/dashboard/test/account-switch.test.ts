@@ -35,6 +35,31 @@ describe('the list of accounts in the header', () => {
     expect(await accountList(member.page).count()).toBe(0)
   })
 
+  it('is in a header of one line on a wide screen and of two lines on a narrow one, without it too', async () => {
+    const { person, other } = await memberOfTwo('viewer')
+    await call('accounts.rename', { name: 'A very long name of an account that somebody has chosen' }, other.accessToken)
+    await person.page.reload()
+    await accountList(person.page).waitFor()
+    for (const { page } of [person, other]) {
+      await page.getByText('Real time').waitFor()
+      for (const [width, lines] of [
+        [1280, 1],
+        [768, 2],
+        [360, 2],
+      ] as const) {
+        await page.setViewportSize({ width, height: 800 })
+        const controls = page.getByRole('banner').locator('a, button, select')
+        const boxes = await controls.evaluateAll((elements) => elements.map((element) => element.getBoundingClientRect()))
+        expect(boxes.length).toBeGreaterThanOrEqual(7)
+        expect([width, new Set(boxes.map(({ top, height }) => Math.round(top + height / 2))).size]).toEqual([width, lines])
+        for (const { left, right } of boxes) {
+          expect(left).toBeGreaterThanOrEqual(0)
+          expect(right).toBeLessThanOrEqual(width)
+        }
+      }
+    }
+  })
+
   it('shows another account without a reload, and the browser remembers it', async () => {
     const { person, other } = await memberOfTwo('developer')
     const { page, row, complaints } = person

@@ -49,7 +49,7 @@ describe('a session that has ended', () => {
     await comeBackTo(page)
     await page.keyboard.press('Escape')
     await signInAgain(page, 'not the password')
-    await page.getByText('Wrong e-mail address or password.').waitFor()
+    await againOf(page).getByText('This is not your current password.').waitFor()
     expect(calls).toEqual([])
     expect(page.url()).toBe(`${server.url}/`)
 

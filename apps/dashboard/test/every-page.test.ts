@@ -259,7 +259,7 @@ describe('the pages for links of mails', () => {
         await page.getByRole('button', { name: button }).click()
         await inspect('This link no longer works')
       }
-      await open(`${server.url}/#message=half`)
+      await open(`${server.url}/#message=half&sb=`)
       await inspect('One of two addresses is confirmed')
       await open(`${server.url}/reset`)
       await page.getByText('To set a new password, open the link in the mail.').waitFor()

@@ -187,6 +187,44 @@ describe('the link that changes an address', () => {
   })
 })
 
+describe('the answer of Supabase Auth to the token of a link', () => {
+  /** Answers in place of Supabase Auth, because the auth server of the tests does not give these answers. */
+  const open = async (type: string, status: number, json: object, times?: number) => {
+    const { page } = await visit()
+    const headers = {
+      'access-control-allow-origin': '*',
+      'access-control-expose-headers': 'x-supabase-api-version',
+      'x-supabase-api-version': '2024-01-01',
+    }
+    await page.route(
+      '**/auth/v1/verify',
+      async (route) => await route.fulfill({ status, headers, json }),
+      times ? { times } : {},
+    )
+    await page.goto(`${server.url}/confirm#token_hash=a-token&type=${type}`)
+    await page.getByRole('main').getByRole('button').first().click()
+    return page
+  }
+
+  it('is that the other address of a change must confirm too, and the page says so', async () => {
+    const msg = 'Confirmation link accepted. Please proceed to confirm link sent to the other email'
+    const page = await open('email_change', 200, { code: '200', msg })
+    await page.getByRole('heading', { name: 'One of two addresses is confirmed' }).waitFor()
+  })
+
+  it('is that the person is blocked, and the page says so', async () => {
+    const page = await open('signup', 403, { code: 'user_banned', message: 'User is banned' })
+    await page.getByText('This account is blocked.', { exact: false }).waitFor()
+  })
+
+  it('is a fault, and the page does not call the link used but can send it again', async () => {
+    const page = await open('signup', 500, { code: 'unexpected_failure', message: 'Database error' }, 1)
+    await page.getByText('The sign-in server cannot be reached.', { exact: false }).waitFor()
+    await page.getByRole('button', { name: 'Try again' }).click()
+    await faultOf(page).waitFor()
+  })
+})
+
 describe('a link of the default mail templates of Supabase, which leads to Supabase Auth first', () => {
   it('signs in only after the person has seen the address and pressed the button, and the tokens leave the URL', async () => {
     const email = newEmail()
@@ -218,12 +256,40 @@ describe('a link of the default mail templates of Supabase, which leads to Supab
     await page.getByRole('heading', { name: 'Set a new password' }).waitFor()
   })
 
+  // The texts and the forms of these addresses are those of prepRedirectURL and prepErrorRedirectURL in internal/api/verify.go of
+  // Supabase Auth.
   it('says that the other address must confirm too, after one of the two addresses of a change has confirmed', async () => {
     const { page } = await visit()
-    const message = 'Confirmation link accepted. Please proceed to confirm link sent to the other email'
-    await page.goto(`${server.url}/#${new URLSearchParams({ message })}`)
-    await page.getByRole('heading', { name: 'One of two addresses is confirmed' }).waitFor()
-    expect(page.url()).toBe(`${server.url}/confirm`)
+    const message = 'message=Confirmation+link+accepted.+Please+proceed+to+confirm+link+sent+to+the+other+email'
+    for (const query of ['', `?${message}`]) {
+      await page.goto(`${server.url}/settings${query}#${message}&sb=`)
+      await page.getByRole('heading', { name: 'One of two addresses is confirmed' }).waitFor()
+      expect(page.url()).toBe(`${server.url}/confirm?next=%2Fsettings`)
+    }
+  })
+
+  it('says why it does not work: it has expired or was used, the person is blocked, or the auth server had a fault', async () => {
+    const { page } = await visit()
+    for (const [hash, text] of [
+      [
+        'error=access_denied&error_code=otp_expired&error_description=Email+link+is+invalid+or+has+expired',
+        'The link has expired, or it was already used.',
+      ],
+      [
+        'error=invalid_request&error_code=flow_state_not_found&error_description=No+associated+flow+state+found.+',
+        'The link has expired, or it was already used.',
+      ],
+      ['error=access_denied&error_code=user_banned&error_description=User+is+banned', 'This account is blocked.'],
+      [
+        'error=server_error&error_code=unexpected_failure&error_description=Database+error+updating+user',
+        'The sign-in server had a fault. Open the link in the mail again in a few minutes.',
+      ],
+    ] as const) {
+      await page.goto('about:blank')
+      await page.goto(`${server.url}/usage#${hash}&sb=`)
+      await page.getByText(text, { exact: false }).waitFor()
+      expect(page.url()).toBe(`${server.url}/confirm?next=%2Fusage`)
+    }
   })
 })
 
@@ -269,6 +335,22 @@ describe('a person who has forgotten the password', () => {
     await elsewhere.page.goto(link)
     await elsewhere.page.getByRole('button', { name: 'Continue' }).click()
     await faultOf(elsewhere.page).waitFor()
+  })
+
+  it('learns on the page for the new password that the link was for another person than the one who is signed in', async () => {
+    const [known, other] = [await confirmed(), await confirmed()]
+    const link = await requestReset((await visit()).page, known.email)
+    const { page } = await visit()
+    await page.goto(link)
+    await page.getByRole('button', { name: 'Continue' }).click()
+    await page.getByLabel('New password').waitFor()
+    const tab = await page.context().newPage()
+    await tab.goto(server.url)
+    await tab.getByRole('button', { name: 'Sign out' }).click()
+    await signIn(tab, other.email, PASSWORD)
+    await tab.getByRole('button', { name: 'Actions for default' }).waitFor()
+    await page.getByText(`You are now signed in as ${other.email}, and the link was for another person.`).waitFor()
+    expect(await page.getByLabel('New password').count()).toBe(0)
   })
 
   it('sees the same page for an address without an account', async () => {

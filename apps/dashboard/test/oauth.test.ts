@@ -1,34 +1,16 @@
 import { createHash } from 'node:crypto'
-import type { Page } from 'playwright-core'
 import { describe, expect, it } from 'vitest'
+import { answerAsProvider } from './answer-as-provider.ts'
 import { testDashboard } from './person.ts'
 
 const { auth, server, visit, signUp } = testDashboard({ settings: { OAUTH_PROVIDERS: 'github' } })
-
-/**
- * Answers in place of Supabase Auth and the provider, because the provider is a real site: `answer` is added to the URL to which
- * Supabase Auth redirects. A code is exchanged for `session`. Returns what Supabase Auth received.
- */
-async function withProvider(page: Page, answer: string, session: object | null) {
-  const received: { authorize: URL | null; exchange: Record<string, string> | null } = { authorize: null, exchange: null }
-  await page.route('**/auth/v1/authorize*', async (route) => {
-    received.authorize = new URL(route.request().url())
-    const target = received.authorize.searchParams.get('redirect_to') ?? ''
-    await route.fulfill({ status: 302, headers: { location: target + answer } })
-  })
-  await page.route('**/auth/v1/token?grant_type=pkce', async (route) => {
-    received.exchange = route.request().postDataJSON()
-    await route.fulfill({ headers: { 'access-control-allow-origin': '*' }, json: session })
-  })
-  return received
-}
 
 describe('a sign-in with an OAuth provider', () => {
   it('uses PKCE, returns to the page of the link, and leaves neither the code nor the verifier behind', async () => {
     const person = await signUp()
     const session = await person.page.evaluate(() => JSON.parse(localStorage.getItem('keymeter-session') ?? '{}'))
     const { page, complaints } = await visit()
-    const received = await withProvider(page, '?code=the-code', { ...session, expires_in: 3600 })
+    const received = await answerAsProvider(page, '?code=the-code', { ...session, expires_in: 3600 })
     await page.goto(`${server.url}/usage?range=day`)
     const provider = page.getByRole('button', { name: 'Continue with GitHub' })
     await provider.waitFor()
@@ -51,16 +33,35 @@ describe('a sign-in with an OAuth provider', () => {
 
   it('that is refused leads to the sign-in page, which says so and keeps the page of the link', async () => {
     const { page } = await visit()
-    await withProvider(page, '?error=access_denied&error_description=no#error=access_denied', null)
+    await answerAsProvider(page, '?error=access_denied&error_description=no#error=access_denied', null)
     await page.goto(`${server.url}/usage?range=day`)
     await page.getByRole('button', { name: 'Continue with GitHub' }).click()
     await page.getByText('Signing in with the provider failed.').waitFor()
     expect(page.url()).toBe(`${server.url}/sign-in?next=%2Fusage%3Frange%3Dday`)
   })
 
+  it.each([
+    ['?error=access_denied&error_code=user_banned&error_description=User+is+banned', 'This account is blocked.'],
+    ['?error=access_denied&error_code=signup_disabled&error_description=no', 'Signing up is disabled'],
+    [
+      '?error=access_denied&error_code=provider_email_needs_verification&error_description=no',
+      'Your address is not confirmed yet.',
+    ],
+    ['?error=invalid_request&error_code=bad_oauth_state&error_description=no', 'This sign-in took too long'],
+    ['?code=used', 'This sign-in took too long'],
+  ])('that Supabase Auth refuses with %s leads to a page that says why', async (answer, text) => {
+    const { page } = await visit()
+    // Supabase Auth repeats an error of the query in the hash.
+    await answerAsProvider(page, answer.startsWith('?error') ? `${answer}#${answer.slice(1)}&sb=` : answer, null)
+    await page.goto(server.url)
+    await page.getByRole('button', { name: 'Continue with GitHub' }).click()
+    await page.getByText(text, { exact: false }).waitFor()
+    expect(page.url()).toBe(`${server.url}/sign-in`)
+  })
+
   it('is not started by a code in a link that somebody else has written', async () => {
     const { page } = await visit()
-    const received = await withProvider(page, '', null)
+    const received = await answerAsProvider(page, '', null)
     await page.goto(`${server.url}/?code=the-code-of-a-stranger`)
     await page.getByRole('heading', { name: 'Sign in' }).waitFor()
     expect(received.exchange).toBeNull()

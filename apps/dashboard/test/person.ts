@@ -104,10 +104,10 @@ export function testDashboard(
   /** Signs up a person by an invitation, so the person has no own account, and opens the list of the keys of the account. */
   const signUpInvited = async (owner: Person, role: MemberRole, options: VisitOptions = {}): Promise<Member> => {
     const email = newEmail()
-    const invitation = await invite(owner, email, role)
-    const { user, session } = await call<SignUp>('auth.signup', { email, password: PASSWORD, invitation })
+    const token = await invite(owner, email, role)
+    const { user, session } = await call<SignUp>('auth.signup', { email, password: PASSWORD })
     if (session === null) throw new Error('The sign-up created no session.')
-    await call('members.acceptInvitation', { token: invitation }, session.accessToken)
+    await call('members.acceptInvitation', { token }, session.accessToken)
     const visitor = await visit({ ...options, storageState: signedInState(user, session) })
     await visitor.page.goto(server.url)
     await visitor.row('default').waitFor()

@@ -5,7 +5,7 @@ import { ALL_RULES, COLOR_RULES, violationsOn } from './axe.ts'
 import { PASSWORD, type Person, testDashboard } from './person.ts'
 
 // The embedded auth server has no second factor, so the endpoints are those of a stand-in.
-const { server, visit, signUp, ageSignIn, join } = testDashboard({ secondFactor: true })
+const { auth, server, visit, signUp, ageSignIn, join } = testDashboard({ secondFactor: true })
 
 /** Returns the code that an app with this secret shows now. */
 const codeOf = (secret: string) => new TOTP({ secret }).generate()
@@ -192,6 +192,29 @@ describe('second factor', () => {
     // The page still has a session with the second factor.
     await page.reload()
     await page.getByRole('heading', { name: 'API keys' }).waitFor()
+  })
+})
+
+describe('a person with a second factor who has forgotten the password', () => {
+  it('gives a code on the page of the mail’s link, and then sets a new password', async () => {
+    const person = await signUp()
+    await openSettings(person)
+    const secret = await addApp(person.page, 'My phone')
+    const { page } = await visit()
+    await page.goto(`${server.url}/forgot`)
+    await page.getByLabel('E-mail').fill(person.email)
+    await page.getByRole('button', { name: 'Send the link' }).click()
+    const { links } = await auth.mailbox.next(person.email)
+    await page.goto(links.find((link) => link.startsWith(`${server.url}/confirm#`)) ?? '')
+    await page.getByRole('button', { name: 'Continue' }).click()
+    await page.getByRole('heading', { name: 'Enter your code' }).waitFor()
+    expect(page.url()).toBe(`${server.url}/reset`)
+    await page.getByLabel('Code').fill(codeOf(secret))
+    await page.getByRole('button', { name: 'Continue' }).click()
+    await page.getByLabel('New password').fill('another long password')
+    await page.getByRole('button', { name: 'Set password' }).click()
+    await page.getByText('Your password is changed.', { exact: false }).waitFor()
+    await page.getByRole('button', { name: 'Actions for default' }).waitFor()
   })
 })
 

@@ -131,6 +131,7 @@ function keymeter.has_closed_account
 function keymeter.has_opened_account
 function keymeter.idempotency_window
 function keymeter.invite_member
+function keymeter.is_invited
 function keymeter.lock_account
 function keymeter.lock_for_call
 function keymeter.make_usage_partition

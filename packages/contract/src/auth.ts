@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { NewKey } from './keys.ts'
-import { InvitationToken, MemberAccount } from './members.ts'
+import { MemberAccount } from './members.ts'
 import { NEXT_PATH_LENGTH_MAX, nextPath } from './next-path.ts'
 import { Output, Timestamp } from './output.ts'
 import { HAS_WHOLE_SECRET, hasNoWholeSecret } from './whole-secret.ts'
@@ -75,11 +75,7 @@ const withLink = {
   captchaToken: z.string().max(CAPTCHA_TOKEN_LENGTH_MAX).refine(hasNoWholeSecret, HAS_WHOLE_SECRET).optional(),
 }
 
-/**
- * `invitation` is the token of an invitation that the person wants to accept. If it is for this address, the sign-up opens no account:
- * the person asks for one later (`accounts.open`), or never needs one.
- */
-export const SignUp = z.strictObject({ ...withLink, password: Password, invitation: InvitationToken.optional() })
+export const SignUp = z.strictObject({ ...withLink, password: Password })
 export type SignUp = z.infer<typeof SignUp>
 
 /**
@@ -102,7 +98,8 @@ export const Session = z.object({ accessToken: z.string(), refreshToken: z.strin
  * If the Supabase project requires e-mail confirmation, `session` and `defaultKey` are null, and the id of `user` is invented, so that the
  * answer does not depend on whether the address is taken. If the server could not create the
  * account or the key, only `defaultKey` is null. In both cases, the next call of `auth.provision` creates the account and the
- * key.
+ * key. If the address has an open invitation, `defaultKey` is null, and the person gets no account until they ask for one
+ * (`accounts.open`).
  */
 export const SignUpOutput = Output.extend({
   user: z.object({ id: z.guid(), email: z.string() }),

@@ -192,6 +192,10 @@ export const PERMISSIONS: Record<string, readonly string[]> = {
     "keymeter_api EXECUTE",
     "runs with the rights of its owner"
   ],
+  "function keymeter.is_invited(email text)": [
+    "keymeter_api EXECUTE",
+    "runs with the rights of its owner"
+  ],
   "function keymeter.lock_account(account uuid)": [
     "keymeter_api EXECUTE"
   ],

@@ -26,7 +26,7 @@ export function AccountSwitch() {
       aria-label="Account"
       value={currentId}
       onChange={(event) => void choose(event.target.value)}
-      className="min-h-10 w-40 min-w-0 truncate rounded-lg border border-line-strong bg-surface px-2 text-base sm:text-sm"
+      className="min-h-10 w-40 min-w-24 shrink truncate rounded-lg border border-line-strong bg-surface px-2 text-base sm:text-sm"
     >
       {accounts.map((account) => (
         <option key={account.id} value={account.id}>

@@ -92,6 +92,11 @@ const routeTree = rootRoute.addChildren([
   ]),
   createRoute({
     getParentRoute: () => rootRoute,
+    path: '/provider',
+    component: lazyRouteComponent(() => import('../auth/provider-window-page.tsx'), 'ProviderWindowPage'),
+  }),
+  createRoute({
+    getParentRoute: () => rootRoute,
     path: '/invite',
     component: lazyRouteComponent(() => import('../invite/invite-page.tsx'), 'InvitePage'),
   }),

@@ -1,7 +1,7 @@
 import type { MemberAccount } from '@keymeter/contract'
 import { useQuery } from '@tanstack/react-query'
 import { Link, type LinkProps, Outlet, useLocation } from '@tanstack/react-router'
-import { Settings } from 'lucide-react'
+import { LogOut, Settings } from 'lucide-react'
 import { useEffect } from 'react'
 import { AccountName } from '../account/account-name.tsx'
 import { AccountSwitch } from '../account/account-switch.tsx'
@@ -33,10 +33,11 @@ export function SignedInPage() {
       <header className="border-b border-line bg-surface">
         <div className="mx-auto flex max-w-5xl flex-wrap items-center gap-x-3 gap-y-1 px-4 py-3">
           <img src="/favicon.svg" alt="" className="size-7" />
-          <span className="font-semibold tracking-tight">Keymeter</span>
+          <span className="font-semibold tracking-tight max-sm:sr-only">Keymeter</span>
+          {/* On narrow screens, the pages are in a second line, and symbols replace the texts of the first line. */}
           <nav
             aria-label="Pages"
-            className="order-last -ml-2 flex basis-full flex-wrap sm:order-none sm:gap-1 sm:ml-3 sm:basis-auto"
+            className="order-last -mx-1.5 flex basis-full flex-wrap max-sm:justify-between sm:-mx-3 sm:gap-1 lg:order-none lg:mr-0 lg:ml-2 lg:basis-auto"
           >
             <PageLink to="/">API keys</PageLink>
             <PageLink to="/usage">Usage</PageLink>
@@ -44,14 +45,16 @@ export function SignedInPage() {
             <PageLink to="/activity">Activity</PageLink>
             <PageLink to="/members">Members</PageLink>
           </nav>
-          <span className="flex min-w-0 flex-1 justify-end">
+          <span className="flex min-w-0 flex-1 items-center justify-end gap-x-1 sm:gap-x-2">
+            <AccountSwitch />
+            {userId !== undefined && accountId !== null && <RealTime userId={userId} account={accountId} />}
             <Link
               to="/settings"
               preload="intent"
-              className="flex min-h-10 min-w-0 items-center gap-2 rounded-lg px-3 text-sm text-ink-soft hover:bg-raised hover:text-ink aria-[current=page]:bg-accent-soft aria-[current=page]:text-accent"
+              className="flex min-h-10 min-w-10 items-center justify-center gap-2 rounded-lg px-2 text-sm text-ink-soft hover:bg-raised hover:text-ink aria-[current=page]:bg-accent-soft aria-[current=page]:text-accent"
             >
               <Settings className="size-4 shrink-0" aria-hidden="true" />
-              <span className="truncate">
+              <span className="truncate max-sm:sr-only">
                 <span className={user?.email ? 'sr-only' : ''}>Settings</span>
                 {user?.email && (
                   <>
@@ -61,12 +64,11 @@ export function SignedInPage() {
                 )}
               </span>
             </Link>
+            <Button variant="quiet" className="min-w-10 shrink-0 px-2 sm:px-3" onClick={signOut}>
+              <LogOut className="size-4 sm:hidden" aria-hidden="true" />
+              <span className="max-sm:sr-only">Sign out</span>
+            </Button>
           </span>
-          <AccountSwitch />
-          {userId !== undefined && accountId !== null && <RealTime userId={userId} account={accountId} />}
-          <Button variant="quiet" className="shrink-0" onClick={signOut}>
-            Sign out
-          </Button>
         </div>
       </header>
       {/* A new `key` unmounts all content when the user or the account changes, so that nobody sees other data for a moment. */}
@@ -112,7 +114,7 @@ function PageLink(props: Pick<LinkProps, 'to' | 'children'>) {
       {...props}
       preload="intent"
       activeOptions={{ exact: true, includeSearch: false }}
-      className="flex min-h-10 items-center rounded-lg px-2 text-sm font-medium text-ink-soft hover:bg-raised sm:px-3 hover:text-ink aria-[current=page]:bg-accent-soft aria-[current=page]:text-accent"
+      className="flex min-h-10 items-center rounded-lg px-1.5 text-sm font-medium text-ink-soft hover:bg-raised hover:text-ink sm:px-3 aria-[current=page]:bg-accent-soft aria-[current=page]:text-accent"
     />
   )
 }

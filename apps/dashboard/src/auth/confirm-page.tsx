@@ -1,7 +1,15 @@
 import { useNavigate } from '@tanstack/react-router'
 import { type ReactNode, useState } from 'react'
 import type { LinkType, MailLink } from '../call/arrival.ts'
-import { arrivedLink, dropLinkSession, type OpenedLink, openLink, startLinkSession, useSession } from '../call/session.ts'
+import {
+  arrivedLink,
+  dropLinkSession,
+  linkRefusalOf,
+  type OpenedLink,
+  openLink,
+  startLinkSession,
+  useSession,
+} from '../call/session.ts'
 import { Button } from '../ui/button.tsx'
 import { Notice } from '../ui/notice.tsx'
 import { announce } from '../ui/toasts.tsx'
@@ -83,7 +91,7 @@ function Confirm({ link }: { link: MailLink }) {
     await navigate({ href: next })
   }
 
-  if (link.kind === 'refused') return <LinkFault outcome="used" />
+  if (link.kind === 'refused') return <LinkFault outcome={linkRefusalOf(link.errorCode)} />
   const type = link.kind === 'half' ? 'email_change' : link.type
   if (opened === null) {
     const { title, text, button } = ASKS[type]
@@ -125,7 +133,8 @@ function Confirm({ link }: { link: MailLink }) {
     case 'used':
       return <LinkFault outcome="used" type={type} />
     case 'refused':
-      return <LinkFault outcome="refused" />
+    case 'failed':
+      return <LinkFault outcome={opened.outcome} />
     case 'limited':
     case 'unreachable':
       return (

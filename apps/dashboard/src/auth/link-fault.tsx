@@ -17,8 +17,11 @@ import { useNext } from './use-next.ts'
 import { writtenAddress } from './written-address.ts'
 
 interface LinkFaultProps {
-  /** `lost`: the page was opened without a link, or was loaded again. `refused`: the account of the link is suspended. */
-  outcome: 'used' | 'lost' | 'refused'
+  /**
+   * `lost`: the page was opened without a link, or was loaded again. `refused`: the account of the link is blocked. `failed`: the auth
+   * server had a fault.
+   */
+  outcome: 'used' | 'lost' | 'refused' | 'failed'
   /** Unknown if Supabase Auth has refused the link before it redirected here. */
   type?: LinkType
 }
@@ -36,14 +39,10 @@ export function LinkFault({ outcome, type }: LinkFaultProps) {
   }
   return (
     <AuthPage
-      title={outcome === 'lost' ? 'Open the link again' : 'This link no longer works'}
+      title={outcome === 'used' ? 'This link no longer works' : 'Open the link again'}
       footer={user === undefined ? <AuthLink to="/sign-in">Sign in</AuthLink> : undefined}
     >
-      <Notice tone={outcome === 'lost' ? 'plain' : 'danger'}>
-        {outcome === 'lost'
-          ? 'This page needs the link of a mail. Open the link in the mail again.'
-          : 'The link has expired, or it was already used. Each link works once, and only the newest link of a kind works.'}
-      </Notice>
+      <Notice tone={outcome === 'lost' ? 'plain' : 'danger'}>{TEXTS[outcome]}</Notice>
       {user?.email !== undefined && (
         <p className="text-sm text-ink-soft">
           You are signed in as <UserText>{writtenAddress(user.email)}</UserText>.{' '}
@@ -56,6 +55,12 @@ export function LinkFault({ outcome, type }: LinkFaultProps) {
     </AuthPage>
   )
 }
+
+const TEXTS = {
+  lost: 'This page needs the link of a mail. Open the link in the mail again.',
+  used: 'The link has expired, or it was already used. Each link works once, and only the newest link of a kind works.',
+  failed: 'The sign-in server had a fault. Open the link in the mail again in a few minutes.',
+} as const
 
 function Another({ type }: { type: LinkType | undefined }) {
   switch (type) {

@@ -1,17 +1,22 @@
 import { OAUTH_PROVIDER_NAMES, type OAuthProvider } from '@keymeter/contract'
 import { useState } from 'react'
-import { signInWithProvider } from '../call/session.ts'
-import { settings } from '../call/settings.ts'
 import { Button } from '../ui/button.tsx'
 import { Notice } from '../ui/notice.tsx'
 
-/** Shows a button for each OAuth provider of this deployment. After the sign-in, the browser returns to the page `next`. */
-export function OAuthButtons({ next }: { next: string }) {
+interface OAuthButtonsProps {
+  providers: OAuthProvider[]
+  /** Leads to the provider. Resolves to false if the browser has blocked the window of the provider. */
+  start: (provider: OAuthProvider) => Promise<boolean>
+}
+
+/** Shows a button for each OAuth provider. */
+export function OAuthButtons({ providers, start }: OAuthButtonsProps) {
   const [fault, setFault] = useState<string | null>(null)
-  if (settings.oauthProviders.length === 0) return null
-  const start = async (provider: OAuthProvider) => {
+  if (providers.length === 0) return null
+  const press = async (provider: OAuthProvider) => {
+    setFault(null)
     try {
-      await signInWithProvider(provider, next)
+      if (!(await start(provider))) setFault('Your browser has blocked the window. Allow pop-ups for this site, and try again.')
     } catch {
       setFault(
         `The sign-in with ${OAUTH_PROVIDER_NAMES[provider]} could not be started. Try again, or use your e-mail address.`,
@@ -26,8 +31,8 @@ export function OAuthButtons({ next }: { next: string }) {
         <span className="h-px grow bg-line" />
       </div>
       <div className="grid gap-2">
-        {settings.oauthProviders.map((provider) => (
-          <Button key={provider} variant="secondary" onClick={() => start(provider)}>
+        {providers.map((provider) => (
+          <Button key={provider} variant="secondary" onClick={() => press(provider)}>
             Continue with {OAUTH_PROVIDER_NAMES[provider]}
           </Button>
         ))}

@@ -9,8 +9,9 @@ export function rememberRecovery(userId: string): void {
   sessionStorage.setItem(STORAGE_KEY, userId)
 }
 
-export function isRecovering(userId: string | undefined): boolean {
-  return userId !== undefined && sessionStorage.getItem(STORAGE_KEY) === userId
+/** Returns the id of the person who has opened the link in this tab and has not set the password yet, or null. */
+export function recoveringUserId(): string | null {
+  return sessionStorage.getItem(STORAGE_KEY)
 }
 
 export function forgetRecovery(): void {

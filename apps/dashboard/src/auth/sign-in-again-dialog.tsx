@@ -1,15 +1,13 @@
 import { Dialog as BaseDialog } from '@base-ui/react/dialog'
-import { useRef, useState } from 'react'
+import type { User } from '@supabase/auth-js'
+import { useEffect, useState } from 'react'
 import { useNewSecret } from '../account/new-secret.ts'
-import { signIn, signOut, useHasSessionEnded, useSession } from '../call/session.ts'
+import { beginNewSignIn } from '../call/new-sign-in.ts'
+import { currentSession, signOut, useHasSessionEnded, useSession } from '../call/session.ts'
 import { queryClient } from '../call/trpc.ts'
-import { Button } from '../ui/button.tsx'
-import { TextField } from '../ui/field.tsx'
-import { Notice } from '../ui/notice.tsx'
 import { POPUP } from '../ui/popup.ts'
 import { UserText } from '../ui/user-text.tsx'
-import { OAuthButtons } from './oauth-buttons.tsx'
-import { useCaptcha } from './use-captcha.tsx'
+import { NewSignInForm } from './new-sign-in-form.tsx'
 import { writtenAddress } from './written-address.ts'
 
 /**
@@ -18,58 +16,50 @@ import { writtenAddress } from './written-address.ts'
  */
 export function SignInAgainDialog() {
   const hasEnded = useHasSessionEnded()
-  const email = useSession()?.user.email
+  const user = useSession()?.user
   const isSecretShown = useNewSecret() !== undefined
-  const password = useRef<HTMLInputElement>(null)
+  useEffect(() => {
+    if (!hasEnded) return
+    // The queries have failed since the end of the session.
+    return () => {
+      if (currentSession() !== null) void queryClient.invalidateQueries()
+    }
+  }, [hasEnded])
   return (
     <BaseDialog.Root open={hasEnded && !isSecretShown}>
       <BaseDialog.Portal>
         <BaseDialog.Backdrop className="fixed inset-0 bg-canvas" />
-        <BaseDialog.Popup className={POPUP} initialFocus={password}>
+        <BaseDialog.Popup className={POPUP}>
           <BaseDialog.Title className="text-lg font-semibold">Sign in again</BaseDialog.Title>
           <BaseDialog.Description className="text-sm text-ink-soft">
             Your session has ended. Your page and what you have typed are kept.
           </BaseDialog.Description>
-          <SignInAgainForm email={email ?? ''} passwordRef={password} />
+          {user !== undefined && <SignInAgainForm user={user} />}
         </BaseDialog.Popup>
       </BaseDialog.Portal>
     </BaseDialog.Root>
   )
 }
 
-function SignInAgainForm({ email, passwordRef }: { email: string; passwordRef: React.RefObject<HTMLInputElement | null> }) {
-  const captcha = useCaptcha()
-  const [fault, setFault] = useState<string | null>(null)
-  const [isPending, setIsPending] = useState(false)
-  const submit = async (event: React.FormEvent) => {
-    event.preventDefault()
-    setIsPending(true)
-    const refusal = await signIn(email, passwordRef.current?.value ?? '', captcha.input)
-    captcha.renew()
-    setIsPending(false)
-    setFault(refusal?.message ?? null)
-    if (refusal === null) await queryClient.invalidateQueries()
-  }
+function SignInAgainForm({ user }: { user: User }) {
+  const { id: userId, email = '' } = user
+  const [signIn] = useState(() => beginNewSignIn({ userId, email, previousToken: null }))
+  useEffect(() => () => signIn.discard(), [signIn])
   return (
     <>
-      <form noValidate onSubmit={submit} className="grid gap-4">
-        {fault !== null && <Notice tone="danger">{fault}</Notice>}
-        <p className="text-sm">
-          You were signed in as <UserText>{writtenAddress(email)}</UserText>.
-        </p>
-        <input type="text" autoComplete="username" value={email} readOnly hidden />
-        <TextField ref={passwordRef} label="Password" type="password" autoComplete="current-password" />
-        {captcha.widget}
-        <div className="flex flex-wrap justify-end gap-2">
-          <Button variant="secondary" onClick={signOut}>
-            Leave this page
-          </Button>
-          <Button type="submit" isPending={isPending} disabled={captcha.isMissing}>
-            Sign in
-          </Button>
-        </div>
-      </form>
-      <OAuthButtons next={location.pathname + location.search} />
+      <p className="text-sm">
+        You were signed in as <UserText>{writtenAddress(email)}</UserText>.
+      </p>
+      <NewSignInForm
+        user={user}
+        signIn={signIn}
+        explain={(sentence) => sentence}
+        confirmText="Sign in"
+        cancelText="Leave this page"
+        onCancel={signOut}
+        // The session has started, so the dialog closes.
+        onDone={() => {}}
+      />
     </>
   )
 }

@@ -4,7 +4,8 @@ import { useNavigate } from '@tanstack/react-router'
 import { useState } from 'react'
 import { useForm } from 'react-hook-form'
 import { z } from 'zod'
-import { hasReturnedRefused, type SignInRefusal, signIn } from '../call/session.ts'
+import { returnRefusal, type SignInRefusal, signIn, signInWithProvider } from '../call/session.ts'
+import { settings } from '../call/settings.ts'
 import { api } from '../call/trpc.ts'
 import { pendingInvitation } from '../invite/pending-invitation.ts'
 import { Button } from '../ui/button.tsx'
@@ -20,15 +21,12 @@ import { useNext } from './use-next.ts'
 /** The sign-in page does not check a minimum length. The minimum was perhaps smaller when the user chose the password. */
 const SignIn = z.object({ email: Email, password: z.string().min(1, 'Enter your password.') })
 
-const RETURNED_REFUSED: SignInRefusal = {
-  message: 'Signing in with the provider failed. Try again, or use your e-mail address.',
-  isUnconfirmed: false,
-}
-
 export function SignInPage() {
   const navigate = useNavigate()
   const next = useNext()
-  const [refusal, setRefusal] = useState(hasReturnedRefused ? RETURNED_REFUSED : null)
+  const [refusal, setRefusal] = useState<SignInRefusal | null>(
+    returnRefusal === null ? null : { message: returnRefusal, isUnconfirmed: false },
+  )
   const [email, setEmail] = useState('')
   const captcha = useCaptcha()
   const { register, handleSubmit, formState } = useForm({
@@ -78,7 +76,7 @@ export function SignInPage() {
           Sign in
         </Button>
       </form>
-      <OAuthButtons next={next} />
+      <OAuthButtons providers={settings.oauthProviders} start={(provider) => signInWithProvider(provider, next)} />
     </AuthPage>
   )
 }

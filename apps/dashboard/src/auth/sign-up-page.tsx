@@ -1,9 +1,10 @@
-import { InvitationToken, PASSWORD_LENGTH_MIN, SignUp } from '@keymeter/contract'
+import { PASSWORD_LENGTH_MIN, SignUp } from '@keymeter/contract'
 import { useNavigate } from '@tanstack/react-router'
 import { useState } from 'react'
 import { showSecret } from '../account/new-secret.ts'
 import { ErrorNotice } from '../call/error-notice.tsx'
-import { adoptSession } from '../call/session.ts'
+import { adoptSession, signInWithProvider } from '../call/session.ts'
+import { settings } from '../call/settings.ts'
 import { api } from '../call/trpc.ts'
 import { useCallForm } from '../call/use-call-form.ts'
 import { pendingInvitation } from '../invite/pending-invitation.ts'
@@ -30,9 +31,8 @@ export function SignUpPage() {
   })
   const captcha = useCaptcha()
   const signUp = submit(async (input) => {
-    const invitation = InvitationToken.safeParse(pendingInvitation()?.token).data
     const { user, session, defaultKey } = await api.auth.signup
-      .mutate({ ...input, invitation, next, ...captcha.input })
+      .mutate({ ...input, next, ...captcha.input })
       .finally(captcha.renew)
     if (session === null) return setUnconfirmed(input.email)
     try {
@@ -68,7 +68,7 @@ export function SignUpPage() {
               Create account
             </Button>
           </form>
-          <OAuthButtons next={next} />
+          <OAuthButtons providers={settings.oauthProviders} start={(provider) => signInWithProvider(provider, next)} />
         </>
       ) : (
         <>

@@ -13,19 +13,19 @@ export type MailLink =
   | { kind: 'session'; accessToken: string; refreshToken: string; type: LinkType }
   /** A link to Supabase Auth, which has confirmed one of the two addresses of a change. */
   | { kind: 'half' }
-  /** A link to Supabase Auth, which has refused the token. */
-  | { kind: 'refused' }
+  /** A link to Supabase Auth, which has refused the token with this error code. */
+  | { kind: 'refused'; errorCode: string }
 
 export interface Arrival {
   /** The link that a person has opened, or null. */
   link: MailLink | null
   /** The code with which an OAuth provider has redirected here, or null. */
   code: string | null
-  /** True if an OAuth provider or Supabase Auth refused a sign-in and redirected here. */
-  isRefused: boolean
+  /** The error code with which an OAuth provider or Supabase Auth has refused a sign-in and redirected here, or null. */
+  refusal: string | null
 }
 
-const NOTHING: Arrival = { link: null, code: null, isRefused: false }
+const NOTHING: Arrival = { link: null, code: null, refusal: null }
 
 /**
  * Reads what a mail or an OAuth provider has put into the URL, and removes it from the URL before anything else runs. Otherwise the
@@ -64,18 +64,19 @@ function readArrival(url: URL, hasVerifier: boolean): { arrival: Arrival; path: 
   }
   if (hash.has('message')) return { arrival: { ...NOTHING, link: { kind: 'half' } }, path: to('/confirm') }
 
-  const error = ['error_code', 'error'].map((name) => hash.get(name) ?? query.get(name)).find((value) => value !== null)
-  if (error !== undefined) {
-    if (isConfirm || error === 'otp_expired')
-      return { arrival: { ...NOTHING, link: { kind: 'refused' } }, path: to('/confirm') }
-    return { arrival: { ...NOTHING, isRefused: true }, path: '/sign-in' }
+  const errorCode = ['error_code', 'error'].map((name) => hash.get(name) ?? query.get(name)).find((value) => value !== null)
+  if (errorCode !== undefined) {
+    // Supabase Auth puts the error of a mail's link only into the hash, and the error of an OAuth sign-in also into the query.
+    const isOfLink = isConfirm || errorCode === 'otp_expired' || !(query.has('error') || query.has('error_code'))
+    if (isOfLink) return { arrival: { ...NOTHING, link: { kind: 'refused', errorCode } }, path: to('/confirm') }
+    return { arrival: { ...NOTHING, refusal: errorCode }, path: '/sign-in' }
   }
   const code = query.get('code')
   return code !== null && hasVerifier ? { arrival: { ...NOTHING, code }, path: next } : { arrival: NOTHING, path: null }
 }
 
 /** The parameters that OAuth providers and Supabase Auth add to the URL of the page to which they redirect. */
-const ADDED = ['code', 'error', 'error_code', 'error_description', 'sb', 'sb_flow_id']
+const ADDED = ['code', 'error', 'error_code', 'error_description', 'message', 'sb', 'sb_flow_id']
 
 /** Returns the page to which a redirect leads, without the parameters that the redirect has added. */
 function pathOf({ pathname, search }: URL): string {

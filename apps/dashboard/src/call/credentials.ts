@@ -1,3 +1,4 @@
+import type { OAuthProvider } from '@keymeter/contract'
 import {
   type AuthError,
   isAuthApiError,
@@ -6,6 +7,7 @@ import {
   type User,
 } from '@supabase/auth-js'
 import { auth, currentSession, temporaryAuth } from './session.ts'
+import { settings } from './settings.ts'
 
 /** What Supabase Auth knows about the signed-in user now. The session contains an older copy. */
 export async function currentUser(): Promise<User> {
@@ -15,11 +17,16 @@ export async function currentUser(): Promise<User> {
 }
 
 /**
- * Returns false if the user has only signed in with providers like Google. Somebody who has always signed in with a code in an
- * e-mail counts as a user with a password, because Supabase Auth does not tell the two apart.
+ * Returns false if the user has only signed in with OAuth providers. Somebody who has always signed in with a code in an e-mail counts
+ * as a user with a password, because Supabase Auth does not tell the two apart. So does a user whose identities are not known.
  */
-export function hasPassword({ identities = [] }: Pick<User, 'identities'>): boolean {
-  return identities.some(({ provider }) => provider === 'email')
+export function hasPassword({ identities }: Pick<User, 'identities'>): boolean {
+  return identities === undefined || identities.some(({ provider }) => provider === 'email')
+}
+
+/** Returns the OAuth providers of this deployment with which the user has signed in, or all if this is not known. */
+export function providersOf({ identities }: Pick<User, 'identities'>): OAuthProvider[] {
+  return settings.oauthProviders.filter((name) => identities?.some(({ provider }) => provider === name) ?? true)
 }
 
 /** `needsCode` means that Supabase Auth has sent a code to the user's address, and wants it together with the same passwords. */

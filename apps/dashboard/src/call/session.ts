@@ -11,6 +11,8 @@ const OAUTH_STORAGE_KEY = 'keymeter-oauth'
 const VERIFIER_KEY = `${OAUTH_STORAGE_KEY}-code-verifier`
 /** The page to which a person returns after a sign-in at an OAuth provider. It is in the storage of the tab. */
 const NEXT_STORAGE_KEY = 'keymeter-next'
+/** In a window that another page has opened for a sign-in at an OAuth provider: the id of the person who must sign in there. */
+const WINDOW_STORAGE_KEY = 'keymeter-provider-window'
 
 const connection = {
   url: new URL('/auth/v1', settings.supabaseUrl).href,
@@ -62,17 +64,29 @@ const linkAuth = temporaryAuth()
 const arrival = takeArrival(localStorage.getItem(VERIFIER_KEY) !== null)
 /** The link of a mail with which the page was opened, or null. It is kept only in memory. */
 export const arrivedLink: MailLink | null = arrival.link
-/** True if an OAuth provider or Supabase Auth refused the sign-in and redirected here. */
-export let hasReturnedRefused = arrival.isRefused
-if (arrival.code !== null) {
-  const { data } = await oauth.exchangeCodeForSession(arrival.code)
-  if (data.session === null) hasReturnedRefused = true
-  else await adopt(data.session)
-}
-if (arrival.code !== null || hasReturnedRefused) {
+/** Why an OAuth provider or Supabase Auth has refused the sign-in and redirected here, as a sentence for the person, or null. */
+export let returnRefusal: string | null = null
+/**
+ * The return from an OAuth provider to a window that another page has opened, or null. `session` is not started yet, because it can
+ * belong to another person than `userId`, and can need a second factor. It is null if the sign-in was refused.
+ */
+export let providerReturn: { userId: string; session: Session | null } | null = null
+if (arrival.code !== null || arrival.refusal !== null) {
+  const exchange = arrival.code === null ? null : await oauth.exchangeCodeForSession(arrival.code)
+  const returned = exchange?.data.session ?? null
+  if (returned === null) returnRefusal = describeReturnRefusal(arrival.refusal ?? exchange?.error?.code ?? '')
+  const userId = sessionStorage.getItem(WINDOW_STORAGE_KEY)
   const next = sessionStorage.getItem(NEXT_STORAGE_KEY) ?? '/'
-  sessionStorage.removeItem(NEXT_STORAGE_KEY)
-  history.replaceState(null, '', hasReturnedRefused ? `/sign-in?${new URLSearchParams({ next })}` : next)
+  for (const name of [WINDOW_STORAGE_KEY, NEXT_STORAGE_KEY]) sessionStorage.removeItem(name)
+  if (userId !== null) {
+    providerReturn = { userId, session: returned }
+    history.replaceState(null, '', '/provider')
+  } else if (returned === null) {
+    history.replaceState(null, '', `/sign-in?${new URLSearchParams({ next })}`)
+  } else {
+    await adopt(returned)
+    history.replaceState(null, '', next)
+  }
 }
 
 const { data: kept, error: fault } = await auth.getSession()
@@ -182,25 +196,75 @@ async function adopt({ access_token, refresh_token }: Pick<Session, 'access_toke
 }
 
 /** Navigates to an OAuth provider, which redirects back to this origin. The page `next` is shown then. */
-export async function signInWithProvider(provider: OAuthProvider, next: string): Promise<void> {
+export async function signInWithProvider(provider: OAuthProvider, next: string): Promise<true> {
+  // The tab is perhaps a window of an earlier sign-in that the person has not finished.
+  sessionStorage.removeItem(WINDOW_STORAGE_KEY)
   sessionStorage.setItem(NEXT_STORAGE_KEY, next)
   const { error } = await oauth.signInWithOAuth({ provider, options: { redirectTo: location.origin } })
   if (error !== null) throw error
+  return true
+}
+
+/**
+ * Opens a window in which the person of this page signs in again at an OAuth provider, so that this page keeps its forms. The window
+ * returns to the page `/provider`. The client of Supabase Auth then shows the new session to all pages of this browser. Call it in the
+ * handler of a press: browsers block other windows. Returns false if the browser has blocked this one.
+ */
+export async function openProviderWindow(provider: OAuthProvider, userId: string): Promise<boolean> {
+  const opened = window.open('', '_blank', 'popup,width=520,height=720')
+  if (opened === null) return false
+  opened.sessionStorage.setItem(WINDOW_STORAGE_KEY, userId)
+  const { data, error } = await oauth.signInWithOAuth({
+    provider,
+    options: { redirectTo: location.origin, skipBrowserRedirect: true },
+  })
+  if (error !== null) {
+    opened.close()
+    throw error
+  }
+  // Otherwise the site of the provider could lead this page to another one.
+  opened.opener = null
+  opened.location.replace(data.url)
+  return true
+}
+
+/** The error codes of Supabase Auth for a sign-in at an OAuth provider. Its own messages are for developers. */
+function describeReturnRefusal(code: string): string {
+  switch (code) {
+    case 'user_banned':
+      return 'This account is blocked. Ask the operator.'
+    case 'signup_disabled':
+      return 'Signing up is disabled: ask the operator for an account.'
+    case 'provider_email_needs_verification':
+      return 'Your address is not confirmed yet. Open the link in the e-mail that you got, then sign in again.'
+    case 'bad_oauth_state':
+    case 'bad_code_verifier':
+    case 'flow_state_expired':
+    case 'flow_state_already_used':
+    case 'flow_state_not_found':
+      return 'This sign-in took too long, or was already used. Start it again.'
+    default:
+      return 'Signing in with the provider failed. Try again, or use your e-mail address.'
+  }
 }
 
 /**
  * What an opened link led to. `session` is not started yet, because it can belong to another person than the one who is signed in.
  * `half` means that the other address of a change must be confirmed too. `used` means that the link has expired or was already
- * used. Supabase Auth does not distinguish the two.
+ * used. Supabase Auth does not distinguish the two. `refused` means that the person is blocked, and `failed` that the auth server had a
+ * fault after the link had led to it: then the link is perhaps not used up.
  */
 export type OpenedLink =
   | { outcome: 'session'; session: Session; type: LinkType }
-  | { outcome: 'half' | 'used' | 'unreachable' | 'limited' | 'refused' }
+  | { outcome: 'half' | 'unreachable' | 'limited' | LinkRefusal }
+
+/** Why a link does not work. */
+type LinkRefusal = 'used' | 'refused' | 'failed'
 
 /** Opens the link of a mail. The token of the link is used up, unless the outcome is `unreachable` or `limited`. */
 export async function openLink(link: MailLink): Promise<OpenedLink> {
   if (link.kind === 'half') return { outcome: 'half' }
-  if (link.kind === 'refused') return { outcome: 'used' }
+  if (link.kind === 'refused') return { outcome: linkRefusalOf(link.errorCode) }
   const { type } = link
   const { data, error } =
     link.kind === 'unused'
@@ -209,7 +273,14 @@ export async function openLink(link: MailLink): Promise<OpenedLink> {
   if (error === null) return data.session === null ? { outcome: 'half' } : { outcome: 'session', session: data.session, type }
   if (!isAuthApiError(error)) return { outcome: isAuthRetryableFetchError(error) ? 'unreachable' : 'used' }
   if (error.status === 429) return { outcome: 'limited' }
-  return { outcome: error.code === 'user_banned' ? 'refused' : 'used' }
+  if (error.status >= 500) return { outcome: 'unreachable' }
+  return { outcome: linkRefusalOf(error.code ?? '') }
+}
+
+/** `errorCode` is `error_code` of Supabase Auth, or `error` if there is no such code. */
+export function linkRefusalOf(errorCode: string): LinkRefusal {
+  if (errorCode === 'user_banned') return 'refused'
+  return /^(unexpected_failure|request_timeout|server_error|temporarily_unavailable)$/.test(errorCode) ? 'failed' : 'used'
 }
 
 /**

@@ -3,6 +3,7 @@ import { Link, useNavigate } from '@tanstack/react-router'
 import { type ReactNode, useEffect, useState } from 'react'
 import { chooseAccount } from '../account/current-account.ts'
 import { readAccounts } from '../account/read-accounts.ts'
+import { nextSearch } from '../auth/next-search.ts'
 import { writtenAddress } from '../auth/written-address.ts'
 import { type CallError, describeCallError } from '../call/call-error.ts'
 import { ErrorNotice } from '../call/error-notice.tsx'
@@ -43,7 +44,9 @@ export function InvitePage() {
       <div className="grid gap-5 rounded-2xl border border-line bg-surface p-6 shadow-sm sm:p-8">
         <h1 className="text-xl font-semibold">Invitation</h1>
         {pending === null ? (
-          <Notice>Open the link of your invitation again. This page does not know it any more.</Notice>
+          <Notice>
+            Open the link of your invitation again. This page does not know it, because it was opened in another browser or tab.
+          </Notice>
         ) : (
           <PendingInvitation key={pending.token} token={pending.token} isWanted={pending.isWanted} />
         )}
@@ -159,7 +162,8 @@ function SignedOut({ token, email }: { token: string; email: string }) {
   const navigate = useNavigate()
   const go = async (to: '/sign-in' | '/sign-up') => {
     setPendingInvitation({ token, email, isWanted: true })
-    await navigate({ to })
+    // The mail that confirms the address can be opened in another browser, which does not know the invitation. It then shows this page.
+    await navigate({ to, search: nextSearch('/invite') })
   }
   return (
     <Actions>

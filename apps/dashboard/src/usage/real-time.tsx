@@ -23,7 +23,7 @@ export function RealTime({ userId, account }: { userId: string; account: string 
   return (
     <span
       title="Spending appears as it happens"
-      className={`flex items-center gap-1.5 text-sm text-ink-soft ${isOpen ? '' : 'invisible'}`}
+      className={`flex shrink-0 items-center gap-1.5 text-sm whitespace-nowrap text-ink-soft ${isOpen ? '' : 'invisible'}`}
     >
       <span aria-hidden="true" className="size-2 rounded-full bg-series-3" />
       <span className="max-sm:sr-only">Real time</span>

@@ -4,14 +4,15 @@ import { listMemberAccounts } from '../accounts/list.ts'
 import { isAccountDecided } from '../billing/ensure-account.ts'
 import { decideFreeCredits, UNDECIDED } from '../billing/free-credits.ts'
 import type { Context } from '../context.ts'
+import { isInvited } from '../members/is-invited.ts'
 import { storableEmail } from '../members/storable-email.ts'
 import { asPerson, type Caller, inAccount } from '../scope.ts'
 import { provision } from './provision.ts'
 
 /**
  * Prepares the accounts of a person who has signed in. Opens an account if the person has none, and decides about its free credits
- * while nothing is decided. A person who is or was a member of the account of somebody else, or who has left or closed the own account,
- * gets no account until they ask for one (`accounts.open`).
+ * while nothing is decided. A person who has an open invitation, who is or was a member of the account of somebody else, or who has left
+ * or closed the own account, gets no account until they ask for one (`accounts.open`).
  *
  * The auth server is asked for the e-mail address only if something must be decided. So the dashboard, which makes this call once in
  * each session, works during an outage of the auth server. The e-mail address in the access token is only stored for lists: it can be
@@ -25,9 +26,7 @@ export async function provisionCaller(
 ): Promise<{ accounts: MemberAccount[]; defaultKey: NewKey | null }> {
   const person = { ...ctx, caller }
   const known = await asPerson(person, 'read only', listMemberAccounts)
-  // The user was perhaps deleted since the access token was issued.
-  if (known.accounts.length === 0) await ctx.checkSession(ctx.authorization, caller.userId)
-  const isFirstVisit = known.accounts.length === 0 && !known.hasOpenedAccount && !known.hasBeenMember
+  const isFirstVisit = known.accounts.length === 0 && (await isNew(ctx, caller, known))
   const own = known.accounts.find(({ id, role }) => id === caller.userId && role === 'owner')
   // The page of the second factor comes first.
   const isUsable = own !== undefined && (!own.requiresSecondFactor || caller.isSecondFactor)
@@ -37,6 +36,18 @@ export async function provisionCaller(
     await asPerson(person, 'read write', async ({ db }) => await sql`select keymeter.note_member_email(${email})`.execute(db))
   const { accounts } = isFirstVisit ? await asPerson(person, 'read only', listMemberAccounts) : known
   return { accounts, defaultKey }
+}
+
+/** Returns true if the person, who has no account now, has never had one and has no invitation to one. */
+async function isNew(
+  ctx: Context,
+  caller: Caller,
+  known: { hasOpenedAccount: boolean; hasBeenMember: boolean },
+): Promise<boolean> {
+  // The user was perhaps deleted since the access token was issued.
+  const person = await ctx.checkSession(ctx.authorization, caller.userId)
+  if (known.hasOpenedAccount || known.hasBeenMember) return false
+  return !(await asPerson({ ...ctx, caller }, 'read only', async (scope) => await isInvited(scope, person)))
 }
 
 /** Provisions the account with the id of the caller. */

@@ -50,7 +50,7 @@ export const authRouter = {
   provision: signedInCall
     .meta({
       description:
-        'Returns the accounts of the person. If the person has none, it first opens an account with a first key. Call it once in each session, after sign-in.',
+        'Returns the accounts of the person. On the first visit of a person without an invitation, it first opens an account with a first key. Call it once in each session, after sign-in.',
     })
     .output(ProvisionOutput)
     .mutation(({ ctx }) => withRequestId(ctx, provisionCaller(ctx, ctx.caller))),

@@ -6,7 +6,7 @@ import type { Context } from '../context.ts'
 import { AppError } from '../errors.ts'
 import { networkOf } from '../limits/network.ts'
 import { isInvited } from '../members/is-invited.ts'
-import { inAccount } from '../scope.ts'
+import { asPerson, inAccount } from '../scope.ts'
 import { createCallersAuthClient } from './callers-auth-client.ts'
 import { type Person, personOf } from './check-session.ts'
 import { linkTarget } from './link-target.ts'
@@ -18,7 +18,7 @@ import { signUpRefusal } from './sign-up-refusal.ts'
  * Signs a person up with Supabase Auth, and creates the account and its first key. If the account or the key cannot be
  * created, the sign-up still succeeds. The failure is logged, and the next call of `auth.provision` creates them.
  *
- * A person who comes by an invitation to this address gets no account and no key: the invitation leads to the account of somebody else.
+ * A person with an open invitation to this address gets no account and no key: the invitation leads to the account of somebody else.
  *
  * Each attempt counts towards the limits for the client's network and for the mailbox, also an attempt that Supabase Auth refuses.
  *
@@ -26,7 +26,7 @@ import { signUpRefusal } from './sign-up-refusal.ts'
  */
 export async function signUp(
   ctx: Context,
-  { email, password, next, captchaToken, invitation }: SignUp,
+  { email, password, next, captchaToken }: SignUp,
 ): Promise<Omit<z.infer<typeof SignUpOutput>, 'requestId'>> {
   await ctx.limits.signUpsPerAddress.attempt(networkOf(ctx.clientAddress))
   await ctx.limits.signUpsPerMailbox.attempt(hashMailbox(email).toString('hex'))
@@ -62,7 +62,7 @@ export async function signUp(
     session: { accessToken: access_token, refreshToken: refresh_token, expiresAt: expiresAt.toISOString() },
     // People who sign in with an OAuth provider never call `signUp`. For them, the dashboard calls `auth.provision` when it first loads a
     // session.
-    defaultKey: await provisionOrWarn(ctx, user.id, personOf(data.user), invitation),
+    defaultKey: await provisionOrWarn(ctx, user.id, personOf(data.user)),
   }
 }
 
@@ -74,16 +74,11 @@ function withoutSession(email: string) {
   return { user: { id: randomUUID(), email: email.toLowerCase() }, session: null, defaultKey: null }
 }
 
-async function provisionOrWarn(
-  ctx: Context,
-  userId: string,
-  person: Person,
-  invitation: string | undefined,
-): Promise<NewKey | null> {
+async function provisionOrWarn(ctx: Context, userId: string, person: Person): Promise<NewKey | null> {
   try {
-    if (invitation !== undefined && (await isInvited(ctx, invitation, person))) return null
-    const freeCredits = decideFreeCredits(ctx.freeCredits, person)
     const caller = { userId, email: person.email, isSecondFactor: false }
+    if (await asPerson({ ...ctx, caller }, 'read only', async (scope) => await isInvited(scope, person))) return null
+    const freeCredits = decideFreeCredits(ctx.freeCredits, person)
     const call = { ...ctx, userId, by: { caller, call: 'auth.provision' as const } }
     return await inAccount(call, 'read write', async (scope) => await provision(scope, freeCredits))
   } catch (error) {

@@ -280,13 +280,16 @@ describe('the person who accepts', () => {
       return { status: 200, body: { ...session, user: { ...user, identities: [] } } }
     })
     const supabase = { url: auth.url, publishableKey: 'none', secretKey: null }
-    const signUp = async (token: string) =>
+    const signUp = async () =>
       await appRouter
         .createCaller(contextOf(database, null, { supabase }))
-        .auth.signup({ email: emailOf(invitedId), password: 'a long password', invitation: token })
-    const { link } = await account.caller.members.invite({ email: emailOf(invitedId), role: 'developer' })
-    expect(await signUp(tokenOf(link))).toMatchObject({ user: { id: invitedId }, defaultKey: null })
+        .auth.signup({ email: emailOf(invitedId), password: 'a long password' })
+    // Letter case does not distinguish addresses.
+    const { link } = await account.caller.members.invite({ email: emailOf(invitedId).toUpperCase(), role: 'developer' })
+    expect(await signUp()).toMatchObject({ user: { id: invitedId }, defaultKey: null })
     const invited = await actingOn(null, invitedId)
+    // The dashboard opens, perhaps in a browser that does not know the invitation, before the person accepts.
+    expect(await invited.auth.provision()).toMatchObject({ accounts: [], defaultKey: null })
     await invited.members.acceptInvitation({ token: tokenOf(link) })
     expect(await invited.auth.provision()).toMatchObject({ accounts: [{ id: account.userId }], defaultKey: null })
     // After the removal too, the dashboard opens no account.
@@ -296,24 +299,34 @@ describe('the person who accepts', () => {
     auth.close()
   })
 
-  it.each(['of another address', 'revoked', 'unknown'])(
+  it.each(['of another address', 'revoked', 'expired', 'accepted', 'for an address that is not confirmed'])(
     'signs up with an own account if the invitation is %s',
     async (kind) => {
       const account = await owner()
       const userId = await database.createUser()
-      const auth = await startAuthStandIn(() => {
-        const user = { id: userId, aud: 'authenticated', email: emailOf(userId), email_confirmed_at: '2026-01-01T00:00:00Z' }
+      const email_confirmed_at = kind === 'for an address that is not confirmed' ? null : '2026-01-01T00:00:00Z'
+      const auth = await startAuthStandIn(({ method }) => {
+        const user = { id: userId, aud: 'authenticated', email: emailOf(userId), email_confirmed_at, identities: [] }
         const session = { access_token: 'x.y.z', refresh_token: 'r', expires_in: 3600, token_type: 'bearer' }
-        return { status: 200, body: { ...session, user: { ...user, identities: [] } } }
+        return { status: 200, body: method === 'GET' ? user : { ...session, user } }
       })
       const email = kind === 'of another address' ? `${randomUUID()}@example.com` : emailOf(userId)
       const { invitation, link } = await account.caller.members.invite({ email, role: 'viewer' })
       if (kind === 'revoked') await account.caller.members.revokeInvitation({ invitationId: invitation.id })
-      const token = kind === 'unknown' ? `kminv_${'B'.repeat(43)}` : tokenOf(link)
+      if (kind === 'expired')
+        await database.owner.query("update account_invitations set expires_at = created_at + interval '1 ms' where id = $1", [
+          invitation.id,
+        ])
+      if (kind === 'accepted') {
+        // Somebody else had this address before.
+        const checkSession = async () => ({ email, isEmailConfirmed: true })
+        const previous = await actingOn(null, await database.createUser(), { checkSession })
+        await previous.members.acceptInvitation({ token: tokenOf(link) })
+      }
       const supabase = { url: auth.url, publishableKey: 'none', secretKey: null }
       const signedUp = await appRouter
         .createCaller(contextOf(database, null, { supabase }))
-        .auth.signup({ email: emailOf(userId), password: 'a long password', invitation: token })
+        .auth.signup({ email: emailOf(userId), password: 'a long password' })
       expect(signedUp).toMatchObject({ defaultKey: { name: 'default' } })
       auth.close()
     },
@@ -425,8 +438,18 @@ describe('the time of an invitation', () => {
     const account = await owner()
     const [inTime, late] = [await database.createUser(), await database.createUser()]
     const first = await account.caller.members.invite({ email: emailOf(inTime), role: 'viewer' })
+    const neverAccepts = await database.createUser()
+    await account.caller.members.invite({ email: emailOf(neverAccepts), role: 'viewer' })
     const second = await account.caller.members.invite({ email: emailOf(late), role: 'viewer' })
     const end = Date.parse(second.invitation.expiresAt)
+    const provision = async () => await (await actingOn(null, neverAccepts)).auth.provision()
+    const third = (await account.caller.members.invitations()).data.find(({ email }) => email === emailOf(neverAccepts))
+    await clock.set(new Date(Date.parse(third?.expiresAt ?? '') - 1))
+    expect(await provision()).toMatchObject({ accounts: [], defaultKey: null })
+    await clock.set(new Date(third?.expiresAt ?? ''))
+    // The person is now like anybody else who signs up.
+    expect(await provision()).toMatchObject({ accounts: [{ id: neverAccepts }], defaultKey: { name: 'default' } })
+    await account.caller.members.revokeInvitation({ invitationId: third?.id ?? '' })
     await clock.set(new Date(end - 1))
     await (await actingOn(null, inTime)).members.acceptInvitation({ token: tokenOf(first.link) })
     expect((await account.caller.members.invitations()).data).toMatchObject([{ isExpired: false }])
@@ -443,8 +466,8 @@ describe.runIf(inject('isSoak'))('the time of an answer about an invitation', ()
   async function setUp() {
     const limits = createLimits(database.db, {
       ...NO_LIMITS,
-      memberChangesPerAccountPerHour: 1_000_000,
-      invitationsPerAccountPerDay: 1_000_000,
+      memberChangesPerPersonPerHour: 1_000_000,
+      invitationsPerPersonPerDay: 1_000_000,
     })
     const account = await owner()
     const caller = await actingOn(account.userId, account.userId, { limits })
