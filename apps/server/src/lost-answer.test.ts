@@ -116,8 +116,9 @@ describe('lost secrets', () => {
               : { id }
 
       const { child, ended } = server
-      // `auth.provision` first reads the memberships and the account, and every other call the membership, in transactions of their own.
-      commitsBefore = procedure === 'auth.provision' ? 2 : 1
+      // `auth.provision` first reads the memberships, the invitations and the account, and every other call the membership, in transactions
+      // of their own.
+      commitsBefore = procedure === 'auth.provision' ? 3 : 1
       onCommit = () => child.kill('SIGKILL')
       await expect(call(url, token, procedure, input)).rejects.toThrow()
       await ended
