@@ -1395,6 +1395,19 @@ create function keymeter.can_invite(inviter text, invited text) returns boolean
   language sql immutable parallel safe set search_path = ''
   as $$ select coalesce(inviter in ('owner', 'operator') or inviter = 'admin' and invited <> 'owner', false) $$;
 
+-- supabase/schemas/functions/members/can_still_invite.sql
+
+-- Returns true if the member who has sent an invitation as `invited` still has the right to send it. keymeter.set_member_role revokes the
+-- invitations of a member who loses this right. Only this function notices that the user of the member was deleted in Supabase. A null
+-- as `inviter` means that no member sent the invitation.
+create function keymeter.can_still_invite(account uuid, inviter uuid, invited text) returns boolean
+  language sql stable parallel safe set search_path = ''
+  as $$
+    select inviter is null
+      or keymeter.can_invite((select members.role from public.account_members as members
+                               where members.user_id = account and members.member_id = inviter), invited)
+  $$;
+
 -- supabase/schemas/functions/members/close_account.sql
 
 -- Deletes the account of the call for its customers: revokes its keys and its open invitations, removes all members, and adds an
@@ -1487,8 +1500,7 @@ $$;
 -- Returns the invitation with this token, for the page that asks whether to accept it, and what can be said about it: `open`,
 -- `expired`, `revoked`, `accepted` or `closed`. Returns no row if there is none. The token is the right to read it.
 --
--- An invitation is only as good as the right of the member who invited. keymeter.set_member_role revokes the invitations of a member who
--- loses this right. If the user of the member was deleted in Supabase, only this function notices it.
+-- An invitation counts as revoked if the member who sent it can no longer send it (keymeter.can_still_invite).
 create function keymeter.find_invitation(token_hash bytea)
   returns table (account uuid, account_name text, email text, role text, invited_by text, expires_at timestamptz, accepted_by uuid, state text)
   language sql stable security definer set search_path = ''
@@ -1499,10 +1511,7 @@ create function keymeter.find_invitation(token_hash bytea)
            found.expires_at, found.accepted_by,
            -- Closing an account revokes its open invitations, so `closed` comes first.
            case when found.accepted_at is not null then 'accepted' when accounts.closed_at is not null then 'closed'
-                when found.revoked_at is not null
-                  or found.invited_by is not null
-                     and not keymeter.can_invite((select members.role from public.account_members as members
-                                                   where members.user_id = found.user_id and members.member_id = found.invited_by), found.role)
+                when found.revoked_at is not null or not keymeter.can_still_invite(found.user_id, found.invited_by, found.role)
                   then 'revoked' when found.expires_at <= keymeter.now() then 'expired' else 'open' end
       from public.account_invitations as found
       join public.billing_accounts as accounts on accounts.user_id = found.user_id
@@ -1579,15 +1588,15 @@ $$;
 
 -- supabase/schemas/functions/members/is_invited.sql
 
--- Returns true if an open invitation to any account is for this address. account_invitations_email_idx finds at most one row. Only a
--- person with this confirmed address may learn the answer, so the caller has asked the auth server for the address.
+-- Returns true if an open invitation to any account is for this address. account_invitations_email_idx contains only open
+-- invitations. Only a person with this confirmed address may learn the answer, so the caller has asked the auth server for the address.
 create function keymeter.is_invited(email text) returns boolean
   language sql stable security definer set search_path = ''
   as $$
     select exists (
       select from public.account_invitations as open
        where lower(open.email) = lower(is_invited.email) and open.accepted_at is null and open.revoked_at is null
-         and open.expires_at > keymeter.now())
+         and open.expires_at > keymeter.now() and keymeter.can_still_invite(open.user_id, open.invited_by, open.role))
   $$;
 
 -- supabase/schemas/functions/members/lock_for_call.sql

@@ -23,7 +23,8 @@ describe('an invitation of a member who loses the right to invite', () => {
     const person = await signedIn(database, userId)
     const accept = async () => await person.members.acceptInvitation({ token: tokenOf(link) })
     const read = async () => (await person.members.readInvitation({ token: tokenOf(link) })).state
-    return { accept, read, invitation }
+    const provision = async () => await person.auth.provision()
+    return { accept, read, provision, invitation }
   }
   const revoked = { code: 'CONFLICT', reason: 'invitation_revoked' }
 
@@ -77,6 +78,14 @@ describe('an invitation of a member who loses the right to invite', () => {
     expect(await read()).toBe('revoked')
     await expect(accept()).rejects.toMatchObject(revoked)
     expect((await owner.members.list()).data).toHaveLength(2)
+  })
+
+  it('keeps the invited person from an own account only until the user of the member is deleted in Supabase', async () => {
+    const { member } = await team(database, 'admin')
+    const { provision } = await inviteSelf(member.caller, 'viewer')
+    expect(await provision()).toMatchObject({ accounts: [], defaultKey: null })
+    await superuser.query('delete from auth.users where id = $1', [member.memberId])
+    expect((await provision()).defaultKey).not.toBeNull()
   })
 })
 
