@@ -129,7 +129,7 @@ describe('the deletion of the sign-in', () => {
     await openSettings({ page })
     await page.getByRole('region', { name: 'Accounts' }).getByText('You are not a member of any account.').waitFor()
     await page.getByRole('button', { name: 'Sign out everywhere…' }).waitFor()
-    // There is no account to download or to delete.
+    // Without an account, the page offers neither the download nor the deletion of an account.
     expect(await page.getByRole('heading', { name: 'Your data' }).count()).toBe(0)
     await page.getByRole('button', { name: 'Delete sign-in…' }).click()
     expect(await page.getByRole('button', { name: 'Delete account…' }).count()).toBe(0)
