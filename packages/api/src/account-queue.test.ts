@@ -91,7 +91,7 @@ describe('the queue of an account', () => {
     await first
   })
 
-  it('gives the persons of an account turns one after the other, however many calls each of them has', async () => {
+  it('gives the people of an account turns one after the other, however many calls each of them has', async () => {
     const queue = new AccountQueue(1)
     const blocking = openCall()
     const started: string[] = []

@@ -22,7 +22,7 @@ export interface WaitOptions {
    * export that has already begun, and the number of exports is limited.
    */
   isPatient?: boolean
-  /** The person who makes the call. The persons of an account take turns. Without a person, the call belongs to Keymeter itself. */
+  /** The person who makes the call. The people of an account take turns. Without a person, the call belongs to Keymeter itself. */
   person?: string
 }
 
@@ -43,7 +43,7 @@ interface Account {
  * account that sends many calls at once delays only its own calls, and the other connections of the pool stay free for other
  * accounts.
  *
- * The calls of one person wait in order, and the persons of an account take turns. If no place is left, the person with the most waiting
+ * The calls of one person wait in order, and the people of an account take turns. If no place is left, the person with the most waiting
  * calls loses the last one. So a member who floods the account cannot prevent that an owner removes this member.
  */
 export class AccountQueue {

@@ -94,8 +94,8 @@ interface ChangeOptions {
  * which all members of the account share, and `personLimits`. The calls that stop a secret or remove a member count only for the
  * person: otherwise a member could use up the limit, and nobody could stop this member. Then a procedure with `checksSession` asks the
  * auth server whether the session still exists. Both happen before the transaction, so a refused call or a slow auth server does not
- * occupy a connection. Only the calls of members count. Otherwise everybody could use up the limits of every account. A procedure with `needsRecentSignIn` first refuses a caller whose
- * sign-in is too old. Such a call does not count, because the dashboard repeats it.
+ * occupy a connection. Only the calls of members count. Otherwise everybody could use up the limits of every account. A procedure with
+ * `needsRecentSignIn` first refuses a caller whose sign-in is too old. Such a call does not count, because the dashboard repeats it.
  *
  * `ctx.freeCredits` is for a procedure that can create the account.
  */

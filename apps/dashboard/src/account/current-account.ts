@@ -126,8 +126,8 @@ function show(next: State): void {
 }
 
 /**
- * Remembers the account of this tab. A new tab shows the account that the person has chosen last, in any tab. If the person has chosen
- * none, or is no longer a member of it, a new tab shows the account of this one.
+ * Remembers the account of this tab. A new tab shows the account that the person chose last, in any tab. If the person has chosen no
+ * account, or is no longer a member of the chosen account, a new tab shows the account of this tab.
  */
 function rememberInTab(): void {
   const { userId, current, accounts } = store.get()

@@ -277,7 +277,7 @@ export async function openLink(link: MailLink): Promise<OpenedLink> {
   return { outcome: linkRefusalOf(error.code ?? '') }
 }
 
-/** `errorCode` is `error_code` of Supabase Auth, or `error` if there is no such code. */
+/** `errorCode` is the parameter `error_code` that Supabase Auth adds to a URL. If it is missing, it is the parameter `error`. */
 export function linkRefusalOf(errorCode: string): LinkRefusal {
   if (errorCode === 'user_banned') return 'refused'
   return /^(unexpected_failure|request_timeout|server_error|temporarily_unavailable)$/.test(errorCode) ? 'failed' : 'used'
