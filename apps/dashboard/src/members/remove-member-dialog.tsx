@@ -83,7 +83,7 @@ export function RemoveMemberDialog({ member, isOpen, onClose }: MemberDialogProp
         <strong className="font-medium text-ink">
           <MemberName email={member.email} />
         </strong>{' '}
-        loses access to this account with the next call.
+        loses access to this account with the next call. The open invitations that this member has sent end too.
       </p>
       <QueryFault query={keys} />
       {keys.data !== undefined && live.length === 0 && <p>The member has no live keys.</p>}
