@@ -39,8 +39,12 @@ describe('a deleted account', () => {
     for (const isErased of [false, true]) {
       if (isErased) await erase(false)
       expect(await person.auth.provision()).toMatchObject({ accounts: [], defaultKey: null })
-      for (const call of [person.keys.create({ name: 'x' }), person.alerts.setThresholds({}), person.members.leave()])
-        await expect(call).rejects.toMatchObject({ reason: 'not_a_member' })
+      for (const call of [
+        () => person.keys.create({ name: 'x' }),
+        () => person.alerts.setThresholds({}),
+        () => person.members.leave(),
+      ])
+        await expect(call()).rejects.toMatchObject({ reason: 'not_a_member' })
       expect(await charge(database, secret, 1)).toMatchObject({ verdict: isErased ? 'not_found' : 'revoked' })
     }
     expect((await person.accounts.open()).account.id).not.toBe(userId)
