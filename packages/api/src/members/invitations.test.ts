@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { INVITATION_DAYS, MEMBERS_MAX, type MemberRole } from '@keymeter/contract'
 import type { Db } from '@keymeter/db'
+import { withClient } from '@keymeter/local'
 import { REFUSED_DOMAIN, testMailbox } from '@keymeter/local/testing'
 import { pino } from 'pino'
 import { afterEach, beforeAll, describe, expect, inject, it } from 'vitest'
@@ -250,14 +251,27 @@ describe('the person who accepts', () => {
     expect(await entriesOf(account.userId, 'member.joined')).toEqual([])
   })
 
-  it('joins once if 50 acceptances arrive concurrently, also from people with other addresses', async () => {
+  it('joins once if 50 acceptances arrive concurrently, also from people with other addresses', async ({ task }) => {
     const account = await owner()
     const invitedId = await database.createUser()
     const { link } = await account.caller.members.invite({ email: emailOf(invitedId), role: 'viewer' })
     const others = await Promise.all(Array.from({ length: 5 }, async () => await database.createUser()))
     const people = Array.from({ length: 50 }, (_, n) => (n % 2 === 0 ? invitedId : (others[n % 5] ?? invitedId)))
     const callers = await Promise.all(people.map(async (userId) => await actingOn(null, userId)))
-    const answers = await Promise.allSettled(callers.map((one) => one.members.acceptInvitation({ token: tokenOf(link) })))
+    // Until this lock ends, no call can use the invitation. So as many calls as possible have read that it is open.
+    const lock = await database.owner.connect()
+    await lock.query('begin')
+    await lock.query('select from account_invitations where user_id = $1 for update', [account.userId])
+    const accepted = Promise.allSettled(callers.map((one) => one.members.acceptInvitation({ token: tokenOf(link) })))
+    // Only a superuser can see whether another role waits.
+    await withClient(database.urls.superuser, async (superuser) => {
+      const waiting =
+        "select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock' and query like '%accept_invitation%'"
+      await expect.poll(async () => (await superuser.query(waiting)).rowCount, { timeout: task.timeout }).toBeGreaterThan(3)
+    })
+    await lock.query('commit')
+    lock.release()
+    const answers = await accepted
     for (const [n, answer] of answers.entries()) {
       if (n % 2 === 0) expect(answer).toMatchObject({ status: 'fulfilled', value: { account: { role: 'viewer' } } })
       else expect(answer).toMatchObject({ status: 'rejected', reason: { reason: 'invitation_other_address' } })
