@@ -26,8 +26,10 @@ describe('a sign-in with an OAuth provider', () => {
     const { auth_code, code_verifier = '' } = received.exchange ?? {}
     expect(auth_code).toBe('the-code')
     expect(createHash('sha256').update(code_verifier).digest('base64url')).toBe(searchParams.get('code_challenge'))
+    // The page then knows the account, and remembers it in both storages.
+    await page.getByText('Real time').waitFor()
     const kept = await page.evaluate(() => [...Object.keys(localStorage), ...Object.keys(sessionStorage)])
-    expect(kept).toEqual(['keymeter-session'])
+    expect(kept.sort()).toEqual(['keymeter-account', 'keymeter-account', 'keymeter-session'])
     expect(complaints).toEqual([])
   })
 
